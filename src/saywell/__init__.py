@@ -1,0 +1,40 @@
+"""Natural-language descriptions of what is in data and in models, with evidence that they hold.
+
+import saywell
+study = saywell.describe_neurons("reviews.csv", "minilm", out="study")
+study.descriptions
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saywell.data.texts import load_texts
+    from saywell.errors import SaywellError
+    from saywell.language_models import open_language_model
+    from saywell.store.study import Study
+    from saywell.studies.neurons import describe_neurons
+
+__version__ = "0.1.0"
+__all__ = ["SaywellError", "Study", "describe_neurons", "load_texts", "open_language_model"]
+
+# Loaded on first use: importing torch takes seconds, and `saywell --help` should not.
+_HOMES = {
+    "SaywellError": "saywell.errors",
+    "Study": "saywell.store.study",
+    "describe_neurons": "saywell.studies.neurons",
+    "load_texts": "saywell.data.texts",
+    "open_language_model": "saywell.language_models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'saywell' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

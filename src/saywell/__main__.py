@@ -1,0 +1,5 @@
+"""`python -m saywell`."""
+
+from saywell.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The study folder: manifest, tables, arrays, lock."""

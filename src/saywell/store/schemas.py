@@ -1,0 +1,152 @@
+"""The tables of a study, written down once and checked on every read and write.
+
+A column is required unless its name stands in `optional`; columns that no schema names are refused,
+so a table means the same in every study. `key` columns are never null and together unique.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import polars as pl
+
+from saywell.errors import SchemaError
+
+STUDY_VERSION = 1
+"""Raised when older studies can no longer be read."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns and types of a table, which columns identify a row, and which may be absent."""
+
+    version: int
+    columns: Mapping[str, pl.DataType]
+    key: tuple[str, ...]
+    optional: frozenset[str] = field(default_factory=frozenset)
+
+
+def _schema(
+    version: int, key: tuple[str, ...], optional: tuple[str, ...] = (), **columns: object
+) -> Schema:
+    types = {name: pl.Series(dtype=dtype).dtype for name, dtype in columns.items()}  # type: ignore[arg-type]
+    return Schema(version, MappingProxyType(types), key, frozenset(optional))
+
+
+SCHEMAS: Mapping[str, Schema] = MappingProxyType(
+    {
+        # One item of data. `row` is its place in the input; `tags` are gold labels of the user's.
+        "examples": _schema(
+            1, ("id",), ("tags",),
+            id=pl.String, split=pl.String, text=pl.String, tags=pl.List(pl.String), row=pl.Int64,
+        ),
+        # Rows of the input that were not used, and why.
+        "rejected": _schema(1, ("row",), row=pl.Int64, reason=pl.String, detail=pl.String),
+        # What a describer said a sentence is about, before merging. `status` as in LLM replies.
+        "candidates": _schema(
+            1, ("example", "rank"),
+            example=pl.String, rank=pl.Int32, text=pl.String, score=pl.Float64,
+        ),
+        # Descriptors after merging: `members` are the wordings that were merged into `text`.
+        "descriptors": _schema(
+            1, ("id",), id=pl.String, text=pl.String, members=pl.List(pl.String), mentions=pl.Int64,
+        ),
+        # "This descriptor holds of this example", and who said so.
+        "tags": _schema(
+            1, ("example", "descriptor"),
+            example=pl.String, descriptor=pl.String, source=pl.String, score=pl.Float64,
+        ),
+        # Items without an answer: which step, why, and the key of the call in calls.sqlite.
+        "unanswered": _schema(
+            1, ("step", "item"), step=pl.String, item=pl.String, reason=pl.String, call=pl.String,
+        ),
+        # What is described. `sign` +1: going high, -1: going low. Statistics are of the pooled
+        # activation (signed) on calibration examples; `fires` is the share at or above `threshold`.
+        "units": _schema(
+            1, ("id",),
+            id=pl.String, kind=pl.String, model=pl.String, layer=pl.Int32, index=pl.Int32,
+            sign=pl.Int8, name=pl.String, mean=pl.Float64, std=pl.Float64, minimum=pl.Float64,
+            maximum=pl.Float64, threshold=pl.Float64, fires=pl.Float64, state=pl.String,
+        ),
+        # Strongest examples; the span is in characters of the example's text, end exclusive.
+        "exemplars": _schema(
+            1, ("unit", "split", "rank"),
+            unit=pl.String, split=pl.String, rank=pl.Int32, example=pl.String,
+            activation=pl.Float32, span_start=pl.Int32, span_end=pl.Int32,
+        ),
+        # A descriptor that dominates (composition) or is enriched among a unit's exemplars.
+        "associations": _schema(
+            1, ("unit", "split", "descriptor"),
+            unit=pl.String, split=pl.String, descriptor=pl.String, hits=pl.Int32,
+            exemplars=pl.Int32, composition=pl.Float64, lift=pl.Float64, p=pl.Float64, q=pl.Float64,
+            composed=pl.Boolean, enriched=pl.Boolean,
+        ),
+        # Text about a unit. `status` is "described" or the reason why there is no description.
+        "descriptions": _schema(
+            1, ("id",),
+            id=pl.String, unit=pl.String, text=pl.String, describer=pl.String, llm=pl.String,
+            prompt_hash=pl.String, sources=pl.List(pl.String), descriptors=pl.List(pl.String),
+            rank=pl.Int32, selected=pl.Boolean, status=pl.String,
+        ),
+        # A description's agreement with the unit on examples its writer never saw.
+        "scores": _schema(
+            1, ("unit", "description", "scorer", "split"),
+            unit=pl.String, description=pl.String, scorer=pl.String, scorer_version=pl.Int32,
+            split=pl.String, value=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64,
+            control=pl.Float64, n=pl.Int64, status=pl.String,
+        ),
+        # The points of the figures: one curve is a figure and a variant.
+        "curves": _schema(
+            1, ("figure", "variant", "x"),
+            figure=pl.String, variant=pl.String, x=pl.Float64, value=pl.Float64, ci_low=pl.Float64,
+            ci_high=pl.Float64, n=pl.Int64,
+        ),
+        # Gold descriptors, and for each the found descriptor that comes closest. It was chosen on
+        # calibration; the figures are from test. `control` is the F1 of calling it on every example.
+        "recovered": _schema(
+            1, ("gold",),
+            gold=pl.String, descriptor=pl.String, text=pl.String, value=pl.Float64,
+            ci_low=pl.Float64, ci_high=pl.Float64, control=pl.Float64, n=pl.Int64,
+            units=pl.Int64, found=pl.Boolean,
+        ),
+    }
+)  # fmt: skip
+
+
+def check_table(name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """The table with its columns in the schema's order.
+
+    Raises SchemaError naming the first column or key that does not agree.
+    """
+    schema = SCHEMAS.get(name)
+    if schema is None:
+        raise SchemaError(f"no table {name!r} in a study; the tables are {', '.join(SCHEMAS)}")
+    unknown = [column for column in table.columns if column not in schema.columns]
+    if unknown:
+        raise SchemaError(
+            f"table {name!r} has a column {unknown[0]!r} that its schema does not name"
+        )
+    for column, dtype in schema.columns.items():
+        if column not in table.columns:
+            if column in schema.optional:
+                continue
+            raise SchemaError(f"table {name!r} lacks the column {column!r} ({dtype})")
+        if table.schema[column] != dtype:
+            raise SchemaError(
+                f"column {column!r} of table {name!r} is {table.schema[column]}, not {dtype}"
+            )
+    for column in schema.key:
+        if table[column].null_count():
+            raise SchemaError(f"column {column!r} of table {name!r} has empty values")
+    if table.select(schema.key).is_duplicated().any():
+        row = table.filter(table.select(schema.key).is_duplicated()).row(0, named=True)
+        shown = {column: row[column] for column in schema.key}
+        raise SchemaError(f"table {name!r} has more than one row for {shown}")
+    return table.select([column for column in schema.columns if column in table.columns])
+
+
+def empty_table(name: str) -> pl.DataFrame:
+    """A table of a schema without rows."""
+    return pl.DataFrame(schema=dict(SCHEMAS[name].columns))

@@ -1,0 +1,317 @@
+"""A study on disk: open one to read, or write one step by step.
+
+    with write_study(folder, kind="neurons", command=..., config=..., inputs=...) as study:
+        examples = study.table("examples", lambda: load(...))
+
+`study.table(name, make)` returns the stored table when an earlier run finished it and makes, checks
+and stores it otherwise. That is all there is to resuming: a step is done when its table is there.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from html import escape
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from saywell.errors import StudyError
+from saywell.store.files import file_hash, write_json, write_parquet
+from saywell.store.schemas import SCHEMAS, STUDY_VERSION, check_table
+
+_VERSIONS_OF = ("saywell", "torch", "transformers", "sentence-transformers", "polars", "numpy")
+
+
+class StoredTable(BaseModel):
+    """What the manifest says about a table."""
+
+    model_config = ConfigDict(extra="forbid")
+    schema_version: int
+    rows: int
+    hash: str
+    seconds: float
+
+
+class Manifest(BaseModel):
+    """The content of study.json."""
+
+    model_config = ConfigDict(extra="forbid")
+    schema_version: int = STUDY_VERSION
+    kind: str
+    status: str = "running"
+    command: list[str]
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    """Fingerprints of what was read: the data, the models."""
+    versions: dict[str, str]
+    started: str
+    finished: str | None = None
+    tables: dict[str, StoredTable] = Field(default_factory=dict)
+    notes: list[str] = Field(default_factory=list)
+    """What a reader of the figures has to know, in sentences."""
+    cost: dict[str, float | int | None] = Field(default_factory=dict)
+
+
+class Metric(BaseModel):
+    """A headline figure: never without its interval, its n and its controls."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    of: str
+    """What n counts."""
+    controls: dict[str, float | None] = Field(default_factory=dict)
+    """The same figure for what should fail."""
+    ceiling: dict[str, float | None] = Field(default_factory=dict)
+    """The same figure for what should do better."""
+    higher_is_better: bool = True
+
+
+class Study:
+    """A study folder, open for reading."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest = _read_manifest(self.path)
+
+    def table(self, name: str) -> pl.DataFrame:
+        """One table, checked against its schema."""
+        if name not in SCHEMAS:
+            raise StudyError(f"no table {name!r} in a study; the tables are {', '.join(SCHEMAS)}")
+        path = self.path / f"{name}.parquet"
+        if not path.exists():
+            raise StudyError(
+                f"the study {str(self.path)!r} has no table {name!r}"
+                + ("" if self.manifest.status == "complete" else "; it is not finished yet")
+            )
+        return check_table(name, pl.read_parquet(path))
+
+    @property
+    def examples(self) -> pl.DataFrame:
+        """The data that was studied."""
+        return self.table("examples")
+
+    @property
+    def units(self) -> pl.DataFrame:
+        """What was described."""
+        return self.table("units")
+
+    @property
+    def exemplars(self) -> pl.DataFrame:
+        """The strongest examples of every unit."""
+        return self.table("exemplars")
+
+    @property
+    def descriptions(self) -> pl.DataFrame:
+        """A description per unit, or why there is none."""
+        return self.table("descriptions")
+
+    @property
+    def scores(self) -> pl.DataFrame:
+        """How well each description holds on held-out examples."""
+        return self.table("scores")
+
+    @property
+    def metrics(self) -> pl.DataFrame:
+        """The headline figures as a table."""
+        return pl.DataFrame(
+            [metric.model_dump() for metric in self.headline()], infer_schema_length=None
+        )
+
+    def headline(self) -> list[Metric]:
+        """The headline figures."""
+        path = self.path / "metrics.json"
+        if not path.exists():
+            raise StudyError(f"the study {str(self.path)!r} has no figures yet; run it to the end")
+        return [Metric.model_validate(row) for row in json.loads(path.read_text("utf-8"))]
+
+    def arrays(self, name: str) -> Path:
+        """The folder of one kind of array."""
+        return self.path / "arrays" / name
+
+    def __repr__(self) -> str:
+        described = ""
+        if "descriptions" in self.manifest.tables:
+            described = f", {self.descriptions.filter(status='described').height} described"
+        return f"Study({str(self.path)!r}, {self.manifest.kind}, {self.manifest.status}{described})"
+
+    def _repr_html_(self) -> str:
+        """A compact card for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(m.name)}</td><td style='text-align:right'>{_figure(m)}</td></tr>"
+            for m in (self.headline() if (self.path / "metrics.json").exists() else [])
+        )
+        return f"<div><b>{escape(repr(self))}</b><table>{rows}</table></div>"
+
+
+class StudyWriter(Study):
+    """A study that this process is writing. Made by `write_study`."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path, self.manifest = path, manifest
+
+    def table(self, name: str, make: Callable[[], pl.DataFrame] | None = None) -> pl.DataFrame:
+        """The stored table; without one, the table that `make` returns, checked and stored."""
+        if name in self.manifest.tables or make is None:
+            return super().table(name)
+        started = time.monotonic()
+        table = check_table(name, make())
+        path = self.path / f"{name}.parquet"
+        write_parquet(path, table)
+        self.manifest.tables[name] = StoredTable(
+            schema_version=SCHEMAS[name].version,
+            rows=table.height,
+            hash=file_hash(path),
+            seconds=round(time.monotonic() - started, 3),
+        )
+        self.save()
+        return table
+
+    def tables(self, names: tuple[str, ...], make: Callable[[], tuple[pl.DataFrame, ...]]) -> None:
+        """Several tables of one step: made together, stored one by one."""
+        if all(name in self.manifest.tables for name in names):
+            return
+        for name, table in zip(names, make(), strict=True):
+            self.table(name, lambda table=table: table)
+
+    def write_metrics(self, metrics: list[Metric]) -> None:
+        """Store the headline figures."""
+        write_json(self.path / "metrics.json", [metric.model_dump() for metric in metrics])
+
+    def note(self, sentence: str) -> None:
+        """Something that a reader of the figures has to know."""
+        if sentence not in self.manifest.notes:
+            self.manifest.notes.append(sentence)
+
+    def save(self) -> None:
+        """Write study.json."""
+        write_json(self.path / "study.json", self.manifest.model_dump())
+
+
+@contextmanager
+def write_study(
+    path: str | Path,
+    *,
+    kind: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    command: list[str] | None = None,
+) -> Iterator[StudyWriter]:
+    """Begin a study, or go on with one that was stopped; only one process at a time.
+
+    Raises StudyError when another process is writing it, and when the folder holds a study made
+    from other inputs or with other settings; the message shows both values of each.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise StudyError(f"{str(folder)!r} is a file; a study is a folder: choose another --out")
+    if folder.is_dir() and not (folder / "study.json").exists() and _holds_files(folder):
+        raise StudyError(
+            f"{str(folder)!r} holds files but no study; choose an empty or new folder for --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyError(
+            f"another process is writing the study {str(folder)!r}; wait for it or choose another --out"
+        ) from None
+    try:
+        manifest = Manifest(
+            kind=kind,
+            command=command or [],
+            config=json.loads(json.dumps(config)),
+            inputs=dict(inputs),
+            versions=_versions(),
+            started=_now(),
+        )
+        if (folder / "study.json").exists():
+            earlier = _read_manifest(folder)
+            _refuse_differences(folder, earlier, manifest)
+            manifest = earlier
+        study = StudyWriter(folder, manifest)
+        study.manifest.status = "running"
+        study.save()
+        try:
+            yield study
+        except BaseException:
+            study.manifest.status = "stopped"
+            study.save()
+            raise
+        study.manifest.status = "complete"
+        study.manifest.finished = study.manifest.finished or _now()
+        study.save()
+    finally:
+        lock.release()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / "study.json"
+    if not path.is_file():
+        raise StudyError(f"{str(folder)!r} is not a study: it has no study.json")
+    try:
+        manifest = Manifest.model_validate_json(path.read_text("utf-8"))
+    except ValidationError as error:
+        raise StudyError(f"{str(path)!r} is not a manifest that saywell wrote: {error}") from error
+    if manifest.schema_version != STUDY_VERSION:
+        raise StudyError(
+            f"the study {str(folder)!r} has format {manifest.schema_version}, this saywell reads"
+            f" {STUDY_VERSION}; use the version that wrote it ({manifest.versions.get('saywell')})"
+        )
+    return manifest
+
+
+def _refuse_differences(folder: Path, stored: Manifest, wanted: Manifest) -> None:
+    differences = [
+        f"  {name}: the study has {old.get(name)!r}, this run has {new.get(name)!r}"
+        for old, new in (
+            ({"kind": stored.kind}, {"kind": wanted.kind}),
+            (stored.config, wanted.config),
+            (stored.inputs, wanted.inputs),
+        )
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+    if differences:
+        raise StudyError(
+            f"the study {str(folder)!r} was made with other inputs:\n"
+            + "\n".join(differences)
+            + "\nchoose another --out, or delete the study to make it anew"
+        )
+
+
+def _holds_files(folder: Path) -> bool:
+    return any(item.name != ".lock" for item in folder.iterdir())
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _VERSIONS_OF:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _figure(metric: Metric) -> str:
+    if metric.value is None:
+        return "no answer"
+    return f"{metric.value:.3f} [{metric.ci_low:.3f}, {metric.ci_high:.3f}]"
