@@ -1,0 +1,72 @@
+"""From the options of a command to a language model that is ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+@contextmanager
+def opened_llm(
+    name: str,
+    calls: Path,
+    *,
+    url: str | None,
+    max_calls: int | None,
+    max_usd: float | None,
+    max_tokens: int | None,
+    replay: bool,
+    concurrency: int,
+    dry_run: bool,
+) -> Iterator[Any]:
+    """The model called `name`, closed afterwards; None for `extractive`; counting in a dry run."""
+    from saywell.describers.candidates import EXTRACTIVE
+
+    if name == EXTRACTIVE:
+        yield None
+        return
+    from saywell.language_models import DryRun, Limits, open_language_model
+
+    limits = Limits(max_calls=max_calls, max_usd=max_usd, max_tokens=max_tokens)
+    stored = None if dry_run and not calls.exists() else calls
+    model = open_language_model(
+        name,
+        calls=stored,
+        url=url,
+        limits=limits,
+        replay=replay or dry_run,
+        concurrency=concurrency,
+    )
+    try:
+        yield DryRun(model) if dry_run else model
+    finally:
+        model.close()
+
+
+def print_plan(plan: Any, *, json: bool) -> None:
+    """What a dry run counted, a line per step."""
+    import dataclasses
+    import json as json_module
+
+    steps = plan.plan() if plan is not None else []
+    if json:
+        typer.echo(json_module.dumps([dataclasses.asdict(step) for step in steps], indent=2))
+        return
+    if not steps:
+        typer.echo("no language model would be asked anything")
+        return
+    typer.echo(
+        f"{'step':<14}{'calls':>8}{'stored':>8}{'tokens in':>12}{'out, at most':>14}{'cost':>12}"
+    )
+    for step in steps:
+        cost = "unknown" if step.cost_usd is None else f"${step.cost_usd:.2f}"
+        typer.echo(
+            f"{step.step:<14}{step.calls:>8}{step.cached:>8}{step.input_tokens:>12}"
+            f"{step.output_tokens:>14}{cost:>12}"
+        )
+    if any(step.guessed for step in steps):
+        typer.echo("\nSteps that depend on earlier replies are estimates. Nothing was sent.")

@@ -1,0 +1,60 @@
+"""`saywell neuron`: one neuron, with the sentences that show what it responds to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def neuron(
+    study: Annotated[Path, typer.Argument(help="Study folder.")],
+    unit: Annotated[str, typer.Argument(help="Such as layer.3/1207; layer.3/1207- going low.")],
+    examples: Annotated[int, typer.Option(help="Exemplars to show.")] = 8,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show one neuron: description, score, exemplars with the responsible span marked."""
+    import json as json_module
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from saywell.store.study import Study
+    from saywell.studies.neuron_card import neuron_card
+
+    card = neuron_card(Study(study), unit, examples=examples)
+    if json:
+        typer.echo(json_module.dumps(card, indent=2))
+        return
+    console = Console(highlight=False)
+    for side in card["sides"]:
+        direction = "going high" if side["sign"] > 0 else "going low"
+        console.print(Text.assemble((side["unit"], "bold"), f"  {direction}, {side['state']}"))
+        console.print(Text(side["description"] or side["status"]))
+        if side["score"]:
+            s = side["score"]
+            console.print(
+                f"F1 {s['value']:.2f} (95 % {s['ci_low']:.2f} to {s['ci_high']:.2f}), with other"
+                f" neurons' descriptions {s['control']:.2f}; {s['n']} held-out sentences: {s['status']}"
+            )
+        for descriptor in side["descriptors"]:
+            console.print(
+                Text(
+                    f"  {descriptor['text']}: {descriptor['hits']} of {descriptor['exemplars']}"
+                    f" exemplars, lift {descriptor['lift']:.1f}, q {descriptor['q']:.1g}"
+                )
+            )
+        for example in side["exemplars"]:
+            line = Text(f"{example['activation']:8.2f}  ")
+            start, end = example["span_start"], example["span_end"]
+            line.append(example["text"][:start])
+            line.append(example["text"][start:end], style="bold reverse")
+            line.append(example["text"][end:])
+            if not console.is_terminal:
+                line = Text(
+                    f"{example['activation']:8.2f}  {example['text'][:start]}"
+                    f"[{example['text'][start:end]}]{example['text'][end:]}"
+                )
+            console.print(line)
+        console.print()

@@ -1,0 +1,109 @@
+"""`saywell neurons`: describe a language model's neurons."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def neurons(
+    texts: Annotated[
+        str, typer.Argument(help="Parquet, CSV, JSONL or plain lines; a saved dataset; a hub name.")
+    ],
+    model: Annotated[
+        str, typer.Option(help="Model to study: folder, Hugging Face name, or 'minilm'.")
+    ],
+    out: Annotated[Path, typer.Option(help="Study folder to write.")],
+    text: Annotated[str, typer.Option(help="Column with the text.")] = "text",
+    llm: Annotated[
+        str, typer.Option(help="Who finds descriptors: 'extractive' or PROVIDER:MODEL.")
+    ] = "extractive",
+    tags: Annotated[
+        str | None, typer.Option(help="Column with tags to use as the descriptors.")
+    ] = None,
+    gold: Annotated[
+        str | None, typer.Option(help="Column with tags to compare with, seen by nobody.")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="Sentence encoder that merges and tags.")] = "minilm",
+    kind: Annotated[str, typer.Option(help="Units: ffn, residual or attention-head.")] = "ffn",
+    layers: Annotated[
+        str | None, typer.Option(help="Layers, such as 0,3-5; all by default.")
+    ] = None,
+    modules: Annotated[
+        str | None, typer.Option(help="Module paths, with commas, instead of searching.")
+    ] = None,
+    pool: Annotated[str, typer.Option(help="max, mean, cls or last token.")] = "max",
+    top: Annotated[int, typer.Option(help="Exemplars per neuron and side.")] = 50,
+    threshold: Annotated[float, typer.Option(help="Composition threshold, 0 to 1.")] = 0.5,
+    limit: Annotated[
+        int | None, typer.Option(help="Use that many texts, chosen by content.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Splits, samples and controls depend on it.")] = 0,
+    random_control: Annotated[
+        bool, typer.Option(help="Also run the model with random weights.")
+    ] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Folder with prompts of your own.")] = None,
+    llm_url: Annotated[str | None, typer.Option(help="Base URL of the LLM's endpoint.")] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Stop before more LLM calls.")] = None,
+    max_usd: Annotated[float | None, typer.Option(help="Stop before spending more.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Stop before more tokens.")] = None,
+    concurrency: Annotated[int, typer.Option(help="LLM requests under way at once.")] = 16,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print LLM calls, tokens and cost; send nothing.")
+    ] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Use stored LLM replies only; fail on a missing one.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what each neuron of a language model responds to, and how far to believe it.
+
+    A stopped run goes on when the same command is given again.
+    """
+    from saywell.cli.llm import opened_llm, print_plan
+    from saywell.cli.progress import terminal_progress
+    from saywell.cli.show import print_study
+    from saywell.studies.neurons import describe_neurons, plan_neurons
+
+    with opened_llm(
+        llm, out / "calls.sqlite", url=llm_url, max_calls=max_calls, max_usd=max_usd,
+        max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
+    ) as asked:  # fmt: skip
+        if dry_run:
+            if asked is not None:
+                plan_neurons(
+                    texts, asked, text=text, tags=tags, limit=limit, seed=seed, prompts=prompts
+                )
+            print_plan(asked, json=json)
+            return
+        study = describe_neurons(
+            texts, model, out=out, text=text, tags=tags, gold=gold, llm=asked, encoder=encoder,
+            kind=kind, layers=parse_layers(layers), modules=modules.split(",") if modules else None,
+            pool=pool, top=top, threshold=threshold, limit=limit, seed=seed,
+            random_control=random_control, prompts=prompts, device=device, dtype=dtype,
+            command=sys.argv, progress=terminal_progress,
+        )  # fmt: skip
+    print_study(study, json=json)
+
+
+def parse_layers(text: str | None) -> list[int] | None:
+    """`0,3-5` as [0, 3, 4, 5].
+
+    Raises InputError for anything else.
+    """
+    from saywell.errors import InputError
+
+    if text is None:
+        return None
+    layers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise InputError(f"--layers {text!r} is not a list of layers; write it like 0,3-5")
+        layers.extend(range(int(first), int(last or first) + 1))
+    return layers

@@ -1,0 +1,125 @@
+"""`saywell show`: a study's headline table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from saywell.store.study import Study
+
+
+def show(
+    study: Annotated[Path, typer.Argument(help="Study folder.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print a study's headline figures and its best-verified descriptions."""
+    from saywell.store.study import Study
+
+    print_study(Study(study), json=json)
+
+
+def print_study(study: Study, *, json: bool) -> None:
+    """The figures with interval, floor and ceiling, then the best descriptions."""
+    import json as json_module
+
+    if json:
+        typer.echo(
+            json_module.dumps(
+                {
+                    "path": str(study.path),
+                    "manifest": study.manifest.model_dump(),
+                    "metrics": [m.model_dump() for m in study.headline()],
+                },
+                indent=2,
+            )
+        )
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    width = min(console.width, 100)
+    manifest = study.manifest
+    console.print(f"[bold]{escape(str(study.path))}[/]  {manifest.kind}, {manifest.status}")
+    if "units" in manifest.tables:
+        for line in _counts(study):
+            console.print(line)
+    if (study.path / "metrics.json").exists():
+        table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
+        table.add_column("on held-out data", ratio=1)
+        for column in ("value", "95 % interval", "best control", "ceiling"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for m in study.headline():
+            interval = "" if m.ci_low is None else f"{m.ci_low:.2f} to {m.ci_high:.2f}"
+            floor = max((v for v in m.controls.values() if v is not None), default=None)
+            top = min((v for v in m.ceiling.values() if v is not None), default=None)
+            table.add_row(escape(m.name), _two(m.value), interval, _two(floor), _two(top))
+        console.print(table)
+    if "scores" in manifest.tables:
+        _best_descriptions(study, console, width)
+    if "recovered" in manifest.tables:
+        recovered = study.table("recovered")
+        found = recovered.filter(found=True)["gold"].to_list()
+        console.print(f"Gold descriptors found: {len(found)} of {recovered.height}")
+    for note in manifest.notes:
+        console.print(f"[dim]note: {escape(note)}[/]")
+    report = study.path / "report.html"
+    if report.exists():
+        console.print(f"report: {escape(str(report))}", soft_wrap=True)
+
+
+def _counts(study: Study) -> list[str]:
+    units, examples = study.units, study.examples
+    splits = dict(examples["split"].value_counts().iter_rows())
+    sizes = ", ".join(f"{splits.get(s, 0):,} {s}" for s in ("calibration", "validation", "test"))
+    lines = [
+        f"{examples.height:,} sentences ({sizes})",
+        f"{units.filter(sign=1).height:,} {units['kind'][0]} units of {units['model'][0]}"
+        f" in {units['layer'].n_unique()} layers, each going high and going low",
+    ]
+    if "scores" in study.manifest.tables:
+        described = study.scores.height
+        verified = study.scores.filter(status="verified").height
+        lines.append(
+            f"{described:,} of {units.height:,} sides have a description, {verified:,} verified"
+        )
+    return lines
+
+
+def _best_descriptions(study: Study, console, width: int) -> None:
+    import polars as pl
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    best = (
+        study.scores.join(study.descriptions, left_on="description", right_on="id", suffix="_text")
+        .filter(pl.col("status") == "verified")
+        .with_columns(skill=pl.col("value") - pl.col("control"))
+        .sort("skill", descending=True)
+        .unique("text", keep="first", maintain_order=True)
+        .head(10)
+    )
+    if best.is_empty():
+        console.print("no description was verified")
+        return
+    table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
+    table.add_column("best verified", no_wrap=True)
+    table.add_column("description", ratio=1, no_wrap=True, overflow="ellipsis")
+    for column in ("F1", "95 % interval", "control"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in best.iter_rows(named=True):
+        table.add_row(
+            escape(row["unit"]), escape(row["text"]), _two(row["value"]),
+            f"{row['ci_low']:.2f} to {row['ci_high']:.2f}", _two(row["control"]),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,1 @@
+"""Who writes: descriptors found in a corpus, merged, tagged, and joined into descriptions."""

@@ -1,0 +1,147 @@
+"""Candidate descriptors and tags by an LLM: steps B.2 and B.4 of the method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from saywell.language_models import ItemReply, LanguageModel, Prompt, ask_items
+from saywell.store.schemas import empty_table
+
+FIND, TAG = "find_descriptors", "tag_descriptors"
+SENTENCES_PER_REQUEST = 20
+DESCRIPTORS_PER_REQUEST = 50
+MOST_PER_SENTENCE = 5
+LONGEST = 60
+"""Characters of a descriptor; what is longer is a sentence and not a descriptor."""
+
+
+class FoundDescriptors(BaseModel):
+    """What one sentence is about."""
+
+    model_config = ConfigDict(extra="forbid")
+    item: int
+    descriptors: list[str] = Field(max_length=4 * MOST_PER_SENTENCE)
+
+
+class HoldingDescriptors(BaseModel):
+    """Numbers of the listed descriptors that hold of one sentence."""
+
+    model_config = ConfigDict(extra="forbid")
+    item: int
+    descriptors: list[int]
+
+
+class Answers(NamedTuple):
+    """A table of what was answered, and the table `unanswered` of what was not, and why."""
+
+    table: pl.DataFrame
+    unanswered: pl.DataFrame
+
+
+def ask_candidates(
+    llm: LanguageModel,
+    texts: Mapping[str, str],
+    prompt: Prompt,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda texts: None,
+) -> Answers:
+    """Table `candidates`: the descriptors that the LLM finds in each text (id -> text)."""
+    replies = ask_items(
+        llm,
+        texts,
+        prompt,
+        FoundDescriptors,
+        step="candidates",
+        batch_size=SENTENCES_PER_REQUEST,
+        data={"most": MOST_PER_SENTENCE},
+        seed=seed,
+        progress=progress,
+    )
+    rows: list[tuple[str, int, str, float]] = []
+    for example, reply in replies.items():
+        if reply.row is not None:
+            for rank, text in enumerate(clean_descriptors(reply.row.descriptors)):
+                rows.append((example, rank, text, 1.0))
+    table = pl.DataFrame(rows, schema=empty_table("candidates").schema, orient="row")
+    return Answers(table, _unanswered("candidates", replies))
+
+
+def ask_tags(
+    llm: LanguageModel,
+    texts: Mapping[str, str],
+    descriptors: pl.DataFrame,
+    prompt: Prompt,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda texts: None,
+) -> Answers:
+    """Table `tags`: which descriptors the LLM says hold of each text.
+
+    The list is asked in pieces. A text that has no answer for one of the pieces is unanswered as a
+    whole: half a tag set would count as errors of the unit.
+    """
+    names, wordings = descriptors["id"].to_list(), descriptors["text"].to_list()
+    said: dict[str, list[str]] = {example: [] for example in texts}
+    missing: dict[str, tuple[str, str, str, str]] = {}
+    for start in range(0, len(names), DESCRIPTORS_PER_REQUEST):
+        piece = wordings[start : start + DESCRIPTORS_PER_REQUEST]
+        replies = ask_items(
+            llm,
+            texts,
+            prompt,
+            HoldingDescriptors,
+            step="tags",
+            batch_size=SENTENCES_PER_REQUEST,
+            data={"descriptors": list(enumerate(piece, start=1))},
+            seed=seed,
+            progress=progress,
+        )
+        for example, reply in replies.items():
+            numbers = reply.row.descriptors if reply.row is not None else []
+            strange = [n for n in numbers if not 1 <= n <= len(piece)]
+            if reply.row is None:
+                reason = f"{reply.status}: {reply.error or 'no reason given'}"
+                missing[example] = ("tags", example, reason, reply.key)
+            elif strange or len(set(numbers)) < len(numbers):
+                reason = (
+                    f"unparsed: descriptor numbers {strange or numbers!r} are not from the list"
+                )
+                missing[example] = ("tags", example, reason, reply.key)
+            else:
+                said[example].extend(names[start + n - 1] for n in numbers)
+    rows = [
+        (example, name, "llm", 1.0)
+        for example, holding in said.items()
+        if example not in missing
+        for name in holding
+    ]
+    table = pl.DataFrame(rows, schema=empty_table("tags").schema, orient="row")
+    unanswered = pl.DataFrame(
+        list(missing.values()), schema=empty_table("unanswered").schema, orient="row"
+    )
+    return Answers(table.sort("example", "descriptor"), unanswered.sort("item"))
+
+
+def tag_requests(texts: int, descriptors: int) -> int:
+    """How many requests tagging takes, for a plan made before the descriptors are known."""
+    return -(-texts // SENTENCES_PER_REQUEST) * -(-descriptors // DESCRIPTORS_PER_REQUEST)
+
+
+def clean_descriptors(said: Sequence[str]) -> list[str]:
+    """Lower case, single spaces, no repeats, at most the number that was asked for."""
+    cleaned = (" ".join(text.lower().split()).strip(" .,;:\"'") for text in said)
+    return list(dict.fromkeys(c for c in cleaned if 0 < len(c) <= LONGEST))[:MOST_PER_SENTENCE]
+
+
+def _unanswered(step: str, replies: Mapping[str, ItemReply[FoundDescriptors]]) -> pl.DataFrame:
+    rows = [
+        (step, example, f"{reply.status}: {reply.error or 'no reason given'}", reply.key)
+        for example, reply in replies.items()
+        if reply.row is None
+    ]
+    return pl.DataFrame(rows, schema=empty_table("unanswered").schema, orient="row").sort("item")

@@ -1,0 +1,222 @@
+"""Phrases of a corpus, counted: the raw material of the extractive describer and the lexical tagger."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|[.,;:!?()\"“”…]")
+_INNER = frozenset({"of", "for", "to", "and", "in", "on", "with", "by"})
+# Words that carry no topic in any corpus but are missing from the usual list.
+_FILLERS = frozenset(
+    [
+        "got",
+        "get",
+        "gets",
+        "getting",
+        "did",
+        "does",
+        "didn't",
+        "doesn't",
+        "don't",
+        "isn't",
+        "wasn't",
+        "won't",
+        "can't",
+        "couldn't",
+        "wouldn't",
+        "i'm",
+        "i've",
+        "i'd",
+        "it's",
+        "that's",
+        "there's",
+        "you're",
+        "they're",
+        "we're",
+        "he's",
+        "she's",
+        "just",
+        "really",
+        "very",
+        "quite",
+        "even",
+        "also",
+        "only",
+        "like",
+        "one",
+        "two",
+        "three",
+        "thing",
+        "things",
+        "way",
+        "lot",
+        "bit",
+        "make",
+        "makes",
+        "made",
+        "making",
+        "say",
+        "says",
+        "said",
+        "go",
+        "goes",
+        "going",
+        "went",
+        "come",
+        "comes",
+        "came",
+        "use",
+        "used",
+        "using",
+        "know",
+        "think",
+        "thought",
+        "want",
+        "need",
+        "good",
+        "great",
+        "nice",
+        "bad",
+        "better",
+        "best",
+        "new",
+        "old",
+        "little",
+        "big",
+        "much",
+        "many",
+        "still",
+        "ever",
+        "never",
+        "always",
+        "well",
+        "right",
+        "left",
+        "time",
+        "times",
+        "day",
+        "days",
+        "year",
+        "years",
+        "week",
+        "weeks",
+        "month",
+        "months",
+        "hour",
+        "hours",
+        "minute",
+        "minutes",
+    ]
+)
+STOP_WORDS = ENGLISH_STOP_WORDS | _FILLERS
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words, with punctuation as items of its own that no phrase crosses."""
+    return [match.replace("’", "'") for match in _WORD.findall(text.lower())]
+
+
+def stem(word: str) -> str:
+    """Join singular and plural, nothing more: other endings change what a phrase says."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 4 and word.endswith(("sses", "shes", "ches", "xes")):
+        return word[:-2]
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "'s")):
+        return word[:-1]
+    return word
+
+
+def phrases(text: str, longest: int = 3) -> list[tuple[str, str]]:
+    """Phrases of up to `longest` words as (key, wording): the key is stemmed, the wording is not.
+
+    A phrase starts and ends with a content word and crosses no punctuation.
+    """
+    tokens = words(text)
+    found = []
+    for start, first in enumerate(tokens):
+        if not _content(first):
+            continue
+        for stop in range(start + 1, min(start + longest, len(tokens)) + 1):
+            last = tokens[stop - 1]
+            if not last[0].isalpha():
+                break
+            if stop - start > 1 and not _content(last):
+                if last not in _INNER:
+                    break
+                continue
+            span = tokens[start:stop]
+            found.append((" ".join(stem(word) for word in span), " ".join(span)))
+    return found
+
+
+def _content(word: str) -> bool:
+    return len(word) > 2 and word[0].isalpha() and word not in STOP_WORDS
+
+
+class PhraseCounts:
+    """Which sentence says which phrase: `matrix` is sentences x keys, binary."""
+
+    def __init__(self, texts: Sequence[str], *, min_sentences: int, max_share: float = 0.2) -> None:
+        per_text = [dict(phrases(text)) for text in texts]
+        counts = Counter(key for found in per_text for key in found)
+        ceiling = max(min_sentences, max_share * len(texts))
+        self.keys = sorted(
+            key for key, count in counts.items() if min_sentences <= count <= ceiling
+        )
+        wordings: dict[str, Counter[str]] = {key: Counter() for key in self.keys}
+        for found in per_text:
+            for key, wording in found.items():
+                if key in wordings:
+                    wordings[key][wording] += 1
+        # The most frequent wording speaks for a key; ties go to the alphabet.
+        self.wordings = [min(w, key=lambda text: (-w[text], text)) for w in wordings.values()]
+        self.matrix = phrase_matrix(per_text, self.keys)
+
+
+def phrase_matrix(per_text: Sequence[dict[str, str]], keys: Sequence[str]) -> sp.csr_matrix:
+    """Binary sentences x keys from the phrases of each sentence."""
+    column = {key: number for number, key in enumerate(keys)}
+    rows, columns = [], []
+    for row, found in enumerate(per_text):
+        for key in found:
+            if key in column:
+                rows.append(row)
+                columns.append(column[key])
+    ones = np.ones(len(rows), dtype=np.float32)
+    return sp.csr_matrix((ones, (rows, columns)), shape=(len(per_text), len(keys)))
+
+
+def log_odds_z(
+    counts: Float[np.ndarray, "groups phrases"], prior_strength: float = 1000.0
+) -> Float[np.ndarray, "groups phrases"]:
+    """How typical a phrase is of a group against all others, as a z score (higher: more typical).
+
+    Log-odds ratio with an informative Dirichlet prior, the prior being the corpus frequencies
+    scaled to `prior_strength` mentions (Monroe, Colaresi and Quinn 2008, equations 16, 19 and 22).
+    """
+    total = counts.sum(0, keepdims=True)
+    prior = prior_strength * (total + 0.5) / (total + 0.5).sum()
+    size, prior_size = counts.sum(1, keepdims=True), prior.sum()
+    inside, outside = counts + prior, total - counts + prior
+    odds_in = np.log(inside) - np.log(size + prior_size - inside)
+    odds_out = np.log(outside) - np.log(total.sum() - size + prior_size - outside)
+    return (odds_in - odds_out) / np.sqrt(1 / inside + 1 / outside)
+
+
+def topic_labels(
+    embeddings: Float[np.ndarray, "texts dim"], seed: int
+) -> Int[np.ndarray, " texts"]:
+    """Rough topics by k-means on sentence vectors, about the square root of n / 2 of them."""
+    from sklearn.cluster import KMeans
+
+    topics = int(np.clip(np.sqrt(len(embeddings) / 2), 2, 60))
+    model = KMeans(topics, n_init=1, max_iter=30, random_state=seed)
+    return model.fit_predict(embeddings.astype(np.float64))

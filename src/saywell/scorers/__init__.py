@@ -1,0 +1,1 @@
+"""How well descriptions hold: retrieval, consistency, intervals and controls."""

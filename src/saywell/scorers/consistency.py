@@ -1,0 +1,35 @@
+"""Do two halves of the data give a unit the same descriptors?"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+def jaccard(
+    first: Bool[np.ndarray, "units descriptors"], second: Bool[np.ndarray, "units descriptors"]
+) -> Float[np.ndarray, " units"]:
+    """Jaccard index of each unit's two descriptor sets (0 to 1, higher is better).
+
+    NaN for units that are empty on both sides: two empty sets agree about nothing.
+    """
+    either = (first | second).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (first & second).sum(1) / np.where(either == 0, np.nan, either)
+
+
+def jaccard_with_others(
+    first: Bool[np.ndarray, "units descriptors"],
+    second: Bool[np.ndarray, "units descriptors"],
+    *,
+    seed: int = 0,
+) -> Float[np.ndarray, " units"]:
+    """The control: each unit's first set against the second set of another unit, taken at random.
+
+    Rules that give every unit the same frequent descriptors score as high here as on the unit
+    itself.
+    """
+    others = np.random.default_rng(seed).permutation(len(first))
+    fixed = np.flatnonzero(others == np.arange(len(first)))
+    others[fixed] = np.roll(others[fixed], 1)
+    return jaccard(first, second[others])

@@ -1,0 +1,94 @@
+"""Bootstrap intervals."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """A mean with its percentile bootstrap interval; NaN where nothing was measured."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def bootstrap_mean(
+    values: Float[np.ndarray, " n"], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """The mean of one value per example, NaN left out, with a 95 % interval over examples."""
+    return bootstrap_means(values[:, None], seed=seed, resamples=resamples)[0]
+
+
+def bootstrap_means(
+    values: Float[np.ndarray, "n columns"], *, seed: int = 0, resamples: int = RESAMPLES
+) -> list[Interval]:
+    """`bootstrap_mean` of several columns, all on the same resamples.
+
+    NaN is left out column by column.
+    """
+    counted = ~np.isnan(values)
+    filled = np.where(counted, values, 0.0)
+    n = len(values)
+    if n == 0:
+        return [Interval(np.nan, np.nan, np.nan, 0) for _ in range(values.shape[1])]
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (weights @ filled) / (weights @ counted)
+        value = filled.sum(0) / counted.sum(0)
+    results = []
+    for column in range(values.shape[1]):
+        drawn = means[:, column][~np.isnan(means[:, column])]
+        tails = (1 - LEVEL) / 2
+        low, high = np.quantile(drawn, [tails, 1 - tails]) if len(drawn) else (np.nan, np.nan)
+        results.append(
+            Interval(float(value[column]), float(low), float(high), int(counted[:, column].sum()))
+        )
+    return results
+
+
+def bootstrap_f1(
+    counts: Float[np.ndarray, "units 4"], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Float[np.ndarray, "units 3"]:
+    """F1 with its 95 % interval for many units, from counts of hit, miss, false alarm and rest.
+
+    Resampling examples changes F1 only through these four counts, and they are then multinomial,
+    so no example needs to be looked at again. F1 without a hit or a miss or a false alarm is 0.
+    """
+    random = np.random.default_rng(seed)
+    results = np.zeros((len(counts), 3))
+    for row, cells in enumerate(counts):
+        total = int(cells.sum())
+        if total == 0:
+            results[row] = np.nan
+            continue
+        drawn = random.multinomial(total, cells / total, size=resamples)
+        tails = (1 - LEVEL) / 2
+        results[row, 0] = f1_of(cells[None])[0]
+        results[row, 1:] = np.quantile(f1_of(drawn), [tails, 1 - tails])
+    return results
+
+
+def f1_of(counts: Float[np.ndarray, "rows 4"]) -> Float[np.ndarray, " rows"]:
+    """F1 (0 to 1, higher is better) from hits, misses and false alarms; 0 without any of them."""
+    hits, misses, alarms = counts[:, 0], counts[:, 1], counts[:, 2]
+    below = 2 * hits + misses + alarms
+    return np.divide(2 * hits, below, out=np.zeros(len(counts)), where=below > 0)
+
+
+def confusion(
+    truth: Bool[np.ndarray, " n"], said: Bool[np.ndarray, "n columns"]
+) -> Float[np.ndarray, "columns 4"]:
+    """Hits, misses, false alarms and rest of each column against one truth."""
+    hits = (truth[:, None] & said).sum(0)
+    misses, alarms = truth.sum() - hits, said.sum(0) - hits
+    return np.stack([hits, misses, alarms, len(truth) - hits - misses - alarms], axis=1).astype(
+        float
+    )

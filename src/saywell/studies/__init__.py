@@ -1,0 +1,1 @@
+"""The front doors: one file per question that a user asks."""

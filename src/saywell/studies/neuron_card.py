@@ -1,0 +1,61 @@
+"""Everything a study knows of one neuron."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+import polars as pl
+
+from saywell.errors import InputError
+from saywell.store.study import Study
+
+
+def neuron_card(study: Study, unit: str, *, examples: int = 8) -> dict[str, Any]:
+    """Both sides of a neuron (one when `unit` ends in "-"), as plain values.
+
+    Raises InputError for a unit that the study does not have.
+    """
+    units = study.units
+    names = [unit] if unit.endswith("-") else [unit, f"{unit}-"]
+    chosen = units.filter(pl.col("id").is_in(names))
+    if chosen.is_empty():
+        near = get_close_matches(unit, units["id"].to_list()[:50_000], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(
+            f"the study has no unit {unit!r}{hint} Its units are called like {units['id'][0]!r}"
+        )
+    return {
+        "unit": unit,
+        "sides": [_side(study, row, examples) for row in chosen.iter_rows(named=True)],
+    }
+
+
+def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
+    name = unit["id"]
+    exemplars = (
+        study.exemplars.filter(unit=name, split="calibration")
+        .sort("rank")
+        .head(examples)
+        .join(study.examples.select("id", "text"), left_on="example", right_on="id")
+    )
+    description = study.descriptions.filter(unit=name).row(0, named=True)
+    descriptors = (
+        study.table("associations")
+        .filter(unit=name, split="calibration", enriched=True)
+        .join(study.table("descriptors").select("id", "text"), left_on="descriptor", right_on="id")
+        .sort("lift", descending=True)
+        .select("text", "hits", "exemplars", "composition", "lift", "q")
+    )
+    score = study.scores.filter(unit=name)
+    return {
+        "unit": name,
+        "sign": unit["sign"],
+        "state": unit["state"],
+        "threshold": unit["threshold"],
+        "description": description["text"],
+        "status": description["status"],
+        "score": score.drop("unit", "description").row(0, named=True) if score.height else None,
+        "descriptors": descriptors.to_dicts(),
+        "exemplars": exemplars.drop("unit", "split").to_dicts(),
+    }

@@ -1,0 +1,338 @@
+"""How far the descriptors of neurons can be trusted: steps B.7 and B.8 of the method.
+
+Everything here reads texts of the `test` split, which nothing before it has looked at, except the
+Jaccard index, which compares what `calibration` and `validation` say of a neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from jaxtyping import Bool, Float
+
+from saywell.describers.associations import Associations
+from saywell.scorers.calibration import apply_platt, fit_platt
+from saywell.scorers.consistency import jaccard, jaccard_with_others
+from saywell.scorers.intervals import Interval, bootstrap_f1, bootstrap_means, f1_of
+from saywell.scorers.retrieval import best_precision_at_k, precision_recall_at_k
+from saywell.store.study import Metric
+from saywell.units.activations import Activations
+from saywell.units.statistics import firing
+
+K_MAX = 10
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
+RULES = ("composition", "enrichment")
+CALIBRATED = "enrichment, calibrated"
+SHUFFLES = 5
+"""Random reassignments that a shuffled control is averaged over."""
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Who carries what: texts x descriptors for every text, and which texts have an answer."""
+
+    matrix: sp.csr_matrix
+    known: Bool[np.ndarray, " texts"]
+    lengths: np.ndarray
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model's side of the evaluation: its units, activations, and what was found about them."""
+
+    units: pl.DataFrame
+    activations: Activations
+    calibration: Associations
+    validation: Associations
+
+    def shuffled(self, seed: int) -> Subject:
+        """Every unit with the exemplars of another unit that also fires: the link is broken."""
+        order = np.arange(len(self.units))
+        ok = np.flatnonzero((self.units["state"] == "ok").to_numpy())
+        order[ok] = np.random.default_rng(seed).permutation(ok)
+        return replace(
+            self,
+            calibration=Associations(*(part[order] for part in self.calibration)),
+            validation=Associations(*(part[order] for part in self.validation)),
+        )
+
+    def weights(self, rule: str, threshold: float) -> Float[np.ndarray, "units descriptors"]:
+        """Evidence that a firing unit gives for each of its descriptors."""
+        found = self.calibration
+        if rule == "composition":
+            return np.where(found.composed(threshold), found.composition, 0.0)
+        return np.where(found.enriched(), np.log(np.maximum(found.lift, 1.0)), 0.0)
+
+    def assigned(self, rule: str, threshold: float, split: str = "calibration") -> np.ndarray:
+        """Units x descriptors: who got what."""
+        found = self.calibration if split == "calibration" else self.validation
+        return found.composed(threshold) if rule == "composition" else found.enriched()
+
+
+def answered_rows(activations: Activations, split: str, known: np.ndarray) -> np.ndarray:
+    """A split's texts that have an answer, in the order in which `firing` gives them."""
+    rows = activations.rows(split)
+    return rows[known[rows]]
+
+
+def predict(
+    subject: Subject,
+    weights: Mapping[str, Float[np.ndarray, "units descriptors"]],
+    known: Bool[np.ndarray, " texts"],
+    split: str = "test",
+) -> dict[str, Float[np.ndarray, "texts descriptors"]]:
+    """Summed evidence of the units that fire on each text of a split, once per set of weights."""
+    stacked = sp.csr_matrix(np.concatenate(list(weights.values()), axis=1))
+    parts = []
+    for rows, fires in firing(subject.activations, split, subject.units):
+        parts.append((fires[known[rows]] @ stacked).toarray())
+    scores = np.split(np.concatenate(parts), len(weights), axis=1)
+    return dict(zip(weights, scores, strict=True))
+
+
+def predict_calibrated(
+    subject: Subject,
+    weights: Mapping[str, Float[np.ndarray, "units descriptors"]],
+    tags: Tags,
+) -> dict[str, Float[np.ndarray, "texts descriptors"]]:
+    """`predict`, with the evidence for each descriptor turned into a probability.
+
+    Units agree with each other and descriptors differ in how many units they have, so sums of
+    evidence are not comparable between descriptors. Two numbers per descriptor, fitted on
+    validation texts, make them so.
+    """
+    rows = answered_rows(subject.activations, "validation", tags.known)
+    truth = tags.matrix[rows].toarray() > 0
+    seen = predict(subject, weights, tags.known, "validation")
+    return {
+        name: apply_platt(evidence, *fit_platt(seen[name], truth))
+        for name, evidence in predict(subject, weights, tags.known).items()
+    }
+
+
+def retrieval_curves(
+    scores: Mapping[str, np.ndarray], truth: Bool[np.ndarray, "texts descriptors"], seed: int
+) -> pl.DataFrame:
+    """precision@k and recall@k of every set of scores, and the best that any ranking could reach."""
+    rows = []
+    for variant, values in scores.items():
+        precision, recall = precision_recall_at_k(values, truth, K_MAX)
+        rows += _curve(
+            "precision@k", variant, range(1, K_MAX + 1), bootstrap_means(precision, seed=seed)
+        )
+        rows += _curve("recall@k", variant, range(1, K_MAX + 1), bootstrap_means(recall, seed=seed))
+    best = bootstrap_means(best_precision_at_k(truth, K_MAX), seed=seed)
+    rows += _curve("precision@k", "best possible", range(1, K_MAX + 1), best)
+    _, best_recall = precision_recall_at_k(truth.astype(float), truth, K_MAX)
+    rows += _curve(
+        "recall@k", "best possible", range(1, K_MAX + 1), bootstrap_means(best_recall, seed=seed)
+    )
+    return curve_table(rows)
+
+
+def threshold_curves(
+    subject: Subject, truth: Bool[np.ndarray, "texts descriptors"], known: np.ndarray, seed: int
+) -> pl.DataFrame:
+    """Precision and recall of a neuron's own descriptors, against the composition threshold.
+
+    Over all pairs of a held-out text and a unit that fires on it: which share of the unit's
+    descriptors does the text carry (pairs whose unit has some), and which share of the text's
+    descriptors does the unit have (texts that carry some). Intervals are over texts.
+    """
+    fires = sp.vstack(
+        [f[known[rows]] for rows, f in firing(subject.activations, "test", subject.units)]
+    ).tocsr()
+    carried = truth.sum(1)
+    share = np.divide(
+        truth, carried[:, None], out=np.zeros(truth.shape), where=carried[:, None] > 0
+    )
+    rows = []
+    shuffled = np.random.default_rng(seed).permutation(fires.shape[1])
+    for variant, order in (("composition", slice(None)), ("shuffled exemplars", shuffled)):
+        precisions, recalls = [], []
+        for threshold in THRESHOLDS:
+            assigned = subject.assigned("composition", threshold)[order].astype(np.float64)
+            sizes = assigned.sum(1)
+            some = (sizes > 0).astype(float)
+            own = sp.csr_matrix(assigned / np.maximum(sizes, 1)[:, None])
+            hit = np.asarray((fires @ own).multiply(truth).sum(1)).ravel()
+            covered = np.asarray((fires @ sp.csr_matrix(assigned)).multiply(share).sum(1)).ravel()
+            firing_units = np.asarray(fires.sum(1)).ravel()
+            precisions.append(ratio_interval(hit, fires @ some, seed))
+            recalls.append(ratio_interval(covered, np.where(carried > 0, firing_units, 0.0), seed))
+        rows += _curve("precision against threshold", variant, THRESHOLDS, precisions)
+        rows += _curve("recall against threshold", variant, THRESHOLDS, recalls)
+    return curve_table(rows)
+
+
+def ratio_interval(
+    above: Float[np.ndarray, " texts"], below: Float[np.ndarray, " texts"], seed: int
+) -> Interval:
+    """A ratio of sums over texts with its bootstrap interval over texts."""
+    n = len(above)
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=400)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(np.divide(above.sum(), below.sum()))
+        drawn = (weights @ above) / (weights @ below)
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
+    return Interval(value, float(low), float(high), int((below > 0).sum()))
+
+
+def probe_scores(
+    activations: Activations,
+    units: pl.DataFrame,
+    tags: Tags,
+    *,
+    limit: int = 4000,
+    seed: int = 0,
+    ridge: Sequence[float] = (0.1, 1.0, 10.0),
+) -> Float[np.ndarray, "texts descriptors"]:
+    """The upper line: a linear probe from all activations to every descriptor.
+
+    Ridge regression on standardised activations in its dual form, so that the cost grows with the
+    number of texts (at most `limit` calibration texts are used) and not of units. The penalty,
+    relative to the mean eigenvalue, is the one with the best precision@2 on validation texts.
+    """
+    rows = {split: activations.rows(split) for split in ("calibration", "validation", "test")}
+    chosen = {split: np.flatnonzero(tags.known[r]) for split, r in rows.items()}
+    for split in ("calibration", "validation"):
+        if len(chosen[split]) > limit:
+            picked = np.random.default_rng(seed).choice(chosen[split], limit, replace=False)
+            chosen[split] = np.sort(picked)
+    train = chosen["calibration"]
+    grams = {split: np.zeros((len(keep), len(train))) for split, keep in chosen.items()}
+    width = int((units["sign"] == 1).sum())
+    statistics = units.filter(pl.col("sign") == 1).select("mean", "std").to_numpy()
+    for block, values in activations.blocks("calibration", width):
+        mean, std = statistics[block].T
+        scale = np.where(std > 0, 1 / np.maximum(std, 1e-12), 0.0)
+        left = ((values[train] - mean) * scale).astype(np.float32)
+        for split, keep in chosen.items():
+            other = activations.read(split, block)[keep] if split != "calibration" else values[keep]
+            grams[split] += ((other - mean) * scale).astype(np.float32) @ left.T
+    truth = {s: tags.matrix[rows[s][keep]].toarray() for s, keep in chosen.items()}
+    base = truth["calibration"].mean(0)
+    level = np.trace(grams["calibration"]) / len(train)
+    best: tuple[float, np.ndarray] | None = None
+    for penalty in ridge:
+        system = grams["calibration"] + penalty * level * np.eye(len(train))
+        dual = np.linalg.solve(system, truth["calibration"] - base)
+        guess = grams["validation"] @ dual + base
+        precision, _ = precision_recall_at_k(_positive(guess), truth["validation"] > 0, 2)
+        quality = float(np.nanmean(precision[:, 1]))
+        if best is None or quality > best[0]:
+            best = (quality, grams["test"] @ dual + base)
+    assert best is not None
+    return _positive(best[1])
+
+
+def _positive(scores: np.ndarray) -> np.ndarray:
+    """Shifted so that every descriptor counts as predicted; ranks are unchanged."""
+    return scores - scores.min() + 1.0
+
+
+def consistency(
+    subject: Subject, rule: str, threshold: float, seed: int
+) -> tuple[Interval, Interval, int]:
+    """Jaccard of calibration against validation, the same with another unit's, and empty units.
+
+    Intervals are over units; units without descriptors on both sides are only counted.
+    """
+    first = subject.assigned(rule, threshold)
+    second = subject.assigned(rule, threshold, "validation")
+    ok = (subject.units["state"] == "ok").to_numpy()
+    own = jaccard(first[ok], second[ok])
+    others = jaccard_with_others(first[ok], second[ok], seed=seed)
+    intervals = bootstrap_means(np.stack([own, others], axis=1), seed=seed, resamples=400)
+    return intervals[0], intervals[1], int(np.isnan(own).sum())
+
+
+def score_descriptions(
+    subject: Subject,
+    described: Bool[np.ndarray, "units descriptors"],
+    truth: Bool[np.ndarray, "texts descriptors"],
+    known: Bool[np.ndarray, " texts"],
+    seed: int,
+) -> Float[np.ndarray, "units 5"]:
+    """F1, its interval, the control, and n for every unit with a description; NaN for the others.
+
+    The reader says that a unit fires on a held-out text when the text carries one of the
+    descriptors that the unit's description names. The control is the same unit read with the
+    descriptions of other units, averaged over a few random exchanges.
+    """
+    has = np.flatnonzero(described.any(1))
+    results = np.full((len(described), 5), np.nan)
+    if len(has) == 0:
+        return results
+    random = np.random.default_rng(seed)
+    exchanges = [has[random.permutation(len(has))] for _ in range(SHUFFLES)]
+    readers = [has, *exchanges]
+    counts = np.zeros((len(readers), len(has), 4))
+    start = 0
+    for rows, fires in firing(subject.activations, "test", subject.units):
+        answered = known[rows]
+        real = fires[answered][:, has].toarray() > 0
+        here = truth[start : start + len(real)].astype(np.float32)
+        start += len(real)
+        for number, chosen in enumerate(readers):
+            said = here @ described[chosen].T.astype(np.float32) > 0
+            hits = (said & real).sum(0)
+            misses, alarms = real.sum(0) - hits, said.sum(0) - hits
+            counts[number] += np.stack(
+                [hits, misses, alarms, len(real) - hits - misses - alarms], 1
+            )
+    results[has, :3] = bootstrap_f1(counts[0], seed=seed)
+    results[has, 3] = np.mean([f1_of(exchange) for exchange in counts[1:]], axis=0)
+    results[has, 4] = counts[0].sum(1)
+    return results
+
+
+def metric(
+    name: str,
+    interval: Interval,
+    of: str,
+    controls: Mapping[str, Interval],
+    ceiling: Mapping[str, Interval] | None = None,
+) -> Metric:
+    """A headline figure from intervals; NaN becomes no answer."""
+    value, low, high = (_number(x) for x in (interval.value, interval.low, interval.high))
+    return Metric(
+        name=name, value=value, ci_low=low, ci_high=high, n=interval.n, of=of,
+        controls={key: _number(c.value) for key, c in controls.items()},
+        ceiling={key: _number(c.value) for key, c in (ceiling or {}).items()},
+    )  # fmt: skip
+
+
+def curve_point(curves: pl.DataFrame, figure: str, variant: str, x: float) -> Interval:
+    """One point of a curve."""
+    row = curves.filter(figure=figure, variant=variant, x=x).row(0, named=True)
+    values = (np.nan if row[key] is None else row[key] for key in ("value", "ci_low", "ci_high"))
+    return Interval(*values, row["n"])
+
+
+def curve_table(rows: Sequence[tuple[str, str, float, Interval]]) -> pl.DataFrame:
+    """Table `curves`."""
+    schema = {
+        "figure": pl.String, "variant": pl.String, "x": pl.Float64, "value": pl.Float64,
+        "ci_low": pl.Float64, "ci_high": pl.Float64, "n": pl.Int64,
+    }  # fmt: skip
+    flat = [
+        (figure, variant, x, _number(i.value), _number(i.low), _number(i.high), i.n)
+        for figure, variant, x, i in rows
+    ]
+    return pl.DataFrame(flat, schema=schema, orient="row")
+
+
+def _curve(
+    figure: str, variant: str, xs: Sequence[float] | range, intervals: Sequence[Interval]
+) -> list[tuple[str, str, float, Interval]]:
+    return [(figure, variant, float(x), i) for x, i in zip(xs, intervals, strict=True)]
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,1 @@
+"""What can be described, and how its activations are collected."""

@@ -1,0 +1,332 @@
+"""One streaming pass of a model over texts: pooled activations on disk, strongest examples kept.
+
+The pass is a map over *shards* (a few thousand texts of one split). A finished shard leaves
+
+    activations/SPLIT-00000.safetensors   high, low [texts, units] float16, rows [texts] int32
+    activations/SPLIT-top.safetensors     strongest and weakest examples so far, shards included
+
+so a pass that was stopped goes on with the next shard, and memory is bounded by one shard and the
+lists of strongest examples, whatever the number of texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from torch import nn
+
+from saywell.errors import InputError
+from saywell.store.files import write_arrays
+from saywell.units.exemplars import Exemplars, TopExamples
+from saywell.units.pooling import Pooling, Scratch, pool_tokens
+from saywell.units.sites import Site, head_gram
+from saywell.units.tokens import Batch, Tokens, batches
+
+SHARD_TEXTS = 2048
+_SIDES = ("high", "low")
+_HALF_MAX = torch.finfo(torch.float16).max
+
+
+class BrokenActivations(InputError):
+    """A unit's activation is not finite; `text` is the position of the text that made it."""
+
+    def __init__(self, text: int, module: str) -> None:
+        super().__init__(
+            f"{module!r} gave an activation that is NaN or infinite on text {text}; check the model's"
+            " weights, or, if it was loaded in half precision, load it with --dtype float32"
+        )
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Pass:
+    """How a pass is made; everything here can change the numbers, so a study records it."""
+
+    pool: Pooling = "max"
+    top: int = 50
+    token_budget: int = 1024
+    shard_texts: int = SHARD_TEXTS
+
+
+def collect_activations(
+    model: nn.Module,
+    sites: Sequence[Site],
+    tokens: Tokens,
+    splits: Mapping[str, Int[np.ndarray, " texts"]],
+    folder: Path,
+    settings: Pass,
+    *,
+    pad_id: int = 0,
+    keep_top: Sequence[str] = ("calibration", "validation"),
+    progress: Callable[[int], None] = lambda texts: None,
+) -> None:
+    """Run the model over every split and leave pooled activations and strongest examples in `folder`.
+
+    `splits` gives each split's texts as positions in `tokens`. `keep_top` names the splits whose
+    strongest examples are wanted. `progress` is told how many texts each batch held, and at the
+    start how many an earlier pass had done.
+
+    Raises BrokenActivations when an activation is not a number, naming the module and the text.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.eval()
+    with _Tap(model, sites, settings.pool) as tap, torch.inference_mode():
+        for split, rows in splits.items():
+            ordered = processing_order(tokens, rows)
+            shards = [
+                ordered[start : start + settings.shard_texts]
+                for start in range(0, len(ordered), settings.shard_texts)
+            ]
+            tops = _Tops(sites, settings.top, tap.device) if split in keep_top else None
+            done = _resume(folder, split, tops)
+            seen = sum(len(shard) for shard in shards[:done])
+            progress(seen)
+            for number, shard in enumerate(shards[done:], start=done):
+                tap.begin_shard(len(shard), positions=tops is not None)
+                for batch in batches(
+                    tokens, shard, token_budget=settings.token_budget, pad_id=pad_id
+                ):
+                    tap.run(batch)
+                    progress(len(batch.rows))
+                arrays = tap.end_shard(shard)
+                if tops is not None:
+                    tops.add(arrays, seen)
+                _write_shard(folder / f"{split}-{number:05d}.safetensors", arrays, shard)
+                _save_progress(folder, split, tops, number + 1)
+                seen += len(shard)
+
+
+def processing_order(tokens: Tokens, rows: Int[np.ndarray, " texts"]) -> Int[np.ndarray, " texts"]:
+    """Longest text first, equals by position: little padding, early high thresholds, one order."""
+    return rows[np.lexsort((rows, -tokens.lengths[rows]))]
+
+
+class Activations:
+    """Read access to the pooled activations that a pass left in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def rows(self, split: str) -> Int[np.ndarray, " texts"]:
+        """The texts of a split in the order of its activation rows."""
+        return np.concatenate([_read(path, "rows") for path in self._shards(split)])
+
+    def read(
+        self, split: str, units: slice, *, sign: int = 1, dtype: Any = np.float32
+    ) -> Float[np.ndarray, "texts units"]:
+        """Pooled activations of some units, signed so that more is always stronger."""
+        pieces = [_read(path, _key(path, sign), units) for path in self._shards(split)]
+        values = np.concatenate(pieces).astype(dtype)
+        return values if sign > 0 else -values
+
+    def blocks(
+        self, split: str, units: int, *, sign: int = 1, cells: int = 1 << 25
+    ) -> Iterator[tuple[slice, Float[np.ndarray, "texts block"]]]:
+        """All units in blocks of at most `cells` numbers, so that memory stays bounded."""
+        width = max(1, cells // max(1, len(self.rows(split))))
+        for start in range(0, units, width):
+            block = slice(start, min(units, start + width))
+            yield block, self.read(split, block, sign=sign)
+
+    def shards(
+        self, split: str, signs: Sequence[int]
+    ) -> Iterator[tuple[Int[np.ndarray, " texts"], list[Float[np.ndarray, "texts units"]]]]:
+        """Shard by shard: its texts, and their signed activations once per sign."""
+        for path in self._shards(split):
+            sides = [sign * _read(path, _key(path, sign)).astype(np.float32) for sign in signs]
+            yield _read(path, "rows"), sides
+
+    def top(self, split: str, *, sign: int = 1) -> Exemplars:
+        """Strongest examples of every unit (weakest with sign -1), as positions in `tokens`."""
+        side = "high" if sign > 0 else "low"
+        with safe_open(self.folder / f"{split}-top.safetensors", framework="pt") as saved:
+            values, examples, positions = (
+                saved.get_tensor(f"{side}_{name}") for name in ("values", "examples", "positions")
+            )
+        rows = np.append(self.rows(split), -1)  # example -1 (an empty place) stays -1
+        return Exemplars(values, torch.from_numpy(rows[examples.numpy()]), positions)
+
+    def _shards(self, split: str) -> list[Path]:
+        return sorted(self.folder.glob(f"{split}-[0-9]*.safetensors"))
+
+
+def _key(path: Path, sign: int) -> str:
+    with safe_open(path, framework="np") as saved:
+        return "low" if sign < 0 and "low" in saved.keys() else "high"  # noqa: SIM118
+
+
+def _read(path: Path, key: str, columns: slice | None = None) -> np.ndarray:
+    with safe_open(path, framework="np") as saved:
+        if columns is None:
+            return saved.get_tensor(key)
+        return saved.get_slice(key)[:, columns.start : columns.stop]
+
+
+class _Tops:
+    """Strongest and weakest examples of the units of every site."""
+
+    def __init__(self, sites: Sequence[Site], m: int, device: torch.device) -> None:
+        self.sides = {
+            side: [TopExamples(site.units, m, device) for site in sites] for side in _SIDES
+        }
+
+    def add(self, shard: Mapping[str, torch.Tensor], first_example: int) -> None:
+        for side, sign in zip(_SIDES, (1, -1), strict=True):
+            values, positions = shard.get(side, shard["high"]), shard[f"{side}_position"]
+            start = 0
+            for top in self.sides[side]:
+                columns = slice(start, start + top.units)
+                top.add(sign * values[:, columns].float(), positions[:, columns], first_example)
+                start += top.units
+
+    def arrays(self) -> dict[str, torch.Tensor]:
+        arrays: dict[str, torch.Tensor] = {}
+        for side, per_site in self.sides.items():
+            results = [top.result() for top in per_site]
+            for name in Exemplars._fields:
+                arrays[f"{side}_{name}"] = torch.cat([getattr(r, name) for r in results]).cpu()
+        return arrays
+
+    def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
+        for side, per_site in self.sides.items():
+            sizes = [top.units for top in per_site]
+            pieces = [arrays[f"{side}_{name}"].split(sizes) for name in Exemplars._fields]
+            for top, *saved in zip(per_site, *pieces, strict=True):
+                top.restore(Exemplars(*saved))
+
+
+class _Tap:
+    """Hooks on a model's sites that pool each batch into the shard's arrays as it passes."""
+
+    def __init__(self, model: nn.Module, sites: Sequence[Site], pool: Pooling) -> None:
+        self.model, self.sites, self.pool = model, sites, pool
+        self.device = next(model.parameters()).device
+        self.units = sum(site.units for site in sites)
+        self._offsets = np.cumsum([0, *(site.units for site in sites)]).tolist()
+        self._grams = {
+            number: head_gram(model, site)
+            for number, site in enumerate(sites)
+            if site.kind == "attention-head"
+        }
+        self._hooks: list[Any] = []
+        self._sides = _SIDES if pool == "max" else _SIDES[:1]
+        self._shard: dict[str, torch.Tensor] = {}
+        self._scratch = Scratch(self.device)
+        self._filled = 0
+
+    def __enter__(self) -> _Tap:
+        for number, site in enumerate(self.sites):
+            module = self.model.get_submodule(site.module)
+            if site.tap == "input":
+                hook = module.register_forward_pre_hook(
+                    lambda module, args, number=number: self._take(number, args[0])
+                )
+            else:
+                hook = module.register_forward_hook(
+                    lambda module, args, output, number=number: self._take(
+                        number, output if isinstance(output, torch.Tensor) else output[0]
+                    )
+                )
+            self._hooks.append(hook)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def begin_shard(self, texts: int, *, positions: bool) -> None:
+        """Room for a shard of `texts` texts."""
+        names = dict.fromkeys(self._sides, torch.float16)
+        if positions:
+            names |= {f"{side}_position": torch.int16 for side in _SIDES}
+        self._filled = 0
+        self._shard = {
+            name: torch.empty((texts, self.units), dtype=dtype, device=self.device)
+            for name, dtype in names.items()
+        }
+
+    def run(self, batch: Batch) -> None:
+        """Send one batch through the model."""
+        mask = batch.attention.bool() if self.pool == "cls" else batch.content
+        self._mask = mask.to(self.device)
+        self._taken: set[int] = set()
+        self.model(
+            input_ids=batch.ids.to(self.device), attention_mask=batch.attention.to(self.device)
+        )
+        missed = [s.module for n, s in enumerate(self.sites) if n not in self._taken]
+        if missed:
+            raise InputError(
+                f"module {missed[0]!r} did not run in the model's forward pass; name other modules"
+                " with --modules"
+            )
+        self._filled += len(batch.rows)
+
+    def end_shard(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
+        """The finished shard; `rows` are its texts."""
+        self._check(rows)
+        return self._shard
+
+    def _take(self, number: int, tokens: torch.Tensor) -> None:
+        site = self.sites[number]
+        if number in self._taken:
+            raise InputError(
+                f"module {site.module!r} ran twice in one forward pass (shared layers are not"
+                " supported); name other modules with --modules"
+            )
+        self._taken.add(number)
+        if number in self._grams:
+            tokens = _head_lengths(tokens, self._grams[number])
+        if tokens.shape[:2] != self._mask.shape:
+            raise InputError(
+                f"module {site.module!r} handles {tuple(tokens.shape)} values for a batch of"
+                f" {tuple(self._mask.shape)} tokens; it does not work token by token"
+            )
+        pooled = pool_tokens(tokens, self._mask, self.pool, self._scratch)
+        here = slice(self._filled, self._filled + len(tokens))
+        columns = slice(self._offsets[number], self._offsets[number + 1])
+        for name, array in self._shard.items():
+            array[here, columns] = getattr(pooled, name)
+
+    def _check(self, rows: np.ndarray) -> None:
+        """Refuse NaN, and bring what float16 cannot hold to its largest number."""
+        for values in (self._shard[side] for side in self._sides):
+            broken = torch.isnan(values).nonzero()
+            if len(broken):
+                row, unit = broken[0].tolist()
+                site = self.sites[int(np.searchsorted(self._offsets, unit, side="right")) - 1]
+                raise BrokenActivations(int(rows[row]), site.module)
+            values.clamp_(-_HALF_MAX, _HALF_MAX)
+
+
+def _head_lengths(inputs: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
+    heads = inputs.float().unflatten(-1, (gram.shape[0], -1))
+    squared = torch.einsum("bthi,hij,bthj->bth", heads, gram.to(inputs.device), heads)
+    return squared.clamp(min=0).sqrt()
+
+
+def _write_shard(path: Path, shard: Mapping[str, torch.Tensor], rows: np.ndarray) -> None:
+    sides = {side: shard[side].cpu() for side in _SIDES if side in shard}
+    write_arrays(path, {**sides, "rows": torch.from_numpy(rows.astype(np.int32))})
+
+
+def _resume(folder: Path, split: str, tops: _Tops | None) -> int:
+    """How many shards of the split an earlier pass finished; its strongest examples are restored."""
+    path = folder / f"{split}-top.safetensors"
+    if not path.exists():
+        return 0
+    with safe_open(path, framework="pt") as saved:
+        if tops is not None:
+            tops.restore({key: saved.get_tensor(key) for key in saved.keys()})  # noqa: SIM118
+        return int(saved.get_tensor("shards")[0])
+
+
+def _save_progress(folder: Path, split: str, tops: _Tops | None, shards: int) -> None:
+    arrays = tops.arrays() if tops is not None else {}
+    write_arrays(folder / f"{split}-top.safetensors", {**arrays, "shards": torch.tensor([shards])})

@@ -1,0 +1,151 @@
+"""Loading the model under study, and its twin with random weights."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from saywell.encoders.checkpoints import find_checkpoint
+from saywell.errors import InputError
+from saywell.units.sites import encoder_of
+
+_SAMPLE = 1 << 20
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model, its tokenizer and what the record has to say about them."""
+
+    name: str
+    model: nn.Module
+    tokenizer: Any
+    max_tokens: int
+    """Longest text, in tokens, that the model can read."""
+    fingerprint: str
+
+    @property
+    def pad_id(self) -> int:
+        """What fills up short texts; never looked at."""
+        return self.tokenizer.pad_token_id or 0
+
+
+def load_model(name: str, *, device: str = "auto", dtype: str | None = None) -> LoadedModel:
+    """A transformers model by folder, hub name or the alias `minilm`; encoders of encoder-decoders.
+
+    Weights are read from safetensors only. `dtype` is a torch name such as float32 (the default on a
+    processor; elsewhere the checkpoint's own).
+
+    Raises InputError when the name is not a model, or has no fast tokenizer.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    place = pick_device(device)
+    checkpoint = find_checkpoint(name)
+    kind = _dtype(dtype or ("float32" if place.type == "cpu" else "auto"))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        model = AutoModel.from_pretrained(checkpoint, dtype=kind, use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"cannot load {name!r} as a language model: {_first_line(error)}"
+        ) from error
+    return wrap_model(encoder_of(model).to(place), tokenizer, name)
+
+
+def wrap_model(model: nn.Module, tokenizer: Any, name: str | None = None) -> LoadedModel:
+    """Any module that takes `input_ids` and `attention_mask`, with its tokenizer."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise InputError(
+            f"{type(tokenizer).__name__} cannot say which characters a token covers; give a fast"
+            " tokenizer (transformers.PreTrainedTokenizerFast)"
+        )
+    config = getattr(model, "config", None)
+    if getattr(config, "use_cache", False):
+        # Keys and values for generation: memory and time that a single pass does not need.
+        config.use_cache = False  # type: ignore[union-attr]
+    limits = [getattr(tokenizer, "model_max_length", None)] + [
+        getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")
+    ]
+    known = [limit for limit in limits if isinstance(limit, int) and 0 < limit < 1_000_000]
+    return LoadedModel(
+        name or type(model).__name__,
+        model.eval(),
+        tokenizer,
+        min(known, default=512),
+        model_fingerprint(model),
+    )
+
+
+def random_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
+    """The same architecture with freshly initialised weights: what structure alone can do.
+
+    Raises InputError when a part of the model does not say how to initialise itself.
+    """
+    original = loaded.model
+    device = next(original.parameters()).device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if hasattr(original, "config") and hasattr(original, "post_init"):
+            twin = type(original)(copy.deepcopy(original.config))  # type: ignore[call-arg]
+        else:
+            twin = copy.deepcopy(original)
+            for path, module in twin.named_modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()  # type: ignore[operator]
+                elif list(module.parameters(recurse=False)):
+                    raise InputError(
+                        f"module {path!r} ({type(module).__name__}) has no reset_parameters(), so"
+                        " the control with random weights cannot be made; switch it off with"
+                        " --no-random-control (random_control=False from Python)"
+                    )
+    dtype = next(original.parameters()).dtype
+    return wrap_model(twin.to(device=device, dtype=dtype), loaded.tokenizer, loaded.name)
+
+
+def model_fingerprint(model: nn.Module) -> str:
+    """BLAKE2b over names, shapes and values of all parameters (32 hex digits).
+
+    Of tensors with more than a million numbers an even sample of a million is read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        flat = tensor.detach().reshape(-1)
+        flat = flat[:: max(1, flat.numel() // _SAMPLE)].cpu()
+        digest.update(flat.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def pick_device(device: str) -> torch.device:
+    """`auto` is the first accelerator there is, else the processor.
+
+    Raises InputError for a device that torch does not know or this machine does not have.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.zeros(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device!r} cannot be used: {_first_line(error)}") from error
+    return place
+
+
+def _dtype(name: str) -> Any:
+    if name == "auto":
+        return "auto"
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise InputError(f"unknown dtype {name!r}; use float32, bfloat16 or float16")
+    return dtype
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

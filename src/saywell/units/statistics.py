@@ -1,0 +1,148 @@
+"""What is known of every unit after a pass: its level, its spread, and when it fires."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from saywell.units.activations import Activations
+from saywell.units.exemplars import Exemplars
+from saywell.units.sites import Site
+from saywell.units.tokens import Tokens
+
+FIRING_SHARE = 0.05
+"""A unit fires on the texts above the quantile that this share of calibration texts reaches."""
+MAX_FIRING_SHARE = 0.2
+"""A unit that reaches its threshold on more than this share has no top to speak of."""
+
+
+def unit_table(
+    activations: Activations, sites: Sequence[Site], model: str, signs: Sequence[int] = (1, -1)
+) -> pl.DataFrame:
+    """Table `units`: every unit going high, then every unit going low, with its statistics.
+
+    `state` is "ok", "constant" (one value throughout) or "flat" (no threshold that few texts reach,
+    such as the low side of a ReLU).
+    """
+    places = [(site, index) for site in sites for index in range(site.units)]
+    frames = []
+    for sign in signs:
+        statistics = {
+            name: np.concatenate(parts)
+            for name, parts in _statistics(activations, len(places), sign).items()
+        }
+        frames.append(
+            pl.DataFrame(
+                {
+                    "id": [unit_id(site.layer, index, sign) for site, index in places],
+                    "kind": [site.kind for site, _ in places],
+                    "model": [model] * len(places),
+                    "layer": pl.Series([site.layer for site, _ in places], dtype=pl.Int32),
+                    "index": pl.Series([index for _, index in places], dtype=pl.Int32),
+                    "sign": pl.Series([sign] * len(places), dtype=pl.Int8),
+                    "name": [f"{site.module}[{index}]" for site, index in places],
+                    **statistics,
+                }
+            )
+        )
+    table = pl.concat(frames)
+    state = (
+        pl.when(pl.col("maximum") <= pl.col("minimum"))
+        .then(pl.lit("constant"))
+        .when(pl.col("fires") > MAX_FIRING_SHARE)
+        .then(pl.lit("flat"))
+        .otherwise(pl.lit("ok"))
+    )
+    return table.with_columns(state=state)
+
+
+def unit_id(layer: int, index: int, sign: int = 1) -> str:
+    """`layer.3/1207`, and `layer.3/1207-` for the same unit going low."""
+    return f"layer.{layer}/{index}" + ("" if sign > 0 else "-")
+
+
+def _statistics(activations: Activations, units: int, sign: int) -> dict[str, list[np.ndarray]]:
+    found: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("mean", "std", "minimum", "maximum", "threshold", "fires")
+    }
+    for _, values in activations.blocks("calibration", units, sign=sign):
+        threshold = np.quantile(values, 1 - FIRING_SHARE, axis=0, method="higher")
+        found["mean"].append(values.mean(0, dtype=np.float64))
+        found["std"].append(values.std(0, dtype=np.float64))
+        found["minimum"].append(values.min(0).astype(np.float64))
+        found["maximum"].append(values.max(0).astype(np.float64))
+        found["threshold"].append(threshold.astype(np.float64))
+        found["fires"].append((values >= threshold).mean(0))
+    return found
+
+
+def exemplar_table(
+    activations: Activations,
+    units: pl.DataFrame,
+    tokens: Tokens,
+    ids: Sequence[str],
+    splits: Sequence[str] = ("calibration", "validation"),
+) -> pl.DataFrame:
+    """Table `exemplars`: per unit and split the strongest texts among those on which it fires.
+
+    The threshold is the calibration threshold in every split. Units that are not "ok" have none.
+    """
+    names, texts = units["id"].to_numpy(), np.asarray(ids)
+    ok, threshold = (units["state"] == "ok").to_numpy(), units["threshold"].to_numpy()
+    frames = []
+    for split in splits:
+        start = 0
+        for sign in units["sign"].unique(maintain_order=True):
+            top = activations.top(split, sign=sign)
+            part = slice(start, start + len(top.values))
+            start = part.stop
+            frames.append(_exemplars(top, tokens, names[part], ok[part], threshold[part], texts))
+            frames[-1] = frames[-1].with_columns(
+                split=pl.lit(split), activation=sign * pl.col("activation")
+            )
+    columns = ["unit", "split", "rank", "example", "activation", "span_start", "span_end"]
+    return pl.concat(frames).select(columns)
+
+
+def _exemplars(
+    top: Exemplars,
+    tokens: Tokens,
+    names: np.ndarray,
+    ok: np.ndarray,
+    threshold: np.ndarray,
+    texts: np.ndarray,
+) -> pl.DataFrame:
+    values, examples = top.values.numpy(), top.examples.numpy()
+    fires = ok[:, None] & (examples >= 0) & (values >= threshold[:, None])
+    unit, rank = fires.nonzero()
+    example = examples[unit, rank]
+    place = tokens.starts[example] + top.positions.numpy()[unit, rank]
+    return pl.DataFrame(
+        {
+            "unit": names[unit],
+            "rank": pl.Series(rank, dtype=pl.Int32),
+            "example": texts[example],
+            "activation": pl.Series(values[unit, rank], dtype=pl.Float32),
+            "span_start": pl.Series(tokens.spans[place, 0], dtype=pl.Int32),
+            "span_end": pl.Series(tokens.spans[place, 1], dtype=pl.Int32),
+        }
+    )
+
+
+def firing(
+    activations: Activations, split: str, units: pl.DataFrame
+) -> Iterator[tuple[np.ndarray, sp.csr_matrix]]:
+    """Which units fire on which texts, a shard at a time: (texts, texts x units binary)."""
+    threshold = units["threshold"].to_numpy()
+    ok = (units["state"] == "ok").to_numpy()
+    signs = units["sign"].unique(maintain_order=True).to_list()
+    width = len(units) // len(signs)
+    for rows, sides in activations.shards(split, signs):
+        parts = []
+        for number, values in enumerate(sides):
+            part = slice(number * width, (number + 1) * width)
+            parts.append(sp.csr_matrix((values >= threshold[part]) & ok[part], dtype=np.float32))
+        yield rows, sp.hstack(parts, format="csr")
