@@ -33,6 +33,8 @@ def opened_llm(
 
     limits = Limits(max_calls=max_calls, max_usd=max_usd, max_tokens=max_tokens)
     stored = None if dry_run and not calls.exists() else calls
+    if stored is not None:
+        stored.parent.mkdir(parents=True, exist_ok=True)
     model = open_language_model(
         name,
         calls=stored,

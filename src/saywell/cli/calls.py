@@ -1,0 +1,81 @@
+"""`saywell calls`: what a study asked of language models, and what it cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def calls(
+    study: Annotated[Path, typer.Argument(help="Study folder, or its calls.sqlite.")],
+    step: Annotated[str | None, typer.Option(help="Only the calls of this step.")] = None,
+    show: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Show the call with this key, or its start.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Sum up a study's language-model calls by step, or show one call in full."""
+    import dataclasses
+    import json as json_module
+
+    from saywell.language_models.providers import same_model
+    from saywell.language_models.summary import StepSummary, show_call, summarize_calls
+
+    path = study / "calls.sqlite" if study.is_dir() else study
+    if show is not None:
+        found = show_call(path, show)
+        if json:
+            typer.echo(json_module.dumps(found, indent=2))
+            return
+        for call in found:
+            for name, value in call.items():
+                if name not in ("request", "text"):
+                    typer.echo(f"{name:<14}{_safe(str(value))}")
+            for message in call["request"]["messages"]:
+                content = message["content"]
+                text = content if isinstance(content, str) else json_module.dumps(content)
+                typer.echo(f"\n--- {message['role']}\n{_safe(text)}")
+            typer.echo(f"\n--- reply\n{_safe(call['text'])}")
+        return
+    steps = summarize_calls(path, step)
+    if json:
+        typer.echo(json_module.dumps([dataclasses.asdict(one) for one in steps], indent=2))
+        return
+    if not steps:
+        typer.echo("no calls yet")
+        return
+    typer.echo(
+        f"{'step':<16}{'calls':>7}{'faults':>7}{'tokens in':>11}{'out':>9}{'s/call':>8}{'cost':>13}"
+    )
+
+    def line(name: str, ones: list[StepSummary]) -> str:
+        calls = sum(one.calls for one in ones)
+        unknown = sum(one.cost_unknown for one in ones)
+        cost = f"${sum(one.cost_usd for one in ones):.4f}"
+        if unknown:
+            cost = "unknown" if cost == "$0.0000" else f">{cost}"
+        seconds = sum(one.seconds * one.calls for one in ones) / calls
+        return (
+            f"{_safe(name)[:15]:<16}{calls:>7}{sum(one.faults for one in ones):>7}"
+            f"{sum(one.input_tokens for one in ones):>11}"
+            f"{sum(one.output_tokens for one in ones):>9}"
+            f"{seconds:>8.2f}{cost:>13}"
+        )
+
+    for one in steps:
+        typer.echo(line(one.step, [one]))
+        outcome = ", ".join(f"{count} {status}" for status, count in one.statuses.items())
+        typer.echo(f"  {_safe(one.model)}: {outcome}")
+        asked = one.model.partition(":")[2] or one.model
+        others = [name for name in one.replied_models if not same_model(asked, name)]
+        if others:
+            typer.echo(f"  answered by {_safe(', '.join(others))}")
+    if len(steps) > 1:
+        typer.echo(line("all", steps))
+
+
+def _safe(text: str) -> str:
+    """Text from models and data without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

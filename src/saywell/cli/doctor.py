@@ -1,0 +1,30 @@
+"""`saywell doctor`: which language-model providers can be used here, and what the others lack."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which language-model providers are usable, and the line that mends the others."""
+    import dataclasses
+    import json as json_module
+
+    from saywell.language_models.doctor import check_providers
+    from saywell.language_models.providers import config_folder
+
+    checks = check_providers()
+    if json:
+        typer.echo(json_module.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+        return
+    for check in checks:
+        typer.echo(f"{check.name:<18} {'yes' if check.usable else 'no ':<4}{check.state}")
+        if check.fix:
+            typer.echo(f"{'':<23}run: {check.fix}")
+    folder = config_folder()
+    typer.echo(f"\nkeys may also stand in   {folder / 'keys.toml'} (chmod 600)")
+    typer.echo(f"your own prices go into  {folder / 'prices.toml'}")

@@ -1,0 +1,59 @@
+"""An asyncio loop in its own thread, so that scripts and notebooks can wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Background:
+    """Starts its thread with the first call of `run`; the loop lives until `close`."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
+
+    def run(self, work: Coroutine[Any, Any, T], on_interrupt: Callable[[], None]) -> T:
+        """The coroutine's result.
+
+        At the first Ctrl-C `on_interrupt` is called in the loop, which should make `work` end soon;
+        its end is awaited before KeyboardInterrupt goes on. A second Ctrl-C cancels `work`.
+        """
+        loop = self._started()
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            _wait(future)
+        except KeyboardInterrupt:
+            loop.call_soon_threadsafe(on_interrupt)
+            try:
+                _wait(future)
+            except KeyboardInterrupt:
+                future.cancel()
+            raise
+        return future.result()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=self._loop.run_forever, name="saywell-language-model", daemon=True
+                ).start()
+            return self._loop
+
+    def close(self) -> None:
+        """Ends the thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = None
+
+
+def _wait(future: concurrent.futures.Future[Any]) -> None:
+    # In short turns, because on some systems a wait without end cannot be interrupted.
+    while not future.done():
+        concurrent.futures.wait([future], timeout=0.5)

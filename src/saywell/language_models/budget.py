@@ -1,0 +1,121 @@
+"""Limits on calls, tokens and dollars: the worst case of a call is reserved before it is sent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from saywell.errors import InputError, SaywellError
+from saywell.language_models.ledger import Spent
+from saywell.language_models.prices import Price
+from saywell.language_models.requests import Request
+
+# Rough on purpose, and rather too high: bytes per token of English text in common tokenizers is 4
+# to 4.5.
+_BYTES_PER_TOKEN = 3.5
+_TOKENS_PER_MESSAGE = 8
+_TOKENS_PER_IMAGE = 1500
+
+
+class BudgetReached(SaywellError):
+    """A limit does not allow the next call. Everything answered so far is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most a study may spend in all, counted over its whole calls file; None is no limit."""
+
+    max_calls: int | None = None
+    max_usd: float | None = None
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("max_calls", "max_usd", "max_tokens"):
+            value = getattr(self, option)
+            if value is not None and not value >= 0:
+                raise InputError(
+                    f"--{option.replace('_', '-')} must not be negative, got {value!r}"
+                )
+
+
+def estimate_input_tokens(request: Request, extra: str = "") -> int:
+    """About how many tokens the model will read; `extra` is text sent along, such as a schema."""
+    size = len(extra.encode("utf-8", "replace"))
+    size += sum(len(message.text.encode("utf-8", "replace")) for message in request.messages)
+    images = sum(len(message.images) for message in request.messages)
+    fixed = _TOKENS_PER_MESSAGE * len(request.messages) + _TOKENS_PER_IMAGE * images
+    return math.ceil(size / _BYTES_PER_TOKEN) + fixed
+
+
+class Budget:
+    """What is spent, what is reserved by calls in flight, and whether the next call still fits."""
+
+    def __init__(self, limits: Limits, price: Price | None, spent: Spent) -> None:
+        self.limits = limits
+        self.price = price
+        self.spent = spent
+        self.reserved = Spent()
+
+    def worst_case(self, input_tokens: int, output_tokens: int) -> Spent:
+        """The most that one call may take; dollars count as 0 where the price is unknown."""
+        usd = self.price.cost(input_tokens, output_tokens) if self.price else 0.0
+        return Spent(1, input_tokens + output_tokens, usd)
+
+    def fits(self, amount: Spent) -> bool:
+        """Whether a call of this size may be sent beside those in flight."""
+        limits, spent, held = self.limits, self.spent, self.reserved
+        return (
+            (
+                limits.max_calls is None
+                or spent.calls + held.calls + amount.calls <= limits.max_calls
+            )
+            and (
+                limits.max_tokens is None
+                or spent.tokens + held.tokens + amount.tokens <= limits.max_tokens
+            )
+            and (
+                limits.max_usd is None
+                or spent.usd + held.usd + amount.usd <= limits.max_usd + 1e-12
+            )
+            # Where only the provider says what a call cost, the limit can be noticed only once
+            # crossed.
+            and (limits.max_usd is None or spent.usd < limits.max_usd or self.price is not None)
+        )
+
+    def reserve(self, amount: Spent) -> None:
+        """Holds the worst case of a call that is about to be sent."""
+        self.reserved = _plus(self.reserved, amount, 1)
+
+    def settle(self, amount: Spent, real: Spent) -> None:
+        """Replaces what was held for a call by what it really took (nothing, if it failed)."""
+        self.reserved = _plus(self.reserved, amount, -1)
+        self.spent = _plus(self.spent, real, 1)
+
+    def reached(self, amount: Spent) -> BudgetReached:
+        """The error that says which limit forbids `amount`, what is spent, and how to go on."""
+        limits, spent = self.limits, self.spent
+        parts = []
+        if limits.max_calls is not None and spent.calls + amount.calls > limits.max_calls:
+            parts.append(f"--max-calls {limits.max_calls} ({spent.calls} made)")
+        if limits.max_tokens is not None and spent.tokens + amount.tokens > limits.max_tokens:
+            parts.append(
+                f"--max-tokens {limits.max_tokens} ({spent.tokens} used, "
+                f"the next call may take {amount.tokens})"
+            )
+        if limits.max_usd is not None and spent.usd + amount.usd >= limits.max_usd:
+            parts.append(
+                f"--max-usd {limits.max_usd:g} (${spent.usd:.4f} spent, "
+                f"the next call may cost ${amount.usd:.4f})"
+            )
+        return BudgetReached(
+            f"stopped at {' and '.join(parts)}. Every reply is kept; to go on, run the same "
+            "command with a higher limit: nothing answered is asked again"
+        )
+
+
+def _plus(first: Spent, second: Spent, sign: int) -> Spent:
+    return Spent(
+        first.calls + sign * second.calls,
+        first.tokens + sign * second.tokens,
+        first.usd + sign * second.usd,
+    )

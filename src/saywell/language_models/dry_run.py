@@ -1,0 +1,98 @@
+"""What a study would ask and what it would cost, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from saywell.language_models.budget import estimate_input_tokens
+from saywell.language_models.client import Client
+from saywell.language_models.prices import Price
+from saywell.language_models.requests import Reply, Request
+from saywell.language_models.structured import schema_text
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What one step would send. `cached` requests are answered already and cost nothing.
+
+    Tokens are estimates: `output_tokens` and `cost_usd` are the most it may be (every reply at its
+    full length). `cost_usd` None: the price is unknown. `guessed` counts the calls that were
+    announced with `expect` and not made of real requests.
+    """
+
+    step: str
+    calls: int = 0
+    cached: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    guessed: int = 0
+
+
+class DryRun:
+    """A language model that sends nothing, and counts what `model` would have been sent.
+
+    Every reply that is not in the cache has the status "failed" and the error "dry run". A step
+    whose requests depend on such replies cannot be counted by asking; the study announces it with
+    `expect`.
+    """
+
+    def __init__(self, model: Client) -> None:
+        self.name = model.name
+        self._model = model
+        self._plans: dict[str, StepPlan] = {}
+        self._seen: set[str] = set()
+
+    def complete(
+        self, requests: Sequence[Request], *, progress: Callable[[int], None] | None = None
+    ) -> list[Reply]:
+        """Stored replies where there are any; for the rest the status "failed"."""
+        replies = self._model.stored(requests)
+        for request, (key, reply) in zip(requests, replies, strict=True):
+            if key in self._seen:
+                continue
+            self._seen.add(key)
+            if reply is not None:
+                self._add(request.step, cached=1)
+                continue
+            extra = "" if request.answer is None else schema_text(request.answer)
+            self._add(request.step, 1, estimate_input_tokens(request, extra), request.max_tokens)
+        if progress is not None:
+            progress(len(requests))
+        return [reply or Reply("failed", error="dry run", key=key) for key, reply in replies]
+
+    def expect(self, step: str, calls: int, input_tokens: int, output_tokens: int) -> None:
+        """Announces calls that cannot be made yet, and the tokens they may take together."""
+        self._add(step, calls, input_tokens, output_tokens, guessed=calls)
+
+    def plan(self) -> list[StepPlan]:
+        """What was counted, a step at a time in the order of asking."""
+        return list(self._plans.values())
+
+    def close(self) -> None:
+        """Closes the model."""
+        self._model.close()
+
+    def _add(
+        self,
+        step: str,
+        calls: int = 0,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        *,
+        cached: int = 0,
+        guessed: int = 0,
+    ) -> None:
+        old = self._plans.get(step, StepPlan(step))
+        price: Price | None = self._model.price
+        new = replace(
+            old,
+            calls=old.calls + calls,
+            cached=old.cached + cached,
+            input_tokens=old.input_tokens + input_tokens,
+            output_tokens=old.output_tokens + output_tokens,
+            guessed=old.guessed + guessed,
+        )
+        cost = price.cost(new.input_tokens, new.output_tokens) if price else None
+        self._plans[step] = replace(new, cost_usd=cost)

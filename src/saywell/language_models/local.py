@@ -1,0 +1,129 @@
+"""A chat checkpoint that runs in this process through transformers ("hf:PATH" or "hf:ORG/NAME")."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from saywell.errors import InputError
+from saywell.language_models.backend import Sent
+from saywell.language_models.prices import FREE
+from saywell.language_models.requests import Message, Request
+from saywell.language_models.structured import with_instructions
+
+
+class LocalBackend:
+    """A transformers causal language model with a chat template; text only, one request at a time.
+
+    One at a time, because batching changes floating-point sums and with them now and then a greedy
+    reply: the same request must get the same reply whatever runs beside it. The answer's form is
+    spelled out in the prompt. Sampling (temperature above 0) draws from a generator seeded with the
+    request's seed, or 0.
+    """
+
+    def __init__(self, checkpoint: str, *, device: str | None = None) -> None:
+        self.name = f"hf:{checkpoint}"
+        self.price = FREE
+        self._checkpoint = checkpoint
+        self._device = device
+        self._loaded: tuple[Any, Any] | None = None
+        # torch calls block, so they run beside the loop, in one thread to keep them in order.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="saywell-hf")
+        self.identity = {"provider": "hf", "url": "", "model": _fingerprint(checkpoint)}
+
+    async def send(self, request: Request) -> Sent:
+        """The model's reply. Raises InputError for images and for checkpoints that cannot chat."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._generate, request)
+
+    async def close(self) -> None:
+        """Frees the model."""
+        self._thread.shutdown(wait=True)
+        self._loaded = None
+
+    def _generate(self, request: Request) -> Sent:
+        import torch
+        from transformers import GenerationConfig
+
+        if any(message.images for message in request.messages):
+            raise InputError(f"{self.name} reads text only; use a provider's model for images")
+        model, tokenizer = self._loaded = self._loaded or self._load()
+        messages = request.messages
+        if request.answer is not None:
+            messages = with_instructions(messages, request.answer)
+        ids = _tokens(tokenizer, messages).to(model.device)
+        config = GenerationConfig(
+            max_new_tokens=request.max_tokens,
+            do_sample=request.temperature > 0,
+            temperature=request.temperature if request.temperature > 0 else None,
+            top_k=0 if request.temperature > 0 else None,
+            pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
+            eos_token_id=model.generation_config.eos_token_id or tokenizer.eos_token_id,
+        )
+        devices = [model.device] if model.device.type == "cuda" else []
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            torch.manual_seed(request.seed or 0)
+            output = model.generate(
+                ids, attention_mask=torch.ones_like(ids), generation_config=config
+            )
+        new = output[0, ids.shape[1] :]
+        ends = (
+            config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+        )
+        ended = len(new) > 0 and int(new[-1]) in ends
+        text = tokenizer.decode(new, skip_special_tokens=True)
+        return Sent(
+            text=text,
+            finish="stop" if ended or len(new) < request.max_tokens else "length",
+            model=self.name,
+            input_tokens=int(ids.shape[1]),
+            output_tokens=len(new),
+        )
+
+    def _load(self) -> tuple[Any, Any]:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self._checkpoint)
+            model = AutoModelForCausalLM.from_pretrained(self._checkpoint, dtype="auto")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.name} cannot be loaded ({str(error).splitlines()[0][:300]}); give a folder "
+                "with a transformers chat checkpoint, or a name on the Hugging Face hub"
+            ) from error
+        if not tokenizer.chat_template:
+            raise InputError(
+                f"{self.name} has no chat template; use an instruct or chat checkpoint"
+            )
+        return model.to(device).eval(), tokenizer  # pyright: ignore
+
+
+def _tokens(tokenizer: Any, messages: tuple[Message, ...]) -> Any:
+    turns = [{"role": message.role, "content": message.text} for message in messages]
+    encoded = tokenizer.apply_chat_template(
+        turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    return encoded["input_ids"]
+
+
+def _fingerprint(checkpoint: str) -> str:
+    """What tells one checkpoint from another: names, sizes and small files' or headers' content.
+
+    A hub name stands for itself; hashing gigabytes of weights at every start would cost more than
+    it brings, so of each file the first megabyte counts.
+    """
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        return checkpoint
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith("."):
+            digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(1 << 20))
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,1 @@
+"""The prompt files that come with saywell, one Jinja file each."""

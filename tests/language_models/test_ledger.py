@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fault_server import FaultServer
+from pydantic import BaseModel
+
+from saywell.language_models import (
+    Image,
+    LedgerError,
+    Message,
+    Request,
+    Scripted,
+    open_language_model,
+)
+from saywell.language_models.ledger import Ledger, canonical_request
+from saywell.language_models.structured import schema_text
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class One(BaseModel):
+    score: int
+
+
+class Two(BaseModel):
+    score: float
+
+
+BASE = Request("step", (Message("system", "s"), Message("user", "u")), One, "hash", 0.0, 100, None)
+WHERE = {"provider": "p", "url": "u", "model": "m"}
+
+
+def key(request, identity=WHERE):
+    return canonical_request(
+        request, identity, schema_text(request.answer) if request.answer else None
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(BASE, messages=(Message("user", "s"), Message("user", "u"))),
+        replace(BASE, messages=(Message("system", "s"), Message("user", "u "))),
+        replace(BASE, messages=(Message("user", "su"),)),
+        replace(BASE, messages=(*BASE.messages[:1], Message("user", ("u", Image(PNG))))),
+        replace(BASE, messages=(*BASE.messages[:1], Message("user", ("u", Image(PNG + b"1"))))),
+        replace(BASE, messages=(*BASE.messages[:1], Message("user", (Image(PNG), "u")))),
+        replace(BASE, answer=Two),
+        replace(BASE, answer=None),
+        replace(BASE, temperature=0.5),
+        replace(BASE, max_tokens=101),
+        replace(BASE, seed=0),
+        replace(BASE, seed=1),
+    ],
+)
+def test_the_key_changes_with_everything_the_model_sees(other):
+    keys = {key(BASE), key(other)}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("field", ["provider", "url", "model"])
+def test_the_key_changes_with_who_is_asked(field):
+    assert key(BASE) != key(BASE, {**WHERE, field: "other"})
+
+
+def test_the_key_ignores_what_the_model_does_not_see():
+    assert key(BASE) == key(replace(BASE, step="other", prompt_hash="other"))
+    assert key(BASE) == key(replace(BASE, temperature=0))
+    json.loads(key(BASE))
+
+
+def test_a_reply_is_asked_once_and_survives_closing(tmp_path):
+    asked = []
+
+    def answer(request):
+        asked.append(request)
+        return '{"score": 1}'
+
+    requests = [BASE, replace(BASE, step="again"), replace(BASE, seed=5), BASE]
+    with Scripted(answer, calls=tmp_path / "calls.sqlite") as model:
+        replies = model.complete(requests)
+    assert len(asked) == 2 and [r.cached for r in replies] == [False, True, False, True]
+    with Scripted(answer, calls=tmp_path / "calls.sqlite") as model:
+        again = model.complete(requests)
+    assert len(asked) == 2 and all(r.cached for r in again)
+    assert [r.parsed for r in again] == [r.parsed for r in replies]
+    with Scripted(answer, name="another", calls=tmp_path / "calls.sqlite") as model:
+        model.complete(requests)
+    assert len(asked) == 4
+
+
+def test_a_reply_is_on_disk_before_the_next_is_asked(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    counts = []
+
+    def answer(request):
+        with sqlite3.connect(path) as other:
+            counts.append(other.execute("SELECT count(*) FROM calls").fetchone()[0])
+        return '{"score": 1}'
+
+    with Scripted(answer, calls=path) as model:
+        model.complete([replace(BASE, seed=i) for i in range(5)])
+    assert counts == [0, 1, 2, 3, 4]
+
+
+CHILD = """
+    import sys
+    from pathlib import Path
+    from pydantic import BaseModel
+    from saywell.language_models import Message, Request, open_language_model
+
+    class Score(BaseModel):
+        score: int
+
+    requests = [
+        Request("score", (Message("user", f"sentence {i} please"),), Score, max_tokens=50)
+        for i in range(int(sys.argv[3]))
+    ]
+    with open_language_model(
+        "openai-compatible:fake", url=sys.argv[1], calls=Path(sys.argv[2]), env={}, concurrency=16
+    ) as model:
+        replies = model.complete(requests)
+    print([(r.status, r.parsed.score) for r in replies])
+"""
+
+
+def model(messages):
+    return json.dumps({"score": int(messages[0]["content"].split()[1]) * 7 % 100})
+
+
+def start(script, *arguments):
+    source = Path(__file__).resolve().parents[2] / "src"
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def child(server, calls, count):
+    return start(CHILD, server.url, calls, count)
+
+
+def stored(calls):
+    ledger = Ledger(calls, read_only=True)
+    try:
+        return {row.request: row.text for row in ledger.rows()}
+    finally:
+        ledger.close()
+
+
+def question(payload):
+    return payload["messages"][0]["content"].split(" please")[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_kill_9_in_500_calls_loses_and_repeats_nothing(tmp_path):
+    calls = tmp_path / "calls.sqlite"
+    expected = str([("ok", i * 7 % 100) for i in range(500)])
+    with FaultServer(model, delay=0.02) as server:
+        for target in (150, 350):
+            process = child(server, calls, 500)
+            while len(server.requests) < target:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            before = stored(calls)
+            known = {question(json.loads(request)) for request in before}
+            # All that the server had finished before the last 16 in flight is in the file.
+            assert len(known) >= target - 2 * 16 - 16
+            start = len(server.requests)
+        process = child(server, calls, 500)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert out.strip() == expected
+        later = {question(payload) for payload in server.requests[start:]}
+        assert not later & known
+        after = stored(calls)
+        assert all(after[request] == text for request, text in before.items())
+        assert len(after) == 500
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+def test_ctrl_c_keeps_what_is_in_flight(tmp_path):
+    calls = tmp_path / "calls.sqlite"
+    with FaultServer(model, delay=0.3) as server:
+        process = child(server, calls, 500)
+        while len(server.requests) < 40:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode != 0 and "KeyboardInterrupt" in err
+        assert "interrupted: waiting for" in err
+        assert len(stored(calls)) == len(server.requests) == sum(server.paid.values())
+
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    from saywell.language_models import Message, Request, Scripted
+
+    requests = [Request("s", (Message("user", f"question {i}"),)) for i in range(300)]
+    with Scripted(lambda request: sys.argv[2], calls=Path(sys.argv[1])) as model:
+        print([reply.text for reply in model.complete(requests)])
+"""
+
+
+def test_several_processes_share_a_file_and_agree(tmp_path):
+    calls = tmp_path / "calls.sqlite"
+    writers = [start(WRITER, calls, name) for name in "abc"]
+    outputs = [writer.communicate(timeout=60) for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0, 0], outputs
+    assert len({out for out, _ in outputs}) == 1
+    assert len(stored(calls)) == 300
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    path.write_text("something else, long enough to be no database " * 20)
+    with pytest.raises(LedgerError, match=r"calls\.sqlite"):
+        Ledger(path)
+    with pytest.raises(LedgerError, match="there is no calls file"):
+        Ledger(tmp_path / "none", read_only=True)
+    newer = tmp_path / "newer.sqlite"
+    with sqlite3.connect(newer) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(LedgerError, match="another version"):
+        Ledger(newer)
+
+
+def test_images_travel_as_data_and_are_stored_as_hashes(tmp_path):
+    picture = Image(PNG + b"secret pixels")
+    request = Request("look", (Message("user", ("what is this?", picture)),))
+    calls = tmp_path / "calls.sqlite"
+    with FaultServer(lambda messages: "a cat") as server:
+        with open_language_model(
+            "openai-compatible:x", url=server.url, calls=calls, env={}
+        ) as model:
+            assert model.complete([request])[0].text == "a cat"
+        part = server.requests[0]["messages"][0]["content"][1]
+        assert part["image_url"]["url"].startswith("data:image/png;base64,iVBORw0KGgp")
+    assert picture.sha256 in next(iter(stored(calls)))
+    assert b"secret pixels" not in calls.read_bytes()
+
+
+def test_of_two_replies_to_one_key_the_first_counts_and_both_are_charged(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    with Scripted(lambda request: "first", calls=path) as one:
+
+        def slow(request):
+            one.complete([request])  # another process is faster
+            return "second"
+
+        with Scripted(slow, calls=path) as two:
+            reply = two.complete([Request("s", (Message("user", "x"),))])[0]
+    assert reply.text == "first"
+    ledger = Ledger(path, read_only=True)
+    assert [(row.text, row.answered) for row in ledger.rows()] == [
+        ("first", True),
+        ("second", False),
+    ]
+    assert ledger.spent().calls == 2
+    ledger.close()

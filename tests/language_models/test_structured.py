@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from saywell.language_models import Image, Message, Reply, Request, Scripted
+from saywell.language_models.structured import Unreadable, read_answer, strict_schema
+
+
+class Tag(BaseModel):
+    item: int
+    tags: list[str] = Field(default=[], max_length=3)
+
+
+class Tags(BaseModel):
+    items: list[Tag]
+
+
+class Tree(BaseModel):
+    name: str
+    children: list[Tree]
+
+
+GOOD = '{"items": [{"item": 1, "tags": ["battery life"]}]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        f"\n {GOOD}\n",
+        f"```json\n{GOOD}\n```",
+        f"Sure, here you are:\n```\n{GOOD}\n```\nAnything else?",
+        f"The answer is {GOOD}. I hope this helps {{or not}}.",
+        f'<think>maybe {{"items": []}}?</think>{GOOD}',
+        f"{GOOD}\n\nAgain, in short: {GOOD}",
+    ],
+)
+def test_one_answer_is_found_wherever_it_stands(text):
+    assert read_answer(text, Tags).items == [Tag(item=1, tags=["battery life"])]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I would say battery life.",
+        '{"items": [{"item": 1, "tags": ["a"]}, {"item": 2',  # a part must not pass for the whole
+        '{"items": [{"item": "first", "tags": []}]}',
+        '{"items": [{"item": NaN, "tags": []}]}',
+        '{"items": [{"item": 1, "tags": ["a", "b", "c", "d"]}]}',
+        f'either {GOOD} or {{"items": []}}',
+        "[" * 100_000,
+        '{"items": ' * 5_000,
+        "9" * 5_000,
+    ],
+)
+def test_no_answer_or_two_answers_are_unreadable(text):
+    with pytest.raises(Unreadable):
+        read_answer(text, Tags)
+
+
+class Loose(BaseModel):
+    score: float = 0.0
+    tags: list[str] = []
+
+
+def test_an_answer_with_defaults_is_not_found_in_any_object():
+    assert read_answer('so: {"score": 2, "tags": []}', Loose) == Loose(score=2)
+    for text in ('so: {"other": 1}', 'see {"score": 2, "ta', "so: {}"):
+        with pytest.raises(Unreadable):
+            read_answer(text, Loose)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_no_score(number):
+    for text in (f'{{"score": {number}, "tags": []}}', f'so: {{"score": {number}, "tags": []}}'):
+        with pytest.raises(Unreadable):
+            read_answer(text, Loose)
+
+
+@given(st.text(max_size=300))
+def test_no_text_breaks_the_reader(text):
+    with contextlib.suppress(Unreadable):
+        read_answer(text, Tags)
+
+
+@given(
+    st.lists(st.builds(Tag, item=st.integers(0, 99), tags=st.lists(st.text(), max_size=3))),
+    st.data(),
+)
+def test_what_is_written_is_read(items, data):
+    answer = Tags(items=items)
+    around = data.draw(st.text(alphabet="abc .:\n", max_size=40))
+    assert read_answer(f"{around}{answer.model_dump_json()}{around}", Tags) == answer
+
+
+def test_strict_schema_is_closed_and_complete():
+    schema = strict_schema(Tags)
+    assert schema["additionalProperties"] is False and schema["required"] == ["items"]
+    row = schema["properties"]["items"]["items"]
+    assert row["additionalProperties"] is False and row["required"] == ["item", "tags"]
+    assert "$ref" not in json.dumps(schema) and "maxItems" not in json.dumps(schema)
+    recursive = strict_schema(Tree)
+    assert recursive["$defs"]["Tree"]["additionalProperties"] is False
+
+
+def ask(answer) -> Reply:
+    with Scripted(answer) as model:
+        return model.complete([Request("s", (Message("user", "hello"),), Tags)])[0]
+
+
+def test_one_repair_round_and_no_more():
+    seen = []
+
+    def stubborn(request):
+        seen.append(request)
+        return "no json here"
+
+    reply = ask(stubborn)
+    assert len(seen) == 2 and reply.status == "unparsed" and reply.text == "no json here"
+    assert reply.parsed is None and reply.attempts == 2
+    assert seen[1].messages[1] == Message("assistant", "no json here")
+    reply = ask(lambda request: GOOD if len(request.messages) > 1 else "oops")
+    assert reply.status == "ok" and reply.attempts == 2 and reply.text == GOOD
+
+
+def test_a_refusal_in_words_is_not_asked_again():
+    seen = []
+    reply = ask(lambda request: seen.append(1) or "I'm sorry, but I can't help with that.")
+    assert reply.status == "refused" and len(seen) == 1
+
+
+def test_free_text_needs_no_json():
+    with Scripted(lambda request: "anything") as model:
+        assert model.complete([Request("s", (Message("user", "x"),))])[0].status == "ok"
+
+
+def test_a_bug_in_the_script_is_raised_and_what_came_before_is_kept():
+    def answer(request):
+        if request.messages[0].text == "3":
+            raise ZeroDivisionError
+        return "fine"
+
+    with Scripted(answer) as model:
+        with pytest.raises(ZeroDivisionError):
+            model.complete([Request("s", (Message("user", str(i)),)) for i in range(6)])
+        assert model.spent.calls == 3
+
+
+def test_image_type_is_told_from_its_bytes():
+    from saywell.errors import InputError
+
+    assert Image(b"\x89PNG\r\n\x1a\n rest").media_type == "image/png"
+    with pytest.raises(InputError, match="PNG"):
+        _ = Image(b"<svg>").media_type
+    assert len(repr(Image(b"x" * 1000))) < 50
