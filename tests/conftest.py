@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+WORDS = (
+    "the a is was it good bad battery screen price staff food room died lasted cheap dear rude kind"
+    " very quickly never again charger phone soup bed clean dirty waiter box"
+).split()
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +21,43 @@ def shared() -> Path:
     if not (folder / "data" / "README.md").is_file():
         pytest.skip("the folder of real test data (../shared) is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """A word-level tokenizer over a few words, with CLS and SEP around every text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {w: n for n, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        sep_token="[SEP]", model_max_length=24,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def bert(tokenizer):
+    """A tiny BERT with random weights: 2 layers, width 16, 32 neurons a layer, 2 heads."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=24, hidden_act="gelu",
+    )  # fmt: skip
+    return BertModel(config).eval()
+
+
+@pytest.fixture(scope="session")
+def sentences() -> list[str]:
+    """Sixty different texts of 1 to 12 words."""
+    import random
+
+    chooser = random.Random(0)
+    return sorted({" ".join(chooser.choices(WORDS, k=1 + n % 12)) for n in range(80)})[:60]

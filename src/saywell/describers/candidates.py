@@ -36,8 +36,11 @@ def extract_candidates(
     if min_sentences is None:
         min_sentences = max(3, len(texts) // 2000)
     counts = PhraseCounts(texts, min_sentences=min_sentences)
-    topics = topic_labels(embeddings, seed)
-    per_topic = np.zeros((topics.max() + 1, len(counts.keys)))
+    # In the order of the alphabet, so that the order in which sentences came does not matter.
+    order = np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.intp)
+    topics = np.empty(len(texts), dtype=np.intp)
+    topics[order] = topic_labels(embeddings[order], seed)
+    per_topic = np.zeros((topics.max(initial=0) + 1, len(counts.keys)))
     for topic in range(len(per_topic)):
         per_topic[topic] = counts.matrix[topics == topic].sum(0)
     z = log_odds_z(per_topic)

@@ -42,9 +42,9 @@ def merge_candidates(
 
     Raises InputError when fewer than two descriptors remain.
     """
-    counts = candidates.group_by("text").agg(pl.col("example").n_unique().alias("mentions"))
-    counts = counts.sort("text")
-    texts, mentions = counts["text"].to_list(), counts["mentions"].to_numpy().astype(float)
+    said = candidates.group_by("text").agg(pl.col("example").unique()).sort("text")
+    texts, examples = said["text"].to_list(), [set(found) for found in said["example"]]
+    mentions = np.array([len(found) for found in examples], dtype=float)
     if len(texts) < 2:
         raise InputError(
             f"only {len(texts)} candidate descriptors were found in {candidates['example'].n_unique()}"
@@ -56,7 +56,8 @@ def merge_candidates(
     threshold = min(stable) if stable else max(THRESHOLDS, key=lambda t: stability[t])
     rows = []
     for members in find_communities(embeddings, threshold=threshold, min_size=1):
-        total = int(mentions[members].sum())
+        # A sentence that mentions two of the wordings is one sentence.
+        total = len(set().union(*(examples[m] for m in members)))
         if total >= min_mentions:
             text = texts[representative(members, embeddings, mentions)]
             ranked = sorted((texts[m] for m in members), key=lambda t: (t != text, t))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,7 +12,10 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|[.,;:!?()\"“”…]")
+# Some letters keep their accent as a character of its own even in NFC, as a Turkish i in lower case.
+_LETTERS = r"(?:[^\W\d_][\u0300-\u036f]*)+"
+_PUNCTUATION = r"""[.,;:!?¿¡()\[\]{}<>"“”„«»…/\\|•–—。，、！？；：-]"""
+_WORD = re.compile(rf"{_LETTERS}(?:['’-]{_LETTERS})*|{_PUNCTUATION}")
 _INNER = frozenset({"of", "for", "to", "and", "in", "on", "with", "by"})
 # Words that carry no topic in any corpus but are missing from the usual list.
 _FILLERS = frozenset(
@@ -120,15 +124,21 @@ STOP_WORDS = ENGLISH_STOP_WORDS | _FILLERS
 
 def words(text: str) -> list[str]:
     """Lower-case words, with punctuation as items of its own that no phrase crosses."""
-    return [match.replace("’", "'") for match in _WORD.findall(text.lower())]
+    plain = unicodedata.normalize("NFC", text.lower())
+    return [match.replace("’", "'") for match in _WORD.findall(plain)]
 
 
 def stem(word: str) -> str:
-    """Join singular and plural, nothing more: other endings change what a phrase says."""
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
+    """Join singular and plural, nothing more: other endings change what a phrase says.
+
+    A stem is a key and no English: "movies" may come from movie or movy, so "movie" is stemmed too.
+    """
+    if len(word) > 4 and word.endswith(("ies", "ie")):
+        return word.removesuffix("s")[:-2] + "y"
     if len(word) > 4 and word.endswith(("sses", "shes", "ches", "xes")):
         return word[:-2]
+    if len(word) > 4 and word.endswith(("sse", "she", "che", "xe")):
+        return word[:-1]
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "'s")):
         return word[:-1]
     return word
@@ -164,7 +174,7 @@ def _content(word: str) -> bool:
 class PhraseCounts:
     """Which sentence says which phrase: `matrix` is sentences x keys, binary."""
 
-    def __init__(self, texts: Sequence[str], *, min_sentences: int, max_share: float = 0.2) -> None:
+    def __init__(self, texts: Sequence[str], *, min_sentences: int, max_share: float = 0.5) -> None:
         per_text = [dict(phrases(text)) for text in texts]
         counts = Counter(key for found in per_text for key in found)
         ceiling = max(min_sentences, max_share * len(texts))
@@ -201,7 +211,10 @@ def log_odds_z(
 
     Log-odds ratio with an informative Dirichlet prior, the prior being the corpus frequencies
     scaled to `prior_strength` mentions (Monroe, Colaresi and Quinn 2008, equations 16, 19 and 22).
+    A phrase without any other to compare it with scores 0.
     """
+    if counts.shape[1] < 2:
+        return np.zeros(counts.shape)
     total = counts.sum(0, keepdims=True)
     prior = prior_strength * (total + 0.5) / (total + 0.5).sum()
     size, prior_size = counts.sum(1, keepdims=True), prior.sum()
@@ -214,9 +227,14 @@ def log_odds_z(
 def topic_labels(
     embeddings: Float[np.ndarray, "texts dim"], seed: int
 ) -> Int[np.ndarray, " texts"]:
-    """Rough topics by k-means on sentence vectors, about the square root of n / 2 of them."""
+    """Rough topics by k-means on sentence vectors, about the square root of n / 2 of them.
+
+    The topics depend on the order of the sentences, because k-means starts from rows drawn by number.
+    """
     from sklearn.cluster import KMeans
 
+    if len(embeddings) < 2:
+        return np.zeros(len(embeddings), dtype=np.int32)
     topics = int(np.clip(np.sqrt(len(embeddings) / 2), 2, 60))
     model = KMeans(topics, n_init=1, max_iter=30, random_state=seed)
     return model.fit_predict(embeddings.astype(np.float64))

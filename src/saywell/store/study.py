@@ -294,7 +294,11 @@ def _refuse_differences(folder: Path, stored: Manifest, wanted: Manifest) -> Non
 
 
 def _holds_files(folder: Path) -> bool:
-    return any(item.name != ".lock" for item in folder.iterdir())
+    """Whether a folder holds something that is not ours; calls may be stored before the rest."""
+    return any(
+        item.name != ".lock" and not item.name.startswith("calls.sqlite")
+        for item in folder.iterdir()
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,164 @@
+"""The study folder: whole or not there, checked on write and read, one writer at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pytest
+
+from saywell.errors import SchemaError, StudyError
+from saywell.store.schemas import SCHEMAS, check_table, empty_table
+from saywell.store.study import Metric, Study, write_study
+
+REJECTED = pl.DataFrame({"row": [1, 2], "reason": ["empty", "duplicate"], "detail": ["", "of 0"]})
+RUN = dict(kind="neurons", config={"seed": 0, "top": 50}, inputs={"texts": "abc"})
+
+
+def test_a_finished_step_is_read_and_not_made_again(tmp_path):
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.table("rejected", lambda: REJECTED)
+    with write_study(tmp_path / "s", **RUN) as study:
+        assert study.table("rejected", lambda: pytest.fail("made again")).equals(REJECTED)
+    assert Study(tmp_path / "s").manifest.status == "complete"
+
+
+def test_a_stopped_run_keeps_its_finished_steps(tmp_path):
+    with pytest.raises(KeyboardInterrupt), write_study(tmp_path / "s", **RUN) as study:
+        study.table("rejected", lambda: REJECTED)
+        raise KeyboardInterrupt
+    stopped = Study(tmp_path / "s")
+    assert stopped.manifest.status == "stopped"
+    assert stopped.table("rejected").equals(REJECTED)
+
+
+def test_other_inputs_are_refused_and_both_are_shown(tmp_path):
+    with write_study(tmp_path / "s", **RUN):
+        pass
+    other = {**RUN, "config": {"seed": 1, "top": 50}, "inputs": {"texts": "xyz"}}
+    with pytest.raises(StudyError) as caught, write_study(tmp_path / "s", **other):
+        pass
+    message = str(caught.value)
+    assert "seed: the study has 0, this run has 1" in message
+    assert "texts: the study has 'abc', this run has 'xyz'" in message
+    assert "top" not in message
+    assert Study(tmp_path / "s").manifest.inputs == {"texts": "abc"}
+
+
+def test_a_folder_with_other_files_is_not_written_into(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(StudyError, match="holds files but no study"), write_study(tmp_path, **RUN):
+        pass
+    with pytest.raises(StudyError, match="is a file"), write_study(tmp_path / "thesis.tex", **RUN):
+        pass
+
+
+def _hold(folder, held, release):
+    with write_study(folder, **RUN):
+        held.set()
+        release.wait(30)
+
+
+def test_two_processes_cannot_write_one_study(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "s", held, release))
+    other.start()
+    assert held.wait(30)
+    with pytest.raises(StudyError, match="another process is writing"), write_study(tmp_path / "s", **RUN):
+        pass
+    release.set()
+    other.join(30)
+    with write_study(tmp_path / "s", **RUN):
+        pass
+
+
+def test_a_killed_writer_leaves_no_lock_and_no_half_table(tmp_path):
+    script = (
+        "import os, signal, polars as pl\n"
+        "from saywell.store.study import write_study\n"
+        f"with write_study({str(tmp_path / 's')!r}, kind='neurons', config={RUN['config']!r},"
+        f" inputs={RUN['inputs']!r}) as study:\n"
+        "    study.table('rejected', lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+    assert killed.returncode == -9
+    with write_study(tmp_path / "s", **RUN) as study:
+        assert study.table("rejected", lambda: REJECTED).equals(REJECTED)
+    assert not list((tmp_path / "s").glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (REJECTED.drop("reason"), "lacks the column 'reason'"),
+        (REJECTED.with_columns(extra=1), "has a column 'extra'"),
+        (REJECTED.cast({"row": pl.Int32}), "'row' of table 'rejected' is Int32, not Int64"),
+        (pl.concat([REJECTED, REJECTED]), "more than one row for {'row': 1}"),
+        (REJECTED.with_columns(row=pl.lit(None, dtype=pl.Int64)), "'row' of table 'rejected' has empty"),
+    ],
+)
+def test_what_does_not_fit_the_schema_is_refused(tmp_path, table, message):
+    with pytest.raises(SchemaError, match=message):
+        check_table("rejected", table)
+    with pytest.raises(SchemaError), write_study(tmp_path / "s", **RUN) as study:
+        study.table("rejected", lambda: table)
+    assert not (tmp_path / "s" / "rejected.parquet").exists()
+
+
+def test_a_tampered_table_is_refused_on_read(tmp_path):
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.table("rejected", lambda: REJECTED)
+    REJECTED.drop("detail").write_parquet(tmp_path / "s" / "rejected.parquet")
+    with pytest.raises(SchemaError, match="lacks the column 'detail'"):
+        Study(tmp_path / "s").table("rejected")
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_table_opens_in_pandas_and_duckdb(tmp_path, name):
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.table(name, lambda: empty_table(name))
+    path = tmp_path / "s" / f"{name}.parquet"
+    columns = list(SCHEMAS[name].columns)
+    assert list(pd.read_parquet(path).columns) == columns
+    assert duckdb.sql(f"select * from '{path}'").columns == columns
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: None, "is not a study: it has no study.json"),
+        (lambda folder: (folder / "study.json").write_text("{"), "is not a manifest"),
+    ],
+)
+def test_what_is_no_study_says_so(tmp_path, make, message):
+    make(tmp_path)
+    with pytest.raises(StudyError, match=message):
+        Study(tmp_path)
+
+
+def test_a_study_of_a_later_format_is_not_misread(tmp_path):
+    with write_study(tmp_path / "s", **RUN):
+        pass
+    manifest = (tmp_path / "s" / "study.json").read_text()
+    (tmp_path / "s" / "study.json").write_text(manifest.replace('"schema_version": 1', '"schema_version": 9', 1))
+    with pytest.raises(StudyError, match="has format 9"):
+        Study(tmp_path / "s")
+
+
+def test_figures_come_back_as_they_were_and_show_in_a_notebook(tmp_path):
+    figures = [
+        Metric(name="a <b>", value=0.5, ci_low=0.4, ci_high=0.6, n=3, of="texts", controls={"c": 0.1}),
+        Metric(name="none", value=None, ci_low=None, ci_high=None, n=0, of="texts"),
+    ]
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.write_metrics(figures)
+    stored = Study(tmp_path / "s")
+    assert stored.headline() == figures
+    assert stored.metrics["value"].to_list() == [0.5, None]
+    card = stored._repr_html_()
+    assert "a &lt;b&gt;" in card and "0.500 [0.400, 0.600]" in card and "no answer" in card

@@ -1,0 +1,294 @@
+"""The whole study on small real and tiny made models: right, resumable, honest about bad input."""
+
+from __future__ import annotations
+
+import random
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from saywell.errors import InputError, StudyError
+from saywell.language_models import Scripted
+from saywell.store.study import Study
+from saywell.studies import neurons as module
+from saywell.studies.neurons import describe_neurons
+
+TOPICS = {
+    "battery": ["battery charger", "battery phone", "charger phone battery"],
+    "food": ["food soup", "soup waiter food", "food waiter"],
+    "room": ["room bed", "bed clean room", "dirty bed room"],
+}
+
+
+class WordEncoder:
+    """A sentence encoder that counts words: quick, and near for texts that share words."""
+
+    name = "words"
+
+    def __init__(self, words):
+        self.place = {word: n for n, word in enumerate(words)}
+
+    def __call__(self, texts):
+        vectors = np.zeros((len(texts), len(self.place) + 1), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.split():
+                vectors[row, self.place.get(word, -1)] += 1
+            vectors[row, -1] += 0.01
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    """300 texts about one of three topics, with filler words around."""
+    chooser = random.Random(1)
+    filler = "the a is was it good bad price staff cheap dear rude kind very never again".split()
+    rows = {}
+    while len(rows) < 300:
+        topic = chooser.choice(sorted(TOPICS))
+        words = chooser.choice(TOPICS[topic]).split() + chooser.choices(filler, k=chooser.randint(1, 8))
+        chooser.shuffle(words)
+        rows[" ".join(words)] = [topic]
+    return pl.DataFrame({"text": list(rows), "topic": list(rows.values())})
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return WordEncoder("battery charger phone food soup waiter room bed clean dirty".split())
+
+
+@pytest.fixture(scope="module")
+def study(corpus, bert, tokenizer, encoder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study") / "s"
+    return describe_neurons(
+        corpus, bert, tokenizer=tokenizer, out=out, tags="topic", encoder=encoder, top=20
+    )
+
+
+def tables(study: Study) -> dict[str, pl.DataFrame]:
+    return {name: study.table(name) for name in study.manifest.tables}
+
+
+def assert_same(first: Study, second: Study) -> None:
+    assert first.manifest.tables.keys() == second.manifest.tables.keys()
+    for name, table in tables(first).items():
+        assert table.equals(second.table(name), null_equal=True), name
+    assert first.headline() == second.headline()
+
+
+def test_the_study_finds_what_the_neurons_respond_to(study):
+    calibrated = next(m for m in study.headline() if m.name == "precision@2, enrichment, calibrated")
+    assert calibrated.value > calibrated.controls["shuffled exemplars"]
+    assert calibrated.value > calibrated.controls["most frequent"]
+    assert set(calibrated.controls) == {"most frequent", "shuffled exemplars", "random weights"}
+    assert calibrated.ceiling["best possible"] == pytest.approx(0.5)  # one gold topic each
+    verified = study.scores.filter(status="verified")
+    assert verified.height > 0
+    assert (verified["ci_low"] > verified["control"]).all()
+
+
+def test_every_side_of_every_neuron_has_a_description_or_a_reason(study):
+    assert study.descriptions.height == study.units.height == 2 * 64
+    empty = study.descriptions.filter(selected=False)
+    assert empty["status"].str.starts_with("no description: ").all()
+    assert study.descriptions.filter(selected=True)["text"].str.len_chars().min() > 0
+
+
+def test_evidence_is_an_exemplar_that_carries_the_descriptor(study):
+    row = study.descriptions.filter(selected=True).row(0, named=True)
+    tags = study.table("tags")
+    own = study.exemplars.filter(unit=row["unit"], split="calibration")["example"].to_list()
+    for example in row["sources"]:
+        assert example in own
+        carried = tags.filter(example=example)["descriptor"].to_list()
+        assert set(carried) & set(row["descriptors"])
+
+
+def test_exemplars_fire_and_are_ranked(study):
+    joined = study.exemplars.join(study.units.select("id", "sign", "threshold"), left_on="unit", right_on="id")
+    assert (joined["activation"] * joined["sign"] >= joined["threshold"] - 1e-6).all()
+    first = study.exemplars.filter(unit="layer.0/0", split="calibration").sort("rank")
+    assert first["activation"].is_sorted(descending=True)
+    splits = study.examples.select(example="id", actual="split")
+    assert study.exemplars.join(splits, on="example").select((pl.col("split") == pl.col("actual")).all()).item()
+
+
+def test_nothing_is_scored_on_what_it_was_described_on(study):
+    described = set(study.exemplars.filter(split="calibration")["example"])
+    assert not described & set(study.examples.filter(split="test")["id"])
+    assert study.scores["split"].unique().to_list() == ["test"]
+
+
+def test_row_order_and_batch_size_change_nothing(study, corpus, bert, tokenizer, encoder, tmp_path):
+    shuffled = corpus.sample(fraction=1.0, shuffle=True, seed=3)
+    other = describe_neurons(
+        shuffled, bert, tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20
+    )
+    for name in ("units", "exemplars", "associations", "descriptions", "scores", "curves"):
+        assert study.table(name).equals(other.table(name), null_equal=True), name
+
+
+STEPS = [
+    "tokenize", "_gold_tags", "collect_activations", "unit_table", "exemplar_table",
+    "_association_table", "_control_subject", "_prediction_curves", "_descriptions_and_scores", "_notes",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_run_stopped_at_any_step_ends_with_the_same_tables(
+    study, corpus, bert, tokenizer, encoder, tmp_path, monkeypatch, step
+):
+    def stop(*arguments, **named):
+        raise KeyboardInterrupt
+
+    run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, step, stop)
+        with pytest.raises(KeyboardInterrupt):
+            describe_neurons(corpus, bert, **run)
+    assert Study(tmp_path / "s").manifest.status == "stopped"
+    assert_same(study, describe_neurons(corpus, bert, **run))
+
+
+def test_a_finished_study_is_not_computed_again(study, corpus, bert, tokenizer, encoder, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in study.path.glob("*.parquet")}
+    again = describe_neurons(
+        corpus, bert, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
+    )
+    assert before == {path: path.stat().st_mtime_ns for path in study.path.glob("*.parquet")}
+    assert_same(study, again)
+
+
+def test_another_model_is_refused(study, corpus, bert, tokenizer, encoder, tmp_path):
+    import copy
+
+    other = copy.deepcopy(bert)
+    with torch.no_grad():
+        other.encoder.layer[0].output.dense.bias += 1
+    with pytest.raises(StudyError, match="model: the study has"):
+        describe_neurons(
+            corpus, other, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
+        )
+
+
+def test_the_extractive_path_finds_planted_descriptors(corpus, bert, tokenizer, encoder, tmp_path):
+    study = describe_neurons(
+        corpus, bert, tokenizer=tokenizer, out=tmp_path / "s", gold="topic", encoder=encoder, top=20
+    )
+    recovered = study.table("recovered")
+    assert recovered["gold"].to_list() == ["battery", "food", "room"]
+    assert recovered["found"].all()
+    # Every sentence says its topic, so the encoder has nothing to add here.
+    assert study.table("tags")["source"].unique().to_list() == ["lexical"]
+
+
+def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, tmp_path):
+    import json
+    import re
+
+    def answer(request):
+        text = request.messages[-1].text
+        if request.step == "tags":
+            listed = re.findall(r"^(\d+)\.\n<data-\w+>\n(.*?)\n</data-", text, re.M)
+            names = {name: int(number) for number, name in listed}
+        sentences = re.findall(r"Sentence (\d+):\n<data-\w+>\n(.*?)\n</data-", text)
+        items = []
+        for number, sentence in sentences:
+            topic = next(t for t in sorted(TOPICS) if any(w in sentence.split() for p in TOPICS[t] for w in p.split()))
+            said = [topic] if request.step == "candidates" else [names[topic]] if topic in names else []
+            items.append({"item": int(number), "descriptors": said})
+        return json.dumps({"items": items})
+
+    (tmp_path / "s").mkdir()
+    with Scripted(answer, calls=tmp_path / "s" / "calls.sqlite") as llm:
+        study = describe_neurons(
+            corpus, bert, tokenizer=tokenizer, out=tmp_path / "s", gold="topic", llm=llm,
+            encoder=encoder, top=20,
+        )  # fmt: skip
+    assert sorted(study.table("descriptors")["text"]) == ["battery", "food", "room"]
+    assert (study.table("recovered")["value"] == 1).all()
+    assert study.descriptions["llm"].unique().to_list() == ["scripted"]
+    assert study.table("unanswered").height == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(text="txt"), "txt"),
+        (dict(tags="labels"), "labels"),
+        (dict(pool="median"), "unknown pooling 'median'"),
+        (dict(threshold=0.0), "threshold above 0"),
+        (dict(top=1), "top must be 3 or more"),
+        (dict(tokenizer=None), "needs its tokenizer"),
+        (dict(kind="mlp"), "unknown kind of unit 'mlp'"),
+        (dict(layers=[5]), "no layer 5"),
+        (dict(gold="topic"), "use one"),
+    ],
+)
+def test_bad_options_are_one_clear_error_and_leave_no_study(
+    corpus, bert, tokenizer, encoder, tmp_path, change, message
+):
+    run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder)
+    with pytest.raises(InputError, match=message):
+        describe_neurons(corpus, bert, **{**run, **change})
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("texts", [["one sentence"], ["the same"] * 50, []])
+def test_too_few_texts_say_how_many_there_were(bert, tokenizer, encoder, tmp_path, texts):
+    with pytest.raises(InputError, match="row"):
+        describe_neurons(texts, bert, tokenizer=tokenizer, out=tmp_path / "s", encoder=encoder)
+
+
+def test_a_folder_that_is_no_model_says_so(corpus, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="is not a model"):
+        describe_neurons(corpus, str(tmp_path / "empty"), out=tmp_path / "s")
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot load"):
+        describe_neurons(corpus, str(tmp_path / "empty"), out=tmp_path / "s")
+    with pytest.raises(InputError, match="no such folder"):
+        describe_neurons(corpus, "./nowhere", out=tmp_path / "s")
+
+
+def test_a_model_with_nan_weights_names_the_sentence_and_keeps_what_was_done(
+    corpus, bert, tokenizer, encoder, tmp_path
+):
+    import copy
+
+    broken = copy.deepcopy(bert)
+    with torch.no_grad():
+        broken.embeddings.word_embeddings.weight[tokenizer.convert_tokens_to_ids("soup")] = torch.nan
+    run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20)
+    with pytest.raises(InputError, match=r"NaN or infinite.*soup"):
+        describe_neurons(corpus, broken, **run)
+    assert Study(tmp_path / "s").examples.height == 300
+
+
+@pytest.mark.slow
+def test_stories_model_end_to_end(shared, tmp_path):
+    texts = pl.read_parquet(shared / "data" / "restaurants.parquet").head(600)
+    study = describe_neurons(
+        texts, str(shared / "models" / "stories260k"), out=tmp_path / "s", tags="categories", top=20
+    )
+    assert study.units.height == 2 * 5 * 172
+    assert study.manifest.status == "complete"
+    for kind, units in (("residual", 5 * 64), ("attention-head", 5 * 8)):
+        other = describe_neurons(
+            texts, str(shared / "models" / "stories260k"), out=tmp_path / kind, tags="categories",
+            kind=kind, top=20, random_control=False,
+        )  # fmt: skip
+        assert other.units.height == 2 * units
+
+
+@pytest.mark.slow
+def test_gold_tags_on_real_sentences_beat_every_control(shared, tmp_path):
+    study = describe_neurons(
+        str(shared / "data" / "restaurants.parquet"), "minilm", out=tmp_path / "s", tags="categories"
+    )
+    for figure in ("precision@2, enrichment, calibrated", "recall@2, enrichment, calibrated", "Jaccard, enrichment"):
+        m = next(m for m in study.headline() if m.name == figure)
+        assert m.ci_low > max(m.controls.values()), figure
+    shutil.rmtree(tmp_path / "s")

@@ -1,0 +1,216 @@
+"""One pass over the texts: what it leaves is what a plain loop finds, however it was cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from saywell.errors import InputError
+from saywell.units.activations import (
+    Activations, BrokenActivations, Pass, collect_activations, processing_order,
+)  # fmt: skip
+from saywell.units.sites import find_sites
+from saywell.units.tokens import batches, tokenize
+
+SPLITS = {"calibration": slice(0, 30), "validation": slice(30, 45), "test": slice(45, 60)}
+
+
+def collect(model, tokenizer, sentences, folder, kind="ffn", **settings):
+    tokens = tokenize(tokenizer, sentences, max_tokens=24)
+    splits = {name: np.arange(60)[part] for name, part in SPLITS.items()}
+    settings = {"top": 5, **settings}
+    collect_activations(
+        model, find_sites(model, kind), tokens, splits, folder, Pass(**settings)
+    )
+    return Activations(folder), tokens
+
+
+def by_hand(model, tokenizer, text, site):
+    """Token activations [tokens, units] of one text alone, without its special tokens."""
+    seen = {}
+    module = model.get_submodule(site.module)
+    if site.tap == "input":
+        hook = module.register_forward_pre_hook(lambda m, args: seen.update(x=args[0]))
+    else:
+        hook = module.register_forward_hook(
+            lambda m, args, out: seen.update(x=out if isinstance(out, torch.Tensor) else out[0])
+        )
+    encoded = tokenizer(text, return_tensors="pt", return_special_tokens_mask=True)
+    special = encoded.pop("special_tokens_mask")[0].bool()
+    encoded.pop("token_type_ids", None)
+    with torch.no_grad():
+        model(**encoded)
+    hook.remove()
+    return seen["x"][0][~special]
+
+
+@pytest.mark.parametrize("kind", ["ffn", "residual"])
+def test_pooled_values_are_those_of_each_text_alone(bert, tokenizer, sentences, tmp_path, kind):
+    stored, _ = collect(bert, tokenizer, sentences, tmp_path, kind)
+    sites = find_sites(bert, kind)
+    for split in SPLITS:
+        rows = stored.rows(split)
+        high = stored.read(split, slice(0, 2 * sites[0].units))
+        low = -stored.read(split, slice(0, 2 * sites[0].units), sign=-1)
+        for place, text in enumerate(rows):
+            alone = torch.cat([by_hand(bert, tokenizer, sentences[text], s) for s in sites], dim=1)
+            np.testing.assert_allclose(high[place], alone.amax(0), rtol=2e-3, atol=1e-3)
+            np.testing.assert_allclose(low[place], alone.amin(0), rtol=2e-3, atol=1e-3)
+
+
+def test_top_examples_are_those_of_a_full_sort_of_what_is_stored(bert, tokenizer, sentences, tmp_path):
+    stored, _ = collect(bert, tokenizer, sentences, tmp_path, shard_texts=7)
+    for split in ("calibration", "validation"):
+        for sign in (1, -1):
+            values = stored.read(split, slice(0, 64), sign=sign)
+            rows = stored.rows(split)
+            expected = rows[np.argsort(-values, axis=0, kind="stable")[:5].T]
+            assert np.array_equal(stored.top(split, sign=sign).examples.numpy(), expected)
+
+
+def test_the_span_is_the_token_that_reached_the_value(bert, tokenizer, sentences, tmp_path):
+    stored, tokens = collect(bert, tokenizer, sentences, tmp_path)
+    site = find_sites(bert, "ffn")[0]
+    top = stored.top("calibration")
+    for unit in range(0, 32, 5):
+        text, position = int(top.examples[unit, 0]), int(top.positions[unit, 0])
+        alone = by_hand(bert, tokenizer, sentences[text], site)[:, unit]
+        # Position 0 is CLS; by_hand has dropped it.
+        assert alone[position - 1] == pytest.approx(alone.max().item(), rel=1e-3)
+        start, end = tokens.spans[tokens.starts[text] + position]
+        assert sentences[text][start:end] == sentences[text].split()[position - 1]
+
+
+def test_no_unit_fires_on_padding_or_special_tokens(bert, tokenizer, sentences, tmp_path):
+    """Special tokens and padding are made to shout; nothing of it may be heard."""
+
+    class Shouting(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.config = inner, inner.config
+
+        def forward(self, input_ids, attention_mask):
+            loud = (input_ids <= 3) & (input_ids != 1)
+
+            def shout(module, args):
+                return (args[0].masked_fill(loud[..., None], 1e4),)
+
+            hook = self.inner.encoder.layer[0].output.dense.register_forward_pre_hook(shout, prepend=True)
+            output = self.inner(input_ids=input_ids, attention_mask=attention_mask)
+            hook.remove()
+            return output
+
+    model = Shouting(bert)
+    tokens = tokenize(tokenizer, sentences, max_tokens=24)
+    sites = find_sites(model, "ffn", modules=["inner.encoder.layer.0.output.dense"])
+    collect_activations(model, sites, tokens, {"test": np.arange(60)}, tmp_path, Pass(top=5))
+    assert np.abs(Activations(tmp_path).read("test", slice(0, 32))).max() < 100
+
+
+@pytest.mark.parametrize("settings", [dict(token_budget=30), dict(shard_texts=4), dict(token_budget=10**6)])
+def test_batches_and_shards_change_nothing(bert, tokenizer, sentences, tmp_path, settings):
+    plain, _ = collect(bert, tokenizer, sentences, tmp_path / "a")
+    other, _ = collect(bert, tokenizer, sentences, tmp_path / "b", **settings)
+    for split in SPLITS:
+        assert np.array_equal(plain.rows(split), other.rows(split))
+        np.testing.assert_allclose(
+            plain.read(split, slice(0, 64)), other.read(split, slice(0, 64)), rtol=1e-3, atol=1e-4
+        )
+    assert (plain.top("calibration").examples == other.top("calibration").examples).float().mean() > 0.99
+
+
+def test_the_order_of_the_texts_changes_nothing(bert, tokenizer, sentences, tmp_path):
+    tokens = tokenize(tokenizer, sentences, max_tokens=24)
+    rows = np.arange(60)
+    shuffled = np.random.default_rng(0).permutation(rows)
+    assert np.array_equal(processing_order(tokens, rows), processing_order(tokens, shuffled))
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 6])
+def test_a_stopped_pass_goes_on_and_leaves_the_same_files(bert, tokenizer, sentences, tmp_path, stop_after):
+    whole, _ = collect(bert, tokenizer, sentences, tmp_path / "whole", shard_texts=6, token_budget=60)
+
+    class Stop(Exception):
+        pass
+
+    calls = 0
+
+    def stop(texts):
+        nonlocal calls
+        calls += texts > 0
+        if calls > stop_after:
+            raise Stop
+
+    tokens = tokenize(tokenizer, sentences, max_tokens=24)
+    splits = {name: np.arange(60)[part] for name, part in SPLITS.items()}
+    run = dict(settings=Pass(top=5, shard_texts=6, token_budget=60))
+    folder = tmp_path / "stopped"
+    with pytest.raises(Stop):
+        collect_activations(bert, find_sites(bert), tokens, splits, folder, progress=stop, **run)
+    collect_activations(bert, find_sites(bert), tokens, splits, folder, **run)
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert names == sorted(path.name for path in folder.iterdir())
+    for name in names:
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_nan_is_refused_with_module_and_text(bert, tokenizer, sentences, tmp_path):
+    import copy
+
+    broken = copy.deepcopy(bert)
+    word = tokenizer.convert_tokens_to_ids("waiter")
+    with torch.no_grad():
+        broken.embeddings.word_embeddings.weight[word] = torch.nan
+    with pytest.raises(BrokenActivations, match="NaN or infinite") as caught:
+        collect(broken, tokenizer, sentences, tmp_path)
+    assert "waiter" in sentences[caught.value.text]
+    assert "encoder.layer.0.output.dense" in str(caught.value)
+
+
+def test_a_module_that_does_not_run_is_named(bert, tokenizer, sentences, tmp_path):
+    tokens = tokenize(tokenizer, sentences, max_tokens=24)
+
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = bert, nn.Linear(4, 4)
+
+        def forward(self, **inputs):
+            return self.used(**inputs)
+
+    sites = find_sites(Half(), "ffn", modules=["unused"])
+    with pytest.raises(InputError, match="'unused' did not run"):
+        collect_activations(Half(), sites, tokens, {"test": np.arange(60)}, tmp_path, Pass())
+
+
+def test_attention_heads_are_measured_by_what_they_add(bert, tokenizer, sentences, tmp_path):
+    stored, _ = collect(bert, tokenizer, sentences, tmp_path, "attention-head")
+    site = find_sites(bert, "attention-head")[0]
+    text = int(stored.rows("test")[0])
+    z = by_hand(bert, tokenizer, sentences[text], site)
+    weight = bert.get_submodule(site.module).weight.T
+    for head in range(2):
+        part = slice(8 * head, 8 * head + 8)
+        expected = (z[:, part] @ weight[part]).norm(dim=1).max().item()
+        assert stored.read("test", slice(head, head + 1))[0, 0] == pytest.approx(expected, rel=2e-3)
+
+
+def test_batches_keep_to_the_budget_and_lose_nothing(tokenizer, sentences):
+    tokens = tokenize(tokenizer, sentences, max_tokens=24)
+    order = processing_order(tokens, np.arange(60))
+    seen = []
+    for batch in batches(tokens, order, token_budget=40, pad_id=0):
+        assert batch.ids.numel() <= 40 or len(batch.rows) == 1
+        assert (batch.ids[batch.attention == 0] == 0).all()
+        seen.extend(batch.rows)
+    assert seen == list(order)
+
+
+def test_long_texts_are_cut_at_the_end_and_counted(tokenizer):
+    tokens = tokenize(tokenizer, ["good " * 30, "bad"], max_tokens=10)
+    assert tokens.cut == 1
+    assert tokens.lengths.tolist() == [10, 3]
+    assert tokens.ids[9] == 3  # still closed by SEP
+    assert tokens.content[:10].sum() == 8
