@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+torch.set_num_threads(1)  # the models here are tiny: threads would only wait for each other
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORDS = (
     "the a is was it good bad battery screen price staff food room died lasted cheap dear rude kind"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -15,49 +13,6 @@ from saywell.language_models import Scripted
 from saywell.store.study import Study
 from saywell.studies import neurons as module
 from saywell.studies.neurons import describe_neurons
-
-TOPICS = {
-    "battery": ["battery charger", "battery phone", "charger phone battery"],
-    "food": ["food soup", "soup waiter food", "food waiter"],
-    "room": ["room bed", "bed clean room", "dirty bed room"],
-}
-
-
-class WordEncoder:
-    """A sentence encoder that counts words: quick, and near for texts that share words."""
-
-    name = "words"
-
-    def __init__(self, words):
-        self.place = {word: n for n, word in enumerate(words)}
-
-    def __call__(self, texts):
-        vectors = np.zeros((len(texts), len(self.place) + 1), dtype=np.float32)
-        for row, text in enumerate(texts):
-            for word in text.split():
-                vectors[row, self.place.get(word, -1)] += 1
-            vectors[row, -1] += 0.01
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-@pytest.fixture(scope="module")
-def corpus():
-    """300 texts about one of three topics, with filler words around."""
-    chooser = random.Random(1)
-    filler = "the a is was it good bad price staff cheap dear rude kind very never again".split()
-    rows = {}
-    while len(rows) < 300:
-        topic = chooser.choice(sorted(TOPICS))
-        words = chooser.choice(TOPICS[topic]).split() + chooser.choices(filler, k=chooser.randint(1, 8))
-        chooser.shuffle(words)
-        rows[" ".join(words)] = [topic]
-    return pl.DataFrame({"text": list(rows), "topic": list(rows.values())})
-
-
-@pytest.fixture(scope="module")
-def encoder():
-    return WordEncoder("battery charger phone food soup waiter room bed clean dirty".split())
-
 
 @pytest.fixture(scope="module")
 def study(corpus, bert, tokenizer, encoder, tmp_path_factory):
@@ -184,25 +139,9 @@ def test_the_extractive_path_finds_planted_descriptors(corpus, bert, tokenizer, 
     assert study.table("tags")["source"].unique().to_list() == ["lexical"]
 
 
-def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, tmp_path):
-    import json
-    import re
-
-    def answer(request):
-        text = request.messages[-1].text
-        if request.step == "tags":
-            listed = re.findall(r"^(\d+)\.\n<data-\w+>\n(.*?)\n</data-", text, re.M)
-            names = {name: int(number) for number, name in listed}
-        sentences = re.findall(r"Sentence (\d+):\n<data-\w+>\n(.*?)\n</data-", text)
-        items = []
-        for number, sentence in sentences:
-            topic = next(t for t in sorted(TOPICS) if any(w in sentence.split() for p in TOPICS[t] for w in p.split()))
-            said = [topic] if request.step == "candidates" else [names[topic]] if topic in names else []
-            items.append({"item": int(number), "descriptors": said})
-        return json.dumps({"items": items})
-
+def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, knower, tmp_path):
     (tmp_path / "s").mkdir()
-    with Scripted(answer, calls=tmp_path / "s" / "calls.sqlite") as llm:
+    with Scripted(lambda request: knower(request.messages[-1].text), calls=tmp_path / "s" / "calls.sqlite") as llm:
         study = describe_neurons(
             corpus, bert, tokenizer=tokenizer, out=tmp_path / "s", gold="topic", llm=llm,
             encoder=encoder, top=20,

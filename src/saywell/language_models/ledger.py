@@ -100,8 +100,8 @@ class Ledger:
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.path = path
         target = ":memory:" if path is None else path.resolve().as_uri()
-        if read_only:
-            if path is None or not path.is_file():
+        if read_only and path is not None:
+            if not path.is_file():
                 raise LedgerError(f"there is no calls file {str(path)!r}")
             target += "?mode=ro"
         try:
@@ -118,7 +118,7 @@ class Ledger:
                     f"{path} was written by another version of saywell (its layout {version}, ours "
                     f"{VERSION}); use that version, or begin a new study"
                 )
-            if not read_only:
+            if not read_only or path is None:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.executescript(_SCHEMA + f"PRAGMA user_version = {VERSION};")

@@ -31,7 +31,9 @@ from saywell.describers.tagging import drop_incoherent, tag_sentences
 from saywell.encoders.sentence import SentenceEncoder, encode_in_chunks, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt
+from saywell.language_models.summary import summarize_calls
 from saywell.progress import Progress, silent
+from saywell.report.neurons import write_report
 from saywell.scorers.intervals import bootstrap_f1, confusion, f1_of
 from saywell.store.files import read_array, write_arrays
 from saywell.store.schemas import empty_table
@@ -154,6 +156,8 @@ def describe_neurons(
             if gold:
                 study.table("recovered", lambda: _recovered(study, examples, carried["all"], seed))
         _notes(study, data, tokens, loaded, reader)
+        _cost(study)
+    write_report(Study(out))
     return Study(out)
 
 
@@ -697,3 +701,18 @@ def _notes(
             "The tagger's encoder is the model under study: its tags may agree with the neurons for"
             " that reason alone. The figures with lexical tags do not depend on it."
         )
+
+
+def _cost(study: StudyWriter) -> None:
+    """What LLM calls took, over all runs of this study."""
+    path = study.path / "calls.sqlite"
+    if not path.exists():
+        return
+    steps = summarize_calls(path)
+    unknown = any(step.cost_unknown for step in steps)
+    study.manifest.cost = {
+        "calls": sum(step.calls for step in steps),
+        "input_tokens": sum(step.input_tokens for step in steps),
+        "output_tokens": sum(step.output_tokens for step in steps),
+        "usd": None if unknown else sum(step.cost_usd for step in steps),
+    }

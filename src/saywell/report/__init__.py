@@ -1,0 +1,1 @@
+"""Pictures and pages. This package knows the store and no study."""

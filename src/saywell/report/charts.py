@@ -1,0 +1,266 @@
+"""Charts as SVG. Colours are Okabe and Ito's, which survive colour blindness and print.
+
+Ink is `currentColor`, so a chart takes the colour of the text around it, light or dark. Who is
+drawn how does not depend on the chart: see `STYLES`. Every estimate is drawn with its interval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from saywell.report.parts import clip, visible
+from saywell.store.study import Metric
+
+INK = "currentColor"
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
+MEASURED = "measured"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one line or mark is drawn: colour, dash pattern, shape of its points."""
+
+    colour: str
+    dash: tuple[float, ...] = ()
+    shape: str = "circle"
+    role: str = "control"
+
+
+STYLES = {
+    MEASURED: Style(BLUE, role="measured"),
+    "most frequent": Style(ORANGE, (7, 3), "triangle-down"),
+    "shuffled exemplars": Style(VERMILLION, (3, 2.5), "cross"),
+    "another neuron": Style(VERMILLION, (3, 2.5), "triangle-left"),
+    "random weights": Style(PURPLE, (1.5, 2.5), "square"),
+    "linear probe": Style(GREEN, (), "diamond", "ceiling"),
+    "best possible": Style(INK, (9, 2, 2, 2), "triangle-up", "ceiling"),
+}
+_OTHER = Style(INK, (4, 4), "triangle-right")
+
+
+def style_of(name: str) -> Style:
+    """How a variant is drawn; one that nobody foresaw is drawn in ink."""
+    return STYLES.get(name, _OTHER)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One rule's curve of a figure, with the controls and ceilings that belong to it."""
+
+    figure: str
+    rule: str
+    tags: str
+    """What the tags were, where the study has more than one kind; else empty."""
+    curves: pl.DataFrame
+    """Rows of table `curves` with `name`: "measured", or the control's or ceiling's name."""
+
+
+def panels(curves: pl.DataFrame, figure: str) -> list[Panel]:
+    """Table `curves` split so that each rule stands among its own controls and ceilings.
+
+    A variant is called `RULE`, `RULE, CONTROL`, `CONTROL` or `CEILING`, with ` (TAGS)` behind it.
+    """
+    table = curves.filter(figure=figure)
+    found = []
+    by_tags: dict[str, list[str]] = {}
+    for variant in table["variant"].unique(maintain_order=True):
+        tags = re.search(r" \(([^()]*)\)$", variant)
+        by_tags.setdefault(tags[1] if tags else "", []).append(variant)
+    for tags, variants in by_tags.items():
+        suffix = f" ({tags})" if tags else ""
+        bare = {variant.removesuffix(suffix): variant for variant in variants}
+        own = [name for name in bare if not _is_reference(name)]
+        common = {name: variant for name, variant in bare.items() if name in STYLES}
+        for rule in own:
+            names = {bare[rule]: MEASURED}
+            names |= {bare[f"{rule}, {c}"]: c for c in STYLES if f"{rule}, {c}" in bare}
+            names |= {variant: name for name, variant in common.items()}
+            rows = table.filter(pl.col("variant").is_in(list(names)))
+            rows = rows.with_columns(name=pl.col("variant").replace_strict(names))
+            found.append(Panel(figure, rule, tags, rows))
+    return found
+
+
+def _is_reference(name: str) -> bool:
+    return name in STYLES or any(name.endswith(f", {control}") for control in STYLES)
+
+
+def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int = 180) -> alt.Chart:
+    """Lines with their bands over `x`. `x` and `y` are the axes' titles, from 0 to 1 upwards."""
+    rows = panel.curves.drop_nulls("value").select("name", "x", "value", "ci_low", "ci_high")
+    names = [name for name in STYLES if name in rows["name"].unique()]
+    counted = bool((rows["x"] == rows["x"].round()).all()) and rows.height > 0
+    across = alt.X("x:Q").title(x).axis(
+        values=sorted(rows["x"].unique()) if counted else alt.Undefined,
+        format="d" if counted else ".1f",
+    )  # fmt: skip
+    base = alt.Chart(_data(rows)).encode(
+        x=across.scale(zero=False, nice=False) if counted else across.scale(domain=[0, 1]),
+        color=alt.Color("name:N").scale(domain=names, range=[style_of(n).colour for n in names])
+        .legend(None),
+    )  # fmt: skip
+    up = alt.Scale(domain=[0, 1])
+    band = base.mark_area(opacity=0.18).encode(
+        y=alt.Y("ci_low:Q").scale(up).title(y), y2="ci_high:Q", detail="name:N"
+    )
+    line = base.mark_line(strokeWidth=1.6).encode(
+        y=alt.Y("value:Q").scale(up).title(y),
+        strokeDash=alt.StrokeDash("name:N")
+        .scale(domain=names, range=[list(style_of(n).dash) or [1, 0] for n in names])
+        .legend(None),
+    )  # fmt: skip
+    dots = base.transform_filter(alt.datum.name == MEASURED).mark_point(
+        filled=True, size=26, opacity=1
+    ).encode(y=alt.Y("value:Q").scale(up).title(y))  # fmt: skip
+    return _dressed(alt.layer(band, line, dots), width, height)
+
+
+def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Chart:
+    """Every figure with its interval, its controls and its ceilings, on one axis.
+
+    Figures without a value are left out. `narrow` writes the names above the rows for phones.
+    """
+    shown = [metric for metric in metrics if metric.value is not None]
+    names = _apart([clip(visible(metric.name), 60) for metric in shown])
+    rows: list[dict[str, Any]] = []
+    for name, metric in zip(names, shown, strict=True):
+        others = {**metric.controls, **metric.ceiling}
+        rows.append(
+            {"metric": name, "name": MEASURED, "value": metric.value, "ci_low": metric.ci_low,
+             "ci_high": metric.ci_high}
+        )  # fmt: skip
+        rows += [
+            {"metric": name, "name": clip(visible(other), 40), "value": value, "ci_low": None,
+             "ci_high": None}
+            for other, value in others.items() if value is not None
+        ]  # fmt: skip
+    kinds = list(dict.fromkeys(row["name"] for row in rows))
+    kinds.sort(key=lambda kind: list(STYLES).index(kind) if kind in STYLES else len(STYLES))
+    top = max([1.0, *(row["value"] for row in rows)])
+    low = min([0.0, *(row["value"] for row in rows)])
+    styles = [style_of(kind) for kind in kinds]
+    up = alt.Y("metric:N").sort(names).title(None).axis(
+        labels=not narrow, labelLimit=0, ticks=False, domain=False, labelPadding=14,
+        minExtent=0 if narrow else _extent(names),
+    )  # fmt: skip
+    across = (
+        alt.X("value:Q").scale(domain=[low, top]).title("share, 0 to 1")
+        .axis(format=".1f", tickCount=10)
+    )  # fmt: skip
+    base = alt.Chart(_data(pl.DataFrame(rows, infer_schema_length=None))).encode(y=up)
+    colour = (
+        alt.Color("name:N").title(None).scale(domain=kinds, range=[s.colour for s in styles])
+        .legend(None)
+    )  # fmt: skip
+    measured = base.transform_filter(alt.datum.name == MEASURED)
+    track = measured.mark_rule(color=INK, opacity=0.12).encode(x=alt.datum(low), x2=alt.datum(top))
+    interval = measured.mark_rule(strokeWidth=7, opacity=0.32, strokeCap="round").encode(
+        x=alt.X("ci_low:Q").title("share, 0 to 1").axis(format=".1f", tickCount=10),
+        x2="ci_high:Q",
+        color=colour,
+    )
+    others = base.transform_filter(alt.datum.name != MEASURED).mark_point(
+        size=48, strokeWidth=1.6, opacity=0.95
+    )
+    shape = alt.Shape("name:N").scale(domain=kinds, range=[s.shape for s in styles]).legend(None)
+    points = others.encode(x=across, color=colour, shape=shape)
+    value = measured.mark_point(size=70, filled=True, opacity=1).encode(x=across, color=colour)
+    layers: list[Any] = [track, interval, points, value]
+    if narrow:
+        layers.append(
+            measured.mark_text(align="left", dy=-13, fontSize=11, color=INK).encode(
+                x=alt.datum(low), text="metric:N"
+            )
+        )
+    step = 40 if narrow else 27
+    return _dressed(alt.layer(*layers), 325 if narrow else 640, max(1, len(shown)) * step)
+
+
+def layer_chart(counts: pl.DataFrame, *, most: int, width: int = 390) -> alt.Chart:
+    """Units per layer with a description, and in the same bar those that were verified.
+
+    `counts` has layer, described, verified; `most` is the top of the axis, so panels compare.
+    """
+    base = alt.Chart(_data(counts)).encode(x=alt.X("layer:O").title("layer").axis(labelAngle=0))
+    scale = alt.Scale(domain=[0, max(1, most)], nice=True)
+    described = base.mark_bar(color=BLUE, opacity=0.28).encode(
+        y=alt.Y("described:Q").scale(scale).title("units")
+    )
+    verified = base.mark_bar(color=BLUE, opacity=1).encode(
+        y=alt.Y("verified:Q").scale(scale).title("units")
+    )
+    return _dressed(alt.layer(described, verified), width, 150)
+
+
+def descriptor_chart(
+    counts: pl.DataFrame, *, most: int, longest: int = 0, width: int = 430
+) -> alt.Chart:
+    """Units per descriptor; `counts` has text, described, verified, and is drawn in its order.
+
+    `most` is the end of the axis and `longest` the longest name in characters, so panels compare.
+    """
+    names = _apart([clip(visible(text), 28) for text in counts["text"]])
+    room = _extent([*names, "x" * min(28, longest)])
+    shown = counts.with_columns(text=pl.Series(names, dtype=pl.String))
+    base = alt.Chart(_data(shown)).encode(
+        y=alt.Y("text:N").sort(names).title(None).axis(
+            ticks=False, domain=False, labelLimit=0, labelPadding=6,
+            minExtent=room,
+        )
+    )  # fmt: skip
+    scale = alt.Scale(domain=[0, max(1, most)], nice=True)
+    described = base.mark_bar(color=BLUE, opacity=0.28, height=11).encode(
+        x=alt.X("described:Q").scale(scale).title("units").axis(tickMinStep=1)
+    )
+    verified = base.mark_bar(color=BLUE, opacity=1, height=11).encode(
+        x=alt.X("verified:Q").scale(scale).title("units").axis(tickMinStep=1)
+    )
+    return _dressed(alt.layer(described, verified), width - int(room), 17 * counts.height)
+
+
+def svg(chart: alt.Chart) -> str:
+    """The chart as an SVG document of its own. No network, no script."""
+    import vl_convert
+
+    return vl_convert.vegalite_to_svg(chart.to_dict(validate=False), allowed_base_urls=[])
+
+
+def _extent(names: Sequence[str]) -> float:
+    """Room for labels in pixels. Who draws the page has other fonts than who laid it out."""
+    return 14 + 6.6 * max(map(len, names), default=0)
+
+
+def _apart(names: list[str]) -> list[str]:
+    """Names with a number behind those that were there before, so that each has its own row."""
+    seen: Counter[str] = Counter()
+    apart = []
+    for name in names:
+        seen[name] += 1
+        apart.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return apart
+
+
+def _data(table: pl.DataFrame) -> alt.Data:
+    return alt.Data(values=table.to_dicts())  # type: ignore[call-arg]
+
+
+def _dressed(chart: Any, width: int, height: int) -> alt.Chart:
+    """No frame, thin lines, ink that follows the page."""
+    soft = {"titleFontWeight": "normal", "titleOpacity": 0.75, "labelOpacity": 0.75}
+    return (
+        chart.properties(width=width, height=height, background="transparent", padding=4)
+        .configure(font="system-ui, sans-serif")
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=INK, titleColor=INK, gridColor=INK, gridOpacity=0.1, domainColor=INK,
+            domainOpacity=0.4, tickColor=INK, tickOpacity=0.4, labelFontSize=11, titleFontSize=11,
+            titlePadding=6, **soft,
+        )
+    )  # fmt: skip

@@ -1,0 +1,268 @@
+"""The figures of a study of neurons, each with its numbers in a folded table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from saywell.report.charts import (
+    MEASURED,
+    STYLES,
+    Panel,
+    curve_chart,
+    descriptor_chart,
+    layer_chart,
+    panels,
+    style_of,
+    svg,
+)
+from saywell.report.formats import count, interval, two
+from saywell.report.parts import Drawing, Element, Part, clip, el, said
+from saywell.report.units import Verdicts, score_bar
+from saywell.store.study import Study
+
+MOST_DESCRIPTORS = 30
+MOST_GOLD = 200
+
+_AXES = {
+    "precision@k": ("k, descriptors named", "precision@k"),
+    "recall@k": ("k, descriptors named", "recall@k"),
+    "precision against threshold": ("composition threshold", "precision"),
+    "recall against threshold": ("composition threshold", "recall"),
+}
+_ABOUT = {
+    "precision@k": "Of the k descriptors that the firing neurons vote for, the share that the"
+    " sentence carries.",
+    "recall@k": "Of the descriptors that a sentence carries, the share among those k.",
+    "precision against threshold": "Of the descriptors a neuron is given at a threshold, the share"
+    " carried by held-out sentences on which it fires.",
+    "recall against threshold": "Of the descriptors such a sentence carries, the share that the"
+    " neuron was given.",
+}  # fmt: skip
+_TOGETHER = {
+    "precision against threshold": "precision and recall against the threshold",
+    "recall against threshold": "precision and recall against the threshold",
+}
+_POINTS = {
+    "circle": "M8 4.5a3.5 3.5 0 1 0 .01 0z", "triangle-down": "M4 5h8l-4 6.5z",
+    "triangle-up": "M4 11h8L8 4.5z", "cross": "M6.7 4h2.6v2.7H12v2.6H9.3V12H6.7V9.3H4V6.7h2.7z",
+    "square": "M5 5h6v6H5z", "diamond": "M8 3.5L12 8l-4 4.5L4 8z",
+    "triangle-right": "M5 4l6.5 4L5 12z",
+    "triangle-left": "M11 4L4.5 8l6.5 4z",
+}  # fmt: skip
+
+
+def curve_figures(curves: pl.DataFrame | None) -> Element | None:
+    """precision@k, recall@k and the curves against the threshold, with bands and controls."""
+    if curves is None or curves.is_empty():
+        return None
+    order = [figure for figure in _ABOUT if figure in curves["figure"]]
+    order += [f for f in curves["figure"].unique(maintain_order=True) if f not in order]
+    groups: dict[tuple[str, str], list[Panel]] = {}
+    for figure in order:
+        for panel in panels(curves, figure):
+            # Panels that share an axis and a legend stand side by side.
+            heading = _TOGETHER.get(figure, figure)
+            groups.setdefault((heading, panel.tags), []).append(panel)
+    blocks = [_figure(heading, tags, chosen) for (heading, tags), chosen in groups.items()]
+    return el("section", {"aria-labelledby": "h-figures"},
+              el("h2", {"id": "h-figures"}, "How far the descriptors hold"), *blocks)  # fmt: skip
+
+
+def _figure(heading: str, tags: str, chosen: Sequence[Panel]) -> Element:
+    names = {name for panel in chosen for name in panel.curves["name"].unique()}
+    figures = list(dict.fromkeys(panel.figure for panel in chosen))
+    x = _AXES.get(figures[0], ("x", ""))[0]
+    drawn = []
+    for panel in chosen:
+        across, up = _AXES.get(panel.figure, ("x", panel.figure))
+        chart = svg(curve_chart(panel, x=across, y=up))
+        label = f"{panel.figure} of {panel.rule}, from 0 to 1, with bands and controls"
+        name = panel.rule if len(figures) == 1 else f"{up}, {panel.rule}"
+        drawn.append(
+            el("div", {"class": "panel"}, el("h4", None, said(name, 60)), Drawing(chart, label))
+        )
+    rows = [
+        el("tr", None, el("th", {"scope": "row"}, said(_curve_name(row, figures), 80)),
+           el("td", {"class": "n"}, f"{row['x']:g}"), el("td", {"class": "n"}, two(row["value"])),
+           el("td", {"class": "n"}, interval(row["ci_low"], row["ci_high"])),
+           el("td", {"class": "n"}, count(row["n"])))
+        for row in pl.concat([panel.curves for panel in chosen])
+        .unique(["figure", "variant", "x"], keep="first", maintain_order=True).iter_rows(named=True)
+    ]  # fmt: skip
+    return el(
+        "div", {"class": "figure"},
+        el("h3", None, said(heading, 60), *([" · ", said(tags, 40)] if tags else [])),
+        *(el("p", {"class": "how"}, _ABOUT.get(figure, "")) for figure in figures),
+        key([name for name in STYLES if name in names]),
+        el("div", {"class": "panels"}, *drawn),
+        folded_table("Numbers", ("curve", x.split(",")[0], "value", "95 % interval", "n"), rows),
+    )  # fmt: skip
+
+
+def _curve_name(row: dict[str, Any], figures: Sequence[str]) -> str:
+    return row["variant"] if len(figures) == 1 else f"{row['figure']}, {row['variant']}"
+
+
+def key(names: Sequence[str], *, points: bool = False) -> Element:
+    """What the lines (or, with `points`, the marks) of a chart stand for."""
+    items = []
+    for name in names:
+        style = style_of(name)
+        width = "2.5" if name == MEASURED else "1.6"
+        path = {"d": _POINTS[style.shape], "fill": "none", "stroke": style.colour}
+        if name == MEASURED:
+            path["fill"] = style.colour
+        if not points:
+            path = {"d": "M1 8h26", "stroke": style.colour, "stroke-width": width, "fill": "none",
+                    "stroke-dasharray": " ".join(map(str, style.dash)) or "none"}  # fmt: skip
+        box = {
+            "viewBox": f"0 0 {16 if points else 28} 16",
+            "class": "swatch",
+            "aria-hidden": "true",
+        }
+        words = {"measured": name, "control": f"{name} (control)", "ceiling": f"{name} (ceiling)"}
+        items.append(el("li", None, el("svg", box, el("path", path)), words[style.role]))
+    return el("ul", {"class": "key"}, *items, needs=("drawings.css",))
+
+
+def folded_table(title: str, head: Sequence[str], rows: Sequence[Part]) -> Element:
+    """The numbers behind a picture, for who cannot see it or wants to copy them."""
+    return el(
+        "details", {"class": "numbers"}, el("summary", None, title),
+        el("div", {"class": "scroll", "tabindex": "0"}, el("table", None,
+           el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, h) for h in head))),
+           el("tbody", None, *rows))),
+    )  # fmt: skip
+
+
+def layer_figure(found: Verdicts | None) -> Element | None:
+    """How many units of each layer have a description, and how many were verified, by side."""
+    if found is None:
+        return None
+    counts = (
+        found.table.group_by("sign", "layer")
+        .agg(
+            units=pl.len(),
+            described=(pl.col("status") == "described").sum(),
+            verified=(pl.col("verdict") == "verified").sum(),
+        )
+        .sort("sign", "layer", descending=[True, False])
+    )
+    most = int(counts["described"].max() or 0)  # type: ignore[arg-type]
+    drawn = []
+    for sign in counts["sign"].unique(maintain_order=True):
+        side = counts.filter(sign=sign)
+        name = _side(sign)
+        label = f"{name}: " + "; ".join(
+            f"layer {r['layer']} {r['described']} described, {r['verified']} verified"
+            for r in side.iter_rows(named=True)
+        )
+        drawn.append(
+            el("div", {"class": "panel"}, el("h4", None, name),
+               Drawing(svg(layer_chart(side, most=most)), label))
+        )  # fmt: skip
+    rows = [
+        el("tr", None, el("th", {"scope": "row"}, str(r["layer"])),
+           el("td", None, _side(r["sign"])),
+           *(el("td", {"class": "n"}, count(r[c])) for c in ("units", "described", "verified")))
+        for r in counts.iter_rows(named=True)
+    ]  # fmt: skip
+    return el(
+        "section", {"aria-labelledby": "h-layers"},
+        el("h2", {"id": "h-layers"}, "Layer by layer"),
+        el("p", {"class": "how"}, "Units with a description (light), and verified among them"
+           " (full). Verified: the whole interval of its F1 on held-out sentences lies above"
+           " the F1 that other units' descriptions reach on the same unit."),
+        el("div", {"class": "panels two"}, *drawn),
+        folded_table("Numbers", ("layer", "side", "units", "described", "verified"), rows),
+    )  # fmt: skip
+
+
+def descriptor_figure(study: Study, found: Verdicts | None) -> Element | None:
+    """How many units are described by each descriptor."""
+    if found is None or found.described.is_empty() or "descriptors" not in study.manifest.tables:
+        return None
+    names = study.table("descriptors").select(descriptor="id", text="text")
+    counts = (
+        found.described.select("descriptors", "verdict")
+        .explode("descriptors")
+        .drop_nulls("descriptors")
+        .group_by(descriptor="descriptors")
+        .agg(described=pl.len(), verified=(pl.col("verdict") == "verified").sum())
+        .join(names, on="descriptor")
+        .sort("described", "text", descending=[True, False])
+    )
+    shown = counts.head(MOST_DESCRIPTORS)
+    # A handful of bars stands better in one column than split over two.
+    half = shown.height if shown.height < 9 else (shown.height + 1) // 2
+    longest = int(shown["text"].str.len_chars().max() or 0)  # type: ignore[arg-type]
+    most = int(counts["described"].max() or 0)  # type: ignore[arg-type]
+    drawn = []
+    for part in (shown.head(half), shown.slice(half)):
+        if part.is_empty():
+            continue
+        label = "; ".join(
+            f"{clip(r['text'], 40)} {r['described']}" for r in part.iter_rows(named=True)
+        )
+        drawn.append(
+            el("div", {"class": "panel"},
+               Drawing(svg(descriptor_chart(part, most=most, longest=longest)), label))
+        )  # fmt: skip
+    rows = [
+        el("tr", None, el("th", {"scope": "row"}, said(r["text"], 80)),
+           el("td", {"class": "n"}, count(r["described"])),
+           el("td", {"class": "n"}, count(r["verified"])))
+        for r in counts.head(MOST_GOLD).iter_rows(named=True)
+    ]  # fmt: skip
+    return el(
+        "section", {"aria-labelledby": "h-descriptors"},
+        el("h2", {"id": "h-descriptors"}, "Descriptors"),
+        el("p", {"class": "how"},
+           f"Units described by each descriptor (light), and verified among them (full)."
+           f" The {shown.height} most frequent of {counts.height}."),
+        el("div", {"class": "panels two"}, *drawn),
+        folded_table("Numbers", ("descriptor", "units", "verified"), rows),
+    )  # fmt: skip
+
+
+def recovered_table(study: Study) -> Element | None:
+    """Gold descriptors: found or not, and how closely."""
+    table = study.table("recovered").sort("found", "value", "gold", descending=[True, True, False],
+                                          nulls_last=True)  # fmt: skip
+    if table.is_empty():
+        return None
+    rows = [
+        el("tr", None,
+           el("td", {"class": "mark"}, "found" if r["found"] else "not found"),
+           el("th", {"scope": "row"}, said(r["gold"], 60)),
+           el("td", None, said(r["text"] or "–", 60)),
+           el("td", {"class": "bar"}, score_bar(r["value"], r["ci_low"], r["ci_high"], r["control"])),
+           el("td", {"class": "n"}, two(r["value"])),
+           el("td", {"class": "n"}, interval(r["ci_low"], r["ci_high"])),
+           el("td", {"class": "n"}, two(r["control"])),
+           el("td", {"class": "n"}, count(r["n"] or 0)),
+           el("td", {"class": "n"}, count(r["units"] or 0)))
+        for r in table.head(MOST_GOLD).iter_rows(named=True)
+    ]  # fmt: skip
+    by = table.filter(found=True)["descriptor"].n_unique()
+    head = ("", "gold descriptor", "closest found", "F1", "", "95 % interval", "control",
+            "sentences", "units")  # fmt: skip
+    return el(
+        "section", {"aria-labelledby": "h-gold"},
+        el("h2", {"id": "h-gold"}, "Gold descriptors"),
+        el("p", {"class": "how"},
+           f"{count(table.filter(found=True).height)} of {count(table.height)} found, by"
+           f" {count(by)} different descriptors. The study never saw them. The closest descriptor"
+           " was chosen on calibration sentences; F1 is on held-out ones, and found means that its"
+           " interval lies above the control, which calls the gold descriptor on every sentence."),
+        el("div", {"class": "scroll", "tabindex": "0"}, el("table", {"class": "gold"},
+           el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, h) for h in head))),
+           el("tbody", None, *rows))),
+    )  # fmt: skip
+
+
+def _side(sign: int) -> str:
+    return "going high" if sign > 0 else "going low"

@@ -1,0 +1,63 @@
+"""How numbers and dates are written in reports."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+NONE = "–"
+
+
+def two(value: float | None) -> str:
+    """A share or score with two decimals; an en dash where there is none."""
+    return NONE if value is None else f"{value:.2f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval, such as "0.12 to 0.34"."""
+    return NONE if low is None or high is None else f"{low:.2f} to {high:.2f}"
+
+
+def count(value: int) -> str:
+    """A count with thousands apart."""
+    return f"{value:,}"
+
+
+def percent(part: int, whole: int) -> str:
+    """A share in percent; one decimal below ten."""
+    if not whole:
+        return NONE
+    share = 100 * part / whole
+    return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.1f} %"
+
+
+def small(value: float | None) -> str:
+    """A q-value: two digits, or "< 0.0001"."""
+    if value is None:
+        return NONE
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def level(value: float) -> str:
+    """An activation."""
+    return f"{value:.2f}" if abs(value) < 1000 else f"{value:.3g}"
+
+
+def dated(moment: str) -> str:
+    """An ISO moment as a day, such as "3 May 2025"."""
+    try:
+        day = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment[:40]
+    return f"{day.day} {day:%B %Y}"
+
+
+def duration(started: str, finished: str | None) -> str:
+    """ ", in 6 min 7 s"; empty where the end is not known."""
+    if finished is None:
+        return ""
+    try:
+        seconds = (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).seconds
+    except ValueError:
+        return ""
+    minutes, rest = divmod(seconds, 60)
+    return f", in {minutes} min {rest} s" if minutes else f", in {rest} s"

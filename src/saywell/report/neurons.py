@@ -1,0 +1,261 @@
+"""The page of a study of neurons: one file that opens from disk without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from saywell.report.charts import MEASURED, STYLES, headline_chart, svg
+from saywell.report.figures import (
+    curve_figures,
+    descriptor_figure,
+    folded_table,
+    key,
+    layer_figure,
+    recovered_table,
+)
+from saywell.report.formats import count, dated, duration, interval, percent, two
+from saywell.report.parts import Drawing, Element, Page, Part, attempt, clip, el, said
+from saywell.report.units import Verdicts, unit_section, verdicts
+from saywell.store.files import write_whole
+from saywell.store.study import Metric, Study
+
+MOST_BYTES = 3_000_000
+"""What a page may weigh; units that do not fit are left out, and the page says how many."""
+
+
+def write_report(study: Study, *, most_bytes: int = MOST_BYTES) -> Path:
+    """Write `report.html` into the study's folder and return its path.
+
+    Parts of the study that are not there yet are left out; a part that cannot be drawn becomes a
+    box that says so.
+    """
+    page = report_page(study, most_bytes=most_bytes).html()
+    path = study.path / "report.html"
+    write_whole(path, lambda part: part.write_text(page, encoding="utf-8"))
+    return path
+
+
+def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
+    """The page as parts."""
+    has = study.manifest.tables
+    found = verdicts(study) if {"units", "descriptions", "scores"} <= set(has) else None
+    metrics = study.headline() if (study.path / "metrics.json").exists() else []
+    curves = study.table("curves") if "curves" in has else None
+    wanted: list[tuple[str, str, Callable[[], Part | None]]] = [
+        ("figures", "How far the descriptors hold", lambda: curve_figures(curves)),
+        ("layers", "Layer by layer", lambda: layer_figure(found)),
+        ("descriptors", "Descriptors", lambda: descriptor_figure(study, found)),
+        ("gold", "Gold descriptors", lambda: recovered_table(study) if "recovered" in has else None),
+    ]  # fmt: skip
+    sections = [
+        (name, title, part)
+        for name, title, make in wanted
+        if (part := attempt(title, make)) is not None
+    ]
+    first = attempt("Summary", lambda: _first_screen(study, found, metrics))
+    # What the frame, the style sheets and the scripts weigh, rounded up.
+    spent = 60_000 + sum(part.size for _, _, part in sections) + (first.size if first else 0)
+    units = attempt(
+        "Units", lambda: unit_section(study, found, most_bytes - spent) if found else None
+    )
+    if units is not None:
+        sections.append(("units", "Units", units))
+    title = clip(f"Neurons of {study.manifest.config.get('model', 'a model')}", 120)
+    body = [
+        el("a", {"class": "skip", "href": "#main"}, "Skip to the content"),
+        _header([(name, heading) for name, heading, _ in sections]),
+        el(
+            "main", {"id": "main"},
+            *([first] if first else []),
+            *(el("div", {"id": name}, part) for name, _, part in sections),
+        ),
+        _footer(study),
+    ]  # fmt: skip
+    return Page(title, tuple(body))
+
+
+def _header(sections: Sequence[tuple[str, str]]) -> Element:
+    links = [el("a", {"href": f"#{name}"}, title) for name, title in sections]
+    return el(
+        "header", {"class": "bar"},
+        el("span", {"class": "brand"}, "saywell"),
+        el("nav", {"aria-label": "Sections"}, *links),
+        el("button", {"id": "theme", "type": "button", "hidden": True}, "Dark"),
+    )  # fmt: skip
+
+
+def _footer(study: Study) -> Element:
+    versions = ", ".join(f"{name} {version}" for name, version in study.manifest.versions.items())
+    return el(
+        "footer", None,
+        el("p", None, "F1, precision and recall are of test sentences, which nothing was described"
+           " from; Jaccard compares calibration with validation. Intervals are 95 %, by bootstrap."),
+        el("p", None, said(versions, 400)),
+    )  # fmt: skip
+
+
+def _first_screen(study: Study, found: Verdicts | None, metrics: Sequence[Metric]) -> Element:
+    config, manifest = study.manifest.config, study.manifest
+    parts: list[Part] = [
+        el("p", {"class": "eyebrow"}, "Study of neurons · ", dated(manifest.started)),
+        el("h1", None, "What the neurons of ", said(str(config.get("model", "?")), 80),
+           " respond to"),
+    ]  # fmt: skip
+    if manifest.status != "complete":
+        parts.append(
+            el("p", {"class": "warn", "role": "note"},
+               f"This study is not finished (it is {manifest.status}): figures may be missing.")
+        )  # fmt: skip
+    if found is not None:
+        parts.append(_lede(found))
+    parts.append(_facts(study))
+    if metrics:
+        parts.append(_headline(metrics))
+    parts.append(_failures(study, found))
+    if manifest.notes:
+        parts.append(
+            el("section", {"class": "notes"}, el("h2", None, "What a reader has to know"),
+               el("ul", None, *(el("li", None, said(note, 600)) for note in manifest.notes[:30])))
+        )  # fmt: skip
+    return el("section", {"class": "first", "aria-label": "Summary"}, *parts)
+
+
+def _lede(found: Verdicts) -> Element:
+    total, described = found.table.height, found.described.height
+    verified = found.verified.height
+    tiles = [
+        (count(total), "sides of neurons studied", "each neuron going high and going low"),
+        (count(described), "have a description", percent(described, total) + " of all sides"),
+        (count(verified), "verified", percent(verified, described) + " of the descriptions hold on"
+         " held-out sentences better than other neurons' do"),
+    ]  # fmt: skip
+    return el(
+        "div", {"class": "tiles"},
+        *(
+            el("div", {"class": "tile"}, el("strong", None, number), el("span", None, name),
+               el("small", None, more))
+            for number, name, more in tiles
+        ),
+    )  # fmt: skip
+
+
+def _facts(study: Study) -> Element:
+    config, manifest = study.manifest.config, study.manifest
+    rows: list[tuple[str, list[Part | str]]] = []
+    if "units" in manifest.tables:
+        units = study.units
+        layers = units["layer"].n_unique()
+        kinds = ", ".join(units["kind"].unique().sort())
+        per = units.filter(sign=1).height
+        rows.append(
+            ("Model", [said(str(config.get("model", "?")), 80),
+                       f", {count(per)} ", said(kinds, 60), f" units in {layers} layers"])
+        )  # fmt: skip
+    if "examples" in manifest.tables:
+        splits = dict(study.examples["split"].value_counts().iter_rows())
+        sizes = ", ".join(
+            f"{count(splits[name])} {use}"
+            for name, use in (
+                ("calibration", "to describe"), ("validation", "to compare"), ("test", "to test"),
+            ) if name in splits
+        )  # fmt: skip
+        rows.append(("Sentences", [f"{count(study.examples.height)}: {sizes}"]))
+    writer = "gold tags" if config.get("tags") else str(config.get("llm", "?"))
+    descriptors = manifest.tables.get("descriptors")
+    rows.append(
+        ("Describer", [said(writer, 80),
+                       f", {count(descriptors.rows)} descriptors" if descriptors else ""])
+    )  # fmt: skip
+    rows.append(("Calls to LLMs", [said(_cost(study), 300)]))
+    rows.append(
+        ("Ran", [f"{dated(manifest.started)}{duration(manifest.started, manifest.finished)}"])
+    )
+    return el(
+        "dl", {"class": "facts"},
+        *(el("div", None, el("dt", None, name), el("dd", None, *value)) for name, value in rows),
+    )  # fmt: skip
+
+
+def _cost(study: Study) -> str:
+    cost = {name: value for name, value in study.manifest.cost.items() if value is not None}
+    if cost:
+        return ", ".join(
+            f"{name.replace('_', ' ')} {value:,.4g}" if isinstance(value, float)
+            else f"{name.replace('_', ' ')} {value:,}"
+            for name, value in cost.items()
+        )  # fmt: skip
+    config = study.manifest.config
+    if config.get("tags") or config.get("llm") in (None, "extractive"):
+        return "none: no LLM was asked"
+    return "not recorded"
+
+
+def _failures(study: Study, found: Verdicts | None) -> Element:
+    has = study.manifest.tables
+    rows: list[tuple[str, str]] = []
+    if "rejected" in has:
+        rows += [
+            (f"row not used: {reason}", count(number))
+            for reason, number in study.table("rejected")["reason"]
+            .value_counts(sort=True).head(12).iter_rows()
+        ]  # fmt: skip
+    if "unanswered" in has:
+        rows += [
+            (f"no answer ({step}): {reason}", count(number))
+            for step, reason, number in study.table("unanswered").group_by("step", "reason").len()
+            .sort("len", "step", "reason", descending=[True, False, False]).head(12).iter_rows()
+        ]  # fmt: skip
+    if found is not None:
+        rows += [
+            (reason, count(number))
+            for reason, number in found.undescribed["status"]
+            .value_counts(sort=True).head(12).iter_rows()
+        ]  # fmt: skip
+    if not rows:
+        return el("p", {"class": "how"}, "No row was refused and no call failed.")
+    return el(
+        "section", {"class": "failures", "aria-labelledby": "without"},
+        el("h2", {"id": "without"}, "What failed or was left out"),
+        el("ul", {"class": "tally"}, *(
+            el("li", None, el("b", None, number), said(name, 160)) for name, number in rows
+        )),
+    )  # fmt: skip
+
+
+def _headline(metrics: Sequence[Metric]) -> Element:
+    # Figures under other tags and other readings come with the curves further down.
+    main = [m for m in metrics if m.value is not None and "(" not in m.name] or list(metrics)
+    missing = [m.name for m in metrics if m.value is None]
+    label = "; ".join(f"{m.name} {two(m.value)} {interval(m.ci_low, m.ci_high)}" for m in main)
+    names = {MEASURED, *(n for m in main for n in (*m.controls, *m.ceiling))}
+    body: list[Part] = [
+        el("h2", {"id": "headline"}, "Headline figures"),
+        el("p", {"class": "how"}, "Dot and bar: the value and its 95 % interval. A figure says"
+           " something where its bar lies clear of every control."),
+        key([name for name in STYLES if name in names], points=True),
+        el("div", {"class": "wide"}, Drawing(svg(headline_chart(main)), label)),
+        el("div", {"class": "narrow"}, Drawing(svg(headline_chart(main, narrow=True)), label)),
+        _metric_numbers(metrics),
+    ]  # fmt: skip
+    if missing:
+        body.append(el("p", {"class": "how"}, "Without a value: ", said(", ".join(missing), 400)))
+    return el("section", {"class": "headline", "aria-labelledby": "headline"}, *body)
+
+
+def _metric_numbers(metrics: Sequence[Metric]) -> Element:
+    rows = [
+        el("tr", None, el("th", {"scope": "row"}, said(m.name, 120)),
+           el("td", {"class": "n"}, two(m.value)),
+           el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
+           el("td", None, said(_listed(m.controls), 200)),
+           el("td", None, said(_listed(m.ceiling), 200)),
+           el("td", None, f"{count(m.n)} ", said(m.of, 120)))
+        for m in metrics
+    ]  # fmt: skip
+    head = ("figure", "value", "95 % interval", "controls", "ceilings", "n")
+    return folded_table("These figures as a table", head, rows)
+
+
+def _listed(values: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {two(value)}" for name, value in values.items()) or "–"
