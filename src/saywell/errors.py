@@ -1,4 +1,4 @@
-"""The errors a user can cause. Each message names the value and the fix; the CLI prints it without a traceback."""
+"""The errors a user can cause; each message names the value and the fix, and needs no traceback."""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ def corpus():
     rows = {}
     while len(rows) < 300:
         topic = chooser.choice(sorted(TOPICS))
-        words = chooser.choice(TOPICS[topic]).split() + chooser.choices(filler, k=chooser.randint(1, 8))
+        words = chooser.choice(TOPICS[topic]).split() + chooser.choices(
+            filler, k=chooser.randint(1, 8)
+        )
         chooser.shuffle(words)
         rows[" ".join(words)] = [topic]
     return pl.DataFrame({"text": list(rows), "topic": list(rows.values())})
@@ -56,7 +58,9 @@ def encoder():
 @pytest.fixture(scope="session")
 def knower():
     """Answers the study's two prompts from the corpus's gold: prompt text -> reply."""
-    words = {word: topic for topic, sayings in TOPICS.items() for s in sayings for word in s.split()}
+    words = {
+        word: topic for topic, sayings in TOPICS.items() for s in sayings for word in s.split()
+    }
 
     def answer(text: str) -> str:
         listed = re.findall(r"^(\d+)\.\n<data-\w+>\n(.*?)\n</data-", text, re.M)

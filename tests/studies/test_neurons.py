@@ -14,6 +14,7 @@ from saywell.store.study import Study
 from saywell.studies import neurons as module
 from saywell.studies.neurons import describe_neurons
 
+
 @pytest.fixture(scope="module")
 def study(corpus, bert, tokenizer, encoder, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "s"
@@ -34,7 +35,9 @@ def assert_same(first: Study, second: Study) -> None:
 
 
 def test_the_study_finds_what_the_neurons_respond_to(study):
-    calibrated = next(m for m in study.headline() if m.name == "precision@2, enrichment, calibrated")
+    calibrated = next(
+        m for m in study.headline() if m.name == "precision@2, enrichment, calibrated"
+    )
     assert calibrated.value > calibrated.controls["shuffled exemplars"]
     assert calibrated.value > calibrated.controls["most frequent"]
     assert set(calibrated.controls) == {"most frequent", "shuffled exemplars", "random weights"}
@@ -62,12 +65,18 @@ def test_evidence_is_an_exemplar_that_carries_the_descriptor(study):
 
 
 def test_exemplars_fire_and_are_ranked(study):
-    joined = study.exemplars.join(study.units.select("id", "sign", "threshold"), left_on="unit", right_on="id")
+    joined = study.exemplars.join(
+        study.units.select("id", "sign", "threshold"), left_on="unit", right_on="id"
+    )
     assert (joined["activation"] * joined["sign"] >= joined["threshold"] - 1e-6).all()
     first = study.exemplars.filter(unit="layer.0/0", split="calibration").sort("rank")
     assert first["activation"].is_sorted(descending=True)
     splits = study.examples.select(example="id", actual="split")
-    assert study.exemplars.join(splits, on="example").select((pl.col("split") == pl.col("actual")).all()).item()
+    assert (
+        study.exemplars.join(splits, on="example")
+        .select((pl.col("split") == pl.col("actual")).all())
+        .item()
+    )
 
 
 def test_nothing_is_scored_on_what_it_was_described_on(study):
@@ -79,7 +88,13 @@ def test_nothing_is_scored_on_what_it_was_described_on(study):
 def test_row_order_and_batch_size_change_nothing(study, corpus, bert, tokenizer, encoder, tmp_path):
     shuffled = corpus.sample(fraction=1.0, shuffle=True, seed=3)
     other = describe_neurons(
-        shuffled, bert, tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20
+        shuffled,
+        bert,
+        tokenizer=tokenizer,
+        out=tmp_path / "s",
+        tags="topic",
+        encoder=encoder,
+        top=20,
     )
     for name in ("units", "exemplars", "associations", "descriptions", "scores", "curves"):
         assert study.table(name).equals(other.table(name), null_equal=True), name
@@ -107,7 +122,9 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_tables(
     assert_same(study, describe_neurons(corpus, bert, **run))
 
 
-def test_a_finished_study_is_not_computed_again(study, corpus, bert, tokenizer, encoder, monkeypatch):
+def test_a_finished_study_is_not_computed_again(
+    study, corpus, bert, tokenizer, encoder, monkeypatch
+):
     before = {path: path.stat().st_mtime_ns for path in study.path.glob("*.parquet")}
     again = describe_neurons(
         corpus, bert, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
@@ -124,7 +141,13 @@ def test_another_model_is_refused(study, corpus, bert, tokenizer, encoder, tmp_p
         other.encoder.layer[0].output.dense.bias += 1
     with pytest.raises(StudyError, match="model: the study has"):
         describe_neurons(
-            corpus, other, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
+            corpus,
+            other,
+            tokenizer=tokenizer,
+            out=study.path,
+            tags="topic",
+            encoder=encoder,
+            top=20,
         )
 
 
@@ -141,7 +164,9 @@ def test_the_extractive_path_finds_planted_descriptors(corpus, bert, tokenizer, 
 
 def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, knower, tmp_path):
     (tmp_path / "s").mkdir()
-    with Scripted(lambda request: knower(request.messages[-1].text), calls=tmp_path / "s" / "calls.sqlite") as llm:
+    with Scripted(
+        lambda request: knower(request.messages[-1].text), calls=tmp_path / "s" / "calls.sqlite"
+    ) as llm:
         study = describe_neurons(
             corpus, bert, tokenizer=tokenizer, out=tmp_path / "s", gold="topic", llm=llm,
             encoder=encoder, top=20,
@@ -199,7 +224,9 @@ def test_a_model_with_nan_weights_names_the_sentence_and_keeps_what_was_done(
 
     broken = copy.deepcopy(bert)
     with torch.no_grad():
-        broken.embeddings.word_embeddings.weight[tokenizer.convert_tokens_to_ids("soup")] = torch.nan
+        broken.embeddings.word_embeddings.weight[tokenizer.convert_tokens_to_ids("soup")] = (
+            torch.nan
+        )
     run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20)
     with pytest.raises(InputError, match=r"NaN or infinite.*soup"):
         describe_neurons(corpus, broken, **run)
@@ -225,9 +252,16 @@ def test_stories_model_end_to_end(shared, tmp_path):
 @pytest.mark.slow
 def test_gold_tags_on_real_sentences_beat_every_control(shared, tmp_path):
     study = describe_neurons(
-        str(shared / "data" / "restaurants.parquet"), "minilm", out=tmp_path / "s", tags="categories"
+        str(shared / "data" / "restaurants.parquet"),
+        "minilm",
+        out=tmp_path / "s",
+        tags="categories",
     )
-    for figure in ("precision@2, enrichment, calibrated", "recall@2, enrichment, calibrated", "Jaccard, enrichment"):
+    for figure in (
+        "precision@2, enrichment, calibrated",
+        "recall@2, enrichment, calibrated",
+        "Jaccard, enrichment",
+    ):
         m = next(m for m in study.headline() if m.name == figure)
         assert m.ci_low > max(m.controls.values()), figure
     shutil.rmtree(tmp_path / "s")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -30,7 +32,7 @@ def test_streaming_equals_sorting(seed, examples, units, m, distinct, cuts):
     positions = random.integers(0, 50, (examples, units)).astype(np.int16)
     top = TopExamples(units, m)
     edges = sorted({0, examples, *(c for c in cuts if c < examples)})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         top.add(torch.tensor(values[start:stop]), torch.tensor(positions[start:stop]), start)
     result = top.result()
     expected = plain(values, m)

@@ -12,9 +12,22 @@ from saywell.units.sites import encoder_of, find_sites, head_gram
 
 def small_models():
     from transformers import (
-        BertConfig, BertModel, DistilBertConfig, DistilBertModel, GPT2Config, GPT2Model,
-        GPTNeoXConfig, GPTNeoXModel, LlamaConfig, LlamaModel, ModernBertConfig, ModernBertModel,
-        RobertaConfig, RobertaModel, T5Config, T5Model,
+        BertConfig,
+        BertModel,
+        DistilBertConfig,
+        DistilBertModel,
+        GPT2Config,
+        GPT2Model,
+        GPTNeoXConfig,
+        GPTNeoXModel,
+        LlamaConfig,
+        LlamaModel,
+        ModernBertConfig,
+        ModernBertModel,
+        RobertaConfig,
+        RobertaModel,
+        T5Config,
+        T5Model,
     )  # fmt: skip
 
     size = dict(vocab_size=40, num_hidden_layers=2, num_attention_heads=2, hidden_size=16)

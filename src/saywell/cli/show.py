@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from saywell.store.study import Study
+    from rich.table import Table
+
+    from saywell.store.study import Metric, Study
+
+LEXICAL = " (lexical tags)"
 
 
 def show(
@@ -37,10 +41,8 @@ def print_study(study: Study, *, json: bool) -> None:
             )
         )
         return
-    from rich import box
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     console = Console(highlight=False)
     width = min(console.width, 100)
@@ -50,16 +52,11 @@ def print_study(study: Study, *, json: bool) -> None:
         for line in _counts(study):
             console.print(line)
     if (study.path / "metrics.json").exists():
-        table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
-        table.add_column("on held-out data", ratio=1)
-        for column in ("value", "95 % interval", "best control", "ceiling"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for m in study.headline():
-            interval = "" if m.ci_low is None else f"{m.ci_low:.2f} to {m.ci_high:.2f}"
-            floor = max((v for v in m.controls.values() if v is not None), default=None)
-            top = min((v for v in m.ceiling.values() if v is not None), default=None)
-            table.add_row(escape(m.name), _two(m.value), interval, _two(floor), _two(top))
-        console.print(table)
+        figures = study.headline()
+        lexical = [m for m in figures if m.name.endswith(LEXICAL)]
+        console.print(_figures([m for m in figures if m not in lexical], "held-out data", width))
+        if lexical:
+            console.print(_figures(lexical, "the same with lexical tags", width))
     if "scores" in manifest.tables:
         _best_descriptions(study, console, width)
     if "recovered" in manifest.tables:
@@ -71,6 +68,25 @@ def print_study(study: Study, *, json: bool) -> None:
     report = study.path / "report.html"
     if report.exists():
         console.print(f"report: {escape(str(report))}", soft_wrap=True)
+
+
+def _figures(figures: list[Metric], title: str, width: int) -> Table:
+    """Figures with interval, the best of their controls and the nearest of their ceilings."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
+    table.add_column(title, ratio=1)
+    for column in ("value", "95 % interval", "control", "ceiling"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for m in figures:
+        interval = "" if m.ci_low is None else f"{m.ci_low:.2f} to {m.ci_high:.2f}"
+        floor = max((v for v in m.controls.values() if v is not None), default=None)
+        top = min((v for v in m.ceiling.values() if v is not None), default=None)
+        name = m.name.removesuffix(LEXICAL)
+        table.add_row(escape(name), _two(m.value), interval, _two(floor), _two(top))
+    return table
 
 
 def _counts(study: Study) -> list[str]:

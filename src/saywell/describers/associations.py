@@ -51,7 +51,7 @@ def associate(
 
     `strata` groups texts of similar length.
     """
-    hits = np.asarray((exemplars @ tags).todense()).round().astype(np.int32)
+    hits = np.asarray((exemplars.astype(np.float64) @ tags).todense()).round().astype(np.int32)
     drawn = np.diff(exemplars.indptr)
     population, carrying = tags.shape[0], np.asarray(tags.sum(0)).ravel().round().astype(np.int64)
     p = enrichment_p(hits, drawn, carrying, population)
@@ -68,6 +68,8 @@ def expected_hits(
 ) -> Float[np.ndarray, "units descriptors"]:
     """Hits that as many texts of the same lengths, taken at random, would have on average."""
     texts = len(strata)
+    if texts == 0:
+        return np.zeros((exemplars.shape[0], tags.shape[1]))
     group = sp.csr_matrix((np.ones(texts), (np.arange(texts), strata)))
     rate = (group.T @ tags).toarray() / np.asarray(group.sum(0)).T
     return (exemplars @ group).toarray() @ rate
@@ -90,7 +92,9 @@ def enrichment_p(
         if number == 0:
             continue
         possible = np.arange(number + 1)[:, None]
-        table = stats.hypergeom.sf(possible - 1, population, carrying[None, :], number)
+        # Summed from the far end, where the small terms are: scipy's `sf` and `pmf` take seconds.
+        exactly = np.exp(stats.hypergeom.logpmf(possible, population, carrying[None, :], number))
+        table = exactly[::-1].cumsum(0)[::-1]
         rows = drawn == number
         p[rows] = table[hits[rows], columns]
     return np.clip(p, 0.0, 1.0)
@@ -105,6 +109,8 @@ def length_strata(
     lengths: Int[np.ndarray, " texts"], groups: int = 10
 ) -> Int[np.ndarray, " texts"]:
     """Texts in up to `groups` groups of similar length, equal lengths always together."""
+    if len(lengths) == 0:
+        return np.zeros(0, dtype=np.intp)
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, groups + 1)[1:-1]))
     labels = np.searchsorted(edges, lengths, side="left")
     return np.unique(labels, return_inverse=True)[1]

@@ -44,10 +44,12 @@ def extract_candidates(
     for topic in range(len(per_topic)):
         per_topic[topic] = counts.matrix[topics == topic].sum(0)
     z = log_odds_z(per_topic)
+    # Words that are only ever said together tie with their phrase, and it says more.
+    length_first = [(-key.count(" "), key) for key in counts.keys]
     rows: list[tuple[str, int, str, float]] = []
     for row, example in enumerate(ids):
         said = counts.matrix.indices[counts.matrix.indptr[row] : counts.matrix.indptr[row + 1]]
-        ranked = sorted(said, key=lambda key: (-z[topics[row], key], counts.keys[key]))
+        ranked = sorted(said, key=lambda key: (-z[topics[row], key], *length_first[key]))
         kept = [key for key in ranked if z[topics[row], key] >= min_z]
         for rank, key in enumerate(_without_parts(kept, counts)[:per_sentence]):
             rows.append((example, rank, counts.wordings[key], float(z[topics[row], key])))

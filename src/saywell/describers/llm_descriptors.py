@@ -103,14 +103,14 @@ def ask_tags(
         )
         for example, reply in replies.items():
             numbers = reply.row.descriptors if reply.row is not None else []
-            strange = [n for n in numbers if not 1 <= n <= len(piece)]
+            strange = sorted({n for n in numbers if not 1 <= n <= len(piece)})
+            twice = sorted({n for n in numbers if numbers.count(n) > 1})
             if reply.row is None:
                 reason = f"{reply.status}: {reply.error or 'no reason given'}"
                 missing[example] = ("tags", example, reason, reply.key)
-            elif strange or len(set(numbers)) < len(numbers):
-                reason = (
-                    f"unparsed: descriptor numbers {strange or numbers!r} are not from the list"
-                )
+            elif strange or twice:
+                wrong = "not from the list" if strange else "given more than once"
+                reason = f"unparsed: descriptor numbers {strange or twice!r} are {wrong}"
                 missing[example] = ("tags", example, reason, reply.key)
             else:
                 said[example].extend(names[start + n - 1] for n in numbers)
@@ -133,8 +133,12 @@ def tag_requests(texts: int, descriptors: int) -> int:
 
 
 def clean_descriptors(said: Sequence[str]) -> list[str]:
-    """Lower case, single spaces, no repeats, at most the number that was asked for."""
-    cleaned = (" ".join(text.lower().split()).strip(" .,;:\"'") for text in said)
+    """Lower case, single spaces, no repeats, at most the number that was asked for.
+
+    What cannot be printed is left out: half a surrogate pair, say, fits in no table.
+    """
+    printable = ("".join(c for c in text if c.isprintable() or c.isspace()) for text in said)
+    cleaned = (" ".join(text.lower().split()).strip(" .,;:\"'") for text in printable)
     return list(dict.fromkeys(c for c in cleaned if 0 < len(c) <= LONGEST))[:MOST_PER_SENTENCE]
 
 

@@ -3,8 +3,9 @@
 The algorithm is the one of `sentence_transformers.util.community_detection`: every text with at
 least `min_size` neighbours (itself included) within cosine `threshold` is the centre of a
 community; communities are taken from large to small, each without the members that an earlier one
-took, and dropped when its centre is taken or fewer than `min_size` remain. Here only the neighbour lists are kept, so
-memory grows with the number of neighbours and not with the square of the number of texts.
+took, and dropped when its centre is taken or fewer than `min_size` remain. Here only the neighbour
+lists are kept, so memory grows with the number of neighbours and not with the square of the number
+of texts.
 """
 
 from __future__ import annotations

@@ -92,7 +92,10 @@ class Prototypes(NamedTuple):
     threshold: Float[np.ndarray, " descriptors"]
     """The median similarity of a saying sentence; infinite where there are too few."""
     coherence: Float[np.ndarray, " descriptors"]
-    """How well the prototype tells saying sentences from others: AUROC, 0.5 is chance."""
+    """How well the prototype tells saying sentences from others: AUROC, 0.5 is chance.
+
+    NaN where too few sentences say the descriptor, or all of them do.
+    """
 
 
 def find_prototypes(
@@ -104,7 +107,7 @@ def find_prototypes(
 
     Leaving the sentence itself out keeps threshold and coherence from flattering themselves.
     """
-    centred = embeddings - embeddings[calibration].mean(0)
+    centred = embeddings - (embeddings[calibration].mean(0) if calibration.any() else 0.0)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     chosen, vectors = lexical[calibration].tocsc(), centred[calibration]
     sums = np.asarray(chosen.T @ vectors)
@@ -121,7 +124,9 @@ def find_prototypes(
         own = (vectors[rows] * others).sum(1)
         rest = np.sort(np.delete(similarity[calibration, column], rows))
         threshold[column] = np.median(own)
-        coherence[column] = np.searchsorted(rest, own).mean() / max(1, len(rest))
+        if len(rest):
+            below = np.searchsorted(rest, own, "left") + np.searchsorted(rest, own, "right")
+            coherence[column] = below.mean() / (2 * len(rest))
     return Prototypes(similarity, threshold, coherence)
 
 
@@ -132,7 +137,7 @@ def drop_incoherent(
 ) -> pl.DataFrame:
     """The descriptors whose sentences are alike: filler that passed the phrase statistics goes.
 
-    A descriptor with too few sentences to judge stays, by its wordings alone.
+    A descriptor with too few sentences to judge it by stays, by its wordings alone.
     """
     everything = np.ones(len(texts), dtype=bool)
     found = find_prototypes(embeddings, lexical_matrix(texts, descriptors), everything)

@@ -27,9 +27,12 @@ def jaccard_with_others(
     """The control: each unit's first set against the second set of another unit, taken at random.
 
     Rules that give every unit the same frequent descriptors score as high here as on the unit
-    itself.
+    itself. NaN where there is no other unit.
     """
-    others = np.random.default_rng(seed).permutation(len(first))
-    fixed = np.flatnonzero(others == np.arange(len(first)))
-    others[fixed] = np.roll(others[fixed], 1)
+    if len(first) < 2:
+        return np.full(len(first), np.nan)
+    # Each takes the next one's in a random round, so that none meets itself.
+    order = np.random.default_rng(seed).permutation(len(first))
+    others = np.empty(len(first), dtype=np.intp)
+    others[order] = np.roll(order, 1)
     return jaccard(first, second[others])

@@ -39,9 +39,16 @@ def bootstrap_means(
     n = len(values)
     if n == 0:
         return [Interval(np.nan, np.nan, np.nan, 0) for _ in range(values.shape[1])]
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    random, both = np.random.default_rng(seed), np.hstack([filled, counted])
+    # One resample after the other: the weights of all are n x resamples numbers.
+    sums = np.stack(
+        [
+            np.bincount(random.integers(n, size=n), minlength=n).astype(float) @ both
+            for _ in range(resamples)
+        ]
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = (weights @ filled) / (weights @ counted)
+        means = np.divide(*np.hsplit(sums, 2))
         value = filled.sum(0) / counted.sum(0)
     results = []
     for column in range(values.shape[1]):

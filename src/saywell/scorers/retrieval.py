@@ -23,10 +23,9 @@ def precision_recall_at_k(
     the columns in an order that says nothing about the truth.
     """
     ranked = np.argsort(-scores, axis=1, kind="stable")[:, :k_max]
-    found = np.take_along_axis(truth & (scores > 0), ranked, axis=1).cumsum(1).astype(float)
-    if found.shape[1] < k_max:  # fewer descriptors than k: nothing more can be found
-        missing = k_max - found.shape[1]
-        found = np.concatenate([found, np.repeat(found[:, -1:], missing, axis=1)], axis=1)
+    right = np.zeros((len(scores), k_max))  # fewer descriptors than k: nothing more can be found
+    right[:, : ranked.shape[1]] = np.take_along_axis(truth & (scores > 0), ranked, axis=1)
+    found = right.cumsum(1)
     sizes = truth.sum(1).astype(float)
     sizes[sizes == 0] = np.nan
     k = np.arange(1, k_max + 1)
@@ -42,15 +41,3 @@ def best_precision_at_k(
     sizes[sizes == 0] = np.nan
     k = np.arange(1, k_max + 1)
     return np.minimum(sizes[:, None], k) / k
-
-
-def precision_recall_of_sets(
-    predicted: Bool[np.ndarray, "texts descriptors"], truth: Bool[np.ndarray, "texts descriptors"]
-) -> tuple[Float[np.ndarray, " texts"], Float[np.ndarray, " texts"]]:
-    """Per text, precision and recall of a predicted set (0 to 1, higher is better).
-
-    NaN where there is nothing to divide by: no prediction (precision), no truth (recall).
-    """
-    both = (predicted & truth).sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return both / predicted.sum(1), both / truth.sum(1)

@@ -39,11 +39,20 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
     {
         # One item of data. `row` is its place in the input; `tags` are gold labels of the user's.
         "examples": _schema(
-            1, ("id",), ("tags",),
-            id=pl.String, split=pl.String, text=pl.String, tags=pl.List(pl.String), row=pl.Int64,
+            1, ("id",), ("text", "tags", "label", "name", "width", "height", "group"),
+            id=pl.String, split=pl.String, text=pl.String, tags=pl.List(pl.String),
+            label=pl.String, name=pl.String, row=pl.Int64, width=pl.Int32, height=pl.Int32,
+            group=pl.String,
         ),
-        # Rows of the input that were not used, and why.
-        "rejected": _schema(1, ("row",), row=pl.Int64, reason=pl.String, detail=pl.String),
+        # Rows of the input that were not used, and why; `name` is the file's, where it has one.
+        "rejected": _schema(
+            1, ("row",), ("name",),
+            row=pl.Int64, name=pl.String, reason=pl.String, detail=pl.String,
+        ),
+        # Images that were used after a change on the way to RGB.
+        "converted": _schema(
+            1, ("row", "change"), row=pl.Int64, name=pl.String, change=pl.String,
+        ),
         # What a describer said a sentence is about, before merging. `status` as in LLM replies.
         "candidates": _schema(
             1, ("example", "rank"),
@@ -111,6 +120,92 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             ci_low=pl.Float64, ci_high=pl.Float64, control=pl.Float64, n=pl.Int64,
             units=pl.Int64, found=pl.Boolean,
         ),
+        # Classes of images, and how many usable images each split has of them.
+        "classes": _schema(
+            1, ("name",), name=pl.String, train=pl.Int64, validation=pl.Int64, test=pl.Int64,
+        ),
+        # What outside texts say of each class: an article, or why there is none.
+        "articles": _schema(
+            1, ("class",), **{
+                "class": pl.String, "status": pl.String, "title": pl.String, "url": pl.String,
+                "revision": pl.String, "language": pl.String, "text": pl.String,
+                "truncated": pl.Boolean, "detail": pl.String, "options": pl.List(pl.String),
+            },
+        ),
+        # Passages of the articles; start and end are characters in the article's text.
+        "passages": _schema(
+            1, ("id",), **{
+                "id": pl.String, "class": pl.String, "section": pl.String, "start": pl.Int64,
+                "end": pl.Int64, "text": pl.String,
+            },
+        ),
+        # Texts about classes, usable ("grounded", "ungrounded") or not; see class_describer. `gold`
+        # is what is known of a text and nobody gets to see: whether it is worth choosing.
+        "class_texts": _schema(
+            1, ("id",), ("gold",), **{
+                "id": pl.String, "class": pl.String, "component": pl.String, "text": pl.String,
+                "status": pl.String, "passage": pl.String, "quotation": pl.String,
+                "support": pl.Float64, "visibility": pl.Float64, "tokens": pl.Int64,
+                "source": pl.String, "describer": pl.String, "llm": pl.String,
+                "prompt_hash": pl.String, "detail": pl.String, "gold": pl.Boolean,
+            },
+        ),
+        # What each rule and control says of each usable text, from train and validation images.
+        # `rank` 1 is the best of its class; null where the rule has nothing to go by.
+        "text_scores": _schema(
+            1, ("text", "rule"), **{
+                "text": pl.String, "class": pl.String, "rule": pl.String, "score": pl.Float64,
+                "rank": pl.Int32, "chosen": pl.Boolean,
+            },
+        ),
+        # Training images that help a class most (proponent) or harm it (opponent). `model`: the
+        # classifier that influence was measured in.
+        "influence": _schema(
+            1, ("model", "class", "side", "rank"), **{
+                "model": pl.String, "class": pl.String, "side": pl.String, "rank": pl.Int32,
+                "example": pl.String, "value": pl.Float64,
+            },
+        ),
+        # Test accuracy of descriptions alone, and its difference to class names in templates.
+        "zero_shot": _schema(
+            1, ("method",),
+            method=pl.String, role=pl.String, texts=pl.Int64,
+            accuracy=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64, difference=pl.Float64,
+            difference_low=pl.Float64, difference_high=pl.Float64, n=pl.Int64,
+        ),
+        # Test accuracy of classifiers of images that go on learning from texts, seed by seed.
+        # `shots` 0 is all training images; `selection` says which labelled images chose texts and
+        # learning rates: "validation" (beside the shots) or "shots" (inside them alone).
+        "transfer": _schema(
+            1, ("method", "training", "shots", "selection", "seed"),
+            method=pl.String, training=pl.String, shots=pl.Int32, selection=pl.String,
+            seed=pl.Int64, accuracy=pl.Float64, chosen=pl.Float64,
+        ),
+        # The same over seeds, with the paired difference to images only.
+        "transfer_summary": _schema(
+            1, ("method", "training", "shots", "selection"),
+            method=pl.String, training=pl.String, role=pl.String, shots=pl.Int32,
+            selection=pl.String, accuracy=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64,
+            difference=pl.Float64, difference_low=pl.Float64, difference_high=pl.Float64,
+            seeds=pl.Int64, n=pl.Int64,
+        ),
+        # What an LLM made of the descriptions of several sources, shown blind in the given order.
+        "judgements": _schema(
+            1, ("class", "repeat", "criterion"), **{
+                "class": pl.String, "repeat": pl.String, "criterion": pl.String,
+                "order": pl.List(pl.String), "ranking": pl.List(pl.String), "status": pl.String,
+                "detail": pl.String,
+            },
+        ),
+        # Places of images and texts on a plane, for the picture in the report.
+        "plane": _schema(
+            1, ("kind", "id"), **{
+                "kind": pl.String, "id": pl.String, "class": pl.String, "x": pl.Float64,
+                "y": pl.Float64,
+            },
+        ),
+        # Small pictures of the images that the report shows.
+        "thumbnails": _schema(1, ("example",), example=pl.String, jpeg=pl.Binary),
     }
 )  # fmt: skip
 

@@ -37,8 +37,11 @@ def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
         study.exemplars.filter(unit=name, split="calibration")
         .sort("rank")
         .head(examples)
-        .join(study.examples.select("id", "text"), left_on="example", right_on="id")
-    )
+        .join(
+            study.examples.select("id", "text"), left_on="example", right_on="id",
+            maintain_order="left",
+        )
+    )  # fmt: skip
     description = study.descriptions.filter(unit=name).row(0, named=True)
     descriptors = (
         study.table("associations")

@@ -311,8 +311,10 @@ def metric(
 def curve_point(curves: pl.DataFrame, figure: str, variant: str, x: float) -> Interval:
     """One point of a curve."""
     row = curves.filter(figure=figure, variant=variant, x=x).row(0, named=True)
-    values = (np.nan if row[key] is None else row[key] for key in ("value", "ci_low", "ci_high"))
-    return Interval(*values, row["n"])
+    value, low, high = (
+        np.nan if row[key] is None else row[key] for key in ("value", "ci_low", "ci_high")
+    )
+    return Interval(value, low, high, row["n"])
 
 
 def curve_table(rows: Sequence[tuple[str, str, float, Interval]]) -> pl.DataFrame:

@@ -108,9 +108,12 @@ def describe_neurons(
     data = load_texts(texts, text=text, tags=tags or gold, limit=limit, seed=seed)
     loaded = _load(model, tokenizer, device, dtype)
     sites = find_sites(loaded.model, kind, layers=layers, modules=modules)  # type: ignore[arg-type]
-    reader = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
+    reader = None if tags else encoder  # gold tags need neither merging nor a tagger
+    if isinstance(reader, str):
+        reader = open_sentence_encoder(reader)
     config = {
-        "text": text, "tags": tags, "gold": gold, "llm": llm.name if llm else EXTRACTIVE, "encoder": reader.name,
+        "text": text, "tags": tags, "gold": gold, "llm": llm.name if llm else EXTRACTIVE,
+        "encoder": reader.name if reader else None,
         "model": loaded.name, "kind": kind, "modules": [site.module for site in sites], "pool": pool,
         "top": top, "threshold": threshold, "limit": limit, "seed": seed,
         "random_control": random_control,
@@ -218,10 +221,10 @@ def _examples(study: StudyWriter, data: Texts, loaded: LoadedModel) -> tuple[Tok
 
 
 def _embeddings(
-    study: StudyWriter, examples: pl.DataFrame, encoder: SentenceEncoder, progress: Progress
+    study: StudyWriter, examples: pl.DataFrame, encoder: SentenceEncoder | None, progress: Progress
 ) -> np.ndarray | None:
     """Sentence vectors for the extractive path; not needed where tags or an LLM are given."""
-    if study.manifest.config["tags"] or study.manifest.config["llm"] != EXTRACTIVE:
+    if encoder is None or study.manifest.config["llm"] != EXTRACTIVE:
         return None
     path = study.arrays("embeddings.safetensors")
     if not path.exists():
@@ -237,7 +240,7 @@ def _descriptors_and_tags(
     study: StudyWriter,
     examples: pl.DataFrame,
     embeddings: np.ndarray | None,
-    encoder: SentenceEncoder,
+    encoder: SentenceEncoder | None,
     llm: LanguageModel | None,
     prompts: Path | None,
     seed: int,
@@ -245,7 +248,7 @@ def _descriptors_and_tags(
 ) -> None:
     """Steps 1 to 3, in one of three ways: gold tags, an LLM, or the extractive describer."""
     calibration = examples.filter(split="calibration")
-    if study.manifest.config["tags"]:
+    if encoder is None:
         study.table("descriptors", lambda: gold_descriptors(examples["tags"].to_list()))
         study.tables(
             ("tags", "unanswered"), lambda: (_gold_tags(study, examples), empty_table("unanswered"))
@@ -287,9 +290,7 @@ def _descriptors_and_tags(
     )
     study.table(
         "descriptors",
-        lambda: drop_incoherent(
-            _merged(study, encoder, seed), vectors, calibration["text"].to_list()
-        ),
+        lambda: _extracted(study, encoder, vectors, calibration["text"].to_list(), seed),
     )
     study.tables(
         ("tags", "unanswered"),
@@ -310,6 +311,20 @@ def _merged(study: StudyWriter, encoder: SentenceEncoder, seed: int) -> pl.DataF
         f" {merged.stability[merged.threshold]:.0%} of the merged pairs together."
     )
     return merged.table
+
+
+def _extracted(
+    study: StudyWriter, encoder: SentenceEncoder, vectors: np.ndarray, texts: list[str], seed: int
+) -> pl.DataFrame:
+    merged = _merged(study, encoder, seed)
+    kept = drop_incoherent(merged, vectors, texts)
+    if kept.height < 2:
+        raise InputError(
+            f"of {merged.height} descriptors that the extractive describer found only {kept.height}"
+            " hold of sentences that are alike; give more sentences, an LLM (--llm) or tags of your"
+            " own (--tags COLUMN)"
+        )
+    return kept
 
 
 def _need_answers(unanswered: pl.DataFrame, asked: int, step: str) -> None:
@@ -477,7 +492,7 @@ def _evaluate(
                     threshold,
                     seed,
                     suffix=" (lexical tags)",
-                )  # fmt: skip
+                )
             )
         truth = tags.matrix[rows].toarray() > 0
         frames.append(evaluation.threshold_curves(subject, truth, tags.known, seed))
@@ -681,7 +696,11 @@ def _recovered(study: StudyWriter, examples: pl.DataFrame, tags: Tags, seed: int
 
 
 def _notes(
-    study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel, encoder: SentenceEncoder
+    study: StudyWriter,
+    data: Texts,
+    tokens: Tokens,
+    loaded: LoadedModel,
+    encoder: SentenceEncoder | None,
 ) -> None:
     rejected = study.table("rejected")
     if rejected.height:
@@ -696,7 +715,7 @@ def _notes(
     unanswered = study.table("unanswered").height
     if unanswered:
         study.note(f"{unanswered} sentences got no tags from the LLM and are left out.")
-    if study.manifest.config["tags"] is None and loaded.name == encoder.name:
+    if encoder is not None and loaded.name == encoder.name:
         study.note(
             "The tagger's encoder is the model under study: its tags may agree with the neurons for"
             " that reason alone. The figures with lexical tags do not depend on it."

@@ -206,7 +206,8 @@ class _Tap:
     """Hooks on a model's sites that pool each batch into the shard's arrays as it passes."""
 
     def __init__(self, model: nn.Module, sites: Sequence[Site], pool: Pooling) -> None:
-        self.model, self.sites, self.pool = model, sites, pool
+        self.model, self.sites = model, sites
+        self.pool: Pooling = pool
         self.device = next(model.parameters()).device
         self.units = sum(site.units for site in sites)
         self._offsets = np.cumsum([0, *(site.units for site in sites)]).tolist()
@@ -225,21 +226,23 @@ class _Tap:
         for number, site in enumerate(self.sites):
             module = self.model.get_submodule(site.module)
             if site.tap == "input":
-                hook = module.register_forward_pre_hook(
-                    lambda module, args, number=number: self._take(number, args[0])
-                )
+                hook = module.register_forward_pre_hook(self._on_input(number))
             else:
-                hook = module.register_forward_hook(
-                    lambda module, args, output, number=number: self._take(
-                        number, output if isinstance(output, torch.Tensor) else output[0]
-                    )
-                )
+                hook = module.register_forward_hook(self._on_output(number))
             self._hooks.append(hook)
         return self
 
     def __exit__(self, *exception: object) -> None:
         for hook in self._hooks:
             hook.remove()
+
+    def _on_input(self, number: int) -> Callable[[nn.Module, Any], None]:
+        return lambda module, args: self._take(number, args[0])
+
+    def _on_output(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, args, output: self._take(
+            number, output if isinstance(output, torch.Tensor) else output[0]
+        )
 
     def begin_shard(self, texts: int, *, positions: bool) -> None:
         """Room for a shard of `texts` texts."""

@@ -66,8 +66,8 @@ def pool_tokens(
         weights = mask.to(tokens.dtype)
         mean = torch.einsum("btu,bt->bu", tokens, weights) / weights.sum(1, keepdim=True)
         return Pooled(mean, mean, *places)
-    values = ((bits & ~low_bits).view(torch.float32) for bits in (high, low))
-    return Pooled(*values, *places)
+    high_value, low_value = ((bits & ~low_bits).view(torch.float32) for bits in (high, low))
+    return Pooled(high_value, low_value, *places)
 
 
 def _one_token(tokens: torch.Tensor, mask: torch.Tensor, pool: Pooling) -> Pooled:

@@ -1,0 +1,181 @@
+"""`saywell classes`: describe classes of images, and measure which descriptions help."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from saywell.encoders.dual import DualEncoder
+
+
+def classes(
+    images: Annotated[
+        str,
+        typer.Argument(help="Folder of class folders, Parquet, CSV of path,label, saved dataset."),
+    ],
+    out: Annotated[Path, typer.Option(help="Study folder to write.")],
+    encoder: Annotated[
+        str | None, typer.Option(help="CLIP or SigLIP checkpoint: folder or Hugging Face name.")
+    ] = None,
+    vision: Annotated[
+        str | None, typer.Option(help="Without a dual encoder: vision model to be joined.")
+    ] = None,
+    sentences: Annotated[
+        str, typer.Option(help="With --vision: sentence encoder to be joined.")
+    ] = "minilm",
+    join_on: Annotated[
+        str | None, typer.Option(help="With --vision: named or captioned images to fit on.")
+    ] = None,
+    join_label: Annotated[
+        str, typer.Option(help="With --join-on: column with names or captions.")
+    ] = "label",
+    image_vectors: Annotated[
+        Path | None, typer.Option(help="Instead of an encoder: file with vectors of the images.")
+    ] = None,
+    text_vectors: Annotated[
+        Path | None, typer.Option(help="With --image-vectors: file with vectors of texts.")
+    ] = None,
+    llm: Annotated[
+        str, typer.Option(help="Who writes texts: 'extractive' or PROVIDER:MODEL.")
+    ] = "extractive",
+    knowledge: Annotated[
+        str, typer.Option(help="'wikipedia', a folder or table of articles, or 'none'.")
+    ] = "none",
+    texts: Annotated[
+        Path | None, typer.Option(help="Choose from these texts (JSON, Parquet, CSV); write none.")
+    ] = None,
+    select: Annotated[
+        str, typer.Option(help="Rule that chooses: ift, ift-literal, text-influence-all ...")
+    ] = "ift",
+    per_class: Annotated[int, typer.Option(help="Texts chosen for a class.")] = 10,
+    shots: Annotated[str, typer.Option(help="Images a class in low-shot rows.")] = "1,2,4,8,16",
+    seeds: Annotated[int, typer.Option(help="Draws of the shots.")] = 5,
+    compare: Annotated[
+        list[Path] | None, typer.Option(help="File of class -> texts, a further row; repeatable.")
+    ] = None,
+    judge: Annotated[bool, typer.Option("--judge", help="Have the LLM compare texts.")] = False,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Also influence from pixels: resnet34 or a classifier's name."),
+    ] = None,
+    superclass: Annotated[str, typer.Option(help="What all classes are, such as bird.")] = "",
+    context: Annotated[
+        str, typer.Option(help="Words that decide what an ambiguous class name means.")
+    ] = "",
+    language: Annotated[str, typer.Option(help="Language of the Wikipedia.")] = "en",
+    contact: Annotated[
+        str, typer.Option(help="Your address or page, told to Wikipedia with each request.")
+    ] = "",
+    label: Annotated[str, typer.Option(help="Column with the class.")] = "label",
+    split: Annotated[
+        str | None, typer.Option(help="Column with train, validation, test; else by hash.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Splits and controls depend on it.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps, for encoders.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="Folder with prompts of your own.")] = None,
+    llm_url: Annotated[str | None, typer.Option(help="Base URL of the LLM's endpoint.")] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Stop before more LLM calls.")] = None,
+    max_usd: Annotated[float | None, typer.Option(help="Stop before spending more.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Stop before more tokens.")] = None,
+    concurrency: Annotated[int, typer.Option(help="LLM requests under way at once.")] = 16,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Use stored LLM replies only; fail on a missing one.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Describe classes of images, choose the descriptions that help, and show what they are worth.
+
+    A stopped run goes on when the same command is given again.
+    """
+    from saywell.cli.llm import opened_llm
+    from saywell.cli.progress import terminal_progress
+    from saywell.cli.show import print_study
+    from saywell.data.wikipedia import Wiki
+    from saywell.studies.classes import describe_classes
+
+    reader = opened_encoder(
+        encoder, vision=vision, sentences=sentences, join_on=join_on, join_label=join_label,
+        image_vectors=image_vectors, text_vectors=text_vectors, device=device,
+    )  # fmt: skip
+    with (
+        opened_llm(
+            llm, out / "calls.sqlite", url=llm_url, max_calls=max_calls, max_usd=max_usd,
+            max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=False,
+        ) as asked,
+        Wiki(language, cache=out.parent / "wikipedia", contact=contact) as wiki,
+    ):  # fmt: skip
+        study = describe_classes(
+            images, out=out, encoder=reader, llm=asked, knowledge=knowledge, texts=texts,
+            select=select, per_class=per_class, shots=parse_shots(shots), seeds=seeds,
+            compare=compare or [], judge=judge, network=network, superclass=superclass,
+            context=context.split(), wiki=wiki, label=label, split=split, seed=seed,
+            prompts=prompts, command=sys.argv, progress=terminal_progress,
+        )  # fmt: skip
+    print_study(study, json=json)
+
+
+def parse_shots(text: str) -> list[int]:
+    """`1,2,4` as [1, 2, 4]; empty for none.
+
+    Raises InputError for anything else.
+    """
+    from saywell.errors import InputError
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--shots {text!r} is no list of numbers; write it like 1,2,4,8,16")
+    return [int(part) for part in parts]
+
+
+def opened_encoder(
+    encoder: str | None,
+    *,
+    vision: str | None,
+    sentences: str,
+    join_on: str | None,
+    join_label: str,
+    image_vectors: Path | None,
+    text_vectors: Path | None,
+    device: str | None,
+) -> DualEncoder:
+    """The dual encoder that the options name, in one of three ways.
+
+    Raises InputError when they name none, or more than one.
+    """
+    from saywell.errors import InputError
+
+    if sum(given is not None for given in (encoder, vision, image_vectors)) != 1:
+        raise InputError(
+            "give one of --encoder (a CLIP or SigLIP checkpoint), --vision with --join-on (two models"
+            " to be joined), or --image-vectors with --text-vectors (files)"
+        )
+    if encoder is not None:
+        from saywell.encoders.dual import open_dual_encoder
+
+        return open_dual_encoder(encoder, device=device)
+    if image_vectors is not None:
+        from saywell.encoders.precomputed import open_precomputed
+
+        if text_vectors is None:
+            raise InputError("--image-vectors needs --text-vectors, a Parquet file of texts")
+        return open_precomputed(image_vectors, text_vectors)
+    if join_on is None or vision is None:
+        raise InputError(
+            "--vision needs --join-on: images with names or captions, to join it to --sentences"
+        )
+    from saywell.data.images import load_images
+    from saywell.encoders.joined import join_encoders
+    from saywell.encoders.sentence import open_sentence_encoder
+    from saywell.encoders.vision import open_vision_encoder
+
+    named = load_images(join_on, label=join_label)
+    captions = dict(named.examples.select("id", "label").iter_rows())
+    ids, pictures = zip(*named.pictures(), strict=True)
+    return join_encoders(
+        open_vision_encoder(vision, device=device), open_sentence_encoder(sentences, device=device),
+        list(pictures), [captions[id] for id in ids],
+    )  # fmt: skip

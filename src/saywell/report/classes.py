@@ -1,0 +1,500 @@
+"""The page of a study of classes: one file that opens from disk without a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from saywell.report.charts import STYLES, headline_chart, svg
+from saywell.report.class_charts import LINES, ROLES, plane_chart, transfer_chart, zero_shot_chart
+from saywell.report.figures import folded_table
+from saywell.report.formats import count, dated, duration, interval, two
+from saywell.report.parts import (
+    Drawing,
+    Element,
+    Page,
+    Part,
+    Rendered,
+    attempt,
+    clip,
+    el,
+    escape,
+    said,
+)
+from saywell.store.files import write_whole
+from saywell.store.study import Metric, Study
+
+MOST_BYTES = 3_000_000
+"""What a page may weigh; classes that do not fit are left out, and the page says how many."""
+MOST_REJECTED = 12
+_COLUMNS = ("ift-literal", "ift-proponent", "text-influence", "nearest", "clip-only")
+_CSS = "classes.css"
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small JPEG inside the page; anything that does not begin like one is refused."""
+
+    jpeg: bytes
+    words: str
+
+    def __post_init__(self) -> None:
+        if not self.jpeg.startswith(b"\xff\xd8\xff"):
+            raise ValueError(f"a thumbnail is a JPEG; these bytes begin with {self.jpeg[:3]!r}")
+
+    def html(self) -> str:
+        """The picture as a data address, which needs no network."""
+        data = base64.b64encode(self.jpeg).decode("ascii")
+        return f'<img alt="{escape(self.words)}" src="data:image/jpeg;base64,{data}">'
+
+    def assets(self) -> Iterator[str]:
+        """The style sheet of class cards."""
+        yield _CSS
+
+
+def write_report_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Path:
+    """Write `report.html` into the study's folder and return its path.
+
+    Parts of the study that are not there yet are left out; a part that cannot be drawn becomes a
+    box that says so.
+    """
+    page = report_page_classes(study, most_bytes=most_bytes).html()
+    path = study.path / "report.html"
+    write_whole(path, lambda part: part.write_text(page, encoding="utf-8"))
+    return path
+
+
+def report_page_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
+    """The page as parts."""
+    has = set(study.manifest.tables)
+    metrics = study.headline() if (study.path / "metrics.json").exists() else []
+    wanted: list[tuple[str, str, Callable[[], Part | None]]] = [
+        ("zero-shot", "Zero-shot", lambda: _zero_shot(study) if "zero_shot" in has else None),
+        ("transfer", "Transfer", lambda: _transfer(study) if "transfer_summary" in has else None),
+        ("judge", "Judge", lambda: _judge(study) if "judgements" in has else None),
+        ("plane", "Texts among images", lambda: _plane(study) if "plane" in has else None),
+    ]
+    sections = [
+        (name, title, part)
+        for name, title, make in wanted
+        if (part := attempt(title, make)) is not None
+    ]
+    first = attempt("Summary", lambda: _first_screen(study, metrics))
+    spent = 60_000 + sum(part.size for _, _, part in sections) + (first.size if first else 0)
+    ready = {"class_texts", "text_scores"} <= has
+    cards = attempt("Classes", lambda: _cards(study, most_bytes - spent) if ready else None)
+    if cards is not None:
+        sections.append(("classes", "Classes", cards))
+    title = f"Classes, described by {study.manifest.config.get('encoder', 'an encoder')}"
+    links = [el("a", {"href": f"#{name}"}, heading) for name, heading, _ in sections]
+    body = [
+        el("a", {"class": "skip", "href": "#main"}, "Skip to the content"),
+        el(
+            "header", {"class": "bar"}, el("span", {"class": "brand"}, "saywell"),
+            el("nav", {"aria-label": "Sections"}, *links),
+            el("button", {"id": "theme", "type": "button", "hidden": True}, "Dark"),
+        ),
+        el(
+            "main", {"id": "main"}, *([first] if first else []),
+            *(el("div", {"id": name}, part) for name, _, part in sections),
+        ),
+        _footer(study),
+    ]  # fmt: skip
+    return Page(clip(title, 120), tuple(body), ("page.css", "drawings.css", _CSS, "page.js"))
+
+
+def _footer(study: Study) -> Element:
+    versions = ", ".join(f"{name} {version}" for name, version in study.manifest.versions.items())
+    return el(
+        "footer", None,
+        el("p", None, "Texts were written and chosen without the test images, which all accuracies"
+           " are of. Intervals are 95 %, by bootstrap over images, and over seeds where there are"
+           " several."),
+        el("p", None, said(versions, 400)),
+    )  # fmt: skip
+
+
+def _first_screen(study: Study, metrics: Sequence[Metric]) -> Element:
+    config, manifest = study.manifest.config, study.manifest
+    parts: list[Part] = [
+        el("p", {"class": "eyebrow"}, "Study of classes · ", dated(manifest.started)),
+        el("h1", None, "Which words help to recognise these classes"),
+    ]
+    if manifest.status not in ("complete", "running"):
+        parts.append(
+            el("p", {"class": "warn", "role": "note"},
+               f"This study is not finished (it is {manifest.status}): figures may be missing.")
+        )  # fmt: skip
+    tables = manifest.tables
+    if {"classes", "class_texts", "text_scores"} <= set(tables):
+        texts, scores = study.table("class_texts"), study.table("text_scores")
+        usable = texts.filter(pl.col("status").is_in(["grounded", "ungrounded"]))
+        chosen = scores.filter(pl.col("rule") == config["select"], pl.col("chosen")).height
+        grounded = texts.filter(status="grounded").height
+        tiles = [
+            (count(study.table("classes").height), "classes", f"{study.examples.height:,} images"),
+            (count(usable.height), "texts to choose from", f"{count(grounded)} rest on a passage"),
+            (count(chosen), "texts chosen", f"by the rule {config['select']}"),
+        ]
+        parts.append(
+            el("div", {"class": "tiles"}, *(
+                el("div", {"class": "tile"}, el("strong", None, number), el("span", None, name),
+                   el("small", None, more))
+                for number, name, more in tiles
+            ))
+        )  # fmt: skip
+    parts.append(_facts(study))
+    if metrics:
+        parts.append(_headline(metrics))
+    parts.append(_failures(study))
+    if manifest.notes:
+        parts.append(
+            el("section", {"class": "notes"}, el("h2", None, "What a reader has to know"),
+               el("ul", None, *(el("li", None, said(note, 600)) for note in manifest.notes[:30])))
+        )  # fmt: skip
+    return el("section", {"class": "first", "aria-label": "Summary"}, *parts)
+
+
+def _facts(study: Study) -> Element:
+    config, manifest = study.manifest.config, study.manifest
+    splits = dict(study.examples["split"].value_counts().iter_rows())
+    sizes = ", ".join(
+        f"{count(splits[name])} {use}"
+        for name, use in (
+            ("train", "to train"), ("validation", "to choose"), ("test", "to test"),
+        ) if name in splits
+    )  # fmt: skip
+    describer = "given texts" if config.get("texts") else config.get("llm") or "extractive"
+    cost = {name: value for name, value in manifest.cost.items() if value is not None}
+    calls = ", ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in cost.items())
+    rows: list[tuple[str, str]] = [
+        ("Images", f"{count(study.examples.height)}: {sizes}"),
+        ("Encoder", str(config.get("encoder"))),
+        ("Describer", str(describer)),
+        ("Knowledge", str(config.get("knowledge"))),
+        ("Calls to LLMs", calls or "none: no LLM was asked"),
+        ("Ran", f"{dated(manifest.started)}{duration(manifest.started, manifest.finished)}"),
+    ]
+    return el("dl", {"class": "facts"}, *(
+        el("div", None, el("dt", None, name), el("dd", None, said(value, 200)))
+        for name, value in rows
+    ))  # fmt: skip
+
+
+def _headline(metrics: Sequence[Metric]) -> Element:
+    shown = [m for m in metrics if m.value is not None]
+    label = "; ".join(f"{m.name} {two(m.value)} {interval(m.ci_low, m.ci_high)}" for m in shown)
+    rows = [
+        el("tr", None, el("th", {"scope": "row"}, said(m.name, 120)),
+           el("td", {"class": "n"}, two(m.value)),
+           el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
+           el("td", None, said(_listed(m.controls), 300)),
+           el("td", None, said(_listed(m.ceiling), 200)),
+           el("td", None, f"{count(m.n)} ", said(m.of, 120)))
+        for m in metrics
+    ]  # fmt: skip
+    head = ("figure", "value", "95 % interval", "controls", "ceilings", "n")
+    plain = [_without_others(m) for m in shown]
+    return el(
+        "section", {"class": "headline", "aria-labelledby": "headline"},
+        el("h2", {"id": "headline"}, "Headline figures"),
+        el("p", {"class": "how"}, "Dot and bar: the value and its 95 % interval; marks: controls"
+           " that should do worse, and ceilings. Their names and figures are in the table."),
+        el("div", {"class": "wide"}, Drawing(svg(headline_chart(shown)), label)),
+        el("div", {"class": "narrow"}, Drawing(svg(headline_chart(plain, narrow=True)), label)),
+        folded_table("These figures as a table", head, rows),
+    )  # fmt: skip
+
+
+def _without_others(metric: Metric) -> Metric:
+    known = {name: value for name, value in metric.controls.items() if name in STYLES}
+    return metric.model_copy(update={"controls": known, "ceiling": {}})
+
+
+def _listed(values: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {two(value)}" for name, value in values.items()) or "–"
+
+
+def _failures(study: Study) -> Element:
+    rows: list[tuple[str, str]] = []
+    if "rejected" in study.manifest.tables:
+        rejected = study.table("rejected")
+        rows += [
+            (f"image not used: {reason}", count(number))
+            for reason, number in rejected["reason"].value_counts(sort=True).head(12).iter_rows()
+        ]
+        names = rejected["name"].to_list() if "name" in rejected.columns else []
+        if names:
+            rows.append((f"these are {', '.join(names[:20])}", ""))
+    if "converted" in study.manifest.tables:
+        changes = study.table("converted")["change"].value_counts(sort=True).head(12)
+        rows += [(f"image converted: {change}", count(number)) for change, number
+                 in changes.iter_rows()]  # fmt: skip
+    if "class_texts" in study.manifest.tables:
+        states = study.table("class_texts")["status"].value_counts(sort=True)
+        rows += [(f"text not used: {state}", count(number)) for state, number in states.iter_rows()
+                 if state not in ("grounded", "ungrounded")]  # fmt: skip
+    if not rows:
+        return el("p", {"class": "how"}, "No image was refused and no text was left out.")
+    return el(
+        "section", {"class": "failures", "aria-labelledby": "without"},
+        el("h2", {"id": "without"}, "What failed or was left out"),
+        el("ul", {"class": "tally"}, *(
+            el("li", None, el("b", None, number), said(name, 500)) for name, number in rows
+        )),
+    )  # fmt: skip
+
+
+def _zero_shot(study: Study) -> Element:
+    table = study.table("zero_shot").sort("accuracy", descending=True)
+    label = "; ".join(f"{r['method']} {two(r['accuracy'])}" for r in table.iter_rows(named=True))
+    rows = [
+        el("tr", None, el("th", {"scope": "row"}, said(r["method"], 80)),
+           el("td", None, r["role"]), el("td", {"class": "n"}, count(r["texts"])),
+           el("td", {"class": "n"}, two(r["accuracy"])),
+           el("td", {"class": "n"}, interval(r["ci_low"], r["ci_high"])),
+           el("td", {"class": "n"}, two(r["difference"])),
+           el("td", {"class": "n"}, interval(r["difference_low"], r["difference_high"])))
+        for r in table.iter_rows(named=True)
+    ]  # fmt: skip
+    head = ("texts of", "", "texts", "accuracy", "95 % interval", "against class names", "")
+    return el(
+        "section", {"aria-labelledby": "h-zero"},
+        el("h2", {"id": "h-zero"}, "Zero-shot: by words alone"),
+        el("p", {"class": "how"}, "An image goes to the class whose texts have the highest mean"
+           " cosine with it. Name-free: class names inside the texts are masked."),
+        el("ul", {"class": "methods"}, *(
+            el("li", None, el("span", {"class": f"role r-{role}"}), role) for role in ROLES
+        )),
+        Drawing(svg(zero_shot_chart(table)), clip(label, 2000)),
+        folded_table("Numbers", head, rows),
+    )  # fmt: skip
+
+
+def _transfer(study: Study) -> Element:
+    rule = study.manifest.config["select"]
+    table = study.table("transfer_summary").with_columns(
+        name=pl.when(pl.col("training") == "joint").then(pl.col("method") + ", joint")
+        .otherwise("method")
+    )  # fmt: skip
+    there = set(table["name"])
+    wanted = [f"{rule}, weighted", "images only", "clip-only", "random", "classes permuted",
+              f"{rule}, joint"]  # fmt: skip
+    names = [name for name in wanted if name in there]
+    titles = {"validation": "texts and rates chosen on validation images beside the shots",
+              "shots": "everything chosen inside the shots"}  # fmt: skip
+    full = table.filter(shots=0)
+    drawn = []
+    for selection in titles:
+        part = table.filter(selection=selection)
+        if part.is_empty():
+            continue
+        # All training images leave nothing inside: their run belongs to both pictures.
+        rows = pl.concat([part.filter(pl.col("shots") > 0), full])
+        label = f"test accuracy against training images a class, {titles[selection]}"
+        drawn.append(
+            el("div", {"class": "panel"}, el("h4", None, titles[selection]),
+               Drawing(svg(transfer_chart(rows, names)), label))
+        )  # fmt: skip
+    lines = [
+        el("tr", None, el("th", {"scope": "row"}, said(r["name"], 80)),
+           el("td", None, r["selection"]),
+           el("td", {"class": "n"}, "all" if r["shots"] == 0 else str(r["shots"])),
+           el("td", {"class": "n"}, two(r["accuracy"])),
+           el("td", {"class": "n"}, interval(r["ci_low"], r["ci_high"])),
+           el("td", {"class": "n"}, two(r["difference"])),
+           el("td", {"class": "n"}, interval(r["difference_low"], r["difference_high"])))
+        for r in table.iter_rows(named=True)
+    ]  # fmt: skip
+    head = ("texts", "chosen on", "shots", "accuracy", "95 % interval", "gain", "95 % interval")
+    return el(
+        "section", {"aria-labelledby": "h-transfer"},
+        el("h2", {"id": "h-transfer"}, "Transfer: images first, then words"),
+        el("p", {"class": "how"}, "A linear classifier of image embeddings that goes on learning from"
+           " the chosen texts. Bands are 95 % intervals over seeds and test images; gains are paired"
+           " with images only."),
+        el("ul", {"class": "methods"}, *(_swatch(name, place) for place, name in enumerate(names))),
+        el("div", {"class": "panels two"}, *drawn),
+        folded_table("Numbers", head, lines),
+    )  # fmt: skip
+
+
+def _swatch(name: str, place: int) -> Element:
+    colour, dash = LINES[place % len(LINES)]
+    path = {"d": "M1 8h26", "stroke": colour, "stroke-width": "2", "fill": "none",
+            "stroke-dasharray": " ".join(map(str, dash)) if dash[1] else "none"}  # fmt: skip
+    box = {"viewBox": "0 0 28 16", "width": "28", "height": "16", "class": "swatch",
+           "aria-hidden": "true"}  # fmt: skip
+    return el("li", None, el("svg", box, el("path", path)), " ", said(name, 60))
+
+
+def _judge(study: Study) -> Element | None:
+    table = study.table("judgements")
+    if table.is_empty():
+        return None
+    best = (
+        table.drop_nulls("ranking")
+        .group_by("criterion", source=pl.col("ranking").list.first())
+        .len()
+        .sort("criterion", "len", descending=[False, True])
+    )
+    rows = [
+        el("tr", None, el("th", {"scope": "row"}, criterion), el("td", None, said(source, 80)),
+           el("td", {"class": "n"}, count(number)))
+        for criterion, source, number in best.iter_rows()
+    ]  # fmt: skip
+    lost = table.filter(pl.col("ranking").is_null()).height
+    return el(
+        "section", {"aria-labelledby": "h-judge"},
+        el("h2", {"id": "h-judge"}, "What a judge thinks"),
+        el("p", {"class": "how"}, "Times that a source was ranked first, of all repeats. The judge saw"
+           f" no names, in random order, thrice; {count(lost)} rankings could not be read. How often it"
+           " agrees with itself is among the headline figures."),
+        el("table", None, el("thead", None, el("tr", None, *(
+            el("th", {"scope": "col"}, h) for h in ("criterion", "ranked first", "times")))),
+           el("tbody", None, *rows)),
+    )  # fmt: skip
+
+
+def _plane(study: Study) -> Element | None:
+    plane = study.table("plane")
+    if plane.is_empty():
+        return None
+    chosen: list[str] = []
+    if "text_scores" in study.manifest.tables:
+        scores = study.table("text_scores")
+        rule = study.manifest.config["select"]
+        chosen = scores.filter(pl.col("rule") == rule, pl.col("chosen"))["text"].to_list()
+    points = plane.with_columns(
+        kind=pl.when((pl.col("kind") == "text") & pl.col("id").is_in(chosen))
+        .then(pl.lit("chosen")).otherwise("kind")
+    )  # fmt: skip
+    label = f"{plane.height} images and texts on a plane; near means similar"
+    return el(
+        "section", {"aria-labelledby": "h-plane"},
+        el("h2", {"id": "h-plane"}, "Texts among images"),
+        el("p", {"class": "how"}, "Training images (dots) and texts (crosses, the chosen ones large)"
+           " by t-SNE of their embeddings, each kind without its own mean. Near means similar; far"
+           " apart means little."),
+        Drawing(svg(plane_chart(points, study.table("classes")["name"].to_list())), label),
+    )  # fmt: skip
+
+
+def _cards(study: Study, room: int) -> Element:
+    """A card for each class, as many as fit."""
+    rule = study.manifest.config["select"]
+    texts, scores = study.table("class_texts"), study.table("text_scores")
+    jpegs: dict[str, bytes] = {}
+    influence = None
+    if "thumbnails" in study.manifest.tables:
+        jpegs = dict(study.table("thumbnails").iter_rows())
+        influence = study.table("influence")
+    wide = scores.filter(pl.col("rule").is_in([*_COLUMNS, rule])).pivot(
+        "rule", index="text", values="score"
+    )
+    picked = scores.filter(rule=rule).select("text", "rank", "chosen")
+    joined = (
+        texts.rename({"text": "words", "id": "text"})
+        .join(wide, on="text", how="left", maintain_order="left")
+        .join(picked, on="text", how="left", maintain_order="left")
+        .sort("rank", nulls_last=True, maintain_order=True)
+    )
+    names = study.table("classes")["name"].to_list()
+    shown: list[Part] = []
+    for name in names:
+        card = Rendered.of(_card(study, name, joined.filter(pl.col("class") == name), rule,
+                                 influence, jpegs))  # fmt: skip
+        if card.size > room:
+            break
+        room -= card.size
+        shown.append(card)
+    left = len(names) - len(shown)
+    parts: list[Part] = [el("h2", {"id": "h-classes"}, "Class by class")]
+    if left:
+        parts.append(
+            el("p", {"class": "warn"}, f"{count(left)} more classes do not fit on this page; their"
+               " texts are in class_texts.parquet and text_scores.parquet.")
+        )  # fmt: skip
+    return el("section", {"aria-labelledby": "h-classes"}, *parts, *shown, needs=(_CSS,))
+
+
+def _card(
+    study: Study,
+    name: str,
+    rows: pl.DataFrame,
+    rule: str,
+    influence: pl.DataFrame | None,
+    jpegs: dict[str, bytes],
+) -> Element:
+    chosen = rows.filter(pl.col("chosen").fill_null(False))
+    others = rows.filter(~pl.col("chosen").fill_null(False))
+    parts: list[Part] = [el("h3", None, said(name, 120))]
+    article = (
+        study.table("articles").filter(pl.col("class") == name).row(0, named=True)
+        if "articles" in study.manifest.tables else None
+    )  # fmt: skip
+    if article is not None:
+        state = article["status"] if article["status"] != "found" else (
+            f"{article['title']} {article['url']} {article['revision']}".strip()
+        )
+        parts.append(el("p", {"class": "source"}, "Article: ", said(state, 300)))
+    if influence is not None:
+        own = influence.filter(pl.col("class") == name)
+        sides = [
+            el("div", None, el("h4", None, title), _pictures(own.filter(side=side), jpegs))
+            for side, title in (
+                ("proponent", "Images that help this class"), ("opponent", "Images that harm it"),
+            ) if own.filter(side=side).height
+        ]  # fmt: skip
+        if sides:
+            parts.append(el("div", {"class": "sides"}, *sides))
+    columns = [c for c in dict.fromkeys((rule, *_COLUMNS)) if c in rows.columns]
+    if chosen.height:
+        parts.append(_texts_table(f"Chosen by {rule}", chosen, columns))
+    else:
+        parts.append(el("p", {"class": "how"}, "No text was chosen for this class."))
+    if others.height:
+        parts.append(
+            el("details", None, el("summary", None, f"{count(others.height)} not chosen"),
+               _texts_table("Not chosen", others.head(MOST_REJECTED), columns),
+               *([el("p", {"class": "how"}, f"and {others.height - MOST_REJECTED} more")]
+                 if others.height > MOST_REJECTED else []))
+        )  # fmt: skip
+    return el("article", {"class": "class-card"}, *parts, needs=(_CSS,))
+
+
+def _pictures(rows: pl.DataFrame, jpegs: dict[str, bytes]) -> Element:
+    first = rows["model"][0]
+    shown = rows.filter(pl.col("model") == first).sort("rank")
+    items = []
+    for r in shown.iter_rows(named=True):
+        if r["example"] in jpegs:
+            words = f"image {r['example']}, influence {r['value']:+.2g}"
+            items.append(el("li", None, Thumbnail(jpegs[r["example"]], words), f"{r['value']:+.2g}"))
+    return el("ul", {"class": "shots"}, *items)
+
+
+def _texts_table(title: str, rows: pl.DataFrame, columns: Sequence[str]) -> Element:
+    body = []
+    for r in rows.iter_rows(named=True):
+        source = r["status"] if r["status"] != "grounded" else f"“{r['quotation'] or ''}”"
+        about = f"{r['component']}: " if r["component"] else ""
+        verdict = {True: " ✓ good", False: " ✗ not good", None: ""}[r.get("gold")]
+        body.append(
+            el("tr", None,
+               el("td", {"class": "said"}, said(r["words"] or "–", 300),
+                  el("br"), el("span", {"class": "source"}, said(about + source, 260), verdict)),
+               *(el("td", {"class": "n"}, _score(r[column])) for column in columns))
+        )  # fmt: skip
+    head = el("tr", None, el("th", {"scope": "col"}, title),
+              *(el("th", {"scope": "col", "class": "n"}, c) for c in columns))  # fmt: skip
+    return el("div", {"class": "scroll", "tabindex": "0"},
+              el("table", None, el("thead", None, head), el("tbody", None, *body)))  # fmt: skip
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
