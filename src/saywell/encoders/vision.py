@@ -1,0 +1,101 @@
+"""Vision encoders: pictures to feature vectors, by any image model of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.fingerprints import model_fingerprint
+from saywell.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class VisionEncoder(Protocol):
+    """What turns RGB pictures into vectors; equal fingerprints mean equal vectors."""
+
+    name: str
+    fingerprint: str
+    dim: int
+
+    def __call__(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "images dim"]:
+        """The features as the model gives them, not normalised."""
+        ...
+
+
+def open_vision_encoder(
+    name: str, *, device: str | None = None, batch_size: int = 32
+) -> VisionEncoder:
+    """Any image model of transformers, by folder or hub name; a classifier's head is left off.
+
+    The features are the model's pooled output, or the mean over places where it has none.
+
+    Raises InputError when it cannot be loaded.
+    """
+    from transformers import AutoModel
+
+    where = find_checkpoint(name)
+    try:
+        model = AutoModel.from_pretrained(where, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot load the vision encoder {name!r}: {error}") from error
+    # Of a model for images and texts together, the part that sees is used.
+    seeing = getattr(model, "vision_model", model)
+    return _Transformers(name, seeing, open_image_processor(where), device, batch_size)
+
+
+def open_image_processor(where: str) -> Any:
+    """The image processor of a checkpoint, in the version that works with Pillow alone.
+
+    Raises InputError where the checkpoint has none.
+    """
+    from transformers import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(where, backend="pil")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{where!r} does not say how its pictures are prepared (preprocessor_config.json):"
+            f" {error}"
+        ) from error
+
+
+class _Transformers:
+    def __init__(
+        self, name: str, model: Any, processor: Any, device: str | None, batch_size: int
+    ) -> None:
+        self.name, self._processor, self._batch_size = name, processor, batch_size
+        self._device = device or "cpu"
+        self._model = model.eval().to(self._device)
+        self.fingerprint = model_fingerprint(model, processor)
+        self.dim = self(_blank()).shape[1]
+
+    def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
+        import torch
+
+        parts = []
+        for start in range(0, len(images), self._batch_size):
+            batch = list(images[start : start + self._batch_size])
+            inputs = self._processor(batch, return_tensors="pt").to(self._device)
+            with torch.inference_mode():
+                parts.append(_pooled(self._model(**inputs)).float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), dtype=np.float32)
+
+
+def _pooled(output: Any) -> Any:
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is not None:
+        return pooled.flatten(1)
+    hidden = output.last_hidden_state
+    return hidden.mean(dim=(2, 3)) if hidden.ndim == 4 else hidden.mean(dim=1)
+
+
+def _blank() -> list[Image.Image]:
+    from PIL import Image
+
+    return [Image.new("RGB", (32, 32), (127, 127, 127))]

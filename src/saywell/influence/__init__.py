@@ -1,0 +1,1 @@
+"""Influence: how much a training example lowers the loss on a validation example."""

@@ -1,0 +1,124 @@
+"""A language model as a judge of descriptions: blind, in random order, and asked twice.
+
+After section A.8 of arXiv 2511.07897: two images of a class, several descriptions of several
+sources, which is best and in which order for being helpful, informative and relevant. The judge
+does not learn who wrote what. The same question is put again, and once with the order turned
+around: a judge that does not agree with itself has no say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel
+
+from saywell.language_models import LanguageModel, Prompt, Request
+from saywell.language_models.requests import Image, Message
+from saywell.scorers.intervals import Interval, bootstrap_mean
+from saywell.store.schemas import empty_table
+
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage
+
+JUDGE = "judge_descriptions"
+CRITERIA = ("helpful", "informative", "relevant")
+FIRST, AGAIN, TURNED = "first", "again", "turned around"
+REPEATS = (FIRST, AGAIN, TURNED)
+_SIDE = 224
+
+
+class Ranking(BaseModel):
+    """Numbers of the descriptions, best first, for each criterion."""
+
+    helpful: list[int]
+    informative: list[int]
+    relevant: list[int]
+
+
+def judge_descriptions(
+    sources: Mapping[str, Mapping[str, Sequence[str]]],
+    pictures: Callable[[str], Sequence[PillowImage.Image]],
+    model: LanguageModel,
+    prompt: Prompt,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> pl.DataFrame:
+    """Table `judgements`: class -> source -> descriptions, judged three times a class.
+
+    Columns: class, repeat ('first', 'again', 'turned around'), criterion, order (sources as they
+    were shown), ranking (sources, best first; null where there is no answer), status, detail.
+    Classes with fewer than two sources of different texts are left out; `pictures` gives a class's.
+    """
+    asked: list[tuple[str, str, list[str]]] = []
+    requests = []
+    random = np.random.default_rng(seed)
+    for name, by_source in sources.items():
+        different = {tuple(texts): source for source, texts in by_source.items() if texts}
+        shown = list(different.values())
+        if len(shown) < 2:
+            continue
+        order = [shown[i] for i in random.permutation(len(shown))]
+        images = [Image(_jpeg(picture)) for picture in pictures(name)]
+        for repeat in REPEATS:
+            placed = order[::-1] if repeat == TURNED else order
+            listing = [
+                (number, "\n".join(f"- {text}" for text in by_source[source]))
+                for number, source in enumerate(placed, 1)
+            ]
+            *before, question = prompt.render(name=name, listing=listing, criteria=CRITERIA)
+            message = Message("user", (question.text, *images))
+            # Another seed is another question to the cache, and to a judge that is not sure.
+            number = seed + (repeat == AGAIN)
+            requests.append(
+                Request("judge", (*before, message), Ranking, prompt.hash, 0.0, 300, number)
+            )
+            asked.append((name, repeat, placed))
+    rows = []
+    replies = model.complete(requests, progress=progress)
+    for (name, repeat, placed), reply in zip(asked, replies, strict=True):
+        for criterion in CRITERIA:
+            numbers = getattr(reply.parsed, criterion) if reply.parsed is not None else []
+            status, detail, ranking = reply.status, reply.error or "", None
+            if reply.parsed is not None and sorted(numbers) == list(range(1, len(placed) + 1)):
+                ranking = [placed[number - 1] for number in numbers]
+            elif reply.parsed is not None:
+                status, detail = "unparsed", f"{numbers[:20]} is no order of {len(placed)} numbers"
+            rows.append((name, repeat, criterion, placed, ranking, status, detail))
+    return pl.DataFrame(rows, schema=empty_table("judgements").schema, orient="row")
+
+
+def share_best(judgements: pl.DataFrame, source: str, criterion: str, *, seed: int = 0) -> Interval:
+    """How often a source is ranked first; the mean over a class's repeats, interval over classes."""
+    answered = judgements.filter(criterion=criterion).drop_nulls("ranking")
+    by_class = (
+        answered.filter(pl.col("order").list.contains(source))
+        .group_by("class", maintain_order=True)
+        .agg(best=(pl.col("ranking").list.first() == source).mean())
+    )
+    return bootstrap_mean(by_class["best"].to_numpy(), seed=seed)
+
+
+def self_agreement(judgements: pl.DataFrame, repeat: str, *, seed: int = 0) -> Interval:
+    """How often the judge names the same best one in `repeat` as at first, interval over classes."""
+    answered = judgements.drop_nulls("ranking").with_columns(best=pl.col("ranking").list.first())
+    first = answered.filter(repeat=FIRST).select("class", "criterion", "best")
+    again = answered.filter(repeat=repeat).select("class", "criterion", other="best")
+    both = (
+        first.join(again, on=["class", "criterion"], maintain_order="left")
+        .group_by("class", maintain_order=True)
+        .agg(same=(pl.col("best") == pl.col("other")).mean())
+    )
+    return bootstrap_mean(both["same"].to_numpy(), seed=seed)
+
+
+def _jpeg(picture: PillowImage.Image) -> bytes:
+    small = picture.convert("RGB")
+    small.thumbnail((_SIDE, _SIDE))
+    kept = BytesIO()
+    small.save(kept, "JPEG", quality=85)
+    return kept.getvalue()

@@ -1,0 +1,1 @@
+"""What descriptions are good for: classifying images, with few images or none."""

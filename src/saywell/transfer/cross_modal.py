@@ -1,0 +1,461 @@
+"""Cross-modal transfer: a classifier of images that goes on learning from texts.
+
+Section 3.3 and algorithm 1 of the paper: softmax regression on image embeddings by SGD, then some
+epochs on the embeddings of the chosen texts, each text's loss multiplied by its weight. Beside
+it, joint training on batches of both kinds (Lin et al. 2023). The classifier always starts from
+0: one that started from text would not be a baseline of images alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from saywell.errors import InputError
+from saywell.transfer.centring import balanced_mean, centred, unit
+from saywell.transfer.linear_heads import (
+    Heads,
+    Stream,
+    cosine_rates,
+    pad_rows,
+    train_heads,
+    zero_heads,
+)
+
+IMAGES_ONLY = "images only"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the classifiers are trained; the defaults are the paper's where it states them."""
+
+    epochs: int = 200
+    image_rates: tuple[float, ...] = (0.1,)
+    """Learning rates of the image phase to choose from; with one there is nothing to choose."""
+    batch_size: int = 64
+    text_epochs: int = 30
+    text_rates: tuple[float, ...] = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
+    """Learning rates of the text phase to choose from. 0 lets the choice refuse the texts."""
+    joint_weights: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, 3.0)
+    """Weights of the texts' loss in joint training to choose from; empty leaves joint"
+    " training out."""
+    centre: bool = True
+    """Subtract the mean of each modality: of the run's own training images, and of all texts."""
+    folds: int = 4
+    """Parts in which the shots are held out in turn where the choice is made inside them."""
+
+
+class Embedded(NamedTuple):
+    """Embeddings with class numbers; images and texts of one shared space."""
+
+    vectors: Float[np.ndarray, "n dim"]
+    classes: Int[np.ndarray, " n"]
+
+
+class Outcome(NamedTuple):
+    """What one way of training came to, seed by seed."""
+
+    correct: Bool[np.ndarray, "seeds test"]
+    chosen: Float[np.ndarray, " seeds"]
+    """The learning rate or weight that was chosen."""
+
+
+ChooseTexts = Callable[
+    [Int[np.ndarray, " train"], Int[np.ndarray, " validation"]],
+    Mapping[str, Float[np.ndarray, " texts"]],
+]
+"""Rows of training images and of validation images (none where the choice is made inside the shots)
+to named sets of texts: a loss weight for every text, 0 where it is not in the set."""
+
+
+def transfer(
+    images: Embedded,
+    texts: Embedded,
+    *,
+    train: Int[np.ndarray, " train"],
+    validation: Int[np.ndarray, " validation"],
+    test: Int[np.ndarray, " test"],
+    classes: int,
+    choose_texts: ChooseTexts,
+    shots: int | None = None,
+    choose: Literal["validation", "shots"] = "validation",
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    settings: Settings | None = None,
+) -> dict[str, Outcome]:
+    """Train on `shots` images a class (all where None) and read the test images once.
+
+    `train`, `validation` and `test` are rows of `images`. The result has the row 'images only',
+    and for each set of texts NAME its two-phase training under NAME and joint training under
+    'NAME, joint'. All rows of one seed see the same images in the same order, so that differences
+    are paired.
+
+    Learning rates and weights are chosen per seed by accuracy: on the validation images (then
+    these are labelled images beside the shots, and the table has to say so), or with
+    `choose="shots"` by cross-validation inside the shots, where texts are chosen inside each fold
+    too and the validation images are never used. Equal accuracies take the smaller value. One
+    shot leaves nothing to hold out: then the middle of the values is taken.
+
+    Raises InputError for rows, classes or settings that cannot be used.
+    """
+    settings = settings or Settings()
+    _check(images, texts, (train, validation, test), classes, choose, settings)
+    drawn = [draw_shots(images.classes, train, shots, seed) for seed in seeds]
+    none = validation[:0]
+    if choose == "validation":
+        final = trials = [_Trial(i, rows, validation, validation) for i, rows in enumerate(drawn)]
+    else:
+        final = [_Trial(i, rows, none, none) for i, rows in enumerate(drawn)]
+        trials = [
+            _Trial(i, fit, held, none)
+            for i, rows in enumerate(drawn)
+            for fit, held in _folds(images.classes, rows, settings.folds)
+        ]
+    space = _Space(images, texts, classes, settings, seeds)
+    sets = {
+        id(trial): choose_texts(trial.fit, trial.beside)
+        for trial in {id(t): t for t in [*trials, *final]}.values()
+    }
+
+    def pick(heads: Heads, values: Sequence[float]) -> Int[np.ndarray, " seeds"]:
+        if not trials:
+            return np.full(len(seeds), len(values) // 2)
+        scores = space.accuracies(heads, trials, len(values))
+        owner = np.array([trial.number for trial in trials])
+        means = np.stack([scores[owner == number].mean(0) for number in range(len(seeds))])
+        # Accuracies are ratios of whole numbers: what differs in the last digit is equal.
+        return np.round(means, 9).argmax(1)
+
+    def at(values: Sequence[float], picked: np.ndarray) -> np.ndarray:
+        return np.asarray(values, dtype=float)[picked]
+
+    rates = settings.image_rates
+    picked = (
+        pick(space.image_phase(trials, [rates] * len(trials)), rates)
+        if len(rates) > 1
+        else np.zeros(len(seeds), int)
+    )
+    per_seed = at(rates, picked)
+    base = space.image_phase(final, [[rate] for rate in per_seed])
+    outcomes = {IMAGES_ONLY: Outcome(space.correct(base, final, test), per_seed)}
+    start = space.image_phase(trials, [[per_seed[t.number]] for t in trials]) if trials else base
+    for name in sets[id(final[0])] if final else ():
+        weights = {
+            key: _loss_weights(name, chosen[name], len(texts.classes))
+            for key, chosen in sets.items()
+        }
+
+        def of(
+            group: Sequence[_Trial], weights: dict[int, np.ndarray] = weights
+        ) -> list[np.ndarray]:
+            return [weights[id(trial)] for trial in group]
+
+        rates = settings.text_rates
+        chosen = at(
+            rates, pick(space.text_phase(start, trials, of(trials), [rates] * len(trials)), rates)
+        )
+        heads = space.text_phase(base, final, of(final), [[rate] for rate in chosen])
+        outcomes[name] = Outcome(space.correct(heads, final, test), chosen)
+        values = settings.joint_weights
+        if values:
+            of_trials = [per_seed[t.number] for t in trials]
+            picked = pick(
+                space.joint(trials, of(trials), of_trials, [values] * len(trials)), values
+            )
+            chosen = at(values, picked)
+            heads = space.joint(final, of(final), list(per_seed), [[value] for value in chosen])
+            outcomes[f"{name}, joint"] = Outcome(space.correct(heads, final, test), chosen)
+    return outcomes
+
+
+def draw_shots(
+    labels: Int[np.ndarray, " n"], rows: Int[np.ndarray, " train"], shots: int | None, seed: int
+) -> Int[np.ndarray, " drawn"]:
+    """`shots` of the rows for each class, at random, all where None or where a class has fewer.
+
+    The draw of fewer shots is part of the draw of more.
+    """
+    if shots is None:
+        return np.sort(rows)
+    shuffled = np.random.default_rng(seed).permutation(np.sort(rows))
+    own = labels[shuffled]
+    return np.sort(
+        np.concatenate([shuffled[own == c][:shots] for c in np.unique(own)] or [shuffled])
+    )
+
+
+def loss_weights(
+    scores: Float[np.ndarray, " texts"],
+    text_class: Int[np.ndarray, " texts"],
+    chosen: Bool[np.ndarray, " texts"],
+    how: Literal["uniform", "softmax", "rank"] = "softmax",
+    *,
+    temperature: float = 1.0,
+) -> Float[np.ndarray, " texts"]:
+    """The loss weight of every text from its score: 0 where not chosen, mean 1 over a class's
+    chosen texts.
+
+    The paper divides IFT by its sum, which can give negative weights and divide by nothing; these
+    cannot be negative. `softmax` is of the scores standardised inside the class, `rank` falls
+    evenly from the best to the worst, equal scores sharing their rank. The sum of 1 of the paper
+    is a factor that the learning rate absorbs.
+    """
+    weights = np.zeros(len(scores))
+    for name in np.unique(text_class[chosen]):
+        rows = np.flatnonzero(chosen & (text_class == name))
+        own = scores[rows].astype(float)
+        if how == "softmax":
+            spread = own.std()
+            logits = (
+                (own - own.max()) / (temperature * spread) if spread > 0 else np.zeros(len(own))
+            )
+            raw = np.exp(logits)
+        elif how == "rank":
+            from scipy.stats import rankdata
+
+            raw = rankdata(own)
+        else:
+            raw = np.ones(len(own))
+        weights[rows] = raw / raw.mean()
+    return weights
+
+
+class _Trial(NamedTuple):
+    """One training set of one seed, what its settings are measured on, and labelled images"
+    " beside it."""
+
+    number: int
+    fit: Int[np.ndarray, " fit"]
+    held: Int[np.ndarray, " held"]
+    beside: Int[np.ndarray, " beside"]
+
+
+class _Space:
+    """Image and text embeddings as each trial sees them, and the training that all trials share.
+
+    Heads of several values a trial stand trial by trial: value v of trial t is run t * values + v.
+    """
+
+    def __init__(
+        self,
+        images: Embedded,
+        texts: Embedded,
+        classes: int,
+        settings: Settings,
+        seeds: Sequence[int],
+    ) -> None:
+        self._images = Embedded(unit(images.vectors.astype(np.float32)), images.classes)
+        vectors = unit(texts.vectors.astype(np.float32))
+        if settings.centre and len(vectors):
+            vectors = centred(vectors, balanced_mean(vectors, texts.classes))
+        self._texts = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+        self._text_classes = torch.as_tensor(texts.classes).long()
+        self._classes, self._settings, self._seeds = classes, settings, seeds
+
+    def image_phase(self, trials: Sequence[_Trial], rates: Sequence[Sequence[float]]) -> Heads:
+        """Heads of images alone, for every rate of every trial."""
+        each = [len(r) for r in rates]
+        start = zero_heads(sum(each), self._classes, self._images.vectors.shape[1])
+        stream = self._image_stream(trials, each, self._settings.batch_size)
+        return self._run(
+            start, [stream], self._schedules(rates, self._settings.epochs), trials, each
+        )
+
+    def text_phase(
+        self,
+        start: Heads,
+        trials: Sequence[_Trial],
+        weights: Sequence[np.ndarray],
+        rates: Sequence[Sequence[float]],
+    ) -> Heads:
+        """One start a trial, taken further by its texts at every rate."""
+        each = [len(r) for r in rates]
+        again = torch.as_tensor(np.repeat(np.arange(len(trials)), each))
+        heads = Heads(start.weights[again], start.biases[again])
+        stream = self._text_stream(
+            weights, each, [[1.0] * n for n in each], self._settings.batch_size
+        )
+        return self._run(
+            heads, [stream], self._schedules(rates, self._settings.text_epochs), trials, each
+        )
+
+    def joint(
+        self,
+        trials: Sequence[_Trial],
+        weights: Sequence[np.ndarray],
+        rates: Sequence[float],
+        factors: Sequence[Sequence[float]],
+    ) -> Heads:
+        """Heads of batches that are half images and half texts, for every weight of the texts."""
+        each = [len(f) for f in factors]
+        start = zero_heads(sum(each), self._classes, self._images.vectors.shape[1])
+        half = max(1, self._settings.batch_size // 2)
+        streams = [
+            self._image_stream(trials, each, half),
+            self._text_stream(weights, each, factors, half),
+        ]
+        spread = [[rate] * n for rate, n in zip(rates, each, strict=True)]
+        return self._run(
+            start, streams, self._schedules(spread, self._settings.epochs), trials, each
+        )
+
+    def accuracies(
+        self, heads: Heads, trials: Sequence[_Trial], values: int
+    ) -> Float[np.ndarray, "trials values"]:
+        """Accuracy on each trial's held images."""
+        result = np.zeros((len(trials), values))
+        for t, trial in enumerate(trials):
+            x = self._seen(trial, trial.held)
+            truth = self._images.classes[trial.held]
+            for v in range(values):
+                found = _predict(heads, t * values + v, x)
+                result[t, v] = (found == truth).mean() if len(truth) else 0.0
+        return result
+
+    def correct(
+        self, heads: Heads, trials: Sequence[_Trial], rows: np.ndarray
+    ) -> Bool[np.ndarray, "trials rows"]:
+        """Which of the rows each trial's one head classifies rightly."""
+        truth = self._images.classes[rows]
+        found = [_predict(heads, t, self._seen(trial, rows)) for t, trial in enumerate(trials)]
+        return np.stack(found) == truth
+
+    def _seen(self, trial: _Trial, rows: np.ndarray) -> torch.Tensor:
+        vectors = self._images.vectors
+        if self._settings.centre:
+            mean = balanced_mean(vectors[trial.fit], self._images.classes[trial.fit])
+            return torch.from_numpy(centred(vectors[rows], mean).astype(np.float32))
+        return torch.from_numpy(vectors[rows])
+
+    def _image_stream(self, trials: Sequence[_Trial], each: Sequence[int], size: int) -> Stream:
+        places: dict[bytes, np.ndarray] = {}
+        vectors: list[torch.Tensor] = []
+        labels: list[np.ndarray] = []
+        taken = 0
+        for trial in trials:
+            if trial.fit.tobytes() not in places:  # full data is the same for every seed
+                places[trial.fit.tobytes()] = np.arange(taken, taken + len(trial.fit))
+                vectors.append(self._seen(trial, trial.fit))
+                labels.append(self._images.classes[trial.fit])
+                taken += len(trial.fit)
+        rows = [
+            places[t.fit.tobytes()] for t, n in zip(trials, each, strict=True) for _ in range(n)
+        ]
+        padded = pad_rows(rows)
+        return Stream(
+            torch.cat(vectors) if vectors else torch.zeros(0, self._images.vectors.shape[1]),
+            torch.as_tensor(np.concatenate([*labels, np.zeros(0)])).long(),
+            padded,
+            np.ones(padded.shape),
+            size,
+        )
+
+    def _text_stream(
+        self,
+        weights: Sequence[np.ndarray],
+        each: Sequence[int],
+        factors: Sequence[Sequence[float]],
+        size: int,
+    ) -> Stream:
+        runs = [
+            (own, factor)
+            for own, n, several in zip(weights, each, factors, strict=True)
+            for factor in several[:n]
+        ]
+        rows = pad_rows([np.flatnonzero(own) for own, _ in runs])
+        losses = np.zeros(rows.shape)
+        for run, (own, factor) in enumerate(runs):
+            used = np.flatnonzero(own)
+            losses[run, : len(used)] = own[used] * factor
+        return Stream(self._texts, self._text_classes, rows, losses, size)
+
+    def _schedules(self, rates: Sequence[Sequence[float]], epochs: int) -> np.ndarray:
+        flat = [rate for own in rates for rate in own]
+        return np.array([cosine_rates(rate, epochs) for rate in flat]).reshape(len(flat), epochs)
+
+    def _run(
+        self,
+        start: Heads,
+        streams: Sequence[Stream],
+        rates: np.ndarray,
+        trials: Sequence[_Trial],
+        each: Sequence[int],
+    ) -> Heads:
+        epochs = rates.shape[1]
+        if len(start.weights) == 0 or epochs == 0:
+            return start
+        owners = np.repeat([trial.number for trial in trials], each)
+        return train_heads(start, streams, rates, [self._seeds[i] for i in owners])[epochs]
+
+
+def _predict(heads: Heads, run: int, x: torch.Tensor) -> np.ndarray:
+    return torch.addmm(heads.biases[run], x, heads.weights[run].T).argmax(1).numpy()
+
+
+def _folds(labels: np.ndarray, rows: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Parts of the rows, each with all classes that have enough; none where every class has"
+    " one row."""
+    place = np.zeros(len(rows), dtype=np.int64)
+    for name in np.unique(labels[rows]):
+        own = np.flatnonzero(labels[rows] == name)
+        place[own] = np.arange(len(own))
+    most = int(place.max(initial=0)) + 1
+    if most < 2:
+        return []
+    part = place % min(folds, most)
+    return [(rows[part != f], rows[part == f]) for f in range(min(folds, most))]
+
+
+def _loss_weights(name: str, weights: np.ndarray, texts: int) -> np.ndarray:
+    weights = np.asarray(weights, dtype=float)
+    if weights.shape != (texts,) or not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise InputError(
+            f"the weights of the text set {name!r} have shape {weights.shape!r} and lowest value"
+            f" {weights.min(initial=np.inf)!r}: give {texts} numbers of at least 0, one a text"
+        )
+    return weights
+
+
+def _check(
+    images: Embedded,
+    texts: Embedded,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    classes: int,
+    choose: str,
+    settings: Settings,
+) -> None:
+    if images.vectors.shape[1] != texts.vectors.shape[1]:
+        raise InputError(
+            f"images have {images.vectors.shape[1]!r} dimensions and texts"
+            f" {texts.vectors.shape[1]!r}: both"
+            " must come from one encoder, or from two joined by a fitted map"
+        )
+    for kind, own in (("image", images.classes), ("text", texts.classes)):
+        if len(own) and not (own.min() >= 0 and own.max() < classes):
+            raise InputError(
+                f"{kind} classes run from {own.min()!r} to {own.max()!r}: expected 0 to"
+                f" {classes - 1}"
+            )
+    train, validation, test = rows
+    if len(train) == 0 or len(test) == 0 or (choose == "validation" and len(validation) == 0):
+        raise InputError(
+            f"{len(train)!r} training, {len(validation)!r} validation and {len(test)!r} test"
+            " images with"
+            f" choose={choose!r}: none may be empty; choose='shots' needs no validation images"
+        )
+    for first, second in ((train, validation), (train, test), (validation, test)):
+        both = np.intersect1d(first, second)
+        if len(both):
+            raise InputError(
+                f"image row {int(both[0])!r} is in two splits: a split is for one purpose"
+            )
+    if choose not in ("validation", "shots") or settings.folds < 2 or not settings.image_rates:
+        raise InputError(
+            f"choose={choose!r} with folds={settings.folds!r} and"
+            f" image_rates={settings.image_rates!r}:"
+            " choose is 'validation' or 'shots', with at least 2 folds and 1 rate"
+        )
