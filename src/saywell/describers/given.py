@@ -31,7 +31,7 @@ def given_texts(
     listed = list(classes)
     for text, place, fit in zip(texts, text_class, fit_texts(texts, encoder), strict=True):
         name = listed[int(place)]
-        pieces = list(zip(*fit, strict=True)) or [(text, fit.tokens[0])]
+        pieces = list(zip(fit.pieces or [text], fit.tokens, strict=True))
         for number, (piece, tokens) in enumerate(pieces):
             status, detail = "ungrounded", ""
             if not fit.pieces:

@@ -7,19 +7,20 @@ Jaccard index, which compares what `calibration` and `validation` say of a neuro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
 
-from saywell.describers.associations import Associations
+from saywell.errors import InputError
 from saywell.scorers.calibration import apply_platt, fit_platt
 from saywell.scorers.consistency import jaccard, jaccard_with_others
 from saywell.scorers.intervals import Interval, bootstrap_f1, bootstrap_means, f1_of
 from saywell.scorers.retrieval import best_precision_at_k, precision_recall_at_k
-from saywell.store.study import Metric
+from saywell.store.study import Metric, StudyWriter
+from saywell.studies.neuron_subject import Subject, Tags, make_subject
 from saywell.units.activations import Activations
 from saywell.units.statistics import firing
 
@@ -29,48 +30,6 @@ RULES = ("composition", "enrichment")
 CALIBRATED = "enrichment, calibrated"
 SHUFFLES = 5
 """Random reassignments that a shuffled control is averaged over."""
-
-
-@dataclass(frozen=True)
-class Tags:
-    """Who carries what: texts x descriptors for every text, and which texts have an answer."""
-
-    matrix: sp.csr_matrix
-    known: Bool[np.ndarray, " texts"]
-    lengths: np.ndarray
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model's side of the evaluation: its units, activations, and what was found about them."""
-
-    units: pl.DataFrame
-    activations: Activations
-    calibration: Associations
-    validation: Associations
-
-    def shuffled(self, seed: int) -> Subject:
-        """Every unit with the exemplars of another unit that also fires: the link is broken."""
-        order = np.arange(len(self.units))
-        ok = np.flatnonzero((self.units["state"] == "ok").to_numpy())
-        order[ok] = np.random.default_rng(seed).permutation(ok)
-        return replace(
-            self,
-            calibration=Associations(*(part[order] for part in self.calibration)),
-            validation=Associations(*(part[order] for part in self.validation)),
-        )
-
-    def weights(self, rule: str, threshold: float) -> Float[np.ndarray, "units descriptors"]:
-        """Evidence that a firing unit gives for each of its descriptors."""
-        found = self.calibration
-        if rule == "composition":
-            return np.where(found.composed(threshold), found.composition, 0.0)
-        return np.where(found.enriched(), np.log(np.maximum(found.lift, 1.0)), 0.0)
-
-    def assigned(self, rule: str, threshold: float, split: str = "calibration") -> np.ndarray:
-        """Units x descriptors: who got what."""
-        found = self.calibration if split == "calibration" else self.validation
-        return found.composed(threshold) if rule == "composition" else found.enriched()
 
 
 def answered_rows(activations: Activations, split: str, known: np.ndarray) -> np.ndarray:
@@ -338,3 +297,124 @@ def _curve(
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def evaluate(
+    study: StudyWriter,
+    subject: Subject,
+    control: Subject | None,
+    carried: dict[str, Tags],
+    examples: pl.DataFrame,
+    threshold: float,
+    seed: int,
+) -> None:
+    """Step 7: table `curves` and metrics.json."""
+    tags = carried["all"]
+    rows = answered_rows(subject.activations, "test", tags.known)
+    if len(rows) < 2:
+        raise InputError(f"only {len(rows)} held-out sentences have tags; give more sentences")
+
+    def curves() -> pl.DataFrame:
+        frames = [prediction_curves(subject, control, tags, rows, threshold, seed, suffix="")]
+        if "lexical" in carried:
+            frames.append(
+                prediction_curves(
+                    _retagged(study, subject, examples, carried["lexical"]),
+                    None,
+                    carried["lexical"],
+                    rows,
+                    threshold,
+                    seed,
+                    suffix=" (lexical tags)",
+                )
+            )
+        truth = tags.matrix[rows].toarray() > 0
+        frames.append(threshold_curves(subject, truth, tags.known, seed))
+        return pl.concat(frames)
+
+    table = study.table("curves", curves)
+    study.write_metrics(headline(table, subject, control, threshold, seed))
+
+
+def _retagged(study: StudyWriter, subject: Subject, examples: pl.DataFrame, tags: Tags) -> Subject:
+    return make_subject(subject.activations, subject.units, study.exemplars, examples, tags)
+
+
+def prediction_curves(
+    subject: Subject,
+    control: Subject | None,
+    tags: Tags,
+    rows: np.ndarray,
+    threshold: float,
+    seed: int,
+    *,
+    suffix: str,
+) -> pl.DataFrame:
+    """precision@k and recall@k of every rule, control and ceiling, on one set of tags."""
+    truth = tags.matrix[rows].toarray() > 0
+    # Equal scores rank by column; a random order of columns keeps that from favouring frequent ones.
+    order = np.random.default_rng(seed).permutation(truth.shape[1])
+    scores = _rule_scores(subject, tags, threshold, "")
+    shuffled = subject.shuffled(seed)
+    scores |= _rule_scores(shuffled, tags, threshold, ", shuffled exemplars")
+    if control is not None:
+        scores |= _rule_scores(control, tags, threshold, ", random weights")
+    calibration = answered_rows(subject.activations, "calibration", tags.known)
+    frequency = np.asarray(tags.matrix[calibration].mean(0))
+    scores["most frequent"] = np.tile(frequency, (len(rows), 1))
+    if not suffix:
+        scores["linear probe"] = probe_scores(subject.activations, subject.units, tags, seed=seed)
+    curves = retrieval_curves(
+        {name: values[:, order] for name, values in scores.items()}, truth[:, order], seed
+    )
+    return curves.with_columns(variant=pl.col("variant") + suffix)
+
+
+def _rule_scores(
+    subject: Subject, tags: Tags, threshold: float, suffix: str
+) -> dict[str, np.ndarray]:
+    weights = {f"{rule}{suffix}": subject.weights(rule, threshold) for rule in RULES}
+    calibrated = {f"{CALIBRATED}{suffix}": weights[f"enrichment{suffix}"]}
+    return {
+        **predict(subject, weights, tags.known),
+        **predict_calibrated(subject, calibrated, tags),
+    }
+
+
+def headline(
+    curves: pl.DataFrame, subject: Subject, control: Subject | None, threshold: float, seed: int
+) -> list[Metric]:
+    """precision@2, recall@2 and Jaccard of every rule, with their controls and ceilings."""
+    metrics = []
+    variants = curves["variant"].unique()
+    tagged = [tag for tag in ("", " (lexical tags)") if f"composition{tag}" in variants]
+    for figure in ("precision@k", "recall@k"):
+        for rule in (CALIBRATED, "enrichment", "composition"):
+            for tag in tagged:
+                point = partial(curve_point, curves, figure, x=2.0)
+                controls = {
+                    name: point(f"{variant}{tag}")
+                    for name, variant in (
+                        ("most frequent", "most frequent"),
+                        ("shuffled exemplars", f"{rule}, shuffled exemplars"),
+                        ("random weights", f"{rule}, random weights"),
+                    )
+                    if f"{variant}{tag}" in variants
+                }
+                ceiling = {
+                    name: point(f"{name}{tag}")
+                    for name in ("linear probe", "best possible")
+                    if f"{name}{tag}" in variants
+                }
+                label = f"{figure.replace('k', '2')}, {rule}{tag}"
+                metrics.append(
+                    metric(label, point(f"{rule}{tag}"), "held-out sentences", controls, ceiling)
+                )
+    for rule in RULES:
+        own, others, empty = consistency(subject, rule, threshold, seed)
+        controls = {"another neuron": others}
+        if control is not None:
+            controls["random weights"] = consistency(control, rule, threshold, seed)[0]
+        of = f"units with descriptors; {empty} have none"
+        metrics.append(metric(f"Jaccard, {rule}", own, of, controls))
+    return metrics

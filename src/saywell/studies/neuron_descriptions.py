@@ -1,0 +1,158 @@
+"""Steps 6 and 8 of the neuron study as tables: what each unit got, in words, and how it scored."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from saywell.describers.associations import Associations
+from saywell.describers.candidates import EXTRACTIVE
+from saywell.language_models import LanguageModel
+from saywell.scorers.intervals import bootstrap_f1, confusion, f1_of
+from saywell.store.schemas import empty_table
+from saywell.store.study import StudyWriter
+from saywell.studies import neuron_evaluation as evaluation
+from saywell.studies.neuron_subject import Subject, Tags
+
+MOST_NAMED = 5
+"""Descriptors that a description names at most."""
+
+
+def association_table(study: StudyWriter, subject: Subject, threshold: float) -> pl.DataFrame:
+    """Every pair that either rule assigns, in calibration or validation."""
+    names = study.table("descriptors")["id"].to_numpy()
+    units = subject.units["id"].to_numpy()
+    exemplars = study.exemplars.group_by("unit", "split").agg(exemplars=pl.len().cast(pl.Int32))
+    frames = []
+    for split, found in (
+        ("calibration", subject.calibration), ("validation", subject.validation),
+    ):  # fmt: skip
+        composed, enriched = found.composed(threshold), found.enriched()
+        unit, descriptor = (composed | enriched).nonzero()
+        frames.append(
+            pl.DataFrame(
+                {
+                    "unit": units[unit],
+                    "split": [split] * len(unit),
+                    "descriptor": names[descriptor],
+                    "hits": found.hits[unit, descriptor],
+                    "composition": found.composition[unit, descriptor],
+                    "lift": found.lift[unit, descriptor],
+                    "p": found.p[unit, descriptor],
+                    "q": found.q[unit, descriptor],
+                    "composed": composed[unit, descriptor],
+                    "enriched": enriched[unit, descriptor],
+                },
+                schema_overrides={"unit": pl.String, "split": pl.String, "descriptor": pl.String},
+            )
+        )
+    return pl.concat(frames).join(exemplars, on=["unit", "split"], maintain_order="left")
+
+
+def describe_and_score(
+    study: StudyWriter, subject: Subject, tags: Tags, llm: LanguageModel | None, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Step 8: a unit's enriched descriptors in words, checked on held-out sentences."""
+    descriptors = study.table("descriptors")
+    described = _named(subject.calibration)
+    rows = evaluation.answered_rows(subject.activations, "test", tags.known)
+    truth = tags.matrix[rows].toarray() > 0
+    found = evaluation.score_descriptions(subject, described, truth, tags.known, seed)
+    evidence = _evidence(study, described)
+    texts, ids = descriptors["text"].to_list(), descriptors["id"].to_list()
+    writer = (
+        "llm descriptors" if llm else "gold tags" if study.manifest.config["tags"] else EXTRACTIVE
+    )
+    hashes = ",".join(study.manifest.config["prompts"].values()) or None
+    written, scored = [], []
+    for number, (unit, state) in enumerate(subject.units.select("id", "state").iter_rows()):
+        named = _by_lift(subject.calibration, number, described)
+        status = "described" if named else _why_not(state, subject, number)
+        name = f"{unit}#0"
+        written.append(
+            (name, unit, ", ".join(texts[d] for d in named), writer, llm.name if llm else None,
+             hashes, evidence.get(unit, []), [ids[d] for d in named], 0, bool(named), status)
+        )  # fmt: skip
+        if named:
+            value, low, high, control, n = found[number].tolist()
+            verdict = "verified" if low > control else "not verified"
+            scored.append(
+                (unit, name, "f1-tags", 1, "test", value, low, high, control, int(n), verdict)
+            )
+    return (
+        pl.DataFrame(written, schema=empty_table("descriptions").schema, orient="row"),
+        pl.DataFrame(scored, schema=empty_table("scores").schema, orient="row"),
+    )
+
+
+def _named(found: Associations) -> np.ndarray:
+    """Units x descriptors: the enriched descriptors of highest lift, as many as a text names."""
+    enriched = found.enriched()
+    lift = np.where(enriched, found.lift, -np.inf)
+    best = np.argsort(-lift, axis=1, kind="stable")[:, :MOST_NAMED]
+    chosen = np.zeros_like(enriched)
+    np.put_along_axis(chosen, best, True, axis=1)
+    return chosen & enriched
+
+
+def _by_lift(found: Associations, unit: int, described: np.ndarray) -> list[int]:
+    named = np.flatnonzero(described[unit])
+    return named[np.argsort(-found.lift[unit, named], kind="stable")].tolist()
+
+
+def _why_not(state: str, subject: Subject, unit: int) -> str:
+    if state == "constant":
+        return "no description: it gives the same value on every sentence"
+    if state == "flat":
+        return "no description: too many sentences reach its top value"
+    if subject.calibration.hits[unit].sum() == 0:
+        return "no description: its exemplars carry no descriptor"
+    return "no description: no descriptor is enriched among its exemplars"
+
+
+def _evidence(study: StudyWriter, described: np.ndarray, most: int = 5) -> dict[str, list[str]]:
+    """Per unit the strongest exemplars that carry one of its descriptors."""
+    units = study.units["id"].to_numpy()
+    names = study.table("descriptors")["id"].to_numpy()
+    unit, descriptor = described.nonzero()
+    pairs = pl.DataFrame(
+        {"unit": units[unit], "descriptor": names[descriptor]},
+        schema={"unit": pl.String, "descriptor": pl.String},
+    )
+    tags = study.table("tags").select("example", "descriptor")
+    shown = (
+        study.exemplars.filter(split="calibration")
+        .join(pairs, on="unit")
+        .join(tags, on=["example", "descriptor"])
+        .unique(["unit", "example"])
+        .sort("unit", "rank")
+        .group_by("unit")
+        .agg(pl.col("example").head(most))
+    )
+    return dict(shown.iter_rows())
+
+
+def recovered_table(
+    study: StudyWriter, examples: pl.DataFrame, tags: Tags, seed: int
+) -> pl.DataFrame:
+    """Table `recovered`: what became of each gold descriptor."""
+    descriptors, verified = study.table("descriptors"), study.scores.filter(status="verified")
+    named = study.descriptions.join(verified.select("unit"), on="unit").explode("descriptors")
+    units = dict(named["descriptors"].value_counts().iter_rows())
+    golds = examples["tags"].to_list()
+    found = (tags.matrix > 0).toarray()
+    split = examples["split"].to_numpy()
+    rows = []
+    for name in sorted({tag for tagged in golds for tag in tagged or ()}):
+        carries = np.array([name in (tagged or ()) for tagged in golds])
+        learn, check = (tags.known & (split == part) for part in ("calibration", "test"))
+        best = int(np.argmax(f1_of(confusion(carries[learn], found[learn]))))
+        cells = confusion(carries[check], found[check][:, [best]])
+        value, low, high = bootstrap_f1(cells, seed=seed)[0].tolist()
+        always = f1_of(confusion(carries[check], np.ones((check.sum(), 1), dtype=bool)))[0]
+        identity = descriptors["id"][best]
+        rows.append(
+            (name, identity, descriptors["text"][best], value, low, high, always,
+             int(carries[check].sum()), units.get(identity, 0), low > always)
+        )  # fmt: skip
+    return pl.DataFrame(rows, schema=empty_table("recovered").schema, orient="row")

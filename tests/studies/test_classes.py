@@ -1,0 +1,447 @@
+"""The study of classes on a made world: coloured noise, and an encoder that knows colour words."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from torch import nn
+
+import saywell.store.study as store
+from saywell.data.images import load_images
+from saywell.encoders.precomputed import open_precomputed
+from saywell.errors import InputError, StudyError
+from saywell.language_models.scripted import Scripted
+from saywell.store.study import Study
+from saywell.studies.class_evaluation import auroc_intervals, auroc_within
+from saywell.studies.class_rows import role_of
+from saywell.studies.classes import describe_classes
+from saywell.studies.classify import classify_images
+from saywell.transfer.cross_modal import Settings
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+CLASSES = {"Orvel": "red", "Tamsin": "green", "Größe 狐": "blue"}
+QUICK = Settings(epochs=8, text_epochs=4, text_rates=(0.0, 1.0), joint_weights=(), folds=2)
+
+
+class Colours:
+    """Sees mean colours and reads colour words; anything else is a little noise."""
+
+    name, fingerprint, dim, max_tokens = "colours", "colours-1", 4, 16
+
+    def encode_images(self, images):
+        seen = np.array([np.asarray(i, dtype=float).mean((0, 1)) / 255 for i in images])
+        return self._unit(np.hstack([seen, np.full((len(seen), 1), 0.5)]))
+
+    def encode_texts(self, texts):
+        rows = []
+        for text in texts:
+            row = np.array([0.1, 0.1, 0.1, 1 + len(text) / 100])
+            for place, colour in enumerate(COLOURS):
+                row[place] += len(re.findall(colour, text.lower()))
+            rows.append(row)
+        return self._unit(np.array(rows).reshape(-1, 4))
+
+    def count_tokens(self, texts):
+        return np.array([len(text.split()) for text in texts], dtype=np.int64)
+
+    def _unit(self, rows):
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def paint(folder, name, colour, count, seed=0):
+    random = np.random.default_rng([seed, len(name), *COLOURS[colour]])
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        pixels = np.clip(random.normal(COLOURS[colour], 60, (8, 8, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+TEXTS = {
+    name: [
+        f"The coat is {colour}.", f"A {colour} body without marks.", "It was traded by the guild.",
+        f"Some say it is {wrong}, which it is not.", "Old books mention its price.",
+    ]
+    for (name, colour), wrong in zip(CLASSES.items(), ("green", "blue", "red"), strict=True)
+}  # fmt: skip
+GOOD = pl.DataFrame(
+    [(name, text, colour in text) for name, colour in CLASSES.items() for text in TEXTS[name]],
+    schema=["class", "text", "good"], orient="row",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    for name, colour in CLASSES.items():
+        paint(folder / "images", name, colour, 15)
+        (folder / "articles").mkdir(exist_ok=True)
+        (folder / "articles" / f"{name}.txt").write_text(" ".join(TEXTS[name]))
+    return folder
+
+
+def load(folder):
+    return load_images(folder, near=None)
+
+
+def run(world, out, **options):
+    given = {"encoder": Colours(), "texts": TEXTS, "per_class": 2, "shots": (1, 2), "seeds": 2,
+             "settings": QUICK, "gold": GOOD}  # fmt: skip
+    return describe_classes(load(world / "images"), out=out, **(given | options))
+
+
+@pytest.fixture(scope="module")
+def study(world, tmp_path_factory):
+    return run(world, tmp_path_factory.mktemp("study") / "s")
+
+
+def figure(study, name):
+    return next(m for m in study.headline() if m.name == name)
+
+
+def test_the_rule_chooses_the_texts_that_are_true_and_the_controls_do_not(study):
+    chosen = study.table("text_scores").filter(rule="ift-proponent", chosen=True)
+    texts = study.table("class_texts")
+    good = chosen.join(texts, left_on="text", right_on="id")["gold"]
+    assert chosen.height == 6 and good.all()
+    auroc = figure(study, "AUROC of good texts, ift-proponent")
+    assert auroc.value == 1 and auroc.controls["influence-only"] < 0.9
+    alone = figure(study, "AUROC gain over clip-standardised, ift-proponent")
+    assert abs(alone.value) < 0.1 and alone.controls["clip-standardised"] == 0
+    accuracy = figure(study, "zero-shot accuracy, ift-proponent")
+    assert accuracy.value > 0.9 > accuracy.controls["classes permuted"]
+
+
+def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
+    for metric in study.headline():
+        assert metric.controls and metric.ci_low <= metric.value <= metric.ci_high, metric.name
+    zero = study.table("zero_shot")
+    assert {"class names", "all texts", "random words", "classes permuted"} <= set(zero["method"])
+    assert "ift-proponent, name-free" in zero["method"]
+    transfer = study.table("transfer_summary")
+    forms = transfer.select("shots", "selection").unique().sort("shots", "selection").rows()
+    assert forms == [
+        (0, "validation"), (1, "shots"), (1, "validation"), (2, "shots"), (2, "validation"),
+    ]  # fmt: skip
+    assert transfer.filter(method="images only")["difference"].to_list() == [0.0] * 5
+    by_seed = study.table("transfer").group_by("method", "shots", "selection", "training").len()
+    assert (by_seed["len"] == 2).all()
+    assert any("labelled images beside" in note for note in study.manifest.notes)
+
+
+def test_selection_never_sees_the_test_images(world, tmp_path, study):
+    """Other test labels change no score and no choice."""
+    images = load(world / "images")
+    other = images.examples.with_columns(
+        label=pl.when(pl.col("split") == "test").then(pl.lit("Orvel")).otherwise("label")
+    )
+    changed = type(images)(
+        other, images.rejected, images.converted, images.classes, "changed", images.total_rows,
+        images._source,
+    )  # fmt: skip
+    again = describe_classes(
+        changed, out=tmp_path / "s", encoder=Colours(), texts=TEXTS, per_class=2, shots=(),
+        seeds=1, settings=QUICK, gold=GOOD,
+    )  # fmt: skip
+    assert again.table("text_scores").equals(study.table("text_scores"))
+    assert not again.table("zero_shot").equals(study.table("zero_shot"))
+
+
+class Stop(BaseException):
+    pass
+
+
+def test_a_run_killed_after_every_step_ends_the_same(world, tmp_path, study, monkeypatch):
+    """Killed behind each table in turn, and then let through."""
+    write, stops = store.write_parquet, 0
+    for _ in range(40):
+        written = []
+
+        def once(path, table, written=written):
+            if written:
+                raise Stop
+            write(path, table)
+            written.append(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "write_parquet", once)
+            try:
+                again = run(world, tmp_path / "s")
+                break
+            except Stop:
+                stops += 1
+    assert stops == len(study.manifest.tables) - 1
+    for name in study.manifest.tables:
+        assert again.table(name).equals(study.table(name)), name
+    assert [m.model_dump() for m in again.headline()] == [m.model_dump() for m in study.headline()]
+
+
+def test_transfer_goes_on_behind_the_last_finished_run(world, tmp_path, monkeypatch):
+    import saywell.studies.classes as module
+
+    plain, calls = module._transfer_run, []
+
+    def counted(*given):
+        if len(calls) == 2:
+            raise Stop
+        calls.append(given[5:7])
+        return plain(*given)
+
+    monkeypatch.setattr(module, "_transfer_run", counted)
+    with pytest.raises(Stop):
+        run(world, tmp_path / "s")
+    assert Study(tmp_path / "s").manifest.status == "stopped"
+    monkeypatch.setattr(module, "_transfer_run", plain)
+    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "s/arrays/transfer").iterdir()}
+    assert len(kept) == 2
+    run(world, tmp_path / "s")
+    for name, moment in kept.items():
+        assert (tmp_path / "s/arrays/transfer" / name).stat().st_mtime_ns == moment
+
+
+def test_other_inputs_into_the_same_folder_are_refused(world, study):
+    with pytest.raises(StudyError, match="per_class"):
+        run(world, study.path, per_class=3)
+    with pytest.raises(StudyError, match="texts"):
+        run(world, study.path, texts={n: [*t, "One more."] for n, t in TEXTS.items()})
+
+
+def test_articles_without_an_llm(world, tmp_path):
+    found = run(world, tmp_path / "s", texts=None, knowledge=world / "articles", shots=())
+    texts = found.table("class_texts")
+    assert texts["status"].unique().to_list() == ["grounded"]
+    assert found.table("articles")["status"].to_list() == ["found"] * 3
+    passages = dict(found.table("passages").select("id", "text").iter_rows())
+    assert all(q in passages[p] for p, q in texts.select("passage", "quotation").iter_rows())
+
+
+def test_classes_with_one_image_without_images_and_without_texts(tmp_path):
+    for name, colour in CLASSES.items():
+        paint(tmp_path / "images", name, colour, 12)
+    paint(tmp_path / "images", "Lonely", "red", 1, seed=5)
+    (tmp_path / "images" / "Empty").mkdir()
+    (tmp_path / "images" / "Empty" / "broken.jpg").write_bytes(b"no picture")
+    paint(tmp_path / "images", "Silent", "blue", 9, seed=6)
+    articles = {name: " ".join(texts) for name, texts in TEXTS.items()}
+    articles |= {"Lonely": "The coat is red.", "Empty": "The coat is green and red."}
+    found = run(tmp_path, tmp_path / "s", texts=None, knowledge=articles, gold=None)
+    counts = {row["name"]: row for row in found.table("classes").iter_rows(named=True)}
+    assert counts["Lonely"]["train"] == 1 and counts["Empty"]["train"] == 0
+    assert found.table("rejected")["name"].to_list() == ["Empty/broken.jpg"]
+    silent = found.table("class_texts").filter(pl.col("class") == "Silent")
+    assert silent["status"].to_list() == ["no article (missing)"]
+    scores = found.table("text_scores").filter(pl.col("class") == "Empty", rule="ift-proponent")
+    assert scores["score"].null_count() == scores.height and not scores["chosen"].any()
+    notes = " ".join(found.manifest.notes)
+    assert "'Silent'" in notes and "'Empty'" in notes and "not an image" in notes
+    assert "broken.jpg" in (found.path / "report.html").read_text()
+
+
+def test_names_that_read_the_same_and_other_mistakes_are_told(world, tmp_path):
+    paint(tmp_path / "images", "Orvel", "red", 3)
+    paint(tmp_path / "images", "orvel", "blue", 3)
+    with pytest.raises(InputError, match="read the same"):
+        describe_classes(tmp_path / "images", out=tmp_path / "s", encoder=Colours(), texts=TEXTS)
+    for options, words in (
+        ({"select": "magic"}, "no rule"),
+        ({"seeds": 0}, "seeds=0"),
+        ({"judge": True}, "llm="),
+        ({"texts": None}, "no usable text"),
+        ({"texts": {"Orvel": ["red"]}}, "no text for 2 of 3 classes"),
+        ({"compare": {"other": {"Orvel": ["red"], "Tamsin": ["x"], "Groesse": ["y"]}}}, "by name"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run(world, tmp_path / "t", **options)
+    with pytest.raises(InputError, match="one class"):
+        paint(tmp_path / "single", "Orvel", "red", 9)
+        describe_classes(load(tmp_path / "single"), out=tmp_path / "u", encoder=Colours())
+
+
+def test_files_to_compare_are_joined_by_name_whatever_their_order(world, tmp_path):
+    right = {name: TEXTS[name][:2] for name in reversed(TEXTS)}
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(right))
+    found = run(world, tmp_path / "s", compare=[file], shots=())
+    row = found.table("zero_shot").filter(method="file: mine").row(0, named=True)
+    assert row["accuracy"] > 0.9 and row["role"] == "file"
+    assert "file: mine" in found.table("transfer_summary")["method"]
+
+
+def test_texts_longer_than_the_encoder_reads_are_reported_not_cut(world, tmp_path):
+    long = " ".join(["word"] * 30)
+    given = {name: [*texts, long] for name, texts in TEXTS.items()}
+    found = run(world, tmp_path / "s", texts=given, shots=())
+    lost = found.table("class_texts").filter(status="too long")
+    assert lost.height == 3 and lost["tokens"].to_list() == [30] * 3
+    assert lost["text"].to_list() == [long] * 3
+
+
+def knows(text):
+    """An LLM that writes the colour, and as a judge prefers the longest description."""
+    if "Rank all descriptions" in text:
+        shown = re.findall(r"Description (\d+):\n<data-\w+>\n(.*?)\n</data-", text, re.S)
+        order = [int(n) for n, t in sorted(shown, key=lambda s: -len(s[1]))]
+        return json.dumps({"helpful": order, "informative": order, "relevant": order})
+    names = re.findall("|".join(CLASSES), text)
+    if '"facts"' in text:
+        colour = CLASSES[names[0]]
+        facts = [{"component": 1, "text": f"The coat is {colour}.", "passage": 1,
+                  "quotation": f"The coat is {colour}."},
+                 {"component": 2, "text": "Nobody knows.", "passage": 0, "quotation": ""}]  # fmt: skip
+        return json.dumps({"facts": facts})
+    items = re.findall(r"(\d+)[.:]?\s*\n<data-\w+>\n(?:" + "|".join(CLASSES) + ")", text)
+    return json.dumps({"items": [{"item": int(n), "components": ["coat", "voice"]} for n in items]})
+
+
+def test_an_llm_writes_and_judges_blind_and_a_second_run_asks_nothing(world, tmp_path):
+    asked = []
+
+    def answer(request):
+        asked.append(request)
+        return knows("\n".join(m.text for m in request.messages))
+
+    def go():
+        model = Scripted(answer, calls=tmp_path / "s" / "calls.sqlite")
+        (tmp_path / "s").mkdir(exist_ok=True)
+        return run(
+            world, tmp_path / "s", texts=None, knowledge=world / "articles", llm=model, judge=True,
+            shots=(), compare={"other": {n: TEXTS[n][:3] for n in TEXTS}},
+        )  # fmt: skip
+
+    (tmp_path / "s").mkdir()
+    found = go()
+    texts = found.table("class_texts")
+    assert texts.filter(status="grounded").height == 3
+    judged = found.table("judgements")
+    assert judged.height == 27 and judged["status"].to_list() == ["ok"] * 27
+    prompts = ["\n".join(m.text for m in r.messages) for r in asked if r.step == "judge"]
+    assert len(prompts) == 9 and not any("ift" in p or "clip" in p for p in prompts)
+    assert all(len(r.messages[-1].images) == 2 for r in asked if r.step == "judge")
+    best = figure(found, "judged most helpful, ift-proponent")
+    assert best.n == 3 and "other" in best.controls
+    assert figure(found, "judge agrees with itself, turned around").value == 1
+    assert found.manifest.cost["calls"] == len(asked)
+    before = len(asked)
+    go()
+    assert len(asked) == before
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, len(CLASSES))
+
+    def forward(self, images):
+        return self.head(images.mean((2, 3)))
+
+
+def test_influence_in_a_network_trained_from_pixels(world, tmp_path):
+    found = run(
+        world, tmp_path / "s", network=Network(), network_epochs=3, network_side=8, shots=()
+    )
+    assert set(found.table("influence")["model"]) == {"linear head", "Network"}
+    scores = found.table("text_scores").filter(rule="ift-proponent, network")
+    assert scores.height == 15 and scores["score"].null_count() == 0
+    assert "ift-literal, network" in found.table("zero_shot")["method"]
+
+
+def test_classify_names_the_class_and_the_texts_that_said_so(study, tmp_path):
+    paint(tmp_path, "new", "green", 1, seed=9)
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    files = [tmp_path / "new" / "0.png", bad, tmp_path / "missing.png"]
+    table = classify_images(study, files, encode=Colours().encode_images, classes=2, texts=2)
+    first = table.filter(rank=1, file=str(files[0])).row(0, named=True)
+    assert first["class"] == "Tamsin" and all("green" in text for text in first["texts"])
+    assert first["evidence"] == sorted(first["evidence"], reverse=True) and first["evidence"][0] > 0
+    problems = dict(table.filter(pl.col("problem").is_not_null()).select("file", "problem").rows())
+    assert set(problems) == {str(bad), str(files[2])} and "not an image" in problems[str(bad)]
+
+
+def test_classify_refuses_what_is_no_study(tmp_path):
+    with pytest.raises(StudyError, match="is not a study"):
+        classify_images(tmp_path, [])
+
+
+def test_the_page_needs_no_network_and_escapes_what_others_wrote(world, tmp_path):
+    hostile = {n: [*t, f"<script>alert('{n}')</script> red"] for n, t in TEXTS.items()}
+    found = run(world, tmp_path / "s", texts=hostile, shots=(1,))
+    page = (found.path / "report.html").read_text()
+    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+    assert not re.search(r'(?:src|href)="(?!data:image/jpeg;base64,|#)', page)
+    assert "could not be drawn" not in page and "data:image/jpeg;base64," in page
+    assert "Größe 狐" in page
+
+
+@pytest.mark.slow
+def test_a_thousand_classes_with_vectors_from_files(tmp_path):
+    random = np.random.default_rng(0)
+    names = [f"class {n:04}" for n in range(1000)]
+    centres = random.normal(size=(1000, 24))
+    rows, vectors = [], []
+    from io import BytesIO
+
+    for number, name in enumerate(names):
+        for _ in range(4):
+            kept = BytesIO()
+            pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(kept, "PNG")
+            rows.append({"image": {"bytes": kept.getvalue(), "path": None}, "label": name})
+            vectors.append(centres[number] + 0.3 * random.normal(size=24))
+    pl.DataFrame(rows).write_parquet(tmp_path / "images.parquet")
+    shown = load_images(tmp_path / "images.parquet", near=None)
+    place = dict(enumerate(vectors))
+    pl.DataFrame(
+        {
+            "id": shown.examples["id"],
+            "embedding": [place[r].tolist() for r in shown.examples["row"]],
+        }
+    ).write_parquet(tmp_path / "image-vectors.parquet")
+    texts = {name: [f"what {name} is", f"what {name} is not"] for name in names}
+    said = [centres[n] + 0.5 * random.normal(size=24) for n in range(1000)]
+    flat = [v for good in said for v in (good, random.normal(size=24))]
+    pl.DataFrame(
+        {
+            "text": [t for own in texts.values() for t in own],
+            "embedding": [v.tolist() for v in flat],
+        }
+    ).write_parquet(tmp_path / "text-vectors.parquet")
+    encoder = open_precomputed(
+        tmp_path / "image-vectors.parquet", tmp_path / "text-vectors.parquet"
+    )
+    quick = Settings(epochs=2, text_epochs=1, text_rates=(0.0, 1.0), joint_weights=())
+    found = describe_classes(
+        shown, out=tmp_path / "s", encoder=encoder, texts=texts, per_class=1, shots=(1,), seeds=1,
+        settings=quick,
+    )  # fmt: skip
+    chosen = found.table("text_scores").filter(rule="ift-proponent", chosen=True)
+    texts_of = dict(found.table("class_texts").select("id", "text").iter_rows())
+    right = [not texts_of[id].endswith("not") for id in chosen["text"]]
+    assert len(right) > 900 and np.mean(right) > 0.9
+    assert (found.path / "report.html").stat().st_size < 3_500_000
+    with pytest.raises(InputError, match="cannot see new images"):
+        classify_images(found, [])
+
+
+def test_auroc_inside_classes_by_hand():
+    scores = np.array([3.0, 1.0, 2.0, 5.0, 5.0, np.nan])
+    good = np.array([True, True, False, True, False, False])
+    won, pairs = auroc_within(scores, good, np.array([0, 0, 0, 1, 1, 1]), 3)
+    assert won.tolist() == [1.0, 1.5, 0.0] and pairs.tolist() == [2.0, 2.0, 0.0]
+    found = auroc_intervals(
+        {"a": scores, "b": -scores}, good, np.array([0, 0, 0, 1, 1, 1]), 3, against="a"
+    )
+    assert found["a"][0].value == pytest.approx(2.5 / 4)
+    assert found["a"][1][:3] == (0.0, 0.0, 0.0)
+    assert found["b"][0].value == pytest.approx((1 + 1.5) / 4)
+
+
+def test_every_row_has_a_role():
+    assert role_of("ift-proponent, weighted") == "rule" and role_of("clip-only") == "control"
+    assert role_of("class names") == "baseline" and role_of("file: cupl, name-free") == "file"
+    assert role_of("all texts, name-free") == "baseline"
+    assert role_of("random words, name-free") == "control"
