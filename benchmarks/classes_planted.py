@@ -1,6 +1,6 @@
 """The study of classes on the planted world: what each rule chooses, and what that is worth.
 
-    python benchmarks/classes_planted.py [--images 60] [--seeds 5] [--out FOLDER]
+    python benchmarks/classes_planted.py [--images 60] [--shots 1,2,4,8,16] [--seeds 5] [--out FOLDER]
 
 Prints the tables of docs/results-classes.md. Without --out nothing is kept.
 """
@@ -21,6 +21,7 @@ from saywell.studies.planted import describe_planted_classes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=60, help="pictures a class")
+    parser.add_argument("--shots", default="1,2,4,8,16")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--world-seed", type=int, default=0)
     parser.add_argument("--network", default=None, help="also: influence in this network")
@@ -31,7 +32,8 @@ def main() -> None:
         started = time.perf_counter()
         study = describe_planted_classes(
             folder / "classes", world=folder / "planted", per_class_images=options.images,
-            world_seed=options.world_seed, seeds=options.seeds, network=options.network,
+            world_seed=options.world_seed, shots=[int(s) for s in options.shots.split(",") if s],
+            seeds=options.seeds, network=options.network,
         )  # fmt: skip
         print(f"{options.images} pictures a class, {time.perf_counter() - started:.0f} s\n")
         print_tables(study)

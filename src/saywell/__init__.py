@@ -15,15 +15,24 @@ if TYPE_CHECKING:
     from saywell.errors import SaywellError
     from saywell.language_models import open_language_model
     from saywell.store.study import Study
+    from saywell.studies.classes import describe_classes
     from saywell.studies.neurons import describe_neurons
 
 __version__ = "0.1.0"
-__all__ = ["SaywellError", "Study", "describe_neurons", "load_texts", "open_language_model"]
+__all__ = [
+    "SaywellError",
+    "Study",
+    "describe_classes",
+    "describe_neurons",
+    "load_texts",
+    "open_language_model",
+]
 
 # Loaded on first use: importing torch takes seconds, and `saywell --help` should not.
 _HOMES = {
     "SaywellError": "saywell.errors",
     "Study": "saywell.store.study",
+    "describe_classes": "saywell.studies.classes",
     "describe_neurons": "saywell.studies.neurons",
     "load_texts": "saywell.data.texts",
     "open_language_model": "saywell.language_models",

@@ -7,6 +7,8 @@ import sys
 import typer
 
 from saywell.cli.calls import calls
+from saywell.cli.classes import classes
+from saywell.cli.classify import classify
 from saywell.cli.demo import demo
 from saywell.cli.doctor import doctor
 from saywell.cli.neuron import neuron
@@ -21,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (neurons, demo, show, neuron, calls, doctor):
+for command in (neurons, classes, demo, show, neuron, classify, calls, doctor):
     app.command()(command)
 
 

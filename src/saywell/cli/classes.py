@@ -62,6 +62,8 @@ def classes(
         str | None,
         typer.Option(help="Also influence from pixels: resnet34 or a classifier's name."),
     ] = None,
+    network_epochs: Annotated[int, typer.Option(help="How long the network learns.")] = 200,
+    network_side: Annotated[int, typer.Option(help="Side of the network's images, pixels.")] = 64,
     superclass: Annotated[str, typer.Option(help="What all classes are, such as bird.")] = "",
     context: Annotated[
         str, typer.Option(help="Words that decide what an ambiguous class name means.")
@@ -111,7 +113,8 @@ def classes(
         study = describe_classes(
             images, out=out, encoder=reader, llm=asked, knowledge=knowledge, texts=texts,
             select=select, per_class=per_class, shots=parse_shots(shots), seeds=seeds,
-            compare=compare or [], judge=judge, network=network, superclass=superclass,
+            compare=compare or [], judge=judge, network=network,
+            network_epochs=network_epochs, network_side=network_side, superclass=superclass,
             context=context.split(), wiki=wiki, label=label, split=split, seed=seed,
             prompts=prompts, command=sys.argv, progress=terminal_progress,
         )  # fmt: skip
@@ -167,15 +170,18 @@ def opened_encoder(
         raise InputError(
             "--vision needs --join-on: images with names or captions, to join it to --sentences"
         )
-    from saywell.data.images import load_images
+    from saywell.data.captioned import load_captioned
     from saywell.encoders.joined import join_encoders
     from saywell.encoders.sentence import open_sentence_encoder
     from saywell.encoders.vision import open_vision_encoder
 
-    named = load_images(join_on, label=join_label)
-    captions = dict(named.examples.select("id", "label").iter_rows())
-    ids, pictures = zip(*named.pictures(), strict=True)
+    found = load_captioned(join_on, label=join_label)
+    if found.rejected:
+        typer.secho(
+            f"--join-on: {len(found.rejected)} images are not used, such as {found.rejected[0]!r}",
+            err=True,
+        )
     return join_encoders(
         open_vision_encoder(vision, device=device), open_sentence_encoder(sentences, device=device),
-        list(pictures), [captions[id] for id in ids],
+        found.pictures, found.captions,
     )  # fmt: skip

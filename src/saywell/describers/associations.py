@@ -54,13 +54,14 @@ def associate(
     hits = np.asarray((exemplars.astype(np.float64) @ tags).todense()).round().astype(np.int32)
     drawn = np.diff(exemplars.indptr)
     population, carrying = tags.shape[0], np.asarray(tags.sum(0)).ravel().round().astype(np.int64)
+    # These are the largest arrays a study holds: single precision, and one at a time in double.
     p = enrichment_p(hits, drawn, carrying, population)
+    q = benjamini_hochberg(p).astype(np.float32)
+    p = p.astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
-        composition = hits / drawn[:, None]
+        composition = np.nan_to_num(hits / drawn[:, None]).astype(np.float32)
         lift = hits / expected_hits(exemplars, tags, strata)
-    return Associations(
-        hits, np.nan_to_num(composition), np.nan_to_num(lift, posinf=0.0), p, benjamini_hochberg(p)
-    )
+    return Associations(hits, composition, np.nan_to_num(lift, posinf=0.0).astype(np.float32), p, q)
 
 
 def expected_hits(

@@ -60,7 +60,7 @@ def ask_candidates(
         batch_size=SENTENCES_PER_REQUEST,
         data={"most": MOST_PER_SENTENCE},
         seed=seed,
-        progress=progress,
+        progress=_increments(progress),
     )
     rows: list[tuple[str, int, str, float]] = []
     for example, reply in replies.items():
@@ -99,7 +99,7 @@ def ask_tags(
             batch_size=SENTENCES_PER_REQUEST,
             data={"descriptors": list(enumerate(piece, start=1))},
             seed=seed,
-            progress=progress,
+            progress=_increments(progress),
         )
         for example, reply in replies.items():
             numbers = reply.row.descriptors if reply.row is not None else []
@@ -149,3 +149,15 @@ def _unanswered(step: str, replies: Mapping[str, ItemReply[FoundDescriptors]]) -
         if reply.row is None
     ]
     return pl.DataFrame(rows, schema=empty_table("unanswered").schema, orient="row").sort("item")
+
+
+def _increments(progress: Callable[[int], None]) -> Callable[[int], None]:
+    """A language model tells how many items are done so far, a progress bar wants how many more."""
+    last = 0
+
+    def told(done: int) -> None:
+        nonlocal last
+        progress(done - last)
+        last = done
+
+    return told

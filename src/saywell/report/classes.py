@@ -438,8 +438,10 @@ def _card(
         if "articles" in study.manifest.tables else None
     )  # fmt: skip
     if article is not None:
-        state = article["status"] if article["status"] != "found" else (
-            f"{article['title']} {article['url']} {article['revision']}".strip()
+        state = (
+            article["status"]
+            if article["status"] != "found"
+            else (f"{article['title']} {article['url']} {article['revision']}".strip())
         )
         parts.append(el("p", {"class": "source"}, "Article: ", said(state, 300)))
     if influence is not None:
@@ -474,7 +476,9 @@ def _pictures(rows: pl.DataFrame, jpegs: dict[str, bytes]) -> Element:
     for r in shown.iter_rows(named=True):
         if r["example"] in jpegs:
             words = f"image {r['example']}, influence {r['value']:+.2g}"
-            items.append(el("li", None, Thumbnail(jpegs[r["example"]], words), f"{r['value']:+.2g}"))
+            items.append(
+                el("li", None, Thumbnail(jpegs[r["example"]], words), f"{r['value']:+.2g}")
+            )
     return el("ul", {"class": "shots"}, *items)
 
 

@@ -52,13 +52,17 @@ def judge_descriptions(
 
     Columns: class, repeat ('first', 'again', 'turned around'), criterion, order (sources as they
     were shown), ranking (sources, best first; null where there is no answer), status, detail.
-    Classes with fewer than two sources of different texts are left out; `pictures` gives a class's.
+    Sources with the same texts are shown once, under the first one's name; classes with fewer than
+    two different sources are left out. `pictures` gives a class's.
     """
     asked: list[tuple[str, str, list[str]]] = []
     requests = []
     random = np.random.default_rng(seed)
     for name, by_source in sources.items():
-        different = {tuple(texts): source for source, texts in by_source.items() if texts}
+        different: dict[tuple[str, ...], str] = {}
+        for source, texts in by_source.items():
+            if texts:
+                different.setdefault(tuple(texts), source)
         shown = list(different.values())
         if len(shown) < 2:
             continue

@@ -16,9 +16,16 @@ from saywell.describers.class_describer import fit_texts
 from saywell.encoders.cache import EmbeddingCache, embed_texts
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
-from saywell.scorers.text_influence import at_random, score_texts, score_texts_inside, select
 from saywell.influence.tracin import Examples
-from saywell.transfer.centring import balanced_mean, centred
+from saywell.scorers.text_influence import (
+    at_random,
+    clip_only,
+    score_texts,
+    score_texts_inside,
+    select,
+    standardised,
+)
+from saywell.transfer.centring import balanced_mean, centred, unit
 from saywell.transfer.cross_modal import IMAGES_ONLY, loss_weights
 from saywell.transfer.zero_shot import (
     mask_names,
@@ -32,7 +39,8 @@ RULES = (
     "ift-literal", "ift-proponent", "ift-opponent", "text-influence", "text-influence-all",
     "nearest",
 )  # fmt: skip
-CONTROLS = ("clip-only", "influence-only", "neighbourhood", "random", "longest")
+CLIP_ONLY, STANDARDISED = "clip-only", "clip-standardised"
+CONTROLS = (CLIP_ONLY, STANDARDISED, "influence-only", "neighbourhood", "random", "longest")
 NETWORK_RULES = ("ift-literal, network", "ift-proponent, network")
 CLASS_NAMES, ALL_TEXTS = "class names", "all texts"
 NAME_FREE, WEIGHTED, PERMUTED = ", name-free", ", weighted", "classes permuted"
@@ -135,9 +143,7 @@ def readable_files(
     result = {}
     for name, (texts, place) in files.items():
         fits = fit_texts(texts, encoder)
-        pieces = [
-            (piece, c) for fit, c in zip(fits, place, strict=True) for piece in fit.pieces
-        ]
+        pieces = [(piece, c) for fit, c in zip(fits, place, strict=True) for piece in fit.pieces]
         result[name] = ([p for p, _ in pieces], np.array([c for _, c in pieces], dtype=np.int64))
     return result
 
@@ -166,9 +172,11 @@ def score_candidates(
         scores = score_texts_inside(
             train, texts, place, classes=classes, strings=strings, seed=seed
         )
-    scores["neighbourhood"] = neighbourhood_scores(
-        texts, place, images[fit], labels[fit], classes
-    )
+    scores["neighbourhood"] = neighbourhood_scores(texts, place, images[fit], labels[fit], classes)
+    # The proponent rule with every image of the class weighing the same: what is left of the rule
+    # when influence is taken out of it.
+    z = standardised(unit(images[fit]) @ unit(texts).T, labels[fit])
+    scores[STANDARDISED] = clip_only(z, labels[fit], place)
     return scores
 
 
@@ -191,7 +199,7 @@ def text_sets(
     chosen = {name: select(own, place, per_class, seed=seed) for name, own in drawn.items()}
     for name in drawn:
         sets[name] = spread(ALL_TEXTS, chosen[name].astype(float))
-    for name in dict.fromkeys(("ift-literal", rule)):
+    for name in dict.fromkeys((rule, "ift-literal", STANDARDISED)):
         weights = loss_weights(drawn[name], place, chosen[name])
         sets[name + WEIGHTED] = spread(ALL_TEXTS, weights)
     sets[rule + NAME_FREE] = spread(ALL_TEXTS + NAME_FREE, chosen[rule].astype(float))

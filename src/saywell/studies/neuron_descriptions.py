@@ -24,9 +24,8 @@ def association_table(study: StudyWriter, subject: Subject, threshold: float) ->
     units = subject.units["id"].to_numpy()
     exemplars = study.exemplars.group_by("unit", "split").agg(exemplars=pl.len().cast(pl.Int32))
     frames = []
-    for split, found in (
-        ("calibration", subject.calibration), ("validation", subject.validation),
-    ):  # fmt: skip
+    for split in ("calibration", "validation"):
+        found = subject.found(split)
         composed, enriched = found.composed(threshold), found.enriched()
         unit, descriptor = (composed | enriched).nonzero()
         frames.append(
@@ -36,10 +35,10 @@ def association_table(study: StudyWriter, subject: Subject, threshold: float) ->
                     "split": [split] * len(unit),
                     "descriptor": names[descriptor],
                     "hits": found.hits[unit, descriptor],
-                    "composition": found.composition[unit, descriptor],
-                    "lift": found.lift[unit, descriptor],
-                    "p": found.p[unit, descriptor],
-                    "q": found.q[unit, descriptor],
+                    "composition": found.composition[unit, descriptor].astype(np.float64),
+                    "lift": found.lift[unit, descriptor].astype(np.float64),
+                    "p": found.p[unit, descriptor].astype(np.float64),
+                    "q": found.q[unit, descriptor].astype(np.float64),
                     "composed": composed[unit, descriptor],
                     "enriched": enriched[unit, descriptor],
                 },

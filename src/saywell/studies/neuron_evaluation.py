@@ -40,12 +40,12 @@ def answered_rows(activations: Activations, split: str, known: np.ndarray) -> np
 
 def predict(
     subject: Subject,
-    weights: Mapping[str, Float[np.ndarray, "units descriptors"]],
+    weights: Mapping[str, sp.csr_matrix],
     known: Bool[np.ndarray, " texts"],
     split: str = "test",
 ) -> dict[str, Float[np.ndarray, "texts descriptors"]]:
     """Summed evidence of the units that fire on each text of a split, once per set of weights."""
-    stacked = sp.csr_matrix(np.concatenate(list(weights.values()), axis=1))
+    stacked = sp.hstack(list(weights.values()), format="csr")
     parts = []
     for rows, fires in firing(subject.activations, split, subject.units):
         parts.append((fires[known[rows]] @ stacked).toarray())
@@ -55,7 +55,7 @@ def predict(
 
 def predict_calibrated(
     subject: Subject,
-    weights: Mapping[str, Float[np.ndarray, "units descriptors"]],
+    weights: Mapping[str, sp.csr_matrix],
     tags: Tags,
 ) -> dict[str, Float[np.ndarray, "texts descriptors"]]:
     """`predict`, with the evidence for each descriptor turned into a probability.
@@ -110,7 +110,7 @@ def threshold_curves(
         truth, carried[:, None], out=np.zeros(truth.shape), where=carried[:, None] > 0
     )
     rows = []
-    shuffled = np.random.default_rng(seed).permutation(fires.shape[1])
+    shuffled = subject.exchanged(seed)
     for variant, order in (("composition", slice(None)), ("shuffled exemplars", shuffled)):
         precisions, recalls = [], []
         for threshold in THRESHOLDS:
@@ -337,7 +337,9 @@ def evaluate(
 
 
 def _retagged(study: StudyWriter, subject: Subject, examples: pl.DataFrame, tags: Tags) -> Subject:
-    return make_subject(subject.activations, subject.units, study.exemplars, examples, tags)
+    return make_subject(
+        subject.activations, subject.units, study.exemplars, examples, tags, compare=False
+    )
 
 
 def prediction_curves(
@@ -355,8 +357,9 @@ def prediction_curves(
     # Equal scores rank by column; a random order of columns keeps that from favouring frequent ones.
     order = np.random.default_rng(seed).permutation(truth.shape[1])
     scores = _rule_scores(subject, tags, threshold, "")
-    shuffled = subject.shuffled(seed)
-    scores |= _rule_scores(shuffled, tags, threshold, ", shuffled exemplars")
+    # Each unit votes with another unit's descriptors: the link to its exemplars is broken.
+    exchanged = subject.exchanged(seed)
+    scores |= _rule_scores(subject, tags, threshold, ", shuffled exemplars", order=exchanged)
     if control is not None:
         scores |= _rule_scores(control, tags, threshold, ", random weights")
     calibration = answered_rows(subject.activations, "calibration", tags.known)
@@ -371,9 +374,13 @@ def prediction_curves(
 
 
 def _rule_scores(
-    subject: Subject, tags: Tags, threshold: float, suffix: str
+    subject: Subject,
+    tags: Tags,
+    threshold: float,
+    suffix: str,
+    order: np.ndarray | slice = slice(None),
 ) -> dict[str, np.ndarray]:
-    weights = {f"{rule}{suffix}": subject.weights(rule, threshold) for rule in RULES}
+    weights = {f"{rule}{suffix}": subject.weights(rule, threshold)[order] for rule in RULES}
     calibrated = {f"{CALIBRATED}{suffix}": weights[f"enrichment{suffix}"]}
     return {
         **predict(subject, weights, tags.known),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Int
 
 from saywell.describers.associations import Associations, associate, length_strata
 from saywell.units.activations import Activations
@@ -33,29 +33,32 @@ class Subject:
     units: pl.DataFrame
     activations: Activations
     calibration: Associations
-    validation: Associations
+    validation: Associations | None
 
-    def shuffled(self, seed: int) -> Subject:
-        """Every unit with the exemplars of another unit that also fires: the link is broken."""
+    def weights(self, rule: str, threshold: float) -> sp.csr_matrix:
+        """Units x descriptors: the evidence that a firing unit gives for each of its descriptors."""
+        found = self.calibration
+        if rule == "composition":
+            return sp.csr_matrix(np.where(found.composed(threshold), found.composition, 0))
+        return sp.csr_matrix(np.where(found.enriched(), np.log(np.maximum(found.lift, 1)), 0))
+
+    def exchanged(self, seed: int) -> Int[np.ndarray, " units"]:
+        """An order of the units in which each stands where another one that also fires stood."""
         order = np.arange(len(self.units))
         ok = np.flatnonzero((self.units["state"] == "ok").to_numpy())
         order[ok] = np.random.default_rng(seed).permutation(ok)
-        return replace(
-            self,
-            calibration=Associations(*(part[order] for part in self.calibration)),
-            validation=Associations(*(part[order] for part in self.validation)),
-        )
+        return order
 
-    def weights(self, rule: str, threshold: float) -> Float[np.ndarray, "units descriptors"]:
-        """Evidence that a firing unit gives for each of its descriptors."""
-        found = self.calibration
-        if rule == "composition":
-            return np.where(found.composed(threshold), found.composition, 0.0)
-        return np.where(found.enriched(), np.log(np.maximum(found.lift, 1.0)), 0.0)
+    def found(self, split: str) -> Associations:
+        """What the exemplars of one of the two splits say."""
+        if split == "calibration":
+            return self.calibration
+        assert self.validation is not None, "made without the split to compare with"
+        return self.validation
 
     def assigned(self, rule: str, threshold: float, split: str = "calibration") -> np.ndarray:
         """Units x descriptors: who got what."""
-        found = self.calibration if split == "calibration" else self.validation
+        found = self.found(split)
         return found.composed(threshold) if rule == "composition" else found.enriched()
 
 
@@ -65,13 +68,18 @@ def make_subject(
     exemplars: pl.DataFrame,
     examples: pl.DataFrame,
     tags: Tags,
+    *,
+    compare: bool = True,
 ) -> Subject:
-    """Step 6 on calibration and, for the comparison, on validation."""
-    found = {
-        split: _associations(exemplars.filter(split=split), units, examples, split, tags)
+    """Step 6 on calibration and, to compare with unless told not to, on validation."""
+    calibration, validation = (
+        _associations(exemplars.filter(split=split), units, examples, split, tags)
+        if split == "calibration" or compare
+        else None
         for split in ("calibration", "validation")
-    }
-    return Subject(units, activations, found["calibration"], found["validation"])
+    )
+    assert calibration is not None
+    return Subject(units, activations, calibration, validation)
 
 
 def _associations(

@@ -23,6 +23,7 @@ from torch import nn
 from saywell.data.texts import Texts, load_texts
 from saywell.describers.candidates import EXTRACTIVE
 from saywell.describers.llm_descriptors import FIND, TAG, ask_candidates, tag_requests
+from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.sentence import SentenceEncoder, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt
@@ -109,12 +110,11 @@ def describe_neurons(
     data = load_texts(texts, text=text, tags=tags or gold, limit=limit, seed=seed)
     loaded = _load(model, tokenizer, device, dtype)
     sites = find_sites(loaded.model, kind, layers=layers, modules=modules)  # type: ignore[arg-type]
-    reader = None if tags else encoder  # gold tags need neither merging nor a tagger
-    if isinstance(reader, str):
-        reader = open_sentence_encoder(reader)
+    if isinstance(encoder, str):
+        find_checkpoint(encoder)  # a wrong name is better told now than after the first step
     config = {
         "text": text, "tags": tags, "gold": gold, "llm": llm.name if llm else EXTRACTIVE,
-        "encoder": reader.name if reader else None,
+        "encoder": None if tags else encoder if isinstance(encoder, str) else encoder.name,
         "model": loaded.name, "kind": kind, "modules": [site.module for site in sites], "pool": pool,
         "top": top, "threshold": threshold, "limit": limit, "seed": seed,
         "random_control": random_control,
@@ -125,8 +125,7 @@ def describe_neurons(
         out, kind="neurons", config=config, inputs=inputs, command=list(command)
     ) as study:
         tokens, examples = _examples(study, data, loaded)
-        embeddings = sentence_vectors(study, examples, reader, progress)
-        find_descriptors_and_tags(study, examples, embeddings, reader, llm, prompts, seed, progress)
+        _descriptors(study, examples, encoder, llm, prompts, seed, progress)
         carried = {"all": tag_matrix(study, examples, tokens)}
         if "encoder" in study.table("tags")["source"]:
             carried["lexical"] = tag_matrix(study, examples, tokens, ("lexical",))
@@ -146,10 +145,10 @@ def describe_neurons(
 
         control = None
         if random_control:
-            twin = random_twin(loaded, seed)
             untrained = _collect(
-                study, "activations-random", twin, sites, tokens, splits, settings, progress
-            )
+                study, "activations-random", random_twin(loaded, seed), sites, tokens, splits,
+                settings, progress,
+            )  # fmt: skip
             control = make_control(untrained, sites, tokens, examples, carried["all"])
         with progress("evaluation", 1):
             evaluate(study, subject, control, carried, examples, threshold, seed)
@@ -161,7 +160,7 @@ def describe_neurons(
                 study.table(
                     "recovered", lambda: recovered_table(study, examples, carried["all"], seed)
                 )
-        _notes(study, data, tokens, loaded, reader)
+        _notes(study, data, tokens, loaded)
         _cost(study)
     write_report(Study(out))
     return Study(out)
@@ -223,6 +222,25 @@ def _examples(study: StudyWriter, data: Texts, loaded: LoadedModel) -> tuple[Tok
     return tokens, study.table("examples", lambda: data.examples)
 
 
+def _descriptors(
+    study: StudyWriter,
+    examples: pl.DataFrame,
+    encoder: str | SentenceEncoder,
+    llm: LanguageModel | None,
+    prompts: Path | None,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Steps 1 to 3. The encoder lives no longer than they take."""
+    if "unanswered" in study.manifest.tables:
+        return
+    reader = None if study.manifest.config["tags"] else encoder  # gold tags need none
+    if isinstance(reader, str):
+        reader = open_sentence_encoder(reader)
+    vectors = sentence_vectors(study, examples, reader, progress)
+    find_descriptors_and_tags(study, examples, vectors, reader, llm, prompts, seed, progress)
+
+
 def _collect(
     study: StudyWriter,
     name: str,
@@ -247,13 +265,7 @@ def _collect(
     return Activations(folder)
 
 
-def _notes(
-    study: StudyWriter,
-    data: Texts,
-    tokens: Tokens,
-    loaded: LoadedModel,
-    encoder: SentenceEncoder | None,
-) -> None:
+def _notes(study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel) -> None:
     rejected = study.table("rejected")
     if rejected.height:
         counts = rejected["reason"].value_counts(sort=True)
@@ -267,7 +279,7 @@ def _notes(
     unanswered = study.table("unanswered").height
     if unanswered:
         study.note(f"{unanswered} sentences got no tags from the LLM and are left out.")
-    if encoder is not None and loaded.name == encoder.name:
+    if study.manifest.config["encoder"] == loaded.name:
         study.note(
             "The tagger's encoder is the model under study: its tags may agree with the neurons for"
             " that reason alone. The figures with lexical tags do not depend on it."

@@ -127,7 +127,7 @@ class Activations:
         return values if sign > 0 else -values
 
     def blocks(
-        self, split: str, units: int, *, sign: int = 1, cells: int = 1 << 25
+        self, split: str, units: int, *, sign: int = 1, cells: int = 1 << 23
     ) -> Iterator[tuple[slice, Float[np.ndarray, "texts block"]]]:
         """All units in blocks of at most `cells` numbers, so that memory stays bounded."""
         width = max(1, cells // max(1, len(self.rows(split))))
