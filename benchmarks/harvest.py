@@ -110,7 +110,7 @@ def obvious(loaded, sites, tokens, splits) -> float:
         for name in pooled:
             values, places = torch.cat(pooled[name]), torch.cat(positions[name])
             order = values.argsort(dim=0, descending=True)[:50]
-            values.gather(0, order), places.gather(0, order)
+            order = (values.gather(0, order), places.gather(0, order))
     seconds = time.perf_counter() - started
     for hook in hooks:
         hook.remove()

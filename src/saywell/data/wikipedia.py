@@ -268,10 +268,10 @@ class Wiki:
         return reply
 
     def _send(self, params: Mapping[str, str]) -> dict[str, Any]:
-        import httpx
+        import httpx2
 
         if self._client is None:
-            self._client = httpx.Client(
+            self._client = httpx2.Client(
                 headers={"User-Agent": self._agent, "Accept-Encoding": "gzip"}, timeout=30.0
             )
         problem = ""
@@ -280,7 +280,7 @@ class Wiki:
             after: float | None = None
             try:
                 status, headers, body = self._fetch(params)
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 problem = f"{type(error).__name__}: {error}"
             else:
                 after = _seconds(headers.get("retry-after"))
