@@ -12,6 +12,7 @@ lists of strongest examples, whatever the number of texts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,13 @@ def collect_activations(
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
-    with _Tap(model, sites, settings.pool) as tap, torch.inference_mode():
+    # Files are written while the next shard is computed, one at a time and in order.
+    with (
+        ThreadPoolExecutor(1) as writer,
+        _Tap(model, sites, settings.pool) as tap,
+        torch.inference_mode(),
+    ):
+        writing: Future[None] | None = None
         for split, rows in splits.items():
             ordered = processing_order(tokens, rows)
             shards = [
@@ -98,9 +105,15 @@ def collect_activations(
                 arrays = tap.end_shard(shard)
                 if tops is not None:
                     tops.add(arrays, seen)
-                _write_shard(folder / f"{split}-{number:05d}.safetensors", arrays, shard)
-                _save_progress(folder, split, tops, number + 1)
+                strongest = tops.arrays() if tops is not None else {}
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(
+                    _write_shard, folder, split, number, arrays, shard, strongest
+                )
                 seen += len(shard)
+        if writing is not None:
+            writing.result()
 
 
 def processing_order(tokens: Tokens, rows: Int[np.ndarray, " texts"]) -> Int[np.ndarray, " texts"]:
@@ -314,9 +327,20 @@ def _head_lengths(inputs: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
     return squared.clamp(min=0).sqrt()
 
 
-def _write_shard(path: Path, shard: Mapping[str, torch.Tensor], rows: np.ndarray) -> None:
+def _write_shard(
+    folder: Path,
+    split: str,
+    number: int,
+    shard: Mapping[str, torch.Tensor],
+    rows: np.ndarray,
+    strongest: Mapping[str, torch.Tensor],
+) -> None:
+    """The shard first, then what counts it as done."""
     sides = {side: shard[side].cpu() for side in _SIDES if side in shard}
+    path = folder / f"{split}-{number:05d}.safetensors"
     write_arrays(path, {**sides, "rows": torch.from_numpy(rows.astype(np.int32))})
+    done = {**strongest, "shards": torch.tensor([number + 1])}
+    write_arrays(folder / f"{split}-top.safetensors", done)
 
 
 def _resume(folder: Path, split: str, tops: _Tops | None) -> int:
@@ -328,8 +352,3 @@ def _resume(folder: Path, split: str, tops: _Tops | None) -> int:
         if tops is not None:
             tops.restore({key: saved.get_tensor(key) for key in saved.keys()})  # noqa: SIM118
         return int(saved.get_tensor("shards")[0])
-
-
-def _save_progress(folder: Path, split: str, tops: _Tops | None, shards: int) -> None:
-    arrays = tops.arrays() if tops is not None else {}
-    write_arrays(folder / f"{split}-top.safetensors", {**arrays, "shards": torch.tensor([shards])})
