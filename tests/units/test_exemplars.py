@@ -24,17 +24,19 @@ def plain(values: np.ndarray, m: int) -> np.ndarray:
     units=st.integers(1, 7),
     m=st.integers(1, 12),
     distinct=st.sampled_from([1, 2, 5, 1000]),
+    sign=st.sampled_from([1, -1]),
     cuts=st.lists(st.integers(0, 300), max_size=5),
 )
-def test_streaming_equals_sorting(seed, examples, units, m, distinct, cuts):
+def test_streaming_equals_sorting(seed, examples, units, m, distinct, sign, cuts):
     random = np.random.default_rng(seed)
-    values = random.integers(0, distinct, (examples, units)).astype(np.float32) - distinct / 2
+    values = random.integers(0, distinct, (examples, units)).astype(np.float16) - distinct / 2
     positions = random.integers(0, 50, (examples, units)).astype(np.int16)
     top = TopExamples(units, m)
     edges = sorted({0, examples, *(c for c in cuts if c < examples)})
     for start, stop in pairwise(edges):
-        top.add(torch.tensor(values[start:stop]), torch.tensor(positions[start:stop]), start)
+        top.add(torch.tensor(values[start:stop]), torch.tensor(positions[start:stop]), start, sign=sign)
     result = top.result()
+    values = sign * values
     expected = plain(values, m)
     kept = expected.shape[1]
     assert np.array_equal(result.examples[:, :kept].numpy(), expected)
@@ -45,15 +47,16 @@ def test_streaming_equals_sorting(seed, examples, units, m, distinct, cuts):
 
 
 def test_many_ties_in_a_large_chunk_keep_the_earliest():
-    values = torch.zeros(5000, 3)
+    values = torch.zeros(5000, 3, dtype=torch.float16)
     values[4000, 1] = 1.0
+    values[:2000] *= -1  # -0 and 0 are equal
     top = TopExamples(3, 4)
     top.add(values, torch.zeros(5000, 3, dtype=torch.int16), 0)
     assert top.result().examples.tolist() == [[0, 1, 2, 3], [4000, 0, 1, 2], [0, 1, 2, 3]]
 
 
 def test_restore_goes_on_where_it_was():
-    values = torch.randn(400, 5, generator=torch.Generator().manual_seed(1))
+    values = torch.randn(400, 5, generator=torch.Generator().manual_seed(1)).half()
     places = torch.zeros(400, 5, dtype=torch.int16)
     whole, first, second = (TopExamples(5, 10) for _ in range(3))
     whole.add(values, places, 0)
@@ -61,3 +64,11 @@ def test_restore_goes_on_where_it_was():
     second.restore(first.result())
     second.add(values[150:], places[150:], 150)
     assert torch.equal(whole.result().examples, second.result().examples)
+
+
+def test_more_rows_than_fit_one_chunk():
+    values = torch.zeros(70_000, 1, dtype=torch.float16)
+    values[[69_000, 33_000, 100]] = torch.tensor([[3.0], [2.0], [2.0]], dtype=torch.float16)
+    top = TopExamples(1, 4)
+    top.add(values, torch.zeros(70_000, 1, dtype=torch.int16), 0)
+    assert top.result().examples.tolist() == [[69_000, 100, 33_000, 0]]

@@ -107,7 +107,7 @@ def collect_activations(
                     tops.add(arrays, seen)
                 strongest = tops.arrays() if tops is not None else {}
                 if writing is not None:
-                    writing.result()
+                    writing.result()  # so that the arrays of the shard before are free again
                 writing = writer.submit(
                     _write_shard, folder, split, number, arrays, shard, strongest
                 )
@@ -196,7 +196,7 @@ class _Tops:
             start = 0
             for top in self.sides[side]:
                 columns = slice(start, start + top.units)
-                top.add(sign * values[:, columns].float(), positions[:, columns], first_example)
+                top.add(values[:, columns], positions[:, columns], first_example, sign=sign)
                 start += top.units
 
     def arrays(self) -> dict[str, torch.Tensor]:
@@ -232,6 +232,7 @@ class _Tap:
         self._hooks: list[Any] = []
         self._sides = _SIDES if pool == "max" else _SIDES[:1]
         self._shard: dict[str, torch.Tensor] = {}
+        self._spares: list[dict[str, torch.Tensor]] = [{}, {}]
         self._scratch = Scratch(self.device)
         self._filled = 0
 
@@ -263,10 +264,14 @@ class _Tap:
         if positions:
             names |= {f"{side}_position": torch.int16 for side in _SIDES}
         self._filled = 0
-        self._shard = {
-            name: torch.empty((texts, self.units), dtype=dtype, device=self.device)
-            for name, dtype in names.items()
-        }
+        # Two sets of arrays take turns: one fills while the other is written. Fresh memory for
+        # every shard would cost a page fault every 4 kB.
+        self._spares.reverse()
+        spare = self._spares[0]
+        for name, dtype in names.items():
+            if name not in spare or len(spare[name]) < texts:
+                spare[name] = torch.empty((texts, self.units), dtype=dtype, device=self.device)
+        self._shard = {name: spare[name][:texts] for name in names}
 
     def run(self, batch: Batch) -> None:
         """Send one batch through the model."""
@@ -304,7 +309,9 @@ class _Tap:
                 f"module {site.module!r} handles {tuple(tokens.shape)} values for a batch of"
                 f" {tuple(self._mask.shape)} tokens; it does not work token by token"
             )
-        pooled = pool_tokens(tokens, self._mask, self.pool, self._scratch)
+        pooled = pool_tokens(
+            tokens, self._mask, self.pool, self._scratch, positions="high_position" in self._shard
+        )
         here = slice(self._filled, self._filled + len(tokens))
         columns = slice(self._offsets[number], self._offsets[number + 1])
         for name, array in self._shard.items():

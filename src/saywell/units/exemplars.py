@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float16, Int, Int32
 
-_GROUP = 8
+_CHUNK = 1 << 15
+"""Rows that are ranked at once: their numbers have to fit beside a float16 in 32 bits."""
 
 
 class Exemplars(NamedTuple):
@@ -22,9 +23,8 @@ class Exemplars(NamedTuple):
 class TopExamples:
     """A streaming top-m per unit whose answer does not depend on how the stream is cut.
 
-    Values rank from high to low, equal values by arrival. A chunk is not sorted: the m-th largest
-    of the maxima of small groups of rows is a lower bound on the chunk's m-th largest value, so
-    only the few pairs that reach it, and exceed what is kept already, are looked at.
+    Values rank from high to low, equal values by arrival. Value and arrival are packed into one
+    integer, so that no two are equal and a plain top-m of integers settles both.
     """
 
     def __init__(self, units: int, m: int, device: torch.device | str = "cpu") -> None:
@@ -37,38 +37,37 @@ class TopExamples:
 
     def add(
         self,
-        values: Float[torch.Tensor, "chunk units"],
+        values: Float16[torch.Tensor, "chunk units"],
         positions: Int[torch.Tensor, "chunk units"],
         first_example: int,
+        *,
+        sign: int = 1,
     ) -> None:
-        """Take in a chunk of consecutive examples, numbered from `first_example`."""
-        reached = values > self._kept.values[:, -1]
-        rows = len(values)
-        if rows >= _GROUP * self.m:
-            whole = rows - rows % _GROUP
-            maxima = values[:whole].view(_GROUP, -1, self.units).amax(0)
-            reached &= values >= maxima.T.contiguous().topk(self.m, dim=1).values[:, -1]
-        counts = reached.sum(0)
-        most = int(counts.max()) if rows else 0
-        if most == 0:
-            return
-        if most > 4 * self.m and rows > 4 * self.m:
-            # Many equal values: let the first half raise the bar for the second.
-            half = rows // 2
-            self.add(values[:half], positions[:half], first_example)
-            self.add(values[half:], positions[half:], first_example + half)
-            return
-        # Transposed, so that one unit's survivors stand together, in order of arrival.
-        unit, row = reached.T.nonzero(as_tuple=True)
-        within = torch.arange(len(unit), device=unit.device) - (counts.cumsum(0) - counts)[unit]
-        flat = row * self.units + unit
-        self._merge(
-            most,
-            unit * most + within,
-            values.reshape(-1)[flat],
+        """Take in a chunk of consecutive examples, numbered from `first_example`.
+
+        With sign -1 the lowest values count as the strongest, and are kept negated.
+        """
+        for start in range(0, len(values), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            self._add(values[part], positions[part], first_example + start, sign)
+
+    def _add(
+        self, values: torch.Tensor, positions: torch.Tensor, first_example: int, sign: int
+    ) -> None:
+        by_unit = values.T.contiguous()
+        if sign < 0:
+            by_unit = -by_unit
+        rank = _packed(by_unit).topk(min(self.m, len(values)), dim=1).values
+        row = (_CHUNK - 1 - (rank & (_CHUNK - 1))).long()
+        found = Exemplars(
+            by_unit.gather(1, row).float(),
             (first_example + row).int(),
-            positions.reshape(-1)[flat].int(),
+            positions[row, torch.arange(self.units, device=row.device)[:, None]].int(),
         )
+        pairs = zip(self._kept, found, strict=True)
+        both = Exemplars(*(torch.cat([old, new], dim=1) for old, new in pairs))
+        order = both.values.sort(dim=1, descending=True, stable=True).indices[:, : self.m]
+        self._kept = Exemplars(*(part.gather(1, order) for part in both))
 
     def result(self) -> Exemplars:
         """The m strongest so far."""
@@ -79,27 +78,16 @@ class TopExamples:
         device = self._kept.values.device
         self._kept = Exemplars(*(part.to(device) for part in saved))
 
-    def _merge(
-        self,
-        width: int,
-        place: torch.Tensor,
-        values: torch.Tensor,
-        examples: torch.Tensor,
-        positions: torch.Tensor,
-    ) -> None:
-        device = values.device
-        arrived = torch.full((self.units * width,), -torch.inf, device=device)
-        source = torch.zeros(self.units * width, dtype=torch.int64, device=device)
-        arrived[place] = values.float()
-        source[place] = torch.arange(len(values), device=device)
-        both = torch.cat([self._kept.values, arrived.view(self.units, width)], dim=1)
-        ranked, order = both.sort(dim=1, descending=True, stable=True)
-        ranked, order = ranked[:, : self.m], order[:, : self.m]
-        is_new = order >= self.m
-        old = order.clamp(max=self.m - 1)
-        new = source.view(self.units, width).gather(1, (order - self.m).clamp(min=0))
-        self._kept = Exemplars(
-            ranked.contiguous(),
-            torch.where(is_new, examples[new], self._kept.examples.gather(1, old)),
-            torch.where(is_new, positions[new], self._kept.positions.gather(1, old)),
-        )
+
+def _packed(
+    values: Float16[torch.Tensor, "units chunk"],
+) -> Int32[torch.Tensor, "units chunk"]:
+    """Integers in the order of the values and, where these are equal, of arrival, earlier higher."""
+    bits = (values + 0.0).view(torch.int16)  # adding 0 makes -0 the same number as 0
+    # The bits of a float, read as a number, grow with it; below zero they run the other way.
+    bits ^= (bits >> 15) & 0x7FFF
+    arrival = torch.arange(_CHUNK - 1, -1, -1, dtype=torch.int32, device=values.device)
+    packed = bits.int()
+    packed <<= 15
+    packed |= arrival[: values.shape[1]]
+    return packed

@@ -13,12 +13,15 @@ POOLINGS: tuple[str, ...] = get_args(Pooling)
 
 
 class Pooled(NamedTuple):
-    """Values for going high and going low, and the token that went highest and lowest."""
+    """Values for going high and going low, and the token that went highest and lowest.
+
+    The tokens are None where they were not asked for.
+    """
 
     high: Float[torch.Tensor, "batch units"]
     low: Float[torch.Tensor, "batch units"]
-    high_position: Int[torch.Tensor, "batch units"]
-    low_position: Int[torch.Tensor, "batch units"]
+    high_position: Int[torch.Tensor, "batch units"] | None
+    low_position: Int[torch.Tensor, "batch units"] | None
 
 
 class Scratch:
@@ -40,8 +43,12 @@ def pool_tokens(
     mask: Bool[torch.Tensor, "batch length"],
     pool: Pooling,
     scratch: Callable[[torch.Size], torch.Tensor] | None = None,
+    *,
+    positions: bool = True,
 ) -> Pooled:
     """One value per text and unit over the tokens that `mask` allows (at least one a text).
+
+    Without `positions` the same values come at half the price.
 
     `max` gives the highest and the lowest value; `mean`, `cls` (the first token of the text, which
     `mask` has to allow) and `last` give the same value for both sides.
@@ -56,18 +63,29 @@ def pool_tokens(
         return _one_token(tokens, mask, pool)
     length = tokens.shape[1]
     low_bits = (1 << max(1, (length - 1).bit_length())) - 1
-    numbers = torch.arange(length, dtype=torch.int32, device=tokens.device)
-    marked = (scratch or Scratch(tokens.device))(tokens.shape)
-    torch.bitwise_and(tokens.float().view(torch.int32), ~low_bits, out=marked)
-    marked |= numbers[None, :, None]
-    high, low = (bits.view(torch.int32) for bits in _extremes(marked.view(torch.float32), mask))
-    places = ((high & low_bits).to(torch.int16), (low & low_bits).to(torch.int16))
+    high_place = low_place = None
+    if positions:
+        marked = _marked(tokens.float(), low_bits, scratch or Scratch(tokens.device))
+        high, low = (bits.view(torch.int32) for bits in _extremes(marked, mask))
+        high_place, low_place = ((bits & low_bits).to(torch.int16) for bits in (high, low))
+    elif pool == "max":
+        high, low = (bits.view(torch.int32) for bits in _extremes(tokens.float(), mask))
     if pool == "mean":
         weights = mask.to(tokens.dtype)
         mean = torch.einsum("btu,bt->bu", tokens, weights) / weights.sum(1, keepdim=True)
-        return Pooled(mean, mean, *places)
+        return Pooled(mean, mean, high_place, low_place)
+    # Dropping bits keeps order, so an extreme is the same number whenever they are dropped.
     high_value, low_value = ((bits & ~low_bits).view(torch.float32) for bits in (high, low))
-    return Pooled(high_value, low_value, *places)
+    return Pooled(high_value, low_value, high_place, low_place)
+
+
+def _marked(tokens: torch.Tensor, low_bits: int, scratch: Callable) -> torch.Tensor:
+    """The values with the number of their token in the lowest bits."""
+    numbers = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device)
+    marked = scratch(tokens.shape)
+    torch.bitwise_and(tokens.view(torch.int32), ~low_bits, out=marked)
+    marked |= numbers[None, :, None]
+    return marked.view(torch.float32)
 
 
 def _one_token(tokens: torch.Tensor, mask: torch.Tensor, pool: Pooling) -> Pooled:
