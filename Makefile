@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo      run the demo and write its page to demo/"
 	@echo "make test      the fast tests, under five minutes"
-	@echo "make test-all  the slow tests too"
+	@echo "make test-all  the slow tests too, and those in Chromium (apt install chromium)"
 	@echo "make check     lint, format and types"
 	@echo "make bench     the benchmarks whose figures stand in docs/results.md"
 
@@ -24,7 +24,7 @@ demo: $(STAMP)
 	$(BIN)/saywell demo --out demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not network"
+	$(BIN)/python -m pytest -m "not slow and not network and not browser"
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "not network"

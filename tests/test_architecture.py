@@ -13,10 +13,9 @@ import saywell
 
 SOURCE = Path(saywell.__file__).parent
 LAYERS = [
-    "cli", "studies", "units", "describers", "readers", "scorers", "influence", "transfer",
+    "cli", "explorer", "studies", "units", "describers", "readers", "scorers", "influence", "transfer",
     "language_models", "encoders", "data", "store", "report",
 ]  # fmt: skip
-MAY_IMPORT_ANYTHING = {"cli", "studies"}
 # `report` draws what `store` keeps; both know no study.
 EXTRA = {("report", "store")}
 

@@ -26,3 +26,7 @@ class MissingPackage(SaywellError):
         super().__init__(
             f"{purpose} needs the package {package!r}; install it with: pip install 'saywell[{extra}]'"
         )
+
+
+class LeakError(SaywellError):
+    """An example would be used for two purposes that must be kept apart."""

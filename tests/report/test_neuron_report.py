@@ -40,6 +40,7 @@ def _unit(number: int, sign: int) -> dict:
         "model": HOSTILE[0], "layer": number % 3, "index": number, "sign": sign,
         "name": HOSTILE[1], "mean": 0.1, "std": 0.2, "minimum": 0.0, "maximum": 2.0,
         "threshold": 1.0, "fires": 0.05, "state": "ok" if sign > 0 else "flat",
+        "histogram": [50, 20, 10, 5],
     }  # fmt: skip
 
 
@@ -50,6 +51,8 @@ def _score(number: int) -> dict:
         "scorer": "f1-tags", "scorer_version": 1, "split": "test", "value": value,
         "ci_low": max(0.0, value - 0.1), "ci_high": value + 0.1, "control": 0.2, "n": 99,
         "status": "verified" if value - 0.1 > 0.2 else "not verified",
+        "floor": "nearest sibling", "skill": value - 0.2, "skill_low": value - 0.3,
+        "skill_high": value - 0.1, "p": 0.01, "q": 0.02, "unanswered": 0, "threshold": 0.5,
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score
 
 from saywell.scorers.intervals import (
+    benjamini_hochberg,
     bootstrap_f1,
     bootstrap_mean,
     bootstrap_means,
@@ -145,3 +146,23 @@ def test_bootstrap_f1_of_nothing_and_of_perfection():
     assert bootstrap_f1(np.zeros((0, 4))).shape == (0, 3)
     cells = np.array([[9.0, 4, 3, 20]])
     assert (bootstrap_f1(cells, seed=1) == bootstrap_f1(cells, seed=1)).all()
+
+
+def test_benjamini_hochberg_by_hand():
+    # Sorted 0.01 0.02 0.03 0.8 of 4: times 4/rank 0.04 0.04 0.04 0.8, then the running minimum.
+    p = np.array([[0.8, 0.01], [0.03, 0.02]])
+    assert np.allclose(benjamini_hochberg(p), [[0.8, 0.04], [0.04, 0.04]])
+    assert np.allclose(benjamini_hochberg(np.array([0.04, 0.05])), [0.05, 0.05])
+    assert np.allclose(benjamini_hochberg(np.array([0.001, 0.5, 0.9])), [0.003, 0.75, 0.9])
+    assert benjamini_hochberg(np.ones((3, 0))).shape == (3, 0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.001, 0.5))
+def test_benjamini_hochberg_rejects_as_the_step_up_procedure(p, rate):
+    ranked = sorted(p)
+    # The largest i with p_(i) <= i/m * rate; comparing as the adjusted value does avoids ties lost to rounding.
+    last = max((i for i, v in enumerate(ranked, 1) if v * len(p) / i <= rate), default=0)
+    adjusted = benjamini_hochberg(np.array(p))
+    near = np.isclose(adjusted, rate, rtol=1e-9)
+    rejected = np.array(p) <= (ranked[last - 1] if last else -1)
+    assert ((adjusted <= rate) | near == rejected | near).all()

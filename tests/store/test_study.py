@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from saywell.errors import SchemaError, StudyError
-from saywell.store.schemas import SCHEMAS, check_table, empty_table
+from saywell.store.schemas import SCHEMAS, STUDY_VERSION, check_table, empty_table
 from saywell.store.study import Metric, Study, write_study
 
 REJECTED = pl.DataFrame({"row": [1, 2], "reason": ["empty", "duplicate"], "detail": ["", "of 0"]})
@@ -152,7 +152,7 @@ def test_a_study_of_a_later_format_is_not_misread(tmp_path):
         pass
     manifest = (tmp_path / "s" / "study.json").read_text()
     (tmp_path / "s" / "study.json").write_text(
-        manifest.replace('"schema_version": 1', '"schema_version": 9', 1)
+        manifest.replace(f'"schema_version": {STUDY_VERSION}', '"schema_version": 9', 1)
     )
     with pytest.raises(StudyError, match="has format 9"):
         Study(tmp_path / "s")

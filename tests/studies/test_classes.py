@@ -17,6 +17,7 @@ from saywell.encoders.precomputed import open_precomputed
 from saywell.errors import InputError, StudyError
 from saywell.language_models.scripted import Scripted
 from saywell.store.study import Study
+from saywell.studies.audit import audit_study
 from saywell.studies.class_evaluation import auroc_intervals, auroc_within
 from saywell.studies.class_rows import role_of
 from saywell.studies.classes import describe_classes
@@ -181,7 +182,7 @@ def test_a_run_killed_after_every_step_ends_the_same(world, tmp_path, study, mon
 
 
 def test_transfer_goes_on_behind_the_last_finished_run(world, tmp_path, monkeypatch):
-    import saywell.studies.classes as module
+    import saywell.studies.class_worth as module
 
     plain, calls = module._transfer_run, []
 
@@ -445,3 +446,22 @@ def test_every_row_has_a_role():
     assert role_of("class names") == "baseline" and role_of("file: cupl, name-free") == "file"
     assert role_of("all texts, name-free") == "baseline"
     assert role_of("random words, name-free") == "control"
+
+
+def test_the_audit_derives_every_figure_again(study):
+    found = audit_study(study)
+    assert found.filter(status="failed").is_empty(), found.filter(status="failed").rows()
+    assert {f"figure {metric.name}" for metric in study.headline()} <= set(found["check"])
+
+
+def test_classes_are_scored_beside_their_floors(study):
+    scores, floors = study.scores, study.table("floors")
+    assert set(scores["unit"]) <= set(study.table("classes")["name"])
+    assert {"another class", "nearest sibling", "class name", "always", "never"} == set(
+        floors["floor"]
+    )
+    best = floors.group_by("unit").agg(best=pl.col("value").max())
+    joined = scores.join(best, on="unit")
+    assert joined.select((pl.col("control") - pl.col("best")).abs().max()).item() < 1e-9
+    test = set(study.examples.filter(split="test")["id"])
+    assert set(study.table("counterexamples")["example"]) <= test

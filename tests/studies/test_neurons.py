@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import polars as pl
@@ -11,6 +12,7 @@ import torch
 from saywell.errors import InputError, StudyError
 from saywell.language_models import Scripted
 from saywell.store.study import Study
+from saywell.studies.audit import audit_study, verify_unit
 from saywell.studies.neurons import describe_neurons
 
 
@@ -43,7 +45,7 @@ def test_the_study_finds_what_the_neurons_respond_to(study):
     assert calibrated.ceiling["best possible"] == pytest.approx(0.5)  # one gold topic each
     verified = study.scores.filter(status="verified")
     assert verified.height > 0
-    assert (verified["ci_low"] > verified["control"]).all()
+    assert (verified["skill_low"] > 0).all() and (verified["q"] <= 0.05).all()
 
 
 def test_every_side_of_every_neuron_has_a_description_or_a_reason(study):
@@ -95,15 +97,18 @@ def test_row_order_and_batch_size_change_nothing(study, corpus, bert, tokenizer,
         encoder=encoder,
         top=20,
     )
-    for name in ("units", "exemplars", "associations", "descriptions", "scores", "curves"):
+    for name in (
+        "units", "exemplars", "associations", "descriptions", "scores", "floors", "contrasts",
+        "counterexamples", "meanings", "curves",
+    ):  # fmt: skip
         assert study.table(name).equals(other.table(name), null_equal=True), name
 
 
 STEPS = [
     "neurons.tokenize", "neuron_descriptors._gold_tags", "neurons.collect_activations",
     "neurons.unit_table", "neurons.exemplar_table", "neurons.association_table",
-    "neurons.make_control", "neuron_evaluation.prediction_curves", "neurons.describe_and_score",
-    "neurons._notes", "neurons.write_report",
+    "neurons.make_control", "neuron_evaluation.prediction_curves", "neurons.description_table",
+    "neurons.score_described", "neurons.counterexample_table", "neurons._notes", "neurons.write_report",
 ]  # fmt: skip
 
 
@@ -267,3 +272,53 @@ def test_gold_tags_on_real_sentences_beat_every_control(shared, tmp_path):
         m = next(m for m in study.headline() if m.name == figure)
         assert m.ci_low > max(m.controls.values()), figure
     shutil.rmtree(tmp_path / "s")
+
+
+def test_the_audit_derives_every_figure_again(study, tmp_path):
+    found = audit_study(study)
+    assert found.filter(status="failed").is_empty(), found.filter(status="failed").rows()
+    checks = set(found["check"])
+    assert {f"figure {metric.name}" for metric in study.headline()} <= checks
+    assert {"table scores derived again", "table exemplars derived again"} <= checks
+
+
+def test_the_audit_notices_a_figure_a_score_and_a_leak_that_are_wrong(study, tmp_path):
+    shutil.copytree(study.path, tmp_path / "s")
+    path = tmp_path / "s"
+    metrics = json.loads((path / "metrics.json").read_text())
+    metrics[0]["value"] += 0.01
+    (path / "metrics.json").write_text(json.dumps(metrics))
+    scores = study.scores.with_columns(value=pl.col("value") + 0.01)
+    scores.write_parquet(path / "scores.parquet")
+    held_out = study.examples.filter(split="test")["id"][0]
+    leaking = study.descriptions.with_columns(sources=pl.lit([held_out], dtype=pl.List(pl.String)))
+    leaking.write_parquet(path / "descriptions.parquet")
+    found = audit_study(Study(path)).filter(status="failed")
+    assert {
+        "file scores.parquet", "file descriptions.parquet", f"figure {metrics[0]['name']}",
+        "table scores derived again", "sources of descriptions",
+    } <= set(found["check"])  # fmt: skip
+
+
+def test_one_unit_is_verified_claim_by_claim(study):
+    unit = study.verdicts().filter(status="verified")["unit"][0]
+    found = verify_unit(study, unit)
+    assert set(found["status"]) == {"ok"}
+    assert {"threshold", "exemplars, calibration", "descriptors", "f1-tags: skill"} <= set(
+        found["claim"]
+    )
+    with pytest.raises(InputError, match=r"no unit .layer\.9/9."):
+        verify_unit(study, "layer.9/9")
+
+
+def test_counterexamples_and_contrasts_are_what_they_say(study):
+    units = {row["id"]: row for row in study.units.iter_rows(named=True)}
+    split = dict(study.examples.select("id", "split").iter_rows())
+    for name, part in (("counterexamples", "test"), ("contrasts", "calibration")):
+        rows = study.table(name)
+        assert rows.height
+        for row in rows.iter_rows(named=True):
+            unit = units[row["unit"]]
+            fires = unit["sign"] * row["activation"] >= unit["threshold"]
+            assert fires == (row.get("kind") == "unforeseen")
+            assert split[row["example"]] == part

@@ -6,13 +6,17 @@ import sys
 
 import typer
 
+from saywell.cli.audit import audit, verify
 from saywell.cli.calls import calls
 from saywell.cli.classes import classes
 from saywell.cli.classify import classify
 from saywell.cli.demo import demo
 from saywell.cli.doctor import doctor
+from saywell.cli.exam import exam
 from saywell.cli.neuron import neuron
 from saywell.cli.neurons import neurons
+from saywell.cli.plot import plot
+from saywell.cli.serve import serve
 from saywell.cli.show import show
 from saywell.errors import SaywellError
 
@@ -23,7 +27,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (neurons, classes, demo, show, neuron, classify, calls, doctor):
+for command in (
+    neurons, classes, demo, show, neuron, classify, audit, verify, exam, plot, serve,
+    calls, doctor,
+):  # fmt: skip
     app.command()(command)
 
 

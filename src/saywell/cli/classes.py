@@ -84,6 +84,9 @@ def classes(
     max_usd: Annotated[float | None, typer.Option(help="Stop before spending more.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Stop before more tokens.")] = None,
     concurrency: Annotated[int, typer.Option(help="LLM requests under way at once.")] = 16,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print LLM calls, tokens and cost; send nothing.")
+    ] = False,
     replay: Annotated[
         bool, typer.Option("--replay", help="Use stored LLM replies only; fail on a missing one.")
     ] = False,
@@ -93,23 +96,32 @@ def classes(
 
     A stopped run goes on when the same command is given again.
     """
-    from saywell.cli.llm import opened_llm
+    from saywell.cli.llm import opened_llm, print_plan
     from saywell.cli.progress import terminal_progress
     from saywell.cli.show import print_study
     from saywell.data.wikipedia import Wiki
-    from saywell.studies.classes import describe_classes
+    from saywell.studies.classes import describe_classes, plan_classes
 
-    reader = opened_encoder(
-        encoder, vision=vision, sentences=sentences, join_on=join_on, join_label=join_label,
-        image_vectors=image_vectors, text_vectors=text_vectors, device=device,
-    )  # fmt: skip
     with (
         opened_llm(
             llm, out / "calls.sqlite", url=llm_url, max_calls=max_calls, max_usd=max_usd,
-            max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=False,
+            max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
         ) as asked,
         Wiki(language, cache=out.parent / "wikipedia", contact=contact) as wiki,
     ):  # fmt: skip
+        if dry_run:
+            if asked is not None:
+                plan_classes(
+                    images, asked, knowledge=knowledge, texts=texts, judge=judge,
+                    superclass=superclass, context=context.split(), wiki=wiki, label=label,
+                    split=split, seed=seed, prompts=prompts,
+                )  # fmt: skip
+            print_plan(asked, json=json)
+            return
+        reader = opened_encoder(
+            encoder, vision=vision, sentences=sentences, join_on=join_on, join_label=join_label,
+            image_vectors=image_vectors, text_vectors=text_vectors, device=device,
+        )  # fmt: skip
         study = describe_classes(
             images, out=out, encoder=reader, llm=asked, knowledge=knowledge, texts=texts,
             select=select, per_class=per_class, shots=parse_shots(shots), seeds=seeds,

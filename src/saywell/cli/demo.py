@@ -1,4 +1,4 @@
-"""`saywell demo`: the whole job on data that ships with saywell."""
+"""`saywell demo`: the whole job, twice, on data that ships with saywell."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the demo's studies.")] = Path("demo"),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Describe MiniLM's neurons on a corpus whose descriptors are known. No network, no LLM."""
+    """Describe MiniLM's neurons, and classes of drawn pictures. No network, no LLM.
+
+    What there is to find is known for both, so the demo also says how much of it was found.
+    """
     from importlib.resources import as_file, files
 
     from saywell.cli.progress import terminal_progress
-    from saywell.cli.show import print_study
+    from saywell.cli.show import print_studies
     from saywell.studies.neurons import describe_neurons
+    from saywell.studies.planted import describe_planted_classes
 
     with as_file(files("saywell.data") / "demo" / "sentences.tsv") as corpus:
-        study = describe_neurons(
+        neurons = describe_neurons(
             str(corpus), "minilm", out=out / "neurons", gold="tags", command=sys.argv,
             progress=terminal_progress,
         )  # fmt: skip
-    print_study(study, json=json)
+    classes = describe_planted_classes(
+        out / "classes", world=out / "planted-world", per_class_images=40, shots=(1, 4), seeds=5,
+        command=sys.argv, progress=terminal_progress,
+    )  # fmt: skip
+    print_studies([neurons, classes], json=json)

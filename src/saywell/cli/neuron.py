@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,12 +32,9 @@ def neuron(
         direction = "going high" if side["sign"] > 0 else "going low"
         console.print(Text.assemble((side["unit"], "bold"), f"  {direction}, {side['state']}"))
         console.print(Text(side["description"] or side["status"]))
-        if side["score"]:
-            s = side["score"]
-            console.print(
-                f"F1 {s['value']:.2f} (95 % {s['ci_low']:.2f} to {s['ci_high']:.2f}), with other"
-                f" neurons' descriptions {s['control']:.2f}; {s['n']} held-out sentences: {s['status']}"
-            )
+        s = side["score"]
+        if s and s["value"] is not None:
+            console.print(_score_line(s))
         for descriptor in side["descriptors"]:
             console.print(
                 Text(
@@ -57,4 +54,21 @@ def neuron(
                     f"[{example['text'][start:end]}]{example['text'][end:]}"
                 )
             console.print(line)
+        for kind, title in (
+            ("unforeseen", "fires, and the description does not say so"),
+            ("silent", "does not fire, though the description says so"),
+        ):
+            for example in side["counterexamples"]:
+                if example["kind"] == kind and example["rank"] == 0:
+                    text = example["text"]
+                    console.print(Text(f"{example['activation']:8.2f}  {text}  ({title})", "dim"))
         console.print()
+
+
+def _score_line(score: dict[str, Any]) -> str:
+    value = f"F1 {score['value']:.2f} (95 % {score['ci_low']:.2f} to {score['ci_high']:.2f})"
+    return (
+        f"{value} on {score['n']} held-out sentences, best floor {score['control']:.2f}"
+        f" ({score['floor']}); skill {score['skill']:.2f} ({score['skill_low']:.2f} to"
+        f" {score['skill_high']:.2f}): {score['status']}"
+    )

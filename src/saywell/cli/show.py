@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,20 +28,37 @@ def show(
 
 def print_study(study: Study, *, json: bool) -> None:
     """The figures with interval, floor and ceiling, then the best descriptions."""
-    import json as json_module
-
     if json:
-        typer.echo(
-            json_module.dumps(
-                {
-                    "path": str(study.path),
-                    "manifest": study.manifest.model_dump(),
-                    "metrics": [m.model_dump() for m in study.headline()],
-                },
-                indent=2,
-            )
-        )
+        _print_json(_facts(study))
+    else:
+        _print_tables(study)
+
+
+def print_studies(studies: Sequence[Study], *, json: bool) -> None:
+    """`print_study` of several; in JSON a list."""
+    if json:
+        _print_json([_facts(study) for study in studies])
         return
+    for study in studies:
+        _print_tables(study)
+        typer.echo()
+
+
+def _facts(study: Study) -> dict[str, object]:
+    return {
+        "path": str(study.path),
+        "manifest": study.manifest.model_dump(),
+        "metrics": [metric.model_dump() for metric in study.headline()],
+    }
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _print_tables(study: Study) -> None:
     from rich.console import Console
     from rich.markup import escape
 
@@ -48,9 +66,8 @@ def print_study(study: Study, *, json: bool) -> None:
     width = min(console.width, 100)
     manifest = study.manifest
     console.print(f"[bold]{escape(str(study.path))}[/]  {manifest.kind}, {manifest.status}")
-    if "units" in manifest.tables:
-        for line in _counts(study):
-            console.print(line)
+    for line in _class_counts(study) if manifest.kind == "classes" else _unit_counts(study):
+        console.print(line)
     if (study.path / "metrics.json").exists():
         figures = study.headline()
         lexical = [m for m in figures if m.name.endswith(LEXICAL)]
@@ -59,10 +76,12 @@ def print_study(study: Study, *, json: bool) -> None:
             console.print(_figures(lexical, "the same with lexical tags", width))
     if "scores" in manifest.tables:
         _best_descriptions(study, console, width)
+    if "text_scores" in manifest.tables:
+        _chosen_texts(study, console, width)
     if "recovered" in manifest.tables:
         recovered = study.table("recovered")
-        found = recovered.filter(found=True)["gold"].to_list()
-        console.print(f"Gold descriptors found: {len(found)} of {recovered.height}")
+        found = recovered.filter(found=True).height
+        console.print(f"Gold descriptors found: {found} of {recovered.height}")
     for note in manifest.notes:
         console.print(f"[dim]note: {escape(note)}[/]")
     report = study.path / "report.html"
@@ -89,7 +108,9 @@ def _figures(figures: list[Metric], title: str, width: int) -> Table:
     return table
 
 
-def _counts(study: Study) -> list[str]:
+def _unit_counts(study: Study) -> list[str]:
+    if "units" not in study.manifest.tables:
+        return []
     units, examples = study.units, study.examples
     splits = dict(examples["split"].value_counts().iter_rows())
     sizes = ", ".join(f"{splits.get(s, 0):,} {s}" for s in ("calibration", "validation", "test"))
@@ -99,12 +120,45 @@ def _counts(study: Study) -> list[str]:
         f" in {units['layer'].n_unique()} layers, each going high and going low",
     ]
     if "scores" in study.manifest.tables:
-        described = study.scores.height
-        verified = study.scores.filter(status="verified").height
+        scores = study.verdicts()
+        described, verified = scores.height, scores.filter(status="verified").height
         lines.append(
             f"{described:,} of {units.height:,} sides have a description, {verified:,} verified"
         )
     return lines
+
+
+def _class_counts(study: Study) -> list[str]:
+    if "class_texts" not in study.manifest.tables:
+        return []
+    from saywell.describers.class_describer import USABLE
+
+    splits = dict(study.examples["split"].value_counts().iter_rows())
+    sizes = ", ".join(f"{splits.get(s, 0):,} {s}" for s in ("train", "validation", "test"))
+    texts = study.table("class_texts")
+    usable = texts.filter(texts["status"].is_in(USABLE)).height
+    return [
+        f"{study.examples.height:,} images ({sizes}) of {study.table('classes').height:,} classes",
+        f"{usable:,} texts that can be chosen; chosen by {study.manifest.config['select']}",
+    ]
+
+
+def _chosen_texts(study: Study, console, width: int) -> None:
+    """Of every class the text that the study's rule puts first."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    first = study.table("text_scores").filter(
+        rule=study.manifest.config["select"], chosen=True, rank=1
+    )
+    texts = study.table("class_texts").select("id", words="text")
+    table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
+    table.add_column("class", no_wrap=True)
+    table.add_column("its first text", ratio=1, no_wrap=True, overflow="ellipsis")
+    for row in first.join(texts, left_on="text", right_on="id").head(20).iter_rows(named=True):
+        table.add_row(escape(row["class"]), escape(row["words"]))
+    console.print(table)
 
 
 def _best_descriptions(study: Study, console, width: int) -> None:
@@ -114,9 +168,9 @@ def _best_descriptions(study: Study, console, width: int) -> None:
     from rich.table import Table
 
     best = (
-        study.scores.join(study.descriptions, left_on="description", right_on="id", suffix="_text")
+        study.verdicts()
+        .join(study.descriptions, left_on="description", right_on="id", suffix="_text")
         .filter(pl.col("status") == "verified")
-        .with_columns(skill=pl.col("value") - pl.col("control"))
         .sort("skill", descending=True)
         .unique("text", keep="first", maintain_order=True)
         .head(10)
@@ -127,7 +181,7 @@ def _best_descriptions(study: Study, console, width: int) -> None:
     table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
     table.add_column("best verified", no_wrap=True)
     table.add_column("description", ratio=1, no_wrap=True, overflow="ellipsis")
-    for column in ("F1", "95 % interval", "control"):
+    for column in ("F1", "95 % interval", "floor"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in best.iter_rows(named=True):
         table.add_row(

@@ -52,6 +52,10 @@ class Texts:
     total_rows: int
 
 
+NEAR = 0.85
+"""Jaccard index of shingles from which texts are near duplicates."""
+
+
 def load_texts(
     source: str | Path | pl.DataFrame | Sequence[str],
     *,
@@ -60,7 +64,7 @@ def load_texts(
     limit: int | None = None,
     seed: int = 0,
     max_chars: int = 2000,
-    near: float | None = 0.85,
+    near: float | None = NEAR,
     fractions: Sequence[float] = (0.4, 0.3, 0.3),
 ) -> Texts:
     """Read, clean, de-duplicate, sample and split the texts of `source`.

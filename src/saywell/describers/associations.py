@@ -18,6 +18,8 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from saywell.scorers.intervals import benjamini_hochberg
+
 MIN_HITS = 3
 MIN_LIFT = 1.5
 FALSE_DISCOVERY_RATE = 0.05
@@ -99,11 +101,6 @@ def enrichment_p(
         rows = drawn == number
         p[rows] = table[hits[rows], columns]
     return np.clip(p, 0.0, 1.0)
-
-
-def benjamini_hochberg(p: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
-    """Adjusted p-values over all tests in the array: reject where at most the rate to hold."""
-    return stats.false_discovery_control(p.ravel(), method="bh").reshape(p.shape)
 
 
 def length_strata(

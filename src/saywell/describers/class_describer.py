@@ -30,6 +30,8 @@ EXTRACTIVE, GROUNDED = "extractive", "two-stage"
 USABLE = ("grounded", "ungrounded")
 """The states of a text that can be put to the test; every other one says why there is none."""
 
+WRITING = ("class_components", "class_sentences")
+"""The prompts of both stages."""
 MOST_COMPONENTS = 12
 MOST_CHARACTERS = 6000  # of passages in one request
 _LONGEST = 500  # characters of one text
@@ -88,9 +90,7 @@ def describe_classes(
     Raises InputError for no classes, and what the language model raises.
     """
     _check(classes)
-    chosen = {n: load_prompt(n) for n in ("class_components", "class_sentences")} | dict(
-        prompts or {}
-    )
+    chosen = {name: load_prompt(name) for name in WRITING} | dict(prompts or {})
     passages = {
         name: choose_passages(knowledge.passages.filter(pl.col("class") == name))
         for name in classes

@@ -101,7 +101,7 @@ def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int =
         values=sorted(rows["x"].unique()) if counted else alt.Undefined,
         format="d" if counted else ".1f",
     )  # fmt: skip
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(data(rows)).encode(
         x=across.scale(zero=False, nice=False) if counted else across.scale(domain=[0, 1]),
         color=alt.Color("name:N").scale(domain=names, range=[style_of(n).colour for n in names])
         .legend(None),
@@ -119,7 +119,7 @@ def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int =
     dots = base.transform_filter(alt.datum.name == MEASURED).mark_point(
         filled=True, size=26, opacity=1
     ).encode(y=alt.Y("value:Q").scale(up).title(y))  # fmt: skip
-    return _dressed(alt.layer(band, line, dots), width, height)
+    return dressed(alt.layer(band, line, dots), width, height)
 
 
 def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Chart:
@@ -128,7 +128,7 @@ def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Ch
     Figures without a value are left out. `narrow` writes the names above the rows for phones.
     """
     shown = [metric for metric in metrics if metric.value is not None]
-    names = _apart([clip(visible(metric.name), 60) for metric in shown])
+    names = apart([clip(visible(metric.name), 60) for metric in shown])
     rows: list[dict[str, Any]] = []
     for name, metric in zip(names, shown, strict=True):
         others = {**metric.controls, **metric.ceiling}
@@ -148,13 +148,13 @@ def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Ch
     styles = [style_of(kind) for kind in kinds]
     up = alt.Y("metric:N").sort(names).title(None).axis(
         labels=not narrow, labelLimit=0, ticks=False, domain=False, labelPadding=14,
-        minExtent=0 if narrow else _extent(names),
+        minExtent=0 if narrow else extent(names),
     )  # fmt: skip
     across = (
         alt.X("value:Q").scale(domain=[low, top]).title("share, 0 to 1")
         .axis(format=".1f", tickCount=10)
     )  # fmt: skip
-    base = alt.Chart(_data(pl.DataFrame(rows, infer_schema_length=None))).encode(y=up)
+    base = alt.Chart(data(pl.DataFrame(rows, infer_schema_length=None))).encode(y=up)
     colour = (
         alt.Color("name:N").title(None).scale(domain=kinds, range=[s.colour for s in styles])
         .legend(None)
@@ -180,7 +180,7 @@ def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Ch
             )
         )
     step = 40 if narrow else 27
-    return _dressed(alt.layer(*layers), 325 if narrow else 640, max(1, len(shown)) * step)
+    return dressed(alt.layer(*layers), 325 if narrow else 640, max(1, len(shown)) * step)
 
 
 def layer_chart(counts: pl.DataFrame, *, most: int, width: int = 390) -> alt.Chart:
@@ -188,7 +188,7 @@ def layer_chart(counts: pl.DataFrame, *, most: int, width: int = 390) -> alt.Cha
 
     `counts` has layer, described, verified; `most` is the top of the axis, so panels compare.
     """
-    base = alt.Chart(_data(counts)).encode(x=alt.X("layer:O").title("layer").axis(labelAngle=0))
+    base = alt.Chart(data(counts)).encode(x=alt.X("layer:O").title("layer").axis(labelAngle=0))
     scale = alt.Scale(domain=[0, max(1, most)], nice=True)
     described = base.mark_bar(color=BLUE, opacity=0.28).encode(
         y=alt.Y("described:Q").scale(scale).title("units")
@@ -196,7 +196,7 @@ def layer_chart(counts: pl.DataFrame, *, most: int, width: int = 390) -> alt.Cha
     verified = base.mark_bar(color=BLUE, opacity=1).encode(
         y=alt.Y("verified:Q").scale(scale).title("units")
     )
-    return _dressed(alt.layer(described, verified), width, 150)
+    return dressed(alt.layer(described, verified), width, 150)
 
 
 def descriptor_chart(
@@ -206,10 +206,10 @@ def descriptor_chart(
 
     `most` is the end of the axis and `longest` the longest name in characters, so panels compare.
     """
-    names = _apart([clip(visible(text), 28) for text in counts["text"]])
-    room = _extent([*names, "x" * min(28, longest)])
+    names = apart([clip(visible(text), 28) for text in counts["text"]])
+    room = extent([*names, "x" * min(28, longest)])
     shown = counts.with_columns(text=pl.Series(names, dtype=pl.String))
-    base = alt.Chart(_data(shown)).encode(
+    base = alt.Chart(data(shown)).encode(
         y=alt.Y("text:N").sort(names).title(None).axis(
             ticks=False, domain=False, labelLimit=0, labelPadding=6,
             minExtent=room,
@@ -222,7 +222,7 @@ def descriptor_chart(
     verified = base.mark_bar(color=BLUE, opacity=1, height=11).encode(
         x=alt.X("verified:Q").scale(scale).title("units").axis(tickMinStep=1)
     )
-    return _dressed(alt.layer(described, verified), width - int(room), 17 * counts.height)
+    return dressed(alt.layer(described, verified), width - int(room), 17 * counts.height)
 
 
 def svg(chart: alt.Chart) -> str:
@@ -232,12 +232,12 @@ def svg(chart: alt.Chart) -> str:
     return vl_convert.vegalite_to_svg(chart.to_dict(validate=False), allowed_base_urls=[])
 
 
-def _extent(names: Sequence[str]) -> float:
+def extent(names: Sequence[str]) -> float:
     """Room for labels in pixels. Who draws the page has other fonts than who laid it out."""
     return 14 + 6.6 * max(map(len, names), default=0)
 
 
-def _apart(names: list[str]) -> list[str]:
+def apart(names: list[str]) -> list[str]:
     """Names with a number behind those that were there before, so that each has its own row."""
     seen: Counter[str] = Counter()
     apart = []
@@ -247,11 +247,12 @@ def _apart(names: list[str]) -> list[str]:
     return apart
 
 
-def _data(table: pl.DataFrame) -> alt.Data:
+def data(table: pl.DataFrame) -> alt.Data:
+    """Rows inside the chart itself."""
     return alt.Data(values=table.to_dicts())  # type: ignore[call-arg]
 
 
-def _dressed(chart: Any, width: int, height: int) -> alt.Chart:
+def dressed(chart: Any, width: int, height: int) -> alt.Chart:
     """No frame, thin lines, ink that follows the page."""
     soft = {"titleFontWeight": "normal", "titleOpacity": 0.75, "labelOpacity": 0.75}
     return (

@@ -14,10 +14,10 @@ from saywell.report.charts import (
     ORANGE,
     PURPLE,
     VERMILLION,
-    _apart,
-    _data,
-    _dressed,
-    _extent,
+    apart,
+    data,
+    dressed,
+    extent,
 )
 from saywell.report.parts import clip, visible
 
@@ -31,11 +31,11 @@ _MOST_COLOURS = 20
 
 def zero_shot_chart(table: pl.DataFrame, *, width: int = 560) -> alt.Chart:
     """Accuracy of every set of texts with its interval, coloured by role; table `zero_shot`."""
-    names = _apart([clip(visible(name), 44) for name in table["method"]])
+    names = apart([clip(visible(name), 44) for name in table["method"]])
     rows = table.with_columns(method=pl.Series(names, dtype=pl.String))
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(data(rows)).encode(
         y=alt.Y("method:N").sort(names).title(None).axis(
-            ticks=False, domain=False, labelLimit=0, labelPadding=8, minExtent=_extent(names)
+            ticks=False, domain=False, labelLimit=0, labelPadding=8, minExtent=extent(names)
         ),
         color=alt.Color("role:N")
         .scale(domain=list(ROLES), range=list(ROLES.values())).legend(None),
@@ -48,7 +48,7 @@ def zero_shot_chart(table: pl.DataFrame, *, width: int = 560) -> alt.Chart:
     points = base.mark_point(filled=True, size=52, opacity=1).encode(
         x=alt.X("accuracy:Q").scale(across).title("test accuracy")
     )
-    return _dressed(alt.layer(bars, points), width, max(1, rows.height) * 19)
+    return dressed(alt.layer(bars, points), width, max(1, rows.height) * 19)
 
 
 def transfer_chart(
@@ -62,7 +62,7 @@ def transfer_chart(
     )  # fmt: skip
     order = [str(s) for s in sorted(rows["shots"].unique()) if s] + ["all"]
     lines = [LINES[i % len(LINES)] for i in range(len(names))]
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(data(rows)).encode(
         x=alt.X("at:O").sort(order).title("training images a class").axis(labelAngle=0),
         color=alt.Color("name:N")
         .scale(domain=list(names), range=[colour for colour, _ in lines]).legend(None),
@@ -76,7 +76,7 @@ def transfer_chart(
         strokeDash=alt.StrokeDash("name:N")
         .scale(domain=list(names), range=[dash for _, dash in lines]).legend(None),
     )  # fmt: skip
-    return _dressed(alt.layer(band, line), width, height)
+    return dressed(alt.layer(band, line), width, height)
 
 
 def plane_chart(
@@ -97,7 +97,7 @@ def plane_chart(
         .legend(labelColor=INK, columns=1, symbolType="circle", labelLimit=200)
     )  # fmt: skip
     plain = alt.Axis(labels=False, ticks=False, title=None, grid=False, domain=False)
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(data(rows)).encode(
         x=alt.X("x:Q").axis(plain).scale(zero=False), y=alt.Y("y:Q").axis(plain).scale(zero=False),
         color=colour,
     )  # fmt: skip
@@ -108,4 +108,4 @@ def plane_chart(
     chosen = base.transform_filter(alt.datum.kind == "chosen").mark_point(
         shape="cross", size=110, filled=True, opacity=0.95
     )
-    return _dressed(alt.layer(images, texts, chosen), width - 190, height)
+    return dressed(alt.layer(images, texts, chosen), width - 190, height)

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -25,6 +26,7 @@ from saywell.report.parts import (
     escape,
     said,
 )
+from saywell.report.units import verdict_line
 from saywell.store.files import write_whole
 from saywell.store.study import Metric, Study
 
@@ -173,9 +175,9 @@ def _facts(study: Study) -> Element:
     calls = ", ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in cost.items())
     rows: list[tuple[str, str]] = [
         ("Images", f"{count(study.examples.height)}: {sizes}"),
-        ("Encoder", str(config.get("encoder"))),
+        ("Encoder", _short(config.get("encoder"))),
         ("Describer", str(describer)),
-        ("Knowledge", str(config.get("knowledge"))),
+        ("Knowledge", _short(config.get("knowledge"))),
         ("Calls to LLMs", calls or "none: no LLM was asked"),
         ("Ran", f"{dated(manifest.started)}{duration(manifest.started, manifest.finished)}"),
     ]
@@ -275,7 +277,8 @@ def _zero_shot(study: Study) -> Element:
     )  # fmt: skip
 
 
-def _transfer(study: Study) -> Element:
+def transfer_rows(study: Study) -> tuple[pl.DataFrame, list[str]]:
+    """Table `transfer_summary` with a `name` per method and training, and the names to draw."""
     rule = study.manifest.config["select"]
     table = study.table("transfer_summary").with_columns(
         name=pl.when(pl.col("training") == "joint").then(pl.col("method") + ", joint")
@@ -284,7 +287,24 @@ def _transfer(study: Study) -> Element:
     there = set(table["name"])
     wanted = [f"{rule}, weighted", "images only", "clip-only", "random", "classes permuted",
               f"{rule}, joint"]  # fmt: skip
-    names = [name for name in wanted if name in there]
+    return table, [name for name in wanted if name in there]
+
+
+def plane_points(study: Study) -> pl.DataFrame:
+    """Table `plane`; texts that the study's rule chose are of kind "chosen"."""
+    chosen: list[str] = []
+    if "text_scores" in study.manifest.tables:
+        scores = study.table("text_scores")
+        rule = study.manifest.config["select"]
+        chosen = scores.filter(pl.col("rule") == rule, pl.col("chosen"))["text"].to_list()
+    return study.table("plane").with_columns(
+        kind=pl.when((pl.col("kind") == "text") & pl.col("id").is_in(chosen))
+        .then(pl.lit("chosen")).otherwise("kind")
+    )  # fmt: skip
+
+
+def _transfer(study: Study) -> Element:
+    table, names = transfer_rows(study)
     titles = {"validation": "texts and rates chosen on validation images beside the shots",
               "shots": "everything chosen inside the shots"}  # fmt: skip
     full = table.filter(shots=0)
@@ -364,15 +384,6 @@ def _plane(study: Study) -> Element | None:
     plane = study.table("plane")
     if plane.is_empty():
         return None
-    chosen: list[str] = []
-    if "text_scores" in study.manifest.tables:
-        scores = study.table("text_scores")
-        rule = study.manifest.config["select"]
-        chosen = scores.filter(pl.col("rule") == rule, pl.col("chosen"))["text"].to_list()
-    points = plane.with_columns(
-        kind=pl.when((pl.col("kind") == "text") & pl.col("id").is_in(chosen))
-        .then(pl.lit("chosen")).otherwise("kind")
-    )  # fmt: skip
     label = f"{plane.height} images and texts on a plane; near means similar"
     return el(
         "section", {"aria-labelledby": "h-plane"},
@@ -380,7 +391,7 @@ def _plane(study: Study) -> Element | None:
         el("p", {"class": "how"}, "Training images (dots) and texts (crosses, the chosen ones large)"
            " by t-SNE of their embeddings, each kind without its own mean. Near means similar; far"
            " apart means little."),
-        Drawing(svg(plane_chart(points, study.table("classes")["name"].to_list())), label),
+        Drawing(svg(plane_chart(plane_points(study), study.table("classes")["name"].to_list())), label),
     )  # fmt: skip
 
 
@@ -404,10 +415,14 @@ def _cards(study: Study, room: int) -> Element:
         .sort("rank", nulls_last=True, maintain_order=True)
     )
     names = study.table("classes")["name"].to_list()
+    tested: dict[str, dict[str, Any]] = {}
+    if "scores" in study.manifest.tables:
+        rows = study.verdicts().rename({"status": "verdict"}).iter_rows(named=True)
+        tested = {row["unit"]: row for row in rows}
     shown: list[Part] = []
     for name in names:
-        card = Rendered.of(_card(study, name, joined.filter(pl.col("class") == name), rule,
-                                 influence, jpegs))  # fmt: skip
+        own = joined.filter(pl.col("class") == name)
+        card = Rendered.of(_card(study, name, own, rule, influence, jpegs, tested.get(name)))
         if card.size > room:
             break
         room -= card.size
@@ -429,6 +444,7 @@ def _card(
     rule: str,
     influence: pl.DataFrame | None,
     jpegs: dict[str, bytes],
+    score: dict[str, Any] | None,
 ) -> Element:
     chosen = rows.filter(pl.col("chosen").fill_null(False))
     others = rows.filter(~pl.col("chosen").fill_null(False))
@@ -444,6 +460,8 @@ def _card(
             else (f"{article['title']} {article['url']} {article['revision']}".strip())
         )
         parts.append(el("p", {"class": "source"}, "Article: ", said(state, 300)))
+    if score is not None and score["value"] is not None:
+        parts.append(verdict_line(score, "images"))
     if influence is not None:
         own = influence.filter(pl.col("class") == name)
         sides = [
@@ -454,6 +472,9 @@ def _card(
         ]  # fmt: skip
         if sides:
             parts.append(el("div", {"class": "sides"}, *sides))
+    against = _against(study, name, jpegs)
+    if against:
+        parts.append(el("div", {"class": "sides"}, *against))
     columns = [c for c in dict.fromkeys((rule, *_COLUMNS)) if c in rows.columns]
     if chosen.height:
         parts.append(_texts_table(f"Chosen by {rule}", chosen, columns))
@@ -467,6 +488,25 @@ def _card(
                  if others.height > MOST_REJECTED else []))
         )  # fmt: skip
     return el("article", {"class": "class-card"}, *parts, needs=(_CSS,))
+
+
+def _against(study: Study, name: str, jpegs: dict[str, bytes]) -> list[Part]:
+    """Test images that the class's texts get wrong."""
+    if "counterexamples" not in study.manifest.tables:
+        return []
+    rows = study.table("counterexamples").filter(unit=name).sort("kind", "rank")
+    sides: list[Part] = []
+    for kind, title in (
+        ("silent", "Taken for this class by its texts, and not of it"),
+        ("unforeseen", "Of this class, and not recognised"),
+    ):
+        found = [one for one in rows.filter(kind=kind)["example"] if one in jpegs]
+        if found:
+            pictures = (el("li", None, Thumbnail(jpegs[one], f"image {one}")) for one in found)
+            sides.append(
+                el("div", None, el("h4", None, title), el("ul", {"class": "shots"}, *pictures))
+            )
+    return sides
 
 
 def _pictures(rows: pl.DataFrame, jpegs: dict[str, bytes]) -> Element:
@@ -502,3 +542,9 @@ def _texts_table(title: str, rows: pl.DataFrame, columns: Sequence[str]) -> Elem
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
+
+
+def _short(name: object) -> str:
+    """A folder by its last part: where it lay says nothing to who reads the page elsewhere."""
+    text = str(name)
+    return Path(text).name if Path(text).is_absolute() else text

@@ -51,9 +51,9 @@ def verdicts(study: Study) -> Verdicts:
         .select("unit", "text", "descriptors", "status", "describer", "llm", description="id")
     )
     scores = (
-        study.scores.unique(["unit", "description"], keep="first", maintain_order=True)
+        study.verdicts()
         .select("unit", "description", "value", "ci_low", "ci_high", "control", "n", "scorer",
-                scored="status")
+                "floor", "skill", "skill_low", "skill_high", "q", scored="status")
     )  # fmt: skip
     verdict = (
         pl.when(pl.col("status").fill_null("") != "described").then(pl.lit(NONE))
@@ -63,7 +63,7 @@ def verdicts(study: Study) -> Verdicts:
     table = (
         study.units.join(descriptions, left_on="id", right_on="unit", how="left")
         .join(scores, left_on=["id", "description"], right_on=["unit", "description"], how="left")
-        .with_columns(verdict=verdict, skill=pl.col("value") - pl.col("control"),
+        .with_columns(verdict=verdict,
                       status=pl.col("status").fill_null("no description: none was written"))
         .sort("skill", "layer", "index", "sign", descending=[True, False, False, True],
               nulls_last=True)
@@ -98,6 +98,12 @@ class Evidence:
 
     exemplars: dict[str, list[dict[str, Any]]]
     descriptors: dict[str, list[dict[str, Any]]]
+    readings: dict[str, list[dict[str, Any]]]
+    """Scores by every reader, with all floors."""
+    against: dict[str, list[dict[str, Any]]]
+    """Counterexamples."""
+    contrasts: dict[str, list[dict[str, Any]]]
+    meanings: dict[str, list[dict[str, Any]]]
 
 
 def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
@@ -135,7 +141,44 @@ def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
                   right_on="id")
             .sort("unit", "lift", descending=[False, True])
         )  # fmt: skip
-    return Evidence(exemplars, descriptors)
+    return Evidence(
+        exemplars, descriptors, _readings(study, ids),
+        _with_texts(study, "counterexamples", ids, ["unit", "kind", "rank"]),
+        _with_texts(study, "contrasts", ids, ["unit", "rank"]),
+        _of_units(study, "meanings", ids, ["unit", "part"]),
+    )  # fmt: skip
+
+
+def _readings(study: Study, ids: pl.Series) -> dict[str, list[dict[str, Any]]]:
+    if "floors" not in study.manifest.tables:
+        return {}
+    floors = (
+        study.table("floors").filter(pl.col("unit").is_in(ids))
+        .group_by("unit", "description", "scorer", maintain_order=True)
+        .agg(floors=pl.struct("floor", "value"))
+    )  # fmt: skip
+    rows = study.scores.filter(pl.col("unit").is_in(ids)).join(
+        floors, on=["unit", "description", "scorer"], maintain_order="left"
+    )
+    return _by_unit(rows)
+
+
+def _of_units(
+    study: Study, table: str, ids: pl.Series, order: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    if table not in study.manifest.tables:
+        return {}
+    return _by_unit(study.table(table).filter(pl.col("unit").is_in(ids)).sort(order))
+
+
+def _with_texts(
+    study: Study, table: str, ids: pl.Series, order: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    if table not in study.manifest.tables:
+        return {}
+    texts = study.examples.select("id", "text")
+    rows = study.table(table).filter(pl.col("unit").is_in(ids))
+    return _by_unit(rows.join(texts, left_on="example", right_on="id").sort(order))
 
 
 def _by_unit(rows: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -200,8 +243,9 @@ def _which(found: Verdicts, shown: pl.DataFrame) -> str:
             parts.append(f"{whole} {count(of)} {words}")
     return (
         "Here are " + ", ".join(parts) + ". Open a line to see the evidence. The score is F1 on"
-        " held-out sentences; the tick is what other units' descriptions reach. The order is by skill"
-        " (F1 less that tick) on the same sentences, so the first lines owe part of it to luck."
+        " held-out sentences; the tick is its best floor, what a wrong description or a constant answer"
+        " reaches. The order is by skill (F1 less that tick) on the same sentences, so the first lines"
+        " owe part of it to luck."
         " The whole tables lie beside this file as Parquet."
     )
 
@@ -265,7 +309,7 @@ def _unit(
         "data-interval": "" if row["ci_low"] is None else f"{row['ci_low']:.6f}",
     }  # fmt: skip
     summary = (
-        _sentence(exemplars[0], row, exemplars) if exemplars
+        sentence_line(exemplars[0], row, exemplars) if exemplars
         else el("span", {"class": "none"}, "no sentence on which it fires")
     )  # fmt: skip
     card = el(
@@ -283,12 +327,7 @@ def _card(
 ) -> Element:  # fmt: skip
     parts: list[Part] = []
     if row["value"] is not None:
-        parts.append(
-            el("p", {"class": "verdict"}, f"F1 {two(row['value'])}"
-               f" ({interval(row['ci_low'], row['ci_high'])}) on {count(row['n'])} held-out"
-               f" sentences; with other units' descriptions {two(row['control'])}: ",
-               el("b", None, row["verdict"]), ".")
-        )  # fmt: skip
+        parts.append(verdict_line(row))
     found = evidence.descriptors.get(row["id"], [])[:8]
     if found:
         parts.append(
@@ -302,9 +341,102 @@ def _card(
         parts.append(el("ol", {"class": "exemplars"}, *items))
         if any(one["carries"] for one in exemplars):
             parts.append(el("p", {"class": "how"}, "● carries a descriptor of the description"))
-    parts.append(_level(row))
+    parts += comparisons(row["id"], evidence)
+    parts += [level_line(row), histogram(row)]
     parts.append(_other_side(row, anchors, others))
     return el("div", {"class": "inside"}, *parts)
+
+
+def verdict_line(row: dict[str, Any], of: str = "sentences") -> Element:
+    """A unit's score with its best floor, its skill, and the verdict; `of` is what was held out."""
+    words = f"F1 {two(row['value'])} ({interval(row['ci_low'], row['ci_high'])})"
+    if row["skill"] is None:
+        words += f": too few held-out {of} fire it for a test: "
+    else:
+        words += (
+            f" on {count(row['n'])} held-out {of}; its best floor, \u201c{row['floor']}\u201d,"
+            f" reaches {two(row['control'])}. Skill {two(row['skill'])}"
+            f" ({interval(row['skill_low'], row['skill_high'])}), q {small(row['q'])}: "
+        )
+    return el("p", {"class": "verdict"}, words, el("b", None, row["verdict"]), ".")
+
+
+def comparisons(unit: str, evidence: Evidence) -> Iterator[Element]:
+    """What else a description can be held against: sentences, readers and floors, other meanings."""
+    for kind, title in (
+        ("unforeseen", "It fires here, and the description does not say so"),
+        ("silent", "The description says that it fires here, and it does not"),
+    ):
+        found = [one for one in evidence.against.get(unit, []) if one["kind"] == kind]
+        if found:
+            yield _plain_list(title, found)
+    if unit in evidence.contrasts:
+        yield _plain_list(
+            "For comparison, sentences on which it does not fire", evidence.contrasts[unit]
+        )
+    meanings = evidence.meanings.get(unit, [])
+    if meanings:
+        yield _folded("Several meanings", _table(
+            ("part", "description", "exemplars", "F1", "over one description"),
+            [("all together" if one["part"] == 0 else str(one["part"]), one["text"],
+              str(one["exemplars"]), two(one["value"]),
+              f"{two(one['difference'])} ({interval(one['difference_low'], one['difference_high'])})")
+             for one in meanings]))  # fmt: skip
+    readings = evidence.readings.get(unit, [])
+    if readings:
+        names = [one["floor"] for one in readings[0]["floors"]]
+        yield _folded("Every reader, every floor", _table(
+            ("score", "F1", "skill", *names),
+            [(one["scorer"], two(one["value"]), two(one["skill"]),
+              *(two({f["floor"]: f["value"] for f in one["floors"]}.get(name)) for name in names))
+             for one in readings]))  # fmt: skip
+
+
+def _folded(title: str, inside: Element) -> Element:
+    return el("details", {"class": "more"}, el("summary", None, title), inside)
+
+
+def _plain_list(title: str, found: list[dict[str, Any]]) -> Element:
+    items = (
+        el("li", None, el("span", {"class": "n"}, level(one["activation"])),
+           el("span", {"class": "dot"}, ""), el("bdi", {"class": "sentence"}, clip(one["text"], 200)))
+        for one in found
+    )  # fmt: skip
+    return _folded(title, el("ol", {"class": "exemplars"}, *items))
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Element:
+    return el(
+        "table", {"class": "tight"},
+        el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, name) for name in head))),
+        el("tbody", None, *(
+            el("tr", None, el("th", {"scope": "row"}, said(first, 60)),
+               *(el("td", {"class": "n"}, said(cell, 160)) for cell in rest))
+            for first, *rest in rows)),
+    )  # fmt: skip
+
+
+def histogram(row: dict[str, Any]) -> Element:
+    """How often a unit gives which value; what fires is dark. Heights are square roots of counts."""
+    counts = row.get("histogram") or []
+    low, high = row["minimum"], row["maximum"]
+    if not counts or high <= low:
+        return el("p", None, "")
+    top, width = max(counts) ** 0.5, 160 / len(counts)
+    bars: list[Part] = []
+    for step, number in enumerate(counts):
+        tall = 30 * number**0.5 / top
+        fires = low + (step + 1) * (high - low) / len(counts) > row["threshold"]
+        bars.append(el("rect", {"class": "hf" if fires else "hs", "x": f"{step * width:.1f}",
+                                "y": f"{30 - tall:.1f}", "width": f"{width - 1:.1f}",
+                                "height": f"{tall:.1f}"}))  # fmt: skip
+    sign = row["sign"]
+    ends = f"from {level(sign * low)} to {level(sign * high)}"
+    label = f"Histogram of its values on calibration sentences, {ends}; the dark part fires"
+    return el("p", {"class": "how"},
+              el("svg", {"class": "hist", "viewBox": "0 0 160 30", "role": "img",
+                         "aria-label": label}, *bars),
+              f" values {ends}, heights as square roots; the dark part fires")  # fmt: skip
 
 
 def _descriptor(one: dict[str, Any]) -> Element:
@@ -320,10 +452,10 @@ def _exemplar(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any
         "span", {"class": "dot", "title": "carries a descriptor"}, "●" if one["carries"] else ""
     )
     return el("li", None, el("span", {"class": "n"}, level(one["activation"])), dot,
-              _sentence(one, row, all_))  # fmt: skip
+              sentence_line(one, row, all_))  # fmt: skip
 
 
-def _sentence(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any]]) -> Element:
+def sentence_line(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any]]) -> Element:
     """The sentence, cut around its span, and the span shaded by how strong it is."""
     text, start, end = one["text"], one["span_start"] or 0, one["span_end"] or 0
     start, end = max(0, min(start, len(text))), max(0, min(end, len(text)))
@@ -344,7 +476,8 @@ def _sentence(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any
     return el("bdi", {"class": "sentence"}, *inner)
 
 
-def _level(row: dict[str, Any]) -> Element:
+def level_line(row: dict[str, Any]) -> Element:
+    """From which value on a unit fires, how often that is, and which module it belongs to."""
     if row["state"] != "ok":
         words = {
             "constant": "It gives one value on every sentence.",

@@ -1,4 +1,4 @@
-"""Bootstrap intervals."""
+"""Bootstrap intervals, and the false discovery rate over many tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy import stats
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -99,3 +100,8 @@ def confusion(
     return np.stack([hits, misses, alarms, len(truth) - hits - misses - alarms], axis=1).astype(
         float
     )
+
+
+def benjamini_hochberg(p: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    """Adjusted p-values over all tests in the array: reject where at most the rate to hold."""
+    return stats.false_discovery_control(p.ravel(), method="bh").reshape(p.shape)

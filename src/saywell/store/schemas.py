@@ -14,7 +14,7 @@ import polars as pl
 
 from saywell.errors import SchemaError
 
-STUDY_VERSION = 1
+STUDY_VERSION = 2
 """Raised when older studies can no longer be read."""
 
 
@@ -37,12 +37,13 @@ def _schema(
 
 SCHEMAS: Mapping[str, Schema] = MappingProxyType(
     {
-        # One item of data. `row` is its place in the input; `tags` are gold labels of the user's.
+        # One item of data. `row` is its place in the input; `tags` are gold labels of the user's,
+        # `tokens` how many the model under study reads.
         "examples": _schema(
-            1, ("id",), ("text", "tags", "label", "name", "width", "height", "group"),
+            1, ("id",), ("text", "tags", "label", "name", "width", "height", "group", "tokens"),
             id=pl.String, split=pl.String, text=pl.String, tags=pl.List(pl.String),
             label=pl.String, name=pl.String, row=pl.Int64, width=pl.Int32, height=pl.Int32,
-            group=pl.String,
+            group=pl.String, tokens=pl.Int32,
         ),
         # Rows of the input that were not used, and why; `name` is the file's, where it has one.
         "rejected": _schema(
@@ -72,12 +73,19 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             1, ("step", "item"), step=pl.String, item=pl.String, reason=pl.String, call=pl.String,
         ),
         # What is described. `sign` +1: going high, -1: going low. Statistics are of the pooled
-        # activation (signed) on calibration examples; `fires` is the share at or above `threshold`.
+        # activation (signed) on calibration examples; `fires` is the share at or above `threshold`;
+        # `histogram` counts them in equal steps from `minimum` to `maximum`.
         "units": _schema(
-            1, ("id",),
+            2, ("id",),
             id=pl.String, kind=pl.String, model=pl.String, layer=pl.Int32, index=pl.Int32,
             sign=pl.Int8, name=pl.String, mean=pl.Float64, std=pl.Float64, minimum=pl.Float64,
             maximum=pl.Float64, threshold=pl.Float64, fires=pl.Float64, state=pl.String,
+            histogram=pl.List(pl.Int32),
+        ),
+        # Calibration examples, drawn at random, on which a described unit does not fire.
+        "contrasts": _schema(
+            1, ("unit", "rank"),
+            unit=pl.String, rank=pl.Int32, example=pl.String, activation=pl.Float32,
         ),
         # Strongest examples; the span is in characters of the example's text, end exclusive.
         "exemplars": _schema(
@@ -99,12 +107,38 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             prompt_hash=pl.String, sources=pl.List(pl.String), descriptors=pl.List(pl.String),
             rank=pl.Int32, selected=pl.Boolean, status=pl.String,
         ),
-        # A description's agreement with the unit on examples its writer never saw.
+        # A description's agreement with the unit on examples its writer never saw. `control` is the
+        # best of its floors and `floor` its name; skill = value - control, with its own interval.
+        # q is p after Benjamini and Hochberg over all rows of a scorer; n counts the examples read.
         "scores": _schema(
-            1, ("unit", "description", "scorer", "split"),
+            2, ("unit", "description", "scorer", "split"),
             unit=pl.String, description=pl.String, scorer=pl.String, scorer_version=pl.Int32,
             split=pl.String, value=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64,
-            control=pl.Float64, n=pl.Int64, status=pl.String,
+            control=pl.Float64, n=pl.Int64, status=pl.String, floor=pl.String, skill=pl.Float64,
+            skill_low=pl.Float64, skill_high=pl.Float64, p=pl.Float64, q=pl.Float64,
+            unanswered=pl.Int64, threshold=pl.Float64,
+        ),
+        # The same scorer fed what should fail: another unit's description, always, never ...
+        "floors": _schema(
+            1, ("unit", "description", "scorer", "split", "floor"),
+            unit=pl.String, description=pl.String, scorer=pl.String, split=pl.String,
+            floor=pl.String, value=pl.Float64,
+        ),
+        # Held-out examples that speak against a description: "silent" ones are predicted and leave
+        # the unit cold, "unforeseen" ones fire it and are not predicted. Strongest first.
+        "counterexamples": _schema(
+            1, ("unit", "description", "kind", "rank"),
+            unit=pl.String, description=pl.String, kind=pl.String, rank=pl.Int32, example=pl.String,
+            activation=pl.Float32, predicted=pl.Float64,
+        ),
+        # Several meanings: clusters of a unit's exemplars, each described and scored by itself
+        # (`part` 1, 2, ...), and their descriptions together (`part` 0), beside the one description.
+        "meanings": _schema(
+            1, ("unit", "part"),
+            unit=pl.String, part=pl.Int32, text=pl.String, descriptors=pl.List(pl.String),
+            exemplars=pl.Int32, value=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64,
+            single=pl.Float64, difference=pl.Float64, difference_low=pl.Float64,
+            difference_high=pl.Float64, n=pl.Int64,
         ),
         # The points of the figures: one curve is a figure and a variant.
         "curves": _schema(
@@ -206,6 +240,37 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         ),
         # Small pictures of the images that the report shows.
         "thumbnails": _schema(1, ("example",), example=pl.String, jpeg=pl.Binary),
+        # What an exam asks: `truth` in words ("" nothing to describe, null unknown), the shares of
+        # texts on which the unit fires and on which its true rule holds.
+        "exam_units": _schema(
+            1, ("unit",),
+            unit=pl.String, kind=pl.String, truth=pl.String, fires=pl.Float64, rule=pl.Float64,
+            texts=pl.Int64,
+        ),
+        # What a describer said of a unit and how it fared. value, control and skill are against what
+        # the unit does on score texts, `stated` the same F1 on select texts; rule_f1, truth_f1 and
+        # always_f1 are against the true rule, of this text, the true description and "always".
+        "exam_answers": _schema(
+            1, ("describer", "unit"),
+            describer=pl.String, unit=pl.String, kind=pl.String, text=pl.String, value=pl.Float64,
+            ci_low=pl.Float64, ci_high=pl.Float64, control=pl.Float64, skill=pl.Float64,
+            skill_low=pl.Float64, skill_high=pl.Float64, p=pl.Float64, n=pl.Int64, stated=pl.Float64,
+            rule_f1=pl.Float64, always_f1=pl.Float64, status=pl.String, truth_f1=pl.Float64,
+            recovered=pl.Boolean,
+        ),
+        # A line per describer: shares with 95 % intervals; see studies/exam_summary.py.
+        "exam_summary": _schema(
+            1, ("describer",),
+            describer=pl.String, units=pl.Int64, described=pl.Int64, verified=pl.Int64,
+            recovered=pl.Float64, recovered_low=pl.Float64, recovered_high=pl.Float64,
+            f1=pl.Float64, f1_low=pl.Float64, f1_high=pl.Float64, noise_units=pl.Int64,
+            noise_described=pl.Int64, false=pl.Float64, false_low=pl.Float64, false_high=pl.Float64,
+            bias=pl.Float64, error=pl.Float64,
+        ),
+        # What answers cost; the seconds are this machine's and differ from run to run.
+        "exam_costs": _schema(
+            1, ("describer",), describer=pl.String, calls=pl.Int64, seconds=pl.Float64,
+        ),
     }
 )  # fmt: skip
 

@@ -121,6 +121,11 @@ class Study:
         """How well each description holds on held-out examples."""
         return self.table("scores")
 
+    def verdicts(self) -> pl.DataFrame:
+        """One row per description: its score by the scorer that decides, the first of `scores`."""
+        keys = ["unit", "description"]
+        return self.scores.unique(keys, keep="first", maintain_order=True)
+
     @property
     def metrics(self) -> pl.DataFrame:
         """The headline figures as a table."""

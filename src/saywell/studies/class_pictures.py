@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
 from saywell.data.images import Images
+from saywell.progress import Progress
 from saywell.store.schemas import empty_table
+from saywell.store.study import StudyWriter
+from saywell.studies.class_rows import Pool
+from saywell.studies.class_subject import Space
+from saywell.studies.class_texts import usable_texts
 from saywell.transfer.centring import balanced_mean, centred
-
-if TYPE_CHECKING:
-    from saywell.studies.classes import Space
 
 MOST_IMAGES, MOST_TEXTS, MOST_THUMBNAILS = 600, 400, 1500
 _SIDE = 56
@@ -74,3 +75,25 @@ def thumbnail_table(
         rows.append((id, kept.getvalue()))
         progress(1)
     return pl.DataFrame(rows, schema=empty_table("thumbnails").schema, orient="row").sort("example")
+
+
+def picture_tables(
+    study: StudyWriter, images: Images, space: Space, pool: Pool, seed: int, progress: Progress
+) -> None:
+    """Step 10: tables `plane` and `thumbnails`."""
+
+    def thumbnails() -> pl.DataFrame:
+        shown = [study.table(name)["example"] for name in ("influence", "counterexamples")]
+        ids = pl.concat(shown).unique().sort().to_list()
+        with progress("thumbnails", len(ids)) as advance:
+            return thumbnail_table(images, ids, progress=advance)
+
+    table, text_class = usable_texts(study, space.names)
+    study.table(
+        "plane",
+        lambda: plane_table(
+            space, study.examples["id"].to_list(), pool.vectors[pool.texts], text_class,
+            table["id"].to_list(), seed=seed,
+        ),
+    )  # fmt: skip
+    study.table("thumbnails", thumbnails)

@@ -51,6 +51,7 @@ def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
         .select("text", "hits", "exemplars", "composition", "lift", "q")
     )
     score = study.scores.filter(unit=name)
+    floors = study.table("floors").filter(unit=name)
     return {
         "unit": name,
         "sign": unit["sign"],
@@ -59,6 +60,16 @@ def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
         "description": description["text"],
         "status": description["status"],
         "score": score.drop("unit", "description").row(0, named=True) if score.height else None,
+        "floors": floors.drop("unit", "description", "split").to_dicts(),
+        "counterexamples": _with_texts(study, "counterexamples", name),
+        "contrasts": _with_texts(study, "contrasts", name),
+        "meanings": study.table("meanings").filter(unit=name).drop("unit").to_dicts(),
         "descriptors": descriptors.to_dicts(),
         "exemplars": exemplars.drop("unit", "split").to_dicts(),
     }
+
+
+def _with_texts(study: Study, table: str, unit: str) -> list[dict[str, Any]]:
+    texts = study.examples.select("id", "text")
+    rows = study.table(table).filter(unit=unit).drop("unit")
+    return rows.join(texts, left_on="example", right_on="id", maintain_order="left").to_dicts()

@@ -10,15 +10,15 @@ from saywell.describers.candidates import EXTRACTIVE
 from saywell.language_models import LanguageModel
 from saywell.scorers.intervals import bootstrap_f1, confusion, f1_of
 from saywell.store.schemas import empty_table
-from saywell.store.study import StudyWriter
-from saywell.studies import neuron_evaluation as evaluation
+from saywell.store.study import Study, StudyWriter
+from saywell.studies.neuron_scores import BY_TAGS
 from saywell.studies.neuron_subject import Subject, Tags
 
 MOST_NAMED = 5
 """Descriptors that a description names at most."""
 
 
-def association_table(study: StudyWriter, subject: Subject, threshold: float) -> pl.DataFrame:
+def association_table(study: Study, subject: Subject, threshold: float) -> pl.DataFrame:
     """Every pair that either rule assigns, in calibration or validation."""
     names = study.table("descriptors")["id"].to_numpy()
     units = subject.units["id"].to_numpy()
@@ -48,43 +48,31 @@ def association_table(study: StudyWriter, subject: Subject, threshold: float) ->
     return pl.concat(frames).join(exemplars, on=["unit", "split"], maintain_order="left")
 
 
-def describe_and_score(
-    study: StudyWriter, subject: Subject, tags: Tags, llm: LanguageModel | None, seed: int
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Step 8: a unit's enriched descriptors in words, checked on held-out sentences."""
+def description_table(
+    study: StudyWriter, subject: Subject, llm: LanguageModel | None
+) -> pl.DataFrame:
+    """Step 8: a unit's enriched descriptors in words, or why there are none."""
     descriptors = study.table("descriptors")
-    described = _named(subject.calibration)
-    rows = evaluation.answered_rows(subject.activations, "test", tags.known)
-    truth = tags.matrix[rows].toarray() > 0
-    found = evaluation.score_descriptions(subject, described, truth, tags.known, seed)
+    described = most_lifted(subject.calibration)
     evidence = _evidence(study, described)
     texts, ids = descriptors["text"].to_list(), descriptors["id"].to_list()
     writer = (
         "llm descriptors" if llm else "gold tags" if study.manifest.config["tags"] else EXTRACTIVE
     )
     hashes = ",".join(study.manifest.config["prompts"].values()) or None
-    written, scored = [], []
+    written = []
     for number, (unit, state) in enumerate(subject.units.select("id", "state").iter_rows()):
-        named = _by_lift(subject.calibration, number, described)
+        named = by_lift(subject.calibration, number, described)
         status = "described" if named else _why_not(state, subject, number)
-        name = f"{unit}#0"
         written.append(
-            (name, unit, ", ".join(texts[d] for d in named), writer, llm.name if llm else None,
-             hashes, evidence.get(unit, []), [ids[d] for d in named], 0, bool(named), status)
+            (f"{unit}#0", unit, ", ".join(texts[d] for d in named), writer,
+             llm.name if llm else None, hashes, evidence.get(unit, []), [ids[d] for d in named], 0,
+             bool(named), status)
         )  # fmt: skip
-        if named:
-            value, low, high, control, n = found[number].tolist()
-            verdict = "verified" if low > control else "not verified"
-            scored.append(
-                (unit, name, "f1-tags", 1, "test", value, low, high, control, int(n), verdict)
-            )
-    return (
-        pl.DataFrame(written, schema=empty_table("descriptions").schema, orient="row"),
-        pl.DataFrame(scored, schema=empty_table("scores").schema, orient="row"),
-    )
+    return pl.DataFrame(written, schema=empty_table("descriptions").schema, orient="row")
 
 
-def _named(found: Associations) -> np.ndarray:
+def most_lifted(found: Associations) -> np.ndarray:
     """Units x descriptors: the enriched descriptors of highest lift, as many as a text names."""
     enriched = found.enriched()
     lift = np.where(enriched, found.lift, -np.inf)
@@ -94,7 +82,8 @@ def _named(found: Associations) -> np.ndarray:
     return chosen & enriched
 
 
-def _by_lift(found: Associations, unit: int, described: np.ndarray) -> list[int]:
+def by_lift(found: Associations, unit: int, described: np.ndarray) -> list[int]:
+    """A unit's descriptors, the most lifted first."""
     named = np.flatnonzero(described[unit])
     return named[np.argsort(-found.lift[unit, named], kind="stable")].tolist()
 
@@ -135,7 +124,10 @@ def recovered_table(
     study: StudyWriter, examples: pl.DataFrame, tags: Tags, seed: int
 ) -> pl.DataFrame:
     """Table `recovered`: what became of each gold descriptor."""
-    descriptors, verified = study.table("descriptors"), study.scores.filter(status="verified")
+    descriptors, verified = (
+        study.table("descriptors"),
+        study.scores.filter(scorer=BY_TAGS, status="verified"),
+    )
     named = study.descriptions.join(verified.select("unit"), on="unit").explode("descriptors")
     units = dict(named["descriptors"].value_counts().iter_rows())
     golds = examples["tags"].to_list()

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from saywell.describers.candidates import EXTRACTIVE, extract_candidates
+from saywell.describers.candidates import extract_candidates
 from saywell.describers.descriptors import gold_descriptors, merge_candidates
 from saywell.describers.llm_descriptors import FIND, TAG, ask_candidates, ask_tags, tag_requests
 from saywell.describers.tagging import drop_incoherent, tag_sentences
@@ -22,18 +22,19 @@ from saywell.language_models import LanguageModel, load_prompt
 from saywell.progress import Progress
 from saywell.store.files import read_array, write_arrays
 from saywell.store.schemas import empty_table
-from saywell.store.study import StudyWriter
+from saywell.store.study import Study, StudyWriter
 from saywell.studies.neuron_subject import Tags
-from saywell.units.tokens import Tokens
+
+_VECTORS = "embeddings.safetensors"
 
 
 def sentence_vectors(
     study: StudyWriter, examples: pl.DataFrame, encoder: SentenceEncoder | None, progress: Progress
 ) -> np.ndarray | None:
-    """Sentence vectors for the extractive path; not needed where tags or an LLM are given."""
-    if encoder is None or study.manifest.config["llm"] != EXTRACTIVE:
+    """Sentence vectors, which find and tag descriptors and read descriptions; none with gold tags."""
+    if encoder is None:
         return None
-    path = study.arrays("embeddings.safetensors")
+    path = study.arrays(_VECTORS)
     if not path.exists():
         import torch
 
@@ -41,6 +42,12 @@ def sentence_vectors(
             vectors = encode_in_chunks(encoder, examples["text"].to_list(), progress=advance)
         write_arrays(path, {"sentences": torch.from_numpy(vectors)})
     return read_array(path, "sentences")
+
+
+def stored_vectors(study: Study) -> np.ndarray | None:
+    """What `sentence_vectors` left, or None where it had nothing to do."""
+    path = study.arrays(_VECTORS)
+    return read_array(path, "sentences") if path.exists() else None
 
 
 def find_descriptors_and_tags(
@@ -157,11 +164,9 @@ def by_id(examples: pl.DataFrame) -> dict[str, str]:
     return dict(examples.select("id", "text").iter_rows())
 
 
-def tag_matrix(
-    study: StudyWriter, examples: pl.DataFrame, tokens: Tokens, sources: Sequence[str] | None = None
-) -> Tags:
+def tag_matrix(study: Study, sources: Sequence[str] | None = None) -> Tags:
     """Table `tags` as a matrix, of all sources or some."""
-    tags = study.table("tags")
+    tags, examples = study.table("tags"), study.examples
     if sources is not None:
         tags = tags.filter(pl.col("source").is_in(list(sources)))
     row = {example: number for number, example in enumerate(examples["id"])}
@@ -173,4 +178,4 @@ def tag_matrix(
     lost = study.table("unanswered").filter(step="tags")["item"]
     known[[row[example] for example in lost]] = False
     matrix = sp.csr_matrix((ones, (rows, columns)), shape=(len(row), len(column)))
-    return Tags(matrix, known, tokens.lengths)
+    return Tags(matrix, known, examples["tokens"].to_numpy())

@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float
 from saywell.errors import InputError
 from saywell.scorers.calibration import apply_platt, fit_platt
 from saywell.scorers.consistency import jaccard, jaccard_with_others
-from saywell.scorers.intervals import Interval, bootstrap_f1, bootstrap_means, f1_of
+from saywell.scorers.intervals import Interval, bootstrap_means
 from saywell.scorers.retrieval import best_precision_at_k, precision_recall_at_k
-from saywell.store.study import Metric, StudyWriter
+from saywell.store.study import Metric, Study
 from saywell.studies.neuron_subject import Subject, Tags, make_subject
 from saywell.units.activations import Activations
 from saywell.units.statistics import firing
@@ -28,8 +28,6 @@ K_MAX = 10
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 RULES = ("composition", "enrichment")
 CALIBRATED = "enrichment, calibrated"
-SHUFFLES = 5
-"""Random reassignments that a shuffled control is averaged over."""
 
 
 def answered_rows(activations: Activations, split: str, known: np.ndarray) -> np.ndarray:
@@ -90,7 +88,7 @@ def retrieval_curves(
     rows += _curve(
         "recall@k", "best possible", range(1, K_MAX + 1), bootstrap_means(best_recall, seed=seed)
     )
-    return curve_table(rows)
+    return _table(rows)
 
 
 def threshold_curves(
@@ -125,7 +123,7 @@ def threshold_curves(
             recalls.append(ratio_interval(covered, np.where(carried > 0, firing_units, 0.0), seed))
         rows += _curve("precision against threshold", variant, THRESHOLDS, precisions)
         rows += _curve("recall against threshold", variant, THRESHOLDS, recalls)
-    return curve_table(rows)
+    return _table(rows)
 
 
 def ratio_interval(
@@ -211,46 +209,6 @@ def consistency(
     return intervals[0], intervals[1], int(np.isnan(own).sum())
 
 
-def score_descriptions(
-    subject: Subject,
-    described: Bool[np.ndarray, "units descriptors"],
-    truth: Bool[np.ndarray, "texts descriptors"],
-    known: Bool[np.ndarray, " texts"],
-    seed: int,
-) -> Float[np.ndarray, "units 5"]:
-    """F1, its interval, the control, and n for every unit with a description; NaN for the others.
-
-    The reader says that a unit fires on a held-out text when the text carries one of the
-    descriptors that the unit's description names. The control is the same unit read with the
-    descriptions of other units, averaged over a few random exchanges.
-    """
-    has = np.flatnonzero(described.any(1))
-    results = np.full((len(described), 5), np.nan)
-    if len(has) == 0:
-        return results
-    random = np.random.default_rng(seed)
-    exchanges = [has[random.permutation(len(has))] for _ in range(SHUFFLES)]
-    readers = [has, *exchanges]
-    counts = np.zeros((len(readers), len(has), 4))
-    start = 0
-    for rows, fires in firing(subject.activations, "test", subject.units):
-        answered = known[rows]
-        real = fires[answered][:, has].toarray() > 0
-        here = truth[start : start + len(real)].astype(np.float32)
-        start += len(real)
-        for number, chosen in enumerate(readers):
-            said = here @ described[chosen].T.astype(np.float32) > 0
-            hits = (said & real).sum(0)
-            misses, alarms = real.sum(0) - hits, said.sum(0) - hits
-            counts[number] += np.stack(
-                [hits, misses, alarms, len(real) - hits - misses - alarms], 1
-            )
-    results[has, :3] = bootstrap_f1(counts[0], seed=seed)
-    results[has, 3] = np.mean([f1_of(exchange) for exchange in counts[1:]], axis=0)
-    results[has, 4] = counts[0].sum(1)
-    return results
-
-
 def metric(
     name: str,
     interval: Interval,
@@ -276,7 +234,7 @@ def curve_point(curves: pl.DataFrame, figure: str, variant: str, x: float) -> In
     return Interval(value, low, high, row["n"])
 
 
-def curve_table(rows: Sequence[tuple[str, str, float, Interval]]) -> pl.DataFrame:
+def _table(rows: Sequence[tuple[str, str, float, Interval]]) -> pl.DataFrame:
     """Table `curves`."""
     schema = {
         "figure": pl.String, "variant": pl.String, "x": pl.Float64, "value": pl.Float64,
@@ -299,47 +257,40 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def evaluate(
-    study: StudyWriter,
+def curve_table(
+    study: Study,
     subject: Subject,
     control: Subject | None,
     carried: dict[str, Tags],
-    examples: pl.DataFrame,
     threshold: float,
     seed: int,
-) -> None:
-    """Step 7: table `curves` and metrics.json."""
+) -> pl.DataFrame:
+    """Step 7: table `curves`.
+
+    `carried` holds the tags by source: "all", and "lexical" where an encoder tags as well.
+    """
     tags = carried["all"]
     rows = answered_rows(subject.activations, "test", tags.known)
     if len(rows) < 2:
         raise InputError(f"only {len(rows)} held-out sentences have tags; give more sentences")
-
-    def curves() -> pl.DataFrame:
-        frames = [prediction_curves(subject, control, tags, rows, threshold, seed, suffix="")]
-        if "lexical" in carried:
-            frames.append(
-                prediction_curves(
-                    _retagged(study, subject, examples, carried["lexical"]),
-                    None,
-                    carried["lexical"],
-                    rows,
-                    threshold,
-                    seed,
-                    suffix=" (lexical tags)",
-                )
+    frames = [prediction_curves(subject, control, tags, rows, threshold, seed, suffix="")]
+    if "lexical" in carried:
+        words = carried["lexical"]
+        retagged = make_subject(
+            subject.activations,
+            subject.units,
+            study.exemplars,
+            study.examples,
+            words,
+            compare=False,
+        )
+        frames.append(
+            prediction_curves(
+                retagged, None, words, rows, threshold, seed, suffix=" (lexical tags)"
             )
-        truth = tags.matrix[rows].toarray() > 0
-        frames.append(threshold_curves(subject, truth, tags.known, seed))
-        return pl.concat(frames)
-
-    table = study.table("curves", curves)
-    study.write_metrics(headline(table, subject, control, threshold, seed))
-
-
-def _retagged(study: StudyWriter, subject: Subject, examples: pl.DataFrame, tags: Tags) -> Subject:
-    return make_subject(
-        subject.activations, subject.units, study.exemplars, examples, tags, compare=False
-    )
+        )
+    truth = tags.matrix[rows].toarray() > 0
+    return pl.concat([*frames, threshold_curves(subject, truth, tags.known, seed)])
 
 
 def prediction_curves(

@@ -14,7 +14,6 @@ from saywell.describers.associations import Associations, associate, length_stra
 from saywell.units.activations import Activations
 from saywell.units.sites import Site
 from saywell.units.statistics import exemplar_table, unit_table
-from saywell.units.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,9 @@ def _associations(
 
 
 def make_control(
-    activations: Activations,
-    sites: Sequence[Site],
-    tokens: Tokens,
-    examples: pl.DataFrame,
-    tags: Tags,
+    activations: Activations, sites: Sequence[Site], examples: pl.DataFrame, tags: Tags
 ) -> Subject:
     """The same for the model with random weights, all of whose tables stay in memory."""
     units = unit_table(activations, sites, "random weights")
-    exemplars = exemplar_table(activations, units, tokens, examples["id"].to_list())
+    exemplars = exemplar_table(activations, units, None, examples["id"].to_list())
     return make_subject(activations, units, exemplars, examples, tags)

@@ -7,7 +7,9 @@
 5. exemplars per neuron, going high and going low           units, exemplars
 6. neuron -> descriptors, the paper's rule and ours         associations
 7. evaluation on sentences that nothing above has seen      curves, metrics.json
-8. a description per neuron, or why there is none           descriptions, scores
+8. a description per neuron, or why there is none           descriptions
+9. each put to the test beside its floors                   scores, floors, counterexamples,
+                                                            contrasts, meanings
 """
 
 from __future__ import annotations
@@ -27,23 +29,34 @@ from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.sentence import SentenceEncoder, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt
-from saywell.language_models.summary import summarize_calls
 from saywell.progress import Progress, silent
 from saywell.report.neurons import write_report
+from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter, write_study
+from saywell.studies.cost import note_cost
 from saywell.studies.neuron_descriptions import (
     association_table,
-    describe_and_score,
+    description_table,
     recovered_table,
 )
 from saywell.studies.neuron_descriptors import (
     by_id,
     find_descriptors_and_tags,
     sentence_vectors,
+    stored_vectors,
     tag_matrix,
 )
-from saywell.studies.neuron_evaluation import evaluate
-from saywell.studies.neuron_subject import make_control, make_subject
+from saywell.studies.neuron_evaluation import curve_table, headline
+from saywell.studies.neuron_meanings import meaning_table
+from saywell.studies.neuron_scores import (
+    contrast_table,
+    counterexample_table,
+    described_units,
+    open_reading,
+    score_described,
+)
+from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
+from saywell.studies.score_tables import score_tables
 from saywell.units.activations import Activations, BrokenActivations, Pass, collect_activations
 from saywell.units.models import LoadedModel, load_model, random_twin, wrap_model
 from saywell.units.pooling import POOLINGS
@@ -52,6 +65,7 @@ from saywell.units.statistics import exemplar_table, unit_table
 from saywell.units.tokens import Tokens, tokenize
 
 SPLITS = ("calibration", "validation", "test")
+SCORED = ("scores", "floors", "counterexamples", "contrasts", "meanings")
 
 
 def describe_neurons(
@@ -126,9 +140,9 @@ def describe_neurons(
     ) as study:
         tokens, examples = _examples(study, data, loaded)
         _descriptors(study, examples, encoder, llm, prompts, seed, progress)
-        carried = {"all": tag_matrix(study, examples, tokens)}
+        carried = {"all": tag_matrix(study)}
         if "encoder" in study.table("tags")["source"]:
-            carried["lexical"] = tag_matrix(study, examples, tokens, ("lexical",))
+            carried["lexical"] = tag_matrix(study, ("lexical",))
 
         settings = Pass(pool=pool, top=top)  # type: ignore[arg-type]
         splits = {
@@ -149,19 +163,24 @@ def describe_neurons(
                 study, "activations-random", random_twin(loaded, seed), sites, tokens, splits,
                 settings, progress,
             )  # fmt: skip
-            control = make_control(untrained, sites, tokens, examples, carried["all"])
+            control = make_control(untrained, sites, examples, carried["all"])
         with progress("evaluation", 1):
-            evaluate(study, subject, control, carried, examples, threshold, seed)
+            curves = study.table(
+                "curves", lambda: curve_table(study, subject, control, carried, threshold, seed)
+            )
+            study.write_metrics(headline(curves, subject, control, threshold, seed))
+        study.table("descriptions", lambda: description_table(study, subject, llm))
+        with progress("scores", 1):
             study.tables(
-                ("descriptions", "scores"),
-                lambda: describe_and_score(study, subject, carried["all"], llm, seed),
+                SCORED,
+                lambda: _scores(study, subject, examples, carried["all"], encoder, seed),
             )
             if gold:
                 study.table(
                     "recovered", lambda: recovered_table(study, examples, carried["all"], seed)
                 )
         _notes(study, data, tokens, loaded)
-        _cost(study)
+        note_cost(study)
     write_report(Study(out))
     return Study(out)
 
@@ -219,7 +238,8 @@ def _examples(study: StudyWriter, data: Texts, loaded: LoadedModel) -> tuple[Tok
             loaded.tokenizer, data.examples["text"].to_list(), max_tokens=loaded.max_tokens
         )
     study.table("rejected", lambda: data.rejected)
-    return tokens, study.table("examples", lambda: data.examples)
+    lengths = pl.Series("tokens", tokens.lengths, dtype=pl.Int32)
+    return tokens, study.table("examples", lambda: data.examples.with_columns(lengths))
 
 
 def _descriptors(
@@ -265,6 +285,31 @@ def _collect(
     return Activations(folder)
 
 
+def _scores(
+    study: StudyWriter,
+    subject: Subject,
+    examples: pl.DataFrame,
+    tags: Tags,
+    encoder: str | SentenceEncoder,
+    seed: int,
+) -> tuple[pl.DataFrame, ...]:
+    """Step 9. The encoder lives no longer than they take."""
+    described = described_units(subject.units, study.descriptions, study.table("descriptors"))
+    if not described.ids:
+        return tuple(map(empty_table, SCORED))
+    vectors = stored_vectors(study)
+    reader = None
+    if vectors is not None:
+        reader = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
+    with open_reading(study, subject, described, tags, examples, reader, vectors) as reading:
+        found = score_described(reading, described, subject, seed)
+        against = counterexample_table(reading, described, subject, found, examples["id"].to_list())
+    meanings = meaning_table(study, subject, described, examples, tags, vectors, seed)
+    contrasts = contrast_table(subject, described, examples, seed)
+    tables = score_tables(described.ids, described.descriptions, found)
+    return *tables, against, contrasts, meanings
+
+
 def _notes(study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel) -> None:
     rejected = study.table("rejected")
     if rejected.height:
@@ -284,18 +329,3 @@ def _notes(study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel)
             "The tagger's encoder is the model under study: its tags may agree with the neurons for"
             " that reason alone. The figures with lexical tags do not depend on it."
         )
-
-
-def _cost(study: StudyWriter) -> None:
-    """What LLM calls took, over all runs of this study."""
-    path = study.path / "calls.sqlite"
-    if not path.exists():
-        return
-    steps = summarize_calls(path)
-    unknown = any(step.cost_unknown for step in steps)
-    study.manifest.cost = {
-        "calls": sum(step.calls for step in steps),
-        "input_tokens": sum(step.input_tokens for step in steps),
-        "output_tokens": sum(step.output_tokens for step in steps),
-        "usd": None if unknown else sum(step.cost_usd for step in steps),
-    }

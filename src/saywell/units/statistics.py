@@ -15,6 +15,8 @@ from saywell.units.tokens import Tokens
 
 FIRING_SHARE = 0.05
 """A unit fires on the texts above the quantile that this share of calibration texts reaches."""
+BINS = 24
+"""Steps of a unit's histogram."""
 MAX_FIRING_SHARE = 0.2
 """A unit that reaches its threshold on more than this share has no top to speak of."""
 
@@ -44,11 +46,11 @@ def unit_table(
                     "index": pl.Series([index for _, index in places], dtype=pl.Int32),
                     "sign": pl.Series([sign] * len(places), dtype=pl.Int8),
                     "name": [f"{site.module}[{index}]" for site, index in places],
-                    **statistics,
+                    **{name: pl.Series(values) for name, values in statistics.items()},
                 }
             )
         )
-    table = pl.concat(frames)
+    table = pl.concat(frames).cast({"histogram": pl.List(pl.Int32)})
     state = (
         pl.when(pl.col("maximum") <= pl.col("minimum"))
         .then(pl.lit("constant"))
@@ -66,7 +68,8 @@ def unit_id(layer: int, index: int, sign: int = 1) -> str:
 
 def _statistics(activations: Activations, units: int, sign: int) -> dict[str, list[np.ndarray]]:
     found: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("mean", "std", "minimum", "maximum", "threshold", "fires")
+        name: []
+        for name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "histogram")
     }
     for _, values in activations.blocks("calibration", units, sign=sign):
         threshold = np.quantile(values, 1 - FIRING_SHARE, axis=0, method="higher")
@@ -76,17 +79,30 @@ def _statistics(activations: Activations, units: int, sign: int) -> dict[str, li
         found["maximum"].append(values.max(0).astype(np.float64))
         found["threshold"].append(threshold.astype(np.float64))
         found["fires"].append((values >= threshold).mean(0))
+        found["histogram"].append(_histograms(values))
     return found
+
+
+def _histograms(values: np.ndarray) -> np.ndarray:
+    """Columns x BINS: how many of a column's values lie in each step from its lowest to its highest."""
+    low, high = values.min(0), values.max(0)
+    scale = BINS / np.where(high > low, high - low, 1)
+    steps = np.clip(((values - low) * scale).astype(np.int32), 0, BINS - 1)
+    flat = steps + BINS * np.arange(values.shape[1], dtype=np.int32)
+    counts = np.bincount(flat.ravel(), minlength=BINS * values.shape[1])
+    return counts.reshape(-1, BINS).astype(np.int32)
 
 
 def exemplar_table(
     activations: Activations,
     units: pl.DataFrame,
-    tokens: Tokens,
+    tokens: Tokens | None,
     ids: Sequence[str],
     splits: Sequence[str] = ("calibration", "validation"),
 ) -> pl.DataFrame:
     """Table `exemplars`: per unit and split the strongest texts among those on which it fires.
+
+    Without `tokens` there are no spans.
 
     The threshold is the calibration threshold in every split. Units that are not "ok" have none.
     """
@@ -109,7 +125,7 @@ def exemplar_table(
 
 def _exemplars(
     top: Exemplars,
-    tokens: Tokens,
+    tokens: Tokens | None,
     names: np.ndarray,
     ok: np.ndarray,
     threshold: np.ndarray,
@@ -119,15 +135,18 @@ def _exemplars(
     fires = ok[:, None] & (examples >= 0) & (values >= threshold[:, None])
     unit, rank = fires.nonzero()
     example = examples[unit, rank]
-    place = tokens.starts[example] + top.positions.numpy()[unit, rank]
+    if tokens is None:
+        spans = np.full((2, len(unit)), None)
+    else:
+        spans = tokens.spans[tokens.starts[example] + top.positions.numpy()[unit, rank]].T
     return pl.DataFrame(
         {
             "unit": names[unit],
             "rank": pl.Series(rank, dtype=pl.Int32),
             "example": texts[example],
             "activation": pl.Series(values[unit, rank], dtype=pl.Float32),
-            "span_start": pl.Series(tokens.spans[place, 0], dtype=pl.Int32),
-            "span_end": pl.Series(tokens.spans[place, 1], dtype=pl.Int32),
+            "span_start": pl.Series(spans[0], dtype=pl.Int32),
+            "span_end": pl.Series(spans[1], dtype=pl.Int32),
         }
     )
 

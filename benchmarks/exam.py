@@ -1,0 +1,111 @@
+"""The tables of docs/exam.md: describers on planted units, and on two-group tasks.
+
+    .venv/bin/python benchmarks/exam.py [--tasks FILE] [--reader NAME] [--seeds N] [--limit N]
+
+Prints Markdown. Tasks are those of shared/data/d3_dev.parquet where they are at hand. With several
+seeds (other rules, splits and noise), every figure is the mean over them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import polars as pl
+
+from saywell.encoders.sentence import open_sentence_encoder
+from saywell.studies.exam import TASK_TEXTS, Exam, run_exam, run_task_exam
+from saywell.studies.exam_summary import by_kind
+
+D3 = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "d3_dev.parquet"
+
+
+def main() -> None:
+    """Run the exams and print their tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--tasks", type=Path, default=D3 if D3.exists() else None)
+    parser.add_argument("--reader", default="sentence-encoder")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--limit", type=int, default=TASK_TEXTS)
+    parser.add_argument("--only", choices=["planted", "tasks"])
+    options = parser.parse_args()
+    encoder = open_sentence_encoder("minilm")
+    if options.only != "tasks":
+        started = time.perf_counter()
+        exams = [
+            run_exam(encoder=encoder, reader=options.reader, seed=seed)
+            for seed in range(options.seeds)
+        ]
+        seconds = time.perf_counter() - started
+        print(f"\nPlanted units, reader {options.reader}, {options.seeds} seeds, {seconds:.0f} s\n")
+        print_lines(exams)
+        print()
+        print_kinds(exams)
+    if options.tasks is not None and options.only != "planted":
+        started = time.perf_counter()
+        exam = run_task_exam(
+            options.tasks, encoder=encoder, reader=options.reader, limit=options.limit
+        )
+        seconds = time.perf_counter() - started
+        print(f"\n{options.tasks.name}, reader {options.reader}, {seconds:.0f} s\n")
+        print_lines([exam])
+        print_tasks(exam)
+
+
+def print_lines(exams: list[Exam]) -> None:
+    """A line per describer."""
+    lines = pl.concat([exam.summary for exam in exams])
+    costs = pl.concat([exam.costs for exam in exams]).group_by("describer").mean()
+    mean = lines.group_by("describer", maintain_order=True).mean()
+    print("| describer | recovered, % | F1 | false on noise, % | stated - got | error | s |")
+    print("|---|---|---|---|---|---|---|")
+    for row in mean.join(costs, on="describer", how="left", maintain_order="left").to_dicts():
+        print(
+            f"| {row['describer']} | {share(row, 'recovered')} | {number(row['f1'])} |"
+            f" {share(row, 'false')} | {number(row['bias'], '+.2f')} | {number(row['error'])} |"
+            f" {number(row['seconds'], '.1f')} |"
+        )
+
+
+def print_kinds(exams: list[Exam]) -> None:
+    """Shares recovered by kind, and the F1 that the true description reaches."""
+    answers = pl.concat([exam.answers for exam in exams])
+    known = answers.filter(pl.col("kind") != "hidden neuron")
+    table = by_kind(known)
+    ceiling = by_kind(known.filter(describer="true-description"), "rule_f1")
+    print("| kind | F1 of the truth |", " | ".join(table.columns[1:]), "|")
+    print("|" + "---|" * (len(table.columns) + 1))
+    for row, truth in zip(table.rows(), ceiling.rows(), strict=True):
+        shares = " | ".join("" if v is None else f"{100 * v:.0f}" for v in row[1:])
+        print(f"| {row[0]} | {truth[1]:.2f} | {shares} |")
+    hidden = answers.filter(kind="hidden neuron").group_by("describer", maintain_order=True)
+    found = hidden.agg((pl.col("status") == "verified").mean()).rows()
+    print("| hidden neuron (verified) | |", " | ".join(f"{100 * v:.0f}" for _, v in found), "|")
+
+
+def print_tasks(exam: Exam) -> None:
+    """What the describers said of each task that any of them recovered."""
+    known = exam.answers.filter(pl.col("kind") != "noise", pl.col("recovered"))
+    found = known.group_by("unit").agg("describer", "text").sort("unit")
+    print()
+    for unit, describers, texts in found.iter_rows():
+        said = "; ".join(f"{d}: {t}" for d, t in zip(describers, texts, strict=True))
+        print(f"* {unit}: {said}")
+
+
+def share(row: dict, name: str) -> str:
+    """Per cent with its interval."""
+    if row[name] is None:
+        return ""
+    value, low, high = (100 * row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:.0f} ({low:.0f} to {high:.0f})"
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    """The number, or nothing."""
+    return "" if value is None else format(value, form)
+
+
+if __name__ == "__main__":
+    main()

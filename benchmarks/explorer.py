@@ -1,0 +1,242 @@
+"""How quickly the explorer answers for a large study, and whether many readers at once get answers.
+
+Makes a study of 50,000 units and 2,000,000 exemplars, serves it from another process, and measures
+
+    open           opening the study (views, tables in memory) and the first page of the table
+    first table    the first request to a server that has opened it
+    search, filter, card, compare     medians of repeated requests with different words
+    50 readers     fifty threads that each ask for ten pages; errors and the slowest answer
+
+Run: python benchmarks/explorer.py [--units 50000] [--exemplars 40] [--folder FOLDER]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import socket
+import statistics
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import polars as pl
+
+from saywell.explorer.app import build_app
+from saywell.explorer.filters import Filters
+from saywell.explorer.security import Door
+from saywell.explorer.server import listen
+from saywell.explorer.shelf import open_studies
+from saywell.explorer.units import find_units
+from saywell.store.schemas import SCHEMAS
+from saywell.store.study import write_study
+
+SENTENCES = 20_000
+DESCRIPTORS = 2_000
+LAYERS = 12
+
+
+def make_study(folder: Path, units: int, exemplars: int) -> None:
+    """Tables of the right size and shape with made-up words; activations fall with the rank."""
+    draw = np.random.default_rng(0)
+    words = np.array([f"word{n}" for n in range(5_000)])
+    texts = [" ".join(words[draw.zipf(1.3, 18) % 5_000]) for _ in range(SENTENCES)]
+    sentences = [f"s{n:06d}" for n in range(SENTENCES)]
+    number = np.arange(units)
+    sign = np.where(number < units // 2, 1, -1)
+    half = number % (units // 2)
+    layer, index = half % LAYERS, half // LAYERS
+    order = np.lexsort((index, layer, -sign))
+    layer, index, sign = layer[order], index[order], sign[order]
+    ids = [
+        f"layer.{a}/{b}" + ("" if s > 0 else "-")
+        for a, b, s in zip(layer, index, sign, strict=True)
+    ]
+    named = draw.integers(0, DESCRIPTORS, (units, 3))
+    pairs = words[draw.integers(0, 5_000, (DESCRIPTORS, 2))]
+    phrases = [" ".join(pair) for pair in pairs]
+    value = draw.beta(2, 5, units)
+    control = draw.beta(2, 9, units)
+    flat = np.ones(units)
+
+    def frame(table: str, /, **columns: object) -> pl.DataFrame:
+        made = pl.DataFrame(columns)
+        return made.select(
+            (pl.col(name) if name in made.columns else pl.lit(None)).cast(kind).alias(name)
+            for name, kind in SCHEMAS[table].columns.items()
+        )
+
+    tables = {
+        "examples": lambda: frame(
+            "examples", id=sentences, split=["calibration"] * SENTENCES, text=texts,
+            row=np.arange(SENTENCES),
+        ),
+        "descriptors": lambda: frame(
+            "descriptors", id=[f"d{n}" for n in range(DESCRIPTORS)], text=phrases,
+            members=[[p] for p in phrases], mentions=np.ones(DESCRIPTORS, dtype=np.int64),
+        ),
+        "tags": lambda: frame(
+            "tags", example=[s for s in sentences for _ in range(3)],
+            descriptor=[f"d{(n * 7 + k * 31) % DESCRIPTORS}" for n in range(SENTENCES) for k in range(3)],
+            source=["lexical"] * 3 * SENTENCES, score=np.ones(3 * SENTENCES),
+        ),
+        "units": lambda: frame(
+            "units", id=ids, kind=["ffn"] * units, model=["synthetic"] * units, layer=layer,
+            index=index, sign=sign, name=[f"block.{a}[{b}]" for a, b in zip(layer, index, strict=True)],
+            mean=0 * flat, std=flat, minimum=0 * flat, maximum=9 * flat, threshold=2 * flat,
+            fires=0.05 * flat, state=["ok"] * units,
+        ),
+        "exemplars": lambda: frame(
+            "exemplars", unit=np.repeat(ids, exemplars).tolist(),
+            split=["calibration"] * units * exemplars, rank=np.tile(np.arange(exemplars), units),
+            example=np.array(sentences)[
+                (draw.integers(0, SENTENCES, units)[:, None] + 37 * np.arange(exemplars)) % SENTENCES
+            ].ravel().tolist(),
+            activation=np.tile(9 - 0.1 * np.arange(exemplars), units),
+            span_start=np.zeros(units * exemplars), span_end=np.full(units * exemplars, 5),
+        ),
+        "associations": lambda: frame(
+            "associations", unit=np.repeat(ids, 3).tolist(), split=["calibration"] * 3 * units,
+            descriptor=[f"d{(a + 7 * k) % DESCRIPTORS}" for a in named[:, 0] for k in range(3)],
+            hits=np.full(3 * units, 9), exemplars=np.full(3 * units, exemplars),
+            composition=np.full(3 * units, 0.3), lift=draw.random(3 * units) * 9,
+            p=np.full(3 * units, 1e-5), q=np.full(3 * units, 1e-3),
+            composed=[False] * 3 * units, enriched=[True] * 3 * units,
+        ),
+        "descriptions": lambda: frame(
+            "descriptions", id=[f"{u}#0" for u in ids], unit=ids,
+            text=[", ".join(phrases[d] for d in row) for row in named], describer=["made up"] * units,
+            llm=[None] * units, prompt_hash=[None] * units, sources=[[]] * units,
+            descriptors=[[f"d{d}" for d in row] for row in named], rank=np.zeros(units),
+            selected=[True] * units, status=["described"] * units,
+        ),
+        "scores": lambda: frame(
+            "scores", unit=ids, description=[f"{u}#0" for u in ids], scorer=["f1-tags"] * units,
+            scorer_version=np.ones(units), split=["test"] * units, value=value,
+            ci_low=value * 0.8, ci_high=value * 1.2, control=control, n=np.full(units, 1000),
+            status=np.where(value * 0.8 > control, "verified", "not verified").tolist(),
+        ),
+    }  # fmt: skip
+    with write_study(folder, kind="neurons", config={"model": "synthetic"}, inputs={}) as study:
+        for name, make in tables.items():
+            study.table(name, make)
+
+
+def serve(folder: str, listening: socket.socket, ready: object) -> None:
+    """The server's process."""
+    import uvicorn
+
+    started = time.perf_counter()
+    shelf = open_studies([folder])
+    ready.send(time.perf_counter() - started)  # type: ignore[attr-defined]
+    app = build_app(shelf, Door("127.0.0.1", listening.getsockname()[1]))
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+
+def timed(address: str) -> float:
+    """Seconds until a page has come whole."""
+    started = time.perf_counter()
+    with urllib.request.urlopen(address, timeout=120) as answer:
+        answer.read()
+    return time.perf_counter() - started
+
+
+def readers(place: str, pages: list[str], count: int, each: int) -> dict[str, float]:
+    """Many readers at once; what they met."""
+    taken: list[float] = []
+    errors: list[str] = []
+
+    def read(seed: int) -> None:
+        chooser = random.Random(seed)
+        for _ in range(each):
+            try:
+                taken.append(timed(place + chooser.choice(pages)))
+            except OSError as error:
+                errors.append(str(error))
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(count)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    whole = time.perf_counter() - started
+    return {
+        "requests": len(taken), "errors": len(errors), "per_second": len(taken) / whole,
+        "median_s": statistics.median(taken), "slowest_s": max(taken),
+    }  # fmt: skip
+
+
+def measure(folder: Path, count: int) -> dict[str, object]:
+    """All figures of one study."""
+    started = time.perf_counter()
+    shelf = open_studies([folder])
+    opened = time.perf_counter() - started
+    find_units(shelf[0].tables, Filters(), {})
+    in_process = time.perf_counter() - started
+    shelf[0].tables.close()
+
+    listening = listen("127.0.0.1", 0)
+    place = f"http://127.0.0.1:{listening.getsockname()[1]}/1/"
+    context = multiprocessing.get_context("spawn")
+    heard, said = context.Pipe(False)
+    server = context.Process(target=serve, args=(str(folder), listening, said), daemon=True)
+    server.start()
+    try:
+        opening = heard.recv()
+        first = timed(place)
+        words = [f"word{n}" for n in (7, 40, 300, 1000, 4000)]
+        units = [f"layer.{n % LAYERS}/{n * 13 % 1000}" for n in range(10)]
+
+        def median(addresses: list[str]) -> float:
+            return statistics.median(timed(place + address) for address in addresses)
+
+        figures = {
+            "open_s": round(opened, 3),
+            "open_and_rows_s": round(in_process, 3),
+            "open_in_server_s": round(opening, 3),
+            "first_table_s": round(first, 3),
+            "search_s": round(median([f"?q={w}" for w in words * 2]), 3),
+            "search_two_words_s": round(median([f"?q={w}+word1" for w in words]), 3),
+            "filter_s": round(median([f"?layer={n}&verdict=verified" for n in range(10)]), 3),
+            "descriptor_s": round(median([f"?descriptor={w}" for w in words]), 3),
+            "last_page_s": round(median(["?page=1999", "?page=1990"]), 3),
+            "card_s": round(median([f"unit?id={quote(u)}" for u in units]), 3),
+        }
+        pages = [
+            "",
+            "?page=7",
+            *(f"?q={w}" for w in words),
+            *(f"unit?id={quote(u)}" for u in units),
+        ]
+        figures["readers"] = {k: round(v, 3) for k, v in readers(place, pages, count, 10).items()}
+        return figures
+    finally:
+        server.terminate()
+        server.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--units", type=int, default=50_000)
+    parser.add_argument("--exemplars", type=int, default=40)
+    parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--folder", type=Path, help="keep the study here, and use it again")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary) / "study"
+        if not (folder / "study.json").exists():
+            make_study(folder, options.units, options.exemplars)
+        print(json.dumps(measure(folder, options.readers), indent=2))
+
+
+if __name__ == "__main__":
+    main()

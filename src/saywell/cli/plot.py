@@ -1,0 +1,31 @@
+"""`saywell plot`: one chart of a study as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def plot(
+    study: Annotated[Path, typer.Argument(help="Study folder.")],
+    name: Annotated[str | None, typer.Argument(help="Which chart; none lists them.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File ending in .svg or .png; else NAME.svg here.")
+    ] = None,
+) -> None:
+    """Save one of a study's charts as SVG or PNG, or list the charts it has."""
+    import re
+
+    from saywell.report.plots import plots_of, save_plot
+    from saywell.store.study import Study
+
+    opened = Study(study)
+    if name is None:
+        for known in plots_of(opened):
+            typer.echo(known)
+        return
+    path = out or Path(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".svg")
+    save_plot(opened, name, path)
+    typer.echo(str(path))

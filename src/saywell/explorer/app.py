@@ -1,0 +1,268 @@
+"""The explorer's pages: an address, the tables it asks, the template it fills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException as StarletteError
+from starlette.types import ASGIApp
+
+from saywell.errors import SaywellError
+from saywell.explorer import classes as of_classes
+from saywell.explorer import export, units
+from saywell.explorer.compare import agreement, best_matches
+from saywell.explorer.evidence import unit_evidence
+from saywell.explorer.filters import Filters
+from saywell.explorer.pages import address, environment, pager
+from saywell.explorer.probe import answers_of
+from saywell.explorer.security import Door, Guard
+from saywell.explorer.shelf import Opened
+
+_REPORT, _OWN = files("saywell.report") / "assets", files("saywell.explorer") / "static"
+STATIC = {
+    **{name: (_REPORT / name, kind) for name, kind in (
+        ("page.css", "text/css"), ("units.css", "text/css"), ("classes.css", "text/css"),
+        ("drawings.css", "text/css"), ("page.js", "text/javascript"))},
+    **{name: (_OWN / name, kind) for name, kind in (
+        ("explorer.css", "text/css"), ("explorer.js", "text/javascript"),
+        ("icon.svg", "image/svg+xml"))},
+}  # fmt: skip
+"""Files by the name in the address; no other can be asked for."""
+FORMS = {
+    "csv": ("text/csv; charset=utf-8", export.as_csv),
+    "parquet": ("application/vnd.apache.parquet", export.as_parquet),
+    "jsonl": ("application/x-ndjson", export.as_jsonl),
+}
+
+
+def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
+    """The explorer of some opened studies, behind its door."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    jinja = environment()
+    by_number = {str(one.number): one for one in shelf}
+
+    def page(template: str, code: int = 200, **values: Any) -> HTMLResponse:
+        values.setdefault("here", None)
+        html = jinja.get_template(template).render(
+            shelf=shelf, secret=door.secret, tab=template.removesuffix(".html"), **values
+        )
+        return HTMLResponse(html.encode("utf-8", "replace"), status_code=code)
+
+    def opened(number: str) -> Opened:
+        if number not in by_number:
+            raise HTTPException(404, f"There is no study {number!r} here.")
+        return by_number[number]
+
+    async def checked_form(request: Request) -> FormData:
+        form = await request.form(max_files=1, max_fields=12, max_part_size=2**20)
+        if not door.has_secret(form.get("secret")):
+            raise HTTPException(
+                403, "This form is not from a page of this server. Load the page again and repeat."
+            )
+        return form
+
+    @app.exception_handler(SaywellError)
+    def wrong(request: Request, error: SaywellError) -> Response:
+        return page("error.html", 400, words=str(error), title="That cannot be done")
+
+    @app.exception_handler(StarletteError)
+    def missing(request: Request, error: StarletteError) -> Response:
+        words = error.detail
+        if words in {status.phrase for status in HTTPStatus}:
+            words = "There is no such page."
+        return page("error.html", error.status_code, words=words,
+                    title="Not here" if error.status_code == 404 else "That cannot be done")  # fmt: skip
+
+    @app.get("/")
+    def home() -> Response:
+        if len(shelf) == 1:
+            return RedirectResponse(shelf[0].home, status_code=303)
+        return page("studies.html", title="Studies")
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name not in STATIC:
+            raise HTTPException(404, "There is no such file.")
+        file, kind = STATIC[name]
+        return Response(
+            file.read_bytes(), media_type=kind, headers={"cache-control": "max-age=600"}
+        )
+
+    @app.get("/compare")
+    def compare(request: Request, a: str = "1", b: str = "2") -> Response:
+        one, two = opened(a), opened(b)
+        filters = Filters.of(request.query_params)
+        found = agreement(one.tables, two.tables)
+        alike = request.query_params.get("alike", "least")
+        table = found.table.reverse() if alike == "most" else found.table
+        start = (filters.number - 1) * units.PAGE
+        rows = table.slice(start, units.PAGE).to_dicts()
+        matches = None
+        if one.kind == two.kind == "units":
+            listed = units.find_units(
+                one.tables, Filters(verdict="verified", page=filters.page), {}
+            )
+            lines = {row["id"]: row for row in listed.rows}
+            matches = (lines, best_matches(one.tables, two.tables, list(lines)))
+        paging = pager(filters, found.table.height, units.PAGE)
+        carried = {"a": a, "b": b, "alike": alike}
+        for side, step in (("before", -1), ("after", 1)):
+            if paging[side]:
+                paging[side] = "?" + urlencode({**carried, "page": paging["page"] + step})
+        return page("compare.html", title="Comparison", one=one, two=two, found=found, rows=rows,
+                    alike=alike, matches=matches, paging=paging)  # fmt: skip
+
+    @app.get("/{number}/")
+    def study(request: Request, number: str) -> Response:
+        here = opened(number)
+        filters = Filters.of(request.query_params)
+        judged = here.verdicts.latest()
+        people = {item: verdict.action for item, verdict in judged.items()}
+        if here.kind == "classes":
+            found = of_classes.find_classes(here.tables, filters, people)
+            return page("classes.html", title=f"Classes of {here.name}", here=here, filters=filters,
+                        rows=found.rows, paging=pager(filters, found.total, units.PAGE),
+                        judged=len(judged))  # fmt: skip
+        found = units.find_units(here.tables, filters, people)
+        return page(
+            "units.html", title=f"Units of {here.about}", here=here, filters=filters,
+            rows=found.rows, paging=pager(filters, found.total, units.PAGE),
+            exemplars=units.shown_exemplars(here.tables, found.rows),
+            descriptors=units.named_descriptors(here.tables, found.rows), judged=judged,
+        )  # fmt: skip
+
+    @app.get("/{number}/unit")
+    def unit(number: str, id: str = "") -> Response:
+        here = opened(number)
+        row = units.unit_row(here.tables, id) if here.kind == "units" else None
+        if row is None:
+            raise HTTPException(404, f"The study has no unit {id[:100]!r}.")
+        near = units.units_at(here.tables, [row["no"] - 1, row["no"] + 1])
+        exemplars = units.all_exemplars(here.tables, row)
+        return page(
+            "unit.html", title=f"Unit {id}", here=here, row=row, exemplars=exemplars,
+            descriptors=units.named_descriptors(here.tables, [row], 30).get(row["id"], []),
+            evidence=unit_evidence(here.tables, id),
+            scores=units.unit_rows(here.tables, "scores", id),
+            other=units.other_side(here.tables, row),
+            before=near.get(row["no"] - 1), after=near.get(row["no"] + 1),
+            history=here.verdicts.history(id),
+        )  # fmt: skip
+
+    @app.get("/{number}/class")
+    def class_(number: str, name: str = "") -> Response:
+        here = opened(number)
+        row = of_classes.class_row(here.tables, name) if here.kind == "classes" else None
+        if row is None:
+            raise HTTPException(404, f"The study has no class {name[:100]!r}.")
+        texts, rules = of_classes.class_texts(here.tables, name)
+        return page(
+            "class.html", title=f"Class {name}", here=here, row=row, rules=rules,
+            chosen=[text for text in texts if text["chosen"]],
+            others=[text for text in texts if not text["chosen"]],
+            sides=of_classes.influential(here.tables, name),
+            article=of_classes.article(here.tables, name), judged=here.verdicts.latest(),
+        )  # fmt: skip
+
+    @app.get("/{number}/text")
+    def text(number: str, id: str = "") -> Response:
+        here = opened(number)
+        row = of_classes.text_row(here.tables, id) if here.kind == "classes" else None
+        if row is None:
+            raise HTTPException(404, f"The study has no text {id[:100]!r}.")
+        return page("text.html", title=f"A text of {row['class']}", here=here, row=row,
+                    history=here.verdicts.history(id))  # fmt: skip
+
+    @app.get("/{number}/results")
+    def results(number: str) -> Response:
+        here = opened(number)
+        tables = {name: of_classes.results(here.tables, name)
+                  for name in ("zero_shot", "transfer_summary")}  # fmt: skip
+        if here.kind != "classes":
+            raise HTTPException(404, "Only a study of classes has these tables.")
+        return page("results.html", title="Zero-shot and transfer", here=here, tables=tables)
+
+    @app.get("/{number}/image")
+    def image(number: str, example: str = "") -> Response:
+        jpeg = of_classes.thumbnail(opened(number).tables, example)
+        if jpeg is None:
+            raise HTTPException(404, "The study keeps no picture of this example.")
+        return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "max-age=600"})
+
+    @app.get("/{number}/ask")
+    def ask(number: str) -> Response:
+        return _asked(opened(number), {})
+
+    @app.post("/{number}/ask")
+    def answer(number: str, form: FormData = Depends(checked_form)) -> Response:  # noqa: B008
+        return _asked(opened(number), form)
+
+    def _asked(here: Opened, form: Mapping[str, Any]) -> Response:
+        sentence, how = str(form.get("sentence") or ""), str(form.get("how") or "read")
+        found, problem, seen = None, "", None
+        picture = form.get("image")
+        if picture is not None and isinstance(picture, UploadFile) and picture.filename:
+            try:
+                seen = here.probe.see(picture.file.read())
+            except SaywellError as error:
+                problem = str(error)
+        elif form:
+            found, problem = answers_of(here.probe, how, sentence)
+        return page("ask.html", 400 if problem else 200, title="Ask", here=here, how=how,
+                    sentence=sentence[:4000], found=found, problem=problem, seen=seen)  # fmt: skip
+
+    @app.post("/{number}/verdict")
+    def verdict(number: str, form: FormData = Depends(checked_form)) -> Response:  # noqa: B008
+        here, item = opened(number), str(form.get("item") or "")
+        if here.kind == "classes":
+            row, place = of_classes.text_row(here.tables, item), "text"
+        else:
+            row, place = units.unit_row(here.tables, item), "unit"
+        if row is None:
+            raise HTTPException(404, f"The study has no {place} {item[:100]!r}.")
+        here.verdicts.add(
+            item, str(form.get("action") or ""), name=str(form.get("name") or ""),
+            machine_text=row["text"] or "", description=row.get("description"),
+            text=str(form.get("text") or ""), note=str(form.get("note") or ""),
+        )  # fmt: skip
+        back = address(f"/{number}/{place}", id=item)
+        return RedirectResponse(back + "#person", status_code=303)
+
+    @app.get("/{number}/export")
+    def export_page(request: Request, number: str) -> Response:
+        here = opened(number)
+        filters = Filters.of(request.query_params)
+        return page("export.html", title="Export", here=here, filters=filters)
+
+    @app.get("/{number}/export/{form}")
+    def download(request: Request, number: str, form: str) -> Response:
+        here = opened(number)
+        latest = here.verdicts.latest()
+        if here.kind == "classes":
+            table = of_classes.every_text(here.tables)
+        else:
+            filters = Filters.of(request.query_params)
+            table = units.every_unit(here.tables, filters, here.people()).drop("no", "hay")
+        table = export.with_verdicts(table, latest)
+        if form == "neuronpedia" and here.kind == "units":
+            return _file("neuronpedia.zip", "application/zip",
+                         export.as_neuronpedia(table, here.about))  # fmt: skip
+        if form not in FORMS:
+            raise HTTPException(404, f"There is no export {form[:40]!r}.")
+        kind, write = FORMS[form]
+        return _file(f"descriptions.{form}", kind, write(table))
+
+    return Guard(app, door)
+
+
+def _file(name: str, kind: str, data: bytes) -> Response:
+    return Response(
+        data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'}
+    )

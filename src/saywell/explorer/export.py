@@ -1,0 +1,161 @@
+"""A study to take away: tables with the verdicts of people, and files for Neuronpedia."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from saywell.explorer.verdicts import Verdict
+
+PERSON = ("human_verdict", "human_text", "human_note", "human_name", "human_time")
+BATCH = 1024
+AUTHOR = "clkht01d40000jv08hvalcvly"
+"""What Neuronpedia's own scripts name as author unless told otherwise; an instance must know it."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def with_verdicts(table: pl.DataFrame, latest: Mapping[str, Verdict]) -> pl.DataFrame:
+    """The table with the verdict that stands beside each `id`, in columns of its own.
+
+    `human_stale` is true where the description has changed since the person saw it.
+    """
+    rows = [
+        (v.item, v.done, v.text, v.note, v.name, v.time, v.machine_text) for v in latest.values()
+    ]
+    schema: dict[str, Any] = dict.fromkeys(("id", *PERSON, "_seen"), pl.String)
+    people = pl.DataFrame(rows, schema=schema, orient="row")
+    return (
+        table.join(people, on="id", how="left", maintain_order="left")
+        .with_columns(human_stale=pl.col("_seen") != pl.col("text").fill_null(""))
+        .drop("_seen")
+    )
+
+
+def as_parquet(table: pl.DataFrame) -> bytes:
+    """Parquet, with every type kept."""
+    file = io.BytesIO()
+    table.write_parquet(file, compression="zstd")
+    return file.getvalue()
+
+
+def as_jsonl(table: pl.DataFrame) -> bytes:
+    """One JSON object a line, in UTF-8."""
+    file = io.BytesIO()
+    table.write_ndjson(file)
+    return file.getvalue()
+
+
+def as_csv(table: pl.DataFrame) -> bytes:
+    """CSV for spreadsheets: lists joined by "; ", and an apostrophe before what a spreadsheet would
+    run as a formula. Whoever needs the exact text takes Parquet or JSON lines."""
+    lists = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.List)]
+    flat = table.with_columns(
+        pl.col(name).cast(pl.List(pl.String)).list.join("; ") for name in lists
+    )
+    texts = [name for name, dtype in flat.schema.items() if dtype == pl.String]
+    safe = flat.with_columns(
+        pl.when(pl.any_horizontal(*(pl.col(name).str.starts_with(sign) for sign in _FORMULA)))
+        .then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
+        for name in texts
+    )  # fmt: skip
+    return safe.write_csv().encode()
+
+
+def as_neuronpedia(table: pl.DataFrame, model: str) -> bytes:
+    """A ZIP in the layout of Neuronpedia's exports, which its import reads: explanations by source.
+
+    `table` as `with_verdicts` gives it. A person's rewriting takes the place of the description,
+    rejected descriptions and sides going low (which have no place there) are left out.
+    """
+    model_id = identifier(model)
+    sources: dict[str, list[dict[str, Any]]] = {}
+    types: dict[str, str] = {}
+    models: dict[str, str] = {}
+    for row in table.iter_rows(named=True):
+        line = _explanation(row, model_id)
+        if line is not None:
+            sources.setdefault(line["layer"], []).append(line)
+            types[line["typeName"]] = row["describer"] or "a person"
+            if line["explanationModelName"]:
+                models[line["explanationModelName"]] = row["llm"]
+    files = {
+        "v1/config/explanation_type.jsonl": _lines(
+            {"name": name, "displayName": name, "description": f"saywell, written by {what}",
+             "featured": False, "isAttention": False, "creatorName": "saywell", "creatorId": AUTHOR}
+            for name, what in sorted(types.items())
+        ),
+        "v1/config/explanation_model_type.jsonl": _lines(
+            {"name": name, "displayName": what, "description": what, "featured": False,
+             "creatorName": "saywell"}
+            for name, what in sorted(models.items())
+        ),
+    }  # fmt: skip
+    for source, lines in sorted(sources.items()):
+        lines.sort(key=lambda line: int(line["index"]))
+        for batch, start in enumerate(range(0, len(lines), BATCH)):
+            name = f"v1/{model_id}/{source}/explanations/batch-{batch}.jsonl.gz"
+            files[name] = gzip.compress(_lines(lines[start : start + BATCH]), mtime=0)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
+    return packed.getvalue()
+
+
+def identifier(text: str) -> str:
+    """A name as Neuronpedia takes it: small letters, digits, dashes and underscores, at most 128."""
+    last = text.rstrip("/").rsplit("/", 1)[-1].lower()
+    return re.sub(r"[^a-z0-9_-]+", "-", last).strip("-")[:128] or "model"
+
+
+def _explanation(row: Mapping[str, Any], model_id: str) -> dict[str, Any] | None:
+    rewritten = row["human_verdict"] == "rewritten"
+    text = row["human_text"] if rewritten else row["text"]
+    if not text or row["index"] is None or (row["sign"] or 1) < 0:
+        return None
+    if not rewritten and (row["status"] != "described" or row["human_verdict"] == "rejected"):
+        return None
+    source = f"{row['layer'] or 0}-saywell-{identifier(row['kind'] or 'unit')}"
+    said = text.replace("\x00", " ")
+    digest = hashlib.blake2b(
+        json.dumps([model_id, source, row["index"], said]).encode(), digest_size=12
+    ).hexdigest()
+    notes = [] if rewritten else [_score(row)]
+    if row["human_verdict"]:
+        notes.append(f"{row['human_verdict']} by a person")
+    return {
+        "id": f"c{digest}",
+        "modelId": model_id,
+        "layer": source,
+        "index": str(row["index"]),
+        "authorId": AUTHOR,
+        "description": said,
+        "typeName": "saywell_human"
+        if rewritten
+        else f"saywell_{identifier(row['describer'] or '')}",
+        "explanationModelName": None if rewritten or not row["llm"] else identifier(row["llm"]),
+        "notes": "; ".join(note for note in notes if note) or None,
+    }
+
+
+def _score(row: Mapping[str, Any]) -> str:
+    if row["value"] is None:
+        return ""
+    control = "" if row["control"] is None else f", control {row['control']:.2f}"
+    low, high = row["ci_low"], row["ci_high"]
+    between = "" if low is None or high is None else f" (95 % {low:.2f} to {high:.2f})"
+    return f"{row['scorer']} {row['value']:.2f}{between}{control}, {row['verdict']}"
+
+
+def _lines(rows: Any) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(
+        "utf-8", "replace"
+    )

@@ -1,0 +1,96 @@
+"""The studies that a server shows, each under a number; no path ever comes from an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from saywell.errors import StudyError
+from saywell.explorer.classes import build_classes
+from saywell.explorer.probe import Probe
+from saywell.explorer.tables import Tables
+from saywell.explorer.units import build_units, choices, tally
+from saywell.explorer.verdicts import Verdicts
+from saywell.store.study import Study
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study that is being shown."""
+
+    number: int
+    study: Study
+    tables: Tables
+    verdicts: Verdicts
+    probe: Probe
+    name: str
+    about: str
+    """What was studied: a model or an encoder."""
+    choices: dict[str, list[Any]]
+    tally: dict[str, int]
+
+    @property
+    def kind(self) -> str:
+        """`classes` for a study of classes, `units` for any that has a table of units."""
+        return "classes" if self.study.manifest.kind == "classes" else "units"
+
+    @property
+    def home(self) -> str:
+        """The address of its first page."""
+        return f"/{self.number}/"
+
+    def people(self) -> dict[str, str]:
+        """What the last person did with each item, by item."""
+        return {item: verdict.action for item, verdict in self.verdicts.latest().items()}
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def open_studies(
+    folders: Sequence[str | Path],
+    *,
+    clock: Callable[[], datetime] = now,
+    memory_mb: int = 1024,
+    threads: int = 2,
+) -> list[Opened]:
+    """Open studies for reading, numbered from 1.
+
+    Raises StudyError for a folder without a study, and for a study that has nothing to show yet.
+    """
+    return [
+        _open(number, Path(folder), clock, memory_mb, threads)
+        for number, folder in enumerate(folders, 1)
+    ]
+
+
+def _open(
+    number: int, folder: Path, clock: Callable[[], datetime], memory_mb: int, threads: int
+) -> Opened:
+    study = Study(folder)
+    manifest = study.manifest
+    tables = Tables(study, memory_mb=memory_mb, threads=threads)
+    classes = manifest.kind == "classes"
+    if not (tables.has("classes", "name") if classes else tables.has("units", "id")):
+        raise StudyError(
+            f"the study {str(folder)!r} ({manifest.kind}, {manifest.status}) has no table of"
+            f" {'classes' if classes else 'units'} to show yet; run it to the end"
+        )
+    (build_classes if classes else build_units)(tables)
+    tables.lock()
+    return Opened(
+        number, study, tables, Verdicts(folder, clock), Probe(tables),
+        folder.resolve().name or "study",
+        _short(str(manifest.config.get("model") or manifest.config.get("encoder") or manifest.kind)),
+        {} if classes else choices(tables), {} if classes else tally(tables),
+    )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """A model's name; of a folder on somebody's disk only the last part."""
+    return Path(name).name or name if name.startswith(("/", "~", ".")) else name

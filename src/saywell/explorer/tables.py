@@ -1,0 +1,102 @@
+"""A study's Parquet files as DuckDB views, and a door that lets nothing else be read through them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from saywell.errors import StudyError
+from saywell.store.study import Study
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_GLOB = re.compile(r"([\[*?])")
+
+
+class Tables:
+    """Read access to a study's tables by SQL; `build` may add tables in memory before `lock`.
+
+    Every query runs on a cursor of its own, so threads may share one `Tables`. After `lock` only
+    the study's own Parquet files can be opened, and no setting can be changed.
+
+    Raises StudyError where a table is a link that leads out of the study's folder.
+    """
+
+    def __init__(self, study: Study, *, memory_mb: int = 1024, threads: int = 2) -> None:
+        import duckdb
+
+        self.study = study
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": threads,
+                "memory_limit": f"{memory_mb}MB",
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+            },
+        )
+        self.columns: dict[str, frozenset[str]] = {}
+        self._paths = []
+        for name in study.manifest.tables:
+            path = study.path / f"{name}.parquet"
+            if not _NAME.fullmatch(name) or not path.is_file():
+                continue
+            if path.resolve().parent != study.path.resolve():
+                raise StudyError(
+                    f"the table {name!r} of the study {str(study.path)!r} is a link out of its folder;"
+                    " copy the file into the folder"
+                )
+            # The permission is asked for the pattern as it is written.
+            self._paths += [str(path.resolve()), _plain(path.resolve())]
+            source = f"read_parquet({_literal(self._paths[-1])}, file_row_number = true)"
+            self.build(f"create view {name} as select * from {source}")
+            self.columns[name] = frozenset(
+                row["column_name"] for row in self.rows(f"describe {name}")
+            )
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether the study has this table, with these columns."""
+        return table in self.columns and self.columns[table].issuperset(columns)
+
+    def build(self, sql: str) -> None:
+        """Run a statement of ours that makes a view or a table in memory."""
+        self._connection.execute(sql)
+
+    def lock(self) -> None:
+        """From now on read the study's files and nothing else, and refuse every change of settings."""
+        paths = ", ".join(_literal(path) for path in self._paths)
+        self.build(f"set allowed_paths = [{paths}]")
+        self.build("set enable_external_access = false")
+        self.build("set lock_configuration = true")
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """A query's rows as dictionaries; values go in as parameters, never into the text."""
+        with closing(self._connection.cursor()) as cursor:
+            found = cursor.execute(sql, list(values))
+            names = [column[0] for column in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def frame(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
+        """A query's rows as a table."""
+        with closing(self._connection.cursor()) as cursor:
+            found = pl.from_arrow(cursor.sql(sql, params=list(values)).to_arrow_table())
+            assert isinstance(found, pl.DataFrame)
+            return found
+
+    def close(self) -> None:
+        """Let go of files and memory."""
+        self._connection.close()
+
+
+def _plain(path: Path) -> str:
+    """A path in which no character stands for others."""
+    return _GLOB.sub(r"[\1]", str(path))
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,222 @@
+"""Does a study say what its own files say? Every check starts from the stored tables and arrays.
+
+`audit_study` looks at all of a study: that files are those that were written, that no example is
+used for two purposes, and that every headline figure follows from the tables. `verify_unit` does
+the same for all that is claimed of one unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from saywell.data.duplicates import near_duplicate_groups
+from saywell.data.parts import Parts, check_apart, parts_of
+from saywell.data.texts import NEAR
+from saywell.errors import InputError, LeakError, SaywellError
+from saywell.store.files import file_hash
+from saywell.store.schemas import SCHEMAS
+from saywell.store.study import Study
+from saywell.studies import class_audit, neuron_audit
+
+OK, FAILED = "ok", "failed"
+CLOSE = 1e-9
+"""Figures that are computed again may differ by rounding."""
+
+Finding = tuple[str, str, str]
+
+
+def audit_study(study: Study) -> pl.DataFrame:
+    """One row per check: check, status ("ok" or "failed"), detail. Nothing is written.
+
+    A study of neurons is derived again from its activations; a study of classes from its tables,
+    since its images are not part of it.
+    """
+    rows: list[Finding] = []
+    for check in _CHECKS[""] + _CHECKS.get(study.manifest.kind, []):
+        try:
+            rows += check(study)
+        except (SaywellError, OSError, pl.exceptions.PolarsError) as error:
+            rows.append((check.__name__.strip("_").replace("_", " "), FAILED, str(error)))
+    return pl.DataFrame(rows, schema=["check", "status", "detail"], orient="row")
+
+
+def verify_unit(study: Study, unit: str) -> pl.DataFrame:
+    """What is claimed of a unit beside what its stored activations give: claim, stored, again, status.
+
+    Raises InputError for a unit that the study does not have, or a study of another kind.
+    """
+    if study.manifest.kind != "neurons":
+        raise InputError(
+            f"{str(study.path)!r} is a study of {study.manifest.kind}; single units are verified in"
+            " studies of neurons. Check the whole study with: saywell audit"
+        )
+    claims = neuron_audit.claims(study, unit)
+    rows = [(name, _shown(a), _shown(b), OK if agrees(a, b) else FAILED) for name, a, b in claims]
+    return pl.DataFrame(rows, schema=["claim", "stored", "again", "status"], orient="row")
+
+
+def agrees(stored: Any, again: Any) -> bool:
+    """Equal; numbers, alone or in lists, up to rounding."""
+    if isinstance(stored, float) and isinstance(again, float):
+        both_missing = math.isnan(stored) and math.isnan(again)
+        return both_missing or math.isclose(stored, again, rel_tol=CLOSE, abs_tol=CLOSE)
+    if isinstance(stored, Mapping) and isinstance(again, Mapping):
+        return stored.keys() == again.keys() and all(agrees(stored[k], again[k]) for k in stored)
+    if isinstance(stored, list | tuple) and isinstance(again, list | tuple):
+        return len(stored) == len(again) and all(map(agrees, stored, again))
+    return stored == again
+
+
+def compare_tables(
+    name: str, stored: pl.DataFrame, again: pl.DataFrame, key: Sequence[str]
+) -> Finding:
+    """Whether two versions of a table agree, and the first row that does not."""
+    label = f"table {name} derived again"
+    again = again.select(stored.columns)
+    if stored.height != again.height:
+        return label, FAILED, f"{stored.height} rows are stored, {again.height} follow"
+    pairs = zip(stored.sort(key).rows(), again.sort(key).rows(), strict=True)
+    for old, new in pairs:
+        if not agrees(old, new):
+            column = next(
+                i for i, (a, b) in enumerate(zip(old, new, strict=True)) if not agrees(a, b)
+            )
+            where = dict(zip(stored.columns, old, strict=True))
+            shown = ", ".join(str(where[part]) for part in key)
+            return (
+                label,
+                FAILED,
+                f"{shown}: {stored.columns[column]} is {old[column]!r}, not {new[column]!r}",
+            )
+    return label, OK, f"{stored.height} rows"
+
+
+def _files_are_as_written(study: Study) -> Iterator[Finding]:
+    for name, stored in study.manifest.tables.items():
+        path = study.path / f"{name}.parquet"
+        if not path.exists():
+            yield f"file {name}.parquet", FAILED, "it is missing"
+        elif file_hash(path) != stored.hash:
+            yield f"file {name}.parquet", FAILED, "it is not the file that the study wrote"
+        else:
+            yield f"file {name}.parquet", OK, f"{study.table(name).height} rows"
+
+
+def _parts_do_not_overlap(study: Study) -> Iterator[Finding]:
+    examples = study.examples
+    parts = parts_of(examples)
+    sizes = ", ".join(f"{len(rows)} {name}" for name, rows in parts._asdict().items())
+    yield "no example in two parts", OK, sizes
+    if "text" in examples.columns:
+        groups = pl.Series("near duplicates", near_duplicate_groups(examples["text"], NEAR))
+        try:
+            check_apart(groups.cast(pl.String), examples["split"])
+            yield "no near duplicates in two parts", OK, f"Jaccard index below {NEAR} throughout"
+        except LeakError as error:
+            yield "no near duplicates in two parts", FAILED, str(error)
+
+
+def _examples_serve_one_purpose(study: Study) -> Iterator[Finding]:
+    """Whatever a describer saw is from the first part; whatever counts as evidence is not."""
+    ids = study.examples["id"].to_numpy()
+    parts: Parts = parts_of(study.examples)
+    describe, score = (set(ids[rows.rows].tolist()) for rows in (parts.describe, parts.score))
+    uses: list[tuple[str, set[str], set[str]]] = []
+    tables = study.manifest.tables
+    if study.manifest.kind == "neurons":
+        sources = study.descriptions["sources"].explode().drop_nulls()
+        uses.append(("sources of descriptions", set(sources), describe))
+        if "candidates" in tables:
+            uses.append(("candidates", set(study.table("candidates")["example"]), describe))
+        first = study.exemplars.filter(split="calibration")
+        uses.append(("exemplars that were described", set(first["example"]), describe))
+    if "counterexamples" in tables:
+        uses.append(("counterexamples", set(study.table("counterexamples")["example"]), score))
+    for name, used, allowed in uses:
+        wrong = sorted(used - allowed)
+        if wrong:
+            yield name, FAILED, f"{len(wrong)} examples are of another part, such as {wrong[0]!r}"
+        else:
+            yield name, OK, f"{len(used)} examples, all of their part"
+    if "scores" in tables:
+        other = study.scores.filter(pl.col("split") != "test")
+        yield (
+            "scores",
+            FAILED if other.height else OK,
+            "all from the test split"
+            if not other.height
+            else (f"{other.height} are from another split"),
+        )
+
+
+def _scores_stand_above_their_floors(study: Study) -> Iterator[Finding]:
+    if "floors" not in study.manifest.tables:
+        return
+    keys = ["unit", "description", "scorer"]
+    best = study.table("floors").group_by(keys).agg(best=pl.col("value").max())
+    scores = study.scores.join(best, on=keys, how="left").drop_nulls("control")
+    gap = (scores["control"] - scores["best"]).abs().max()
+    wrong = scores.filter((pl.col("control") - pl.col("best")).abs() > CLOSE)
+    detail = f"largest difference {gap or 0:.1g}"
+    yield "control is the best floor", FAILED if wrong.height else OK, detail
+    verified = scores.filter(status="verified")
+    bad = verified.filter((pl.col("skill_low") <= 0) | (pl.col("q") > 0.05))
+    yield (
+        "verified means skill above 0 at q of 0.05",
+        FAILED if bad.height else OK,
+        (f"{verified.height} verified"),
+    )
+
+
+def _classes_follow_from_tables(study: Study) -> Iterator[Finding]:
+    for name, again in zip(
+        ("transfer", "transfer_summary"), class_audit.transfer_tables(study), strict=True
+    ):
+        yield compare_tables(name, study.table(name), again, SCHEMAS[name].key)
+    yield from _figures(study, class_audit.figures(study))
+
+
+def _neurons_follow_from_activations(study: Study) -> Iterator[Finding]:
+    for name, again in neuron_audit.tables(study):
+        stored = study.table(name).select(again.columns)
+        if name in ("scores", "floors"):
+            # A reader whose encoder cannot be had here is left out.
+            stored = stored.filter(pl.col("scorer").is_in(again["scorer"].unique().implode()))
+        yield compare_tables(name, stored, again, SCHEMAS[name].key)
+    yield from _figures(study, neuron_audit.figures(study))
+
+
+def _figures(study: Study, again: Sequence[Any]) -> Iterator[Finding]:
+    new = {metric.name: metric.model_dump() for metric in again}
+    for metric in study.headline():
+        stored = metric.model_dump()
+        if metric.name not in new:
+            yield f"figure {metric.name}", FAILED, "it does not follow from the tables"
+            continue
+        wrong = [key for key in stored if not agrees(stored[key], new[metric.name][key])]
+        if wrong:
+            detail = f"{wrong[0]} is {stored[wrong[0]]!r}, not {new[metric.name][wrong[0]]!r}"
+            yield f"figure {metric.name}", FAILED, detail
+        else:
+            yield f"figure {metric.name}", OK, _shown(metric.value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+_CHECKS: dict[str, list[Callable[[Study], Iterator[Finding]]]] = {
+    "": [
+        _files_are_as_written, _parts_do_not_overlap, _examples_serve_one_purpose,
+        _scores_stand_above_their_floors,
+    ],
+    "neurons": [_neurons_follow_from_activations],
+    "classes": [_classes_follow_from_tables],
+}  # fmt: skip

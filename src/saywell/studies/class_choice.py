@@ -1,0 +1,124 @@
+"""Steps 4 and 5 of the study of classes: influence, and every rule's score and choice of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from saywell.encoders.cache import EmbeddingCache
+from saywell.encoders.dual import DualEncoder
+from saywell.influence import tracin
+from saywell.influence.proponents import opponents_anywhere, proponents
+from saywell.influence.tracin import Examples
+from saywell.influence.training import train_head
+from saywell.scorers.text_influence import select as select_texts
+from saywell.store.schemas import empty_table
+from saywell.store.study import Study, StudyWriter
+from saywell.studies.class_network import network_scores
+from saywell.studies.class_rows import (
+    Pool,
+    make_pool,
+    readable_files,
+    score_candidates,
+)
+from saywell.studies.class_subject import Space
+from saywell.studies.class_texts import usable_texts
+from saywell.transfer.centring import balanced_mean, centred
+
+SHOWN = 8
+"""Proponent and opponent images a class that are kept."""
+LINEAR = "linear head"
+
+
+def text_pool(
+    study: StudyWriter,
+    names: list[str],
+    encoder: DualEncoder,
+    cache: EmbeddingCache,
+    files: Mapping[str, tuple[list[str], np.ndarray]],
+    superclass: str,
+    per_class: int,
+    seed: int,
+) -> Pool:
+    """The texts to choose from, those to compare with, and controls, as vectors."""
+    table, text_class = usable_texts(study, names)
+    return make_pool(
+        table["text"].to_list(), text_class, names, readable_files(files, encoder), encoder, cache,
+        superclass=superclass, per_class=per_class, seed=seed,
+    )  # fmt: skip
+
+
+def influence_table(
+    study: StudyWriter, space: Space, measured: np.ndarray | None, config: Mapping[str, Any],
+    seed: int,
+) -> pl.DataFrame:  # fmt: skip
+    """Step 4: the strongest training images of every class, as `score_texts` sees them."""
+    train, beside = space.rows["train"], space.rows["validation"]
+    checked = beside if len(beside) else train
+    mean = balanced_mean(space.vectors[train], space.labels[train])
+    seen = Examples(centred(space.vectors[train], mean), space.labels[train])
+    held = Examples(centred(space.vectors[checked], mean), space.labels[checked])
+    head = train_head(seen, len(space.names), seed=seed)
+    by_class = tracin.mean_over_classes(seen, held, head)
+    own = by_class[np.arange(len(train)), seen.labels]
+    ids = study.examples["id"].to_numpy()[train]
+    rows = []
+    sides = [(LINEAR, "proponent", proponents(own, space.labels[train], len(space.names), SHOWN)),
+             (LINEAR, "opponent", opponents_anywhere(by_class, SHOWN))]  # fmt: skip
+    if measured is not None:
+        name = str(config["network"][0])
+        found = proponents(measured, space.labels[train], len(space.names), SHOWN)
+        sides.append((name, "proponent", found))
+    for model, side, strongest in sides:
+        for name, best in zip(space.names, strongest, strict=True):
+            for rank, (row, value) in enumerate(zip(best.rows, best.values, strict=True), 1):
+                rows.append((model, name, side, rank, ids[row], float(value)))
+    return pl.DataFrame(rows, schema=empty_table("influence").schema, orient="row")
+
+
+def text_score_table(
+    study: StudyWriter,
+    space: Space,
+    pool: Pool,
+    measured: np.ndarray | None,
+    per_class: int,
+    seed: int,
+) -> pl.DataFrame:
+    """Step 5: every rule's score of every text, its rank in its class, and whether it is chosen."""
+    table, text_class = usable_texts(study, space.names)
+    scores = score_candidates(
+        pool, space.vectors, space.labels, space.rows["train"], space.rows["validation"],
+        len(space.names), strings=table["text"].to_list(), seed=seed,
+    )  # fmt: skip
+    if measured is not None:
+        train = space.rows["train"]
+        scores |= network_scores(
+            measured, space.vectors[train], space.labels[train], pool.vectors[pool.texts],
+            text_class, len(space.names),
+        )  # fmt: skip
+    frames = []
+    for rule, own in scores.items():
+        known = pl.Series(own).cast(pl.Float64).fill_nan(None)
+        frames.append(
+            table.select(
+                text="id",
+                **{"class": pl.col("class")},
+                rule=pl.lit(rule),
+                score=known,
+                rank=known.rank("ordinal", descending=True).cast(pl.Int32),
+                chosen=pl.Series(select_texts(own, text_class, per_class, seed=seed)),
+            ).with_columns(rank=pl.col("rank").rank("ordinal").over("class").cast(pl.Int32))
+        )
+    return pl.concat(frames)
+
+
+def stored_scores(study: Study) -> dict[str, np.ndarray]:
+    """Table `text_scores` as one array a rule, in the order of the usable texts; NaN: no score."""
+    scores = study.table("text_scores")
+    return {
+        rule: scores.filter(rule=rule)["score"].fill_null(float("nan")).to_numpy()
+        for rule in scores["rule"].unique(maintain_order=True)
+    }

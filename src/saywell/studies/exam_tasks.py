@@ -1,0 +1,88 @@
+"""Exam questions from data: two groups of texts each, and what people say is their difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtri
+
+from saywell.data.planted_units import NOISE, PlantedUnit
+from saywell.data.splits import content_ids, hash_numbers
+from saywell.errors import InputError
+
+TASK = "task"
+_COLUMNS = {
+    "task": pl.String, "gold_description": pl.String, "text": pl.String, "label": pl.Int64,
+    "split": pl.String,
+}  # fmt: skip
+
+
+def read_tasks(
+    path: str | Path, *, limit: int | None = None, seed: int = 0
+) -> list[tuple[str, pl.DataFrame]]:
+    """Every task of a Parquet or CSV file with its rows: `id`, `text`, `label`, `split`, `gold`.
+
+    `limit` keeps at most so many texts of each group in each split, chosen by content.
+
+    Columns: `task`, `gold_description`, `text`, `label` (1 where the description holds, else 0) and
+    `split` (train, val, test, or calibration, validation, test).
+
+    Raises InputError for a file that cannot be read or lacks a column, a task with several gold
+    descriptions, and a part of a task that lacks one of the two groups.
+    """
+    path = Path(path)
+    try:
+        read = pl.read_csv if path.suffix == ".csv" else pl.read_parquet
+        table = read(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"cannot read the tasks in {str(path)!r}: {error}") from error
+    missing = [column for column in _COLUMNS if column not in table.columns]
+    if missing:
+        raise InputError(
+            f"{str(path)!r} has no column {missing[0]!r}; tasks need {', '.join(_COLUMNS)}"
+        )
+    table = table.select(pl.col(name).cast(dtype) for name, dtype in _COLUMNS.items()).drop_nulls()
+    strange = table.filter(~pl.col("label").is_in([0, 1]))
+    if strange.height:
+        raise InputError(f"label {strange['label'][0]!r} in {str(path)!r} is neither 0 nor 1")
+    tasks = []
+    for (name,), rows in table.group_by(["task"], maintain_order=True):
+        golds = rows["gold_description"].unique().sort().to_list()
+        if len(golds) != 1:
+            raise InputError(
+                f"task {name!r} has {len(golds)} gold descriptions; give one for all rows"
+            )
+        groups = rows.group_by("split").agg(pl.col("label").n_unique()).sort("split")
+        bare = groups.filter(pl.col("label") < 2)["split"].to_list()
+        if bare or groups.height < 3:
+            where = f"split {bare[0]!r}" if bare else f"splits {groups['split'].to_list()!r}"
+            raise InputError(
+                f"task {name!r} has {where}: train, val and test each need texts of both labels"
+            )
+        ids = pl.Series("id", content_ids(rows["text"]), dtype=pl.String)
+        gold = pl.col("gold_description").alias("gold")
+        rows = rows.select(ids, "text", "label", "split", gold)
+        tasks.append((str(name), rows if limit is None else _limited(rows, limit, seed)))
+    return tasks
+
+
+def _limited(rows: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:
+    order = pl.Series("order", hash_numbers(rows["id"], seed, "limit"))
+    place = pl.col("order").rank("ordinal").over("split", "label")
+    return rows.with_columns(order).filter(place <= limit).drop("order")
+
+
+def task_units(name: str, rows: pl.DataFrame, seed: int) -> list[PlantedUnit]:
+    """The task as a unit that fires on texts with label 1, and one that fires by chance as often."""
+    label = rows["label"].to_numpy() == 1
+    ids = [f"{name}:{id}" for id in rows["id"]]
+    chance = ((hash_numbers(ids, seed, "noise") >> np.uint64(11)) + 0.5) * 2.0**-53
+    # Where it fires by chance, it does so by different strengths, and so has exemplars of its own.
+    response = ndtri(chance) - ndtri(1 - label.mean())
+    nothing = np.zeros(len(label), dtype=bool)
+    return [
+        PlantedUnit(name, TASK, rows["gold"][0], label, label.astype(np.float64)),
+        PlantedUnit(f"{name} (by chance)", NOISE, "", nothing, response, 0.0),
+    ]

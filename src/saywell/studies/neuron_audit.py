@@ -1,0 +1,139 @@
+"""What a study of neurons claims, derived again from its stored activations and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from saywell.encoders.sentence import open_sentence_encoder
+from saywell.errors import InputError
+from saywell.store.study import Metric, Study
+from saywell.studies.neuron_descriptions import association_table
+from saywell.studies.neuron_descriptors import stored_vectors, tag_matrix
+from saywell.studies.neuron_evaluation import curve_table, headline
+from saywell.studies.neuron_scores import (
+    Described,
+    described_units,
+    open_reading,
+    score_described,
+)
+from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
+from saywell.studies.score_tables import score_tables
+from saywell.units.activations import Activations
+from saywell.units.sites import Site
+from saywell.units.statistics import exemplar_table, unit_table
+
+
+def tables(study: Study) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Tables as they follow from what they were made of, one after the other."""
+    activations = Activations(study.arrays("activations"))
+    yield "units", unit_table(activations, _sites(study), study.units["model"][0])
+    found = exemplar_table(activations, study.units, None, study.examples["id"].to_list())
+    yield "exemplars", found.drop("span_start", "span_end")
+    subject, carried = _subject(study)
+    config = study.manifest.config
+    yield "associations", association_table(study, subject, config["threshold"])
+    yield "curves", _curves(study, subject, carried)
+    described = described_units(study.units, study.descriptions, study.table("descriptors"))
+    if described.ids:
+        with _reading(study, subject, described, carried["all"]) as reading:
+            scores = score_described(reading, described, subject, config["seed"])
+        both = score_tables(described.ids, described.descriptions, scores)
+        yield from zip(("scores", "floors"), both, strict=True)
+
+
+def figures(study: Study) -> list[Metric]:
+    """The headline figures."""
+    subject, carried = _subject(study)
+    config = study.manifest.config
+    return headline(
+        study.table("curves"), subject, _control(study, carried["all"]), config["threshold"],
+        config["seed"],
+    )  # fmt: skip
+
+
+def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
+    """What is stored of a unit, and what follows from its activations: (claim, stored, again).
+
+    Raises InputError for a unit that the study does not have.
+    """
+    units = study.units
+    if unit not in units["id"]:
+        raise InputError(
+            f"the study has no unit {unit!r}; its units are called like {units['id'][0]!r}"
+        )
+    subject, carried = _subject(study)
+    place = units["id"].index_of(unit)
+    again = unit_table(subject.activations, _sites(study), units["model"][0]).row(place, named=True)
+    result = [
+        (name, value, again[name]) for name, value in units.row(place, named=True).items()
+        if name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "state")
+    ]  # fmt: skip
+    found = exemplar_table(subject.activations, units, None, study.examples["id"].to_list())
+    for split in ("calibration", "validation"):
+        stored, derived = (
+            table.filter(unit=unit, split=split).sort("rank")["example"].to_list()
+            for table in (study.exemplars, found)
+        )
+        result.append((f"exemplars, {split}", stored, derived))
+    threshold, seed = (study.manifest.config[name] for name in ("threshold", "seed"))
+    stored, derived = (
+        table.filter(unit=unit, split="calibration").sort("descriptor")
+        .select("descriptor", "hits", "lift", "q", "enriched").rows()
+        for table in (study.table("associations"), association_table(study, subject, threshold))
+    )  # fmt: skip
+    result.append(("descriptors", stored, derived))
+    described = described_units(units, study.descriptions, study.table("descriptors"))
+    if unit in described.ids:
+        only = np.array([described.ids.index(unit)])
+        with _reading(study, subject, described, carried["all"]) as reading:
+            scores = score_described(reading, described, subject, seed, only)
+        again, _ = score_tables([unit], [described.descriptions[only[0]]], scores)
+        for row in again.iter_rows(named=True):
+            kept = study.scores.filter(unit=unit, scorer=row["scorer"]).row(0, named=True)
+            result += [
+                (f"{row['scorer']}: {name}", kept[name], row[name])
+                for name in ("value", "ci_low", "ci_high", "control", "floor", "skill", "skill_low")
+            ]
+    return result
+
+
+def _subject(study: Study) -> tuple[Subject, dict[str, Tags]]:
+    carried = {"all": tag_matrix(study)}
+    if "encoder" in study.table("tags")["source"]:
+        carried["lexical"] = tag_matrix(study, ("lexical",))
+    activations = Activations(study.arrays("activations"))
+    made = make_subject(activations, study.units, study.exemplars, study.examples, carried["all"])
+    return made, carried
+
+
+def _control(study: Study, tags: Tags) -> Subject | None:
+    if not study.manifest.config["random_control"]:
+        return None
+    activations = Activations(study.arrays("activations-random"))
+    return make_control(activations, _sites(study), study.examples, tags)
+
+
+def _curves(study: Study, subject: Subject, carried: dict[str, Tags]) -> pl.DataFrame:
+    config = study.manifest.config
+    control = _control(study, carried["all"])
+    return curve_table(study, subject, control, carried, config["threshold"], config["seed"])
+
+
+def _sites(study: Study) -> list[Site]:
+    """The modules that were looked at, as the table of units has them."""
+    high = study.units.filter(sign=1).with_columns(
+        module=pl.col("name").str.replace(r"\[\d+\]$", "")
+    )
+    rows = high.group_by("module", "layer", "kind", maintain_order=True).len().rows()
+    return [Site(layer, kind, module, "output", units) for module, layer, kind, units in rows]
+
+
+def _reading(study: Study, subject: Subject, described: Described, tags: Tags):
+    vectors, encoder = stored_vectors(study), None
+    if vectors is not None:
+        encoder = open_sentence_encoder(study.manifest.config["encoder"])
+    return open_reading(study, subject, described, tags, study.examples, encoder, vectors)

@@ -1,0 +1,273 @@
+"""Step 8 of the neuron study, the figures: does a description predict its unit on unseen sentences?
+
+Each description is read in up to three ways; thresholds are fitted on validation sentences, scores
+are measured on test sentences, and each stands beside its floors (docs/scores.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from jaxtyping import Bool, Float, Int64
+
+from saywell.data.parts import Parts, parts_of
+from saywell.data.splits import hash_numbers
+from saywell.encoders.sentence import SentenceEncoder
+from saywell.readers.lexical import LexicalReader
+from saywell.readers.sentence_encoder import SentenceEncoderReader
+from saywell.scorers.counterexamples import find_counterexamples
+from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
+from saywell.scorers.scoring import Fires, Predict, Scores, score_units
+from saywell.store.schemas import empty_table
+from saywell.store.study import Study
+from saywell.studies.neuron_subject import Subject, Tags
+from saywell.units.statistics import firing
+
+BY_TAGS = "f1-tags"
+"""The scorer that decides what is verified: does the sentence carry what the description names?"""
+BY_WORDS = "f1-lexical"
+BY_ENCODER = "f1-sentence-encoder"
+
+
+class Described(NamedTuple):
+    """The units that have a description, with the distinct descriptions among them.
+
+    `units` are places in the table of units; `own` says which description each of them has, and
+    `names` which descriptors each description names.
+    """
+
+    units: Int64[np.ndarray, " described"]
+    ids: list[str]
+    descriptions: list[str]
+    own: Int64[np.ndarray, " described"]
+    texts: list[str]
+    names: Bool[np.ndarray, "texts descriptors"]
+
+
+def described_units(
+    units: pl.DataFrame, descriptions: pl.DataFrame, descriptors: pl.DataFrame
+) -> Described:
+    """From the tables of a study."""
+    place = {unit: number for number, unit in enumerate(units["id"])}
+    column = {name: number for number, name in enumerate(descriptors["id"])}
+    table = descriptions.filter(status="described")
+    texts: dict[str, int] = {}
+    own = np.array([texts.setdefault(text, len(texts)) for text in table["text"]], dtype=np.int64)
+    names = np.zeros((len(texts), len(column)), dtype=bool)
+    for number, named in zip(own, table["descriptors"], strict=True):
+        names[number, [column[name] for name in named]] = True
+    return Described(
+        np.array([place[unit] for unit in table["unit"]], dtype=np.int64), table["unit"].to_list(),
+        table["id"].to_list(), own, list(texts), names,
+    )  # fmt: skip
+
+
+class Reading(NamedTuple):
+    """Who reads, and what there is to predict."""
+
+    parts: Parts
+    readers: dict[str, Predict]
+    fires: Fires
+
+
+@contextmanager
+def open_reading(
+    study: Study,
+    subject: Subject,
+    described: Described,
+    tags: Tags,
+    examples: pl.DataFrame,
+    encoder: SentenceEncoder | None,
+    vectors: np.ndarray | None,
+) -> Iterator[Reading]:
+    """Readers of the descriptions, for as long as the context lasts."""
+    parts = parts_of(examples)
+    lexical = LexicalReader(examples["text"].to_list(), parts.describe)
+    with TemporaryDirectory(dir=study.path) as folder:
+        readers = {
+            BY_TAGS: tag_reader(tags, described.names),
+            BY_WORDS: _remembered(described.texts, parts, Path(folder) / BY_WORDS, lexical.read),
+        }
+        if encoder is not None and vectors is not None:
+            read = SentenceEncoderReader(encoder, vectors).read
+            readers[BY_ENCODER] = _remembered(
+                described.texts, parts, Path(folder) / BY_ENCODER, read
+            )
+        yield Reading(parts, readers, fires_on(subject, described.units, examples.height))
+
+
+def score_described(
+    reading: Reading,
+    described: Described,
+    subject: Subject,
+    seed: int,
+    only: Int64[np.ndarray, " some"] | None = None,
+) -> dict[str, Scores]:
+    """The skill of every description by every reader, by the name of the scorer.
+
+    With `only`, of these places among the described units; a score does not depend on the others.
+    """
+    some = np.arange(len(described.ids)) if only is None else only
+    words = [described.texts[own] for own in described.own]
+    profiles = subject.calibration.composition[described.units].astype(np.float32)
+    stand_ins = {
+        "another unit": another_unit(words, described.ids, seed=seed),
+        "nearest sibling": nearest_sibling(words, profiles, described.names[described.own]),
+        "most frequent": most_frequent(words),
+    }
+    # A floor is a unit; what is read in its place is that unit's description.
+    floors = {
+        name: np.where(whose < 0, -1, described.own[whose])[some]
+        for name, whose in stand_ins.items()
+    }
+    return {
+        name: score_units(
+            [described.ids[number] for number in some], predict,
+            lambda numbers, rows: reading.fires(some[numbers], rows),
+            select=reading.parts.select, score=reading.parts.score, floors=floors,
+            own=described.own[some], seed=seed,
+        )
+        for name, predict in reading.readers.items()
+    }  # fmt: skip
+
+
+def counterexample_table(
+    reading: Reading,
+    described: Described,
+    subject: Subject,
+    found: dict[str, Scores],
+    ids: list[str],
+    *,
+    block: int = 512,
+) -> pl.DataFrame:
+    """Table `counterexamples`, by the reader whose predictions are finest."""
+    scorer = BY_ENCODER if BY_ENCODER in found else BY_WORDS
+    predict, thresholds = reading.readers[scorer], found[scorer].thresholds
+    rows = reading.parts.score.rows
+    names = np.asarray(ids)
+    frames = [empty_table("counterexamples")]
+    for start in range(0, len(described.ids), block):
+        numbers = np.arange(start, min(start + block, len(described.ids)))
+        predicted = predict(described.own[numbers], rows)
+        response = responses(subject, described.units[numbers], rows, "test")
+        said = predicted >= thresholds[numbers, None]
+        against = find_counterexamples(predicted, said, response, reading.fires(numbers, rows))
+        place = numbers[against.unit]
+        frames.append(
+            pl.DataFrame(
+                {
+                    "unit": [described.ids[n] for n in place],
+                    "description": [described.descriptions[n] for n in place],
+                    "kind": against.kind, "rank": against.rank,
+                    "example": names[rows[against.column]],
+                    "activation": subject.units["sign"].to_numpy()[described.units[place]]
+                    * response[against.unit, against.column],
+                    "predicted": predicted[against.unit, against.column].astype(np.float64),
+                },
+                schema=empty_table("counterexamples").schema, strict=False,
+            )
+        )  # fmt: skip
+    return pl.concat(frames)
+
+
+def contrast_table(
+    subject: Subject, described: Described, examples: pl.DataFrame, seed: int, *, most: int = 3
+) -> pl.DataFrame:
+    """Table `contrasts`: what a described unit leaves alone, for comparison with its exemplars."""
+    rows = parts_of(examples).describe.rows
+    names = examples["id"].to_numpy()
+    keys = hash_numbers(examples["id"].to_list(), seed, "contrast")[rows]
+    shuffled = rows[np.argsort(keys, kind="stable")]
+    thresholds = subject.units["threshold"].to_numpy()
+    frames = [empty_table("contrasts")]
+    for start in range(0, len(described.units), 512):
+        units = described.units[start : start + 512]
+        # Few of a unit's sentences fire it: the first dozens of any order hold enough that do not.
+        some = np.roll(shuffled, -start)[: 20 * most]
+        values = responses(subject, units, some, "calibration")
+        silent = values < thresholds[units, None]
+        rank = np.cumsum(silent, axis=1) - 1
+        unit, column = (silent & (rank < most)).nonzero()
+        frames.append(
+            pl.DataFrame(
+                {
+                    "unit": [described.ids[start + n] for n in unit], "rank": rank[unit, column],
+                    "example": names[some[column]],
+                    "activation": subject.units["sign"].to_numpy()[units[unit]]
+                    * values[unit, column],
+                },
+                schema=empty_table("contrasts").schema, strict=False,
+            )
+        )  # fmt: skip
+    return pl.concat(frames)
+
+
+def responses(
+    subject: Subject, units: Int64[np.ndarray, " units"], rows: np.ndarray, split: str
+) -> Float[np.ndarray, "units rows"]:
+    """Activations of some units on some sentences of a split, signed so that more is stronger."""
+    width = len(subject.units) // subject.units["sign"].n_unique()
+    order = subject.activations.rows(split)
+    place = np.empty(int(order.max()) + 1, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    result = np.empty((len(units), len(rows)), dtype=np.float32)
+    for number, sign in enumerate(subject.units["sign"].unique(maintain_order=True).to_list()):
+        mine = np.flatnonzero(units // width == number)
+        if len(mine):
+            columns = units[mine] % width
+            first, last = int(columns.min()), int(columns.max()) + 1
+            values = subject.activations.read(split, slice(first, last), sign=sign)
+            result[mine] = values[place[rows]][:, columns - first].T
+    return result
+
+
+def fires_on(subject: Subject, units: Int64[np.ndarray, " described"], examples: int) -> Fires:
+    """On which validation and test sentences units fire, by their place among `units`."""
+    rows, blocks = [], []
+    for split in ("validation", "test"):
+        for places, fires in firing(subject.activations, split, subject.units):
+            rows.append(places)
+            blocks.append(fires[:, units])
+    order = np.concatenate(rows)
+    stacked = sp.vstack(blocks, format="coo")
+    by_unit = sp.csr_matrix(
+        (np.ones(stacked.nnz, dtype=bool), (stacked.col, order[stacked.row])),
+        shape=(len(units), examples),
+    )
+    return lambda numbers, places: by_unit[numbers][:, places].toarray()
+
+
+def tag_reader(tags: Tags, names: Bool[np.ndarray, "texts descriptors"]) -> Predict:
+    """Reads a sentence by its tags: how many of the named descriptors does it carry?
+
+    NaN where the tagger gave no answer for the sentence.
+    """
+    weights = names.astype(np.float32)
+
+    def predict(numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
+        carried = (tags.matrix[places] @ weights[numbers].T).T
+        return np.where(tags.known[places], carried, np.nan)
+
+    return predict
+
+
+def _remembered(texts: list[str], parts: Parts, file: Path, read: Callable) -> Predict:
+    """A reader that reads each description once, on every sentence that can be asked for.
+
+    Its numbers wait in a file, so that memory does not grow with descriptions times sentences.
+    """
+    places = np.concatenate([parts.select.rows, parts.score.rows])
+    shape = (len(texts), len(places))
+    kept = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    for number, values in enumerate(read(texts, [places] * len(texts))):
+        kept[number] = values
+    column = np.full(int(places.max()) + 1, -1)
+    column[places] = np.arange(len(places))
+    return lambda numbers, asked: np.asarray(kept[numbers][:, column[asked]])

@@ -1,0 +1,88 @@
+"""The static report as a person uses it, opened from disk in Chromium, with hostile words in it."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def pages(hostile, tmp_path) -> dict[str, str]:
+    """The addresses of a report of neurons and one of classes."""
+    from saywell.report.classes import write_report_classes
+    from saywell.report.neurons import write_report
+
+    neurons = hostile.read_study(hostile.write_neurons(tmp_path / "neurons"))
+    classes = hostile.read_study(hostile.write_classes(tmp_path / "classes"))
+    write_report(neurons)
+    write_report_classes(classes)
+    return {
+        study.manifest.kind: (study.path / "report.html").as_uri() for study in (neurons, classes)
+    }
+
+
+def _clean(watched):
+    assert watched.complaints == []
+    assert watched.strangers("file:") == []
+
+
+def test_sort_filter_search_and_open_a_card(open_page, pages):
+    watched = open_page()
+    page = watched.page
+    page.goto(pages["neurons"])
+    rows = page.locator("#unit-table tbody:not([hidden])")
+    everything = rows.count()
+    assert everything > 5
+    page.get_by_role("button", name="layer", exact=True).click()
+    layers = page.eval_on_selector_all("#unit-table tbody", "all => all.map(b => b.dataset.layer)")
+    assert layers == sorted(layers)
+    page.get_by_label("Verdict").select_option("verified")
+    verified = rows.count()
+    assert 0 < verified < everything
+    page.get_by_label("Verdict").select_option("")
+    page.get_by_label("Search").fill("soup")
+    assert 0 < rows.count() < everything
+    page.get_by_label("Search").fill("")
+    first = rows.first
+    first.locator("summary").first.click()
+    assert first.locator(".inside").first.is_visible()
+    _clean(watched)
+
+
+@pytest.mark.parametrize("kind", ["neurons", "classes"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_barrier_and_no_complaint(open_page, pages, kind, scheme):
+    watched = open_page(color_scheme=scheme)
+    watched.page.goto(pages[kind])
+    for details in watched.page.locator("details").all()[:4]:
+        details.locator("summary").first.click()
+    assert watched.violations() == []
+    _clean(watched)
+
+
+@pytest.mark.parametrize("kind", ["neurons", "classes"])
+def test_a_phone_does_not_scroll_sideways(open_page, pages, kind):
+    watched = open_page(viewport={"width": 375, "height": 740}, device_scale_factor=2)
+    watched.page.goto(pages[kind])
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= 375
+    _clean(watched)
+
+
+@pytest.mark.parametrize("kind", ["neurons", "classes"])
+def test_the_button_changes_the_colours(open_page, pages, kind):
+    watched = open_page(color_scheme="light")
+    page = watched.page
+    page.goto(pages[kind])
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator("#theme").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    _clean(watched)
+
+
+@pytest.mark.parametrize("kind", ["neurons", "classes"])
+def test_a_page_without_script_still_says_everything(open_page, pages, kind):
+    watched = open_page(java_script_enabled=False)
+    watched.page.goto(pages[kind])
+    assert watched.page.locator("h2").count() >= 2
+    _clean(watched)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from saywell.cli.exam import exam, print_exam
+from saywell.errors import InputError
+from saywell.studies.exam import Exam
+from saywell.studies.exam_summary import summarize
+
+
+@pytest.fixture
+def result():
+    """Two describers, a unit that one recovers, and one without a rule."""
+    rows = [
+        ("a [bold]describer[/]", "u", "topic", "soup", 0.9, 1.0, 0.9, "verified", True),
+        ("a [bold]describer[/]", "n", "noise", "x", 0.2, 0.3, None, "not verified", None),
+        ("none", "u", "topic", "", None, None, 0.0, "no description", False),
+        ("none", "n", "noise", "", None, None, None, "no description", None),
+    ]
+    columns = "describer unit kind text value stated rule_f1 status recovered".split()
+    answers = pl.DataFrame(rows, schema=columns, orient="row")
+    costs = pl.DataFrame({"describer": ["none"], "calls": [0], "seconds": [0.1]})
+    return Exam(pl.DataFrame(), answers, summarize(answers, 0), costs)
+
+
+def test_a_line_per_describer_in_80_columns(result, capsys):
+    print_exam(result, json=False)
+    out = capsys.readouterr().out
+    assert "1 units with a known truth, 1 that follow no rule" in out
+    assert "100 (100 to 100)" in out and "[bold]" in out and "+0.10" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_json(result, capsys):
+    print_exam(result, json=True)
+    first, second = json.loads(capsys.readouterr().out)
+    assert first["recovered"] == 1 and first["false"] == 0 and first["calls"] is None
+    assert second["recovered"] == 0 and second["bias"] is None
+
+
+def test_choices_that_do_not_go_together(tmp_path):
+    with pytest.raises(InputError, match="give --out"):
+        exam(llm="ollama:x")
+    with pytest.raises(InputError, match="give one of them"):
+        exam(tasks=tmp_path, texts="x")

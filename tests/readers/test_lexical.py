@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saywell.data.parts import DescribeRows, ScoreRows
+from saywell.errors import LeakError
+from saywell.readers.alternatives import alternatives
+from saywell.readers.lexical import LexicalReader
+
+TEXTS = [
+    "The batteries died after a day.",
+    "A cold soup and a rude waiter.",
+    "Battery life is long, the battery is fine.",
+    "Nothing to say.",
+    "Soup again, and again the soup.",
+    "",
+]
+EVERY = np.arange(len(TEXTS))
+
+
+def reader(texts=TEXTS):
+    return LexicalReader(texts, DescribeRows(np.arange(len(texts))))
+
+
+def read(*descriptions, rows=EVERY, texts=TEXTS):
+    return list(reader(texts).read(descriptions, [rows] * len(descriptions)))
+
+
+def test_words_meet_without_their_endings_and_rare_words_count_more():
+    (battery,) = read("batteries")
+    np.testing.assert_array_equal(battery, [1, 0, 1, 0, 0, 0])
+    (both,) = read("cold soups")
+    # "soup" is in two texts and "cold" in one, so soup alone is less than half of it.
+    assert both[1] == 1 and 0 < both[4] < 0.5
+
+
+def test_one_of_several_alternatives_is_enough():
+    (either,) = read("battery life, soup")
+    assert either[2] == either[1] == either[4] == 1
+    assert 0 < either[0] < 1 and either[3] == either[5] == 0
+    (joined,) = read("battery life soup")
+    assert joined.max() < 1
+
+
+def test_words_that_no_text_says_count_against():
+    known, unknown = read("soup", "soup zeppelin")
+    assert known[1] == 1 and 0 < unknown[1] < 0.5
+    (never,) = read("zeppelin")
+    assert (never == 0).all()
+
+
+def test_function_words_count_only_where_there_is_nothing_else():
+    (the,) = read("the")
+    np.testing.assert_array_equal(the > 0, [True, False, True, False, True, False])
+    a, b = read("the soup", "soup")
+    np.testing.assert_array_equal(a, b)
+
+
+def test_nothing_said_is_no_answer():
+    assert all(np.isnan(found).all() for found in read("", " , ;", "..."))
+
+
+def test_each_description_has_rows_of_its_own():
+    first, second = reader().read(["soup", "battery"], [np.array([4, 1]), np.array([2])])
+    assert first.tolist() == [1, 1] and second.tolist() == [1]
+
+
+def test_rarity_is_learnt_from_describe_rows_only():
+    with pytest.raises(LeakError, match="DescribeRows"):
+        LexicalReader(TEXTS, ScoreRows(EVERY))  # type: ignore[arg-type]
+    few = LexicalReader(TEXTS, DescribeRows(np.array([1, 4])))
+    changed = [text if n in (1, 4) else text + " cold cold" for n, text in enumerate(TEXTS)]
+    other = LexicalReader(changed, DescribeRows(np.array([1, 4])))
+    for a, b in zip(
+        *(r.read(["cold soup"], [np.array([1, 4])]) for r in (few, other)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@given(
+    st.lists(st.text("abc ,;.", max_size=20), min_size=1, max_size=5), st.text("abc ,", max_size=9)
+)
+def test_numbers_are_shares(texts, description):
+    (found,) = read(description, rows=np.arange(len(texts)), texts=texts)
+    assert np.isnan(found).all() or ((found >= 0) & (found <= 1 + 1e-6)).all()
+
+
+def test_alternatives():
+    assert alternatives(" soup,the  waiter; soup,\n-, 7 ") == ["soup", "the waiter", "7"]
+    assert alternatives("") == alternatives(";,") == []

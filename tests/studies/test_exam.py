@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+
+from saywell.errors import InputError
+from saywell.language_models import Scripted
+from saywell.studies import exam_describers
+from saywell.studies.exam import run_exam, run_task_exam
+from saywell.studies.exam_describers import Answers
+from saywell.studies.exam_scoring import TRUTH, with_recovery
+from saywell.studies.exam_summary import by_kind, false_rate
+from saywell.studies.exam_tasks import read_tasks
+
+TOPICS = {
+    "battery": "battery charger socket".split(), "soup": "soup waiter kitchen".split(),
+    "room": "room pillow curtain".split(), "ferry": "ferry harbour captain".split(),
+    "jacket": "jacket sleeve button".split(), "camera": "camera lens tripod".split(),
+}  # fmt: skip
+TOPIC_OF = {word: topic for topic, words in TOPICS.items() for word in words}
+FILLER = "table window garden letter bottle engine mirror pencil".split()
+
+
+class TopicEncoder:
+    """Puts texts where their topics are: what a good sentence encoder does, in a few lines."""
+
+    name = "topics"
+
+    def __call__(self, texts):
+        words = {word: n for n, word in enumerate([*TOPIC_OF, *FILLER])}
+        topics = {topic: len(words) + n for n, topic in enumerate(TOPICS)}
+        vectors = np.full((len(texts), len(words) + len(topics)), 1e-3, dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in re.findall(r"\w+", text):
+                if word in words:
+                    vectors[row, words[word]] += 0.5
+                if word in TOPIC_OF:
+                    vectors[row, topics[TOPIC_OF[word]]] += 1.0
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    chooser = random.Random(5)
+    rows: dict[str, list[str]] = {}
+    while len(rows) < 900:
+        topic = chooser.choice(sorted(TOPICS))
+        tone = chooser.choice(["praise", "complaint"])
+        words = chooser.sample(TOPICS[topic], 2) + chooser.choices(FILLER, k=chooser.randint(2, 6))
+        words.append("lovely" if tone == "praise" else "awful")
+        chooser.shuffle(words)
+        rows[" ".join(words)] = [topic, tone]
+    return pl.DataFrame({"text": list(rows), "tags": list(rows.values())})
+
+
+def oracle(request):
+    """Names the topic whose words are in most exemplars and in few others."""
+    text = request.messages[-1].text
+    inside, outside = text.split("Texts outside the group:")
+    counts = Counter(TOPIC_OF.get(word) for word in re.findall(r"\w+", inside))
+    counts.subtract(TOPIC_OF.get(word) for word in re.findall(r"\w+", outside))
+    best = max(TOPICS, key=lambda topic: counts[topic])
+    return json.dumps({"description": best if counts[best] > 20 else ""})
+
+
+@pytest.fixture(scope="module")
+def exam(corpus):
+    with Scripted(oracle) as model:
+        return run_exam(
+            corpus, encoder=TopicEncoder(), llm=model, per_kind=2, noise_units=20,
+            clock=iter(range(100)).__next__,
+        )  # fmt: skip
+
+
+def row(exam, describer):
+    return exam.summary.row(by_predicate=pl.col("describer") == describer, named=True)
+
+
+def test_every_describer_answers_for_every_unit(exam):
+    names = [TRUTH, *exam_describers.DESCRIBERS]
+    assert exam.summary["describer"].to_list() == names
+    assert exam.answers.height == len(names) * exam.units.height
+    assert exam.answers.select("describer", "unit").is_unique().all()
+    assert set(exam.answers["status"]) == {"no description", "not verified", "verified"}
+
+
+def test_the_truth_is_the_ceiling_and_silence_the_floor(exam):
+    truth, none = row(exam, TRUTH), row(exam, "none")
+    assert truth["recovered"] > 0.5 and truth["noise_described"] == 0
+    assert none["recovered"] == none["described"] == none["false"] == none["f1"] == 0
+    assert row(exam, "random-phrase")["recovered"] < 0.3
+    assert none["bias"] is None and none["error"] is None
+
+
+def test_an_oracle_recovers_topics(exam):
+    topics = exam.answers.filter(describer="llm", kind="topic")
+    assert topics.height == 2 and topics["recovered"].all()
+    assert (topics["rule_f1"] > 0.95).all() and (topics["skill"] > 0.5).all()
+    assert row(exam, "llm")["recovered"] > row(exam, "random-phrase")["recovered"]
+    calls = dict(exam.costs.select("describer", "calls").iter_rows())
+    assert calls["llm"] == exam.units.height and calls["extractive"] == 0
+
+
+def test_describers_without_an_llm_recover_topics(exam):
+    for name in ("enrichment", "extractive"):
+        assert exam.answers.filter(describer=name, kind="topic")["recovered"].any(), name
+
+
+def test_what_follows_no_rule_is_seldom_described(exam):
+    for line in exam.summary.iter_rows(named=True):
+        assert line["noise_units"] == 20 and line["false"] <= 0.1
+        assert line["false_low"] <= line["false"] <= line["false_high"]
+
+
+def test_neurons_without_a_known_truth_are_not_counted_as_recovered_or_missed(exam):
+    hidden = exam.answers.filter(kind="hidden neuron")
+    assert hidden.height and hidden["recovered"].null_count() == hidden.height
+    assert (hidden.filter(describer=TRUTH)["status"] == "no description").all()
+    known = exam.answers.filter(describer="llm")["recovered"].count()
+    assert known == exam.units.filter(pl.col("truth") != "").height
+    assert set(by_kind(exam.answers)["kind"]) == set(exam.units["kind"]) - {"noise"}
+
+
+def test_describers_see_describe_texts_only(corpus, monkeypatch):
+    seen = []
+
+    def spy(material):
+        seen.append(material)
+        return Answers([""] * len(material.fires))
+
+    monkeypatch.setattr(exam_describers, "DESCRIBERS", {})
+    from saywell.data.texts import load_texts
+    from saywell.studies import exam as module
+
+    monkeypatch.setattr(module, "DESCRIBERS", {"spy": spy})
+    run_exam(corpus, encoder=TopicEncoder(), per_kind=1, noise_units=1)
+    split = dict(load_texts(corpus, tags="tags").examples.select("text", "split").iter_rows())
+    assert {split[text] for text in seen[0].texts} == {"calibration"}
+    assert seen[0].fires.shape == (seen[0].responses.shape[0], len(seen[0].texts))
+
+
+def test_same_seed_same_tables(corpus, exam):
+    with Scripted(oracle) as model:
+        again = run_exam(
+            corpus.reverse(), encoder=TopicEncoder(), llm=model, per_kind=2, noise_units=20
+        )
+    assert again.summary.equals(exam.summary) and again.answers.equals(exam.answers)
+
+
+def test_the_lexical_reader(corpus):
+    found = run_exam(
+        corpus, encoder=TopicEncoder(), reader="lexical", describers=["extractive"], per_kind=2,
+        noise_units=5,
+    )  # fmt: skip
+    topics = found.answers.filter(describer="extractive", kind="topic")
+    assert topics["recovered"].all() and (topics["rule_f1"] > 0.95).all()
+    assert (found.answers["truth_f1"].drop_nulls() <= 1).all()
+
+
+@pytest.fixture(scope="module")
+def tasks(corpus, tmp_path_factory):
+    split = ["train", "val", "test"]
+    frames = []
+    for topic in ("soup", "ferry"):
+        frames.append(
+            corpus.select(
+                task=pl.lit(topic), gold_description=pl.lit(f"about {topic}"), text="text",
+                label=pl.col("tags").list.contains(topic).cast(pl.Int8),
+            ).with_columns(split=pl.Series([split[n % 3] for n in range(corpus.height)]))
+        )  # fmt: skip
+    path = tmp_path_factory.mktemp("tasks") / "tasks.parquet"
+    pl.concat(frames).write_parquet(path)
+    return path
+
+
+def test_tasks(tasks):
+    found = run_task_exam(tasks, describers=["extractive", "none"], encoder=TopicEncoder())
+    assert found.units["unit"].to_list() == [
+        "soup", "soup (by chance)", "ferry", "ferry (by chance)",
+    ]  # fmt: skip
+    assert row(found, TRUTH)["recovered"] == row(found, "extractive")["recovered"] == 1
+    assert row(found, "none")["recovered"] == 0
+    assert row(found, "extractive")["noise_units"] == 2
+
+
+def test_a_limit_keeps_the_same_texts_of_each_group_whatever_their_order(tasks, tmp_path):
+    pl.read_parquet(tasks).reverse().write_parquet(tmp_path / "back.parquet")
+    kept, back = (dict(read_tasks(path, limit=30)) for path in (tasks, tmp_path / "back.parquet"))
+    for name, rows in kept.items():
+        assert rows.group_by("split", "label").len()["len"].to_list() == [30] * 6
+        assert set(rows["id"]) == set(back[name]["id"])
+    with pytest.raises(InputError, match="limit must be 1 or more"):
+        run_task_exam(tasks, limit=0, encoder=TopicEncoder())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop("label"), "no column 'label'"),
+        (lambda t: t.with_columns(label=pl.lit(2)), "label 2"),
+        (lambda t: t.filter(pl.col("split") != "val"), "val and test each need"),
+        (lambda t: t.with_columns(label=pl.lit(1)), "split 'test'"),
+        (lambda t: t.with_columns(gold_description="text"), "gold descriptions; give one"),
+        (lambda t: t.head(0), "there is no task"),
+    ],
+)
+def test_bad_tasks_are_told(tasks, tmp_path, change, message):
+    change(pl.read_parquet(tasks)).write_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(InputError, match=message):
+        run_task_exam(tmp_path / "bad.parquet", describers=["none"], encoder=TopicEncoder())
+
+
+def test_bad_choices_are_told(corpus, tmp_path):
+    with pytest.raises(InputError, match="unknown describer 'oracle'; there are: composition"):
+        run_exam(corpus, describers=["oracle"], encoder=TopicEncoder())
+    with pytest.raises(InputError, match="unknown reader 'crystal'"):
+        run_exam(corpus, reader="crystal", encoder=TopicEncoder())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'llm' needs a language model"):
+        run_exam(corpus, describers=["llm"], encoder=TopicEncoder())
+    with pytest.raises(InputError, match="no rule holds of enough"):
+        run_exam(corpus.head(60), encoder=TopicEncoder())
+    (tmp_path / "x.parquet").write_text("no table")
+    with pytest.raises(InputError, match="cannot read the tasks"):
+        run_task_exam(tmp_path / "x.parquet", encoder=TopicEncoder())
+
+
+def test_recovered_is_verified_and_nearly_as_good_as_the_truth():
+    rows = [
+        (TRUTH, "u", "verified", 0.6, 0.1), ("good", "u", "verified", 0.5, 0.1),
+        ("short", "u", "verified", 0.49, 0.1), ("unproven", "u", "not verified", 0.6, 0.1),
+        ("bad", "v", "verified", 0.1, 0.1), (TRUTH, "v", "not verified", 0.05, 0.1),
+        ("noise", "n", "verified", None, None),
+    ]  # fmt: skip
+    columns = ["describer", "unit", "status", "rule_f1", "always_f1"]
+    found = with_recovery(pl.DataFrame(rows, schema=columns, orient="row"))
+    assert found["recovered"].to_list() == [True, True, False, False, False, False, None]
+
+
+def test_exact_intervals_of_rare_errors():
+    assert false_rate(0, 60)[0] == 0 and false_rate(0, 60)[2] == pytest.approx(0.0596, abs=1e-4)
+    assert np.isnan(false_rate(0, 0)).all()
