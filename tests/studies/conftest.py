@@ -57,17 +57,28 @@ def encoder():
 
 @pytest.fixture(scope="session")
 def knower():
-    """Answers the study's two prompts from the corpus's gold: prompt text -> reply."""
+    """Answers the study's prompts from the corpus's gold: prompt text -> reply."""
     words = {
         word: topic for topic, sayings in TOPICS.items() for s in sayings for word in s.split()
     }
 
+    def words_of(sentence: str) -> str:
+        return next(words[word] for word in sentence.split() if word in words)
+
     def answer(text: str) -> str:
+        claim = re.match(r"The description:\n<data-\w+>\n(.*?)\n</data-", text)
+        if claim:  # a reader asks whether the description holds
+            said = [
+                {"item": int(number), "holds": "yes" if words_of(sentence) in claim[1] else "no",
+                 "confidence": 1.0}
+                for number, sentence in re.findall(r"Text (\d+):\n<data-\w+>\n(.*?)\n</data-", text)
+            ]  # fmt: skip
+            return json.dumps({"items": said})
         listed = re.findall(r"^(\d+)\.\n<data-\w+>\n(.*?)\n</data-", text, re.M)
         numbers = {name: int(number) for number, name in listed}
         items = []
         for number, sentence in re.findall(r"Sentence (\d+):\n<data-\w+>\n(.*?)\n</data-", text):
-            topic = next(words[word] for word in sentence.split() if word in words)
+            topic = words_of(sentence)
             said = [numbers[topic]] if topic in numbers else [] if listed else [topic]
             items.append({"item": int(number), "descriptors": said})
         return json.dumps({"items": items})

@@ -8,11 +8,15 @@ from collections import Counter
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from saywell.cli import app
 from saywell.errors import InputError
 from saywell.language_models import Scripted
+from saywell.store.study import Study
 from saywell.studies import exam_describers
-from saywell.studies.exam import run_exam, run_task_exam
+from saywell.studies.audit import audit_study
+from saywell.studies.exam import run_exam, run_task_exam, stored_exam
 from saywell.studies.exam_describers import Answers
 from saywell.studies.exam_scoring import TRUTH, with_recovery
 from saywell.studies.exam_summary import by_kind, false_rate
@@ -245,3 +249,22 @@ def test_recovered_is_verified_and_nearly_as_good_as_the_truth():
 def test_exact_intervals_of_rare_errors():
     assert false_rate(0, 60)[0] == 0 and false_rate(0, 60)[2] == pytest.approx(0.0596, abs=1e-4)
     assert np.isnan(false_rate(0, 0)).all()
+
+
+def test_an_exam_is_stored_shown_and_audited(corpus, tmp_path):
+    def small_exam():
+        return run_exam(
+            corpus, encoder=TopicEncoder(), describers=["enrichment", "none"], per_kind=2,
+            noise_units=4, out=tmp_path / "e",
+        )  # fmt: skip
+
+    exam = small_exam()
+    study = Study(tmp_path / "e")
+    again = small_exam()
+    stored = stored_exam(study)
+    for name in ("units", "answers", "summary", "costs"):
+        assert getattr(exam, name).equals(getattr(stored, name), null_equal=True), name
+    assert again.costs.equals(exam.costs)  # seconds and all: it was not sat again
+    shown = CliRunner().invoke(app, ["show", str(tmp_path / "e")])
+    assert shown.exit_code == 0 and "enrichment" in shown.stdout
+    assert set(audit_study(study)["status"]) == {"ok"}

@@ -176,9 +176,18 @@ def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, kn
     ) as llm:
         study = describe_neurons(
             corpus, bert, tokenizer=tokenizer, out=tmp_path / "s", gold="topic", llm=llm,
-            encoder=encoder, top=20,
+            llm_units=5, encoder=encoder, top=20,
         )  # fmt: skip
     assert sorted(study.table("descriptors")["text"]) == ["battery", "food", "room"]
+    read = study.scores.filter(scorer="f1-detection")
+    # This model reads as the tagger tags, so what it read of a sample estimates the score by tags.
+    whole = study.scores.filter(scorer="f1-tags").join(read, on="unit", suffix="_read")
+    assert whole.height == 5 and (whole["n_read"] == 60).all()
+    assert (
+        (whole["ci_low_read"] <= whole["value"]) & (whole["value"] <= whole["ci_high_read"])
+    ).all()
+    assert set(study.table("floors").filter(scorer="f1-detection")["floor"]) == {
+        "another unit", "always", "never"}  # fmt: skip
     assert (study.table("recovered")["value"] == 1).all()
     assert study.descriptions["llm"].unique().to_list() == ["scripted"]
     assert study.table("unanswered").height == 0

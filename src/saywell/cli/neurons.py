@@ -21,6 +21,9 @@ def neurons(
     llm: Annotated[
         str, typer.Option(help="Who finds descriptors: 'extractive' or PROVIDER:MODEL.")
     ] = "extractive",
+    llm_units: Annotated[
+        int, typer.Option(help="Units that the LLM also scores as a reader; drawn by chance.")
+    ] = 0,
     tags: Annotated[
         str | None, typer.Option(help="Column with tags to use as the descriptors.")
     ] = None,
@@ -77,12 +80,20 @@ def neurons(
         if dry_run:
             if asked is not None:
                 plan_neurons(
-                    texts, asked, text=text, tags=tags, limit=limit, seed=seed, prompts=prompts
+                    texts,
+                    asked,
+                    text=text,
+                    tags=tags,
+                    limit=limit,
+                    llm_units=llm_units,
+                    seed=seed,
+                    prompts=prompts,
                 )
             print_plan(asked, json=json)
             return
         study = describe_neurons(
-            texts, model, out=out, text=text, tags=tags, gold=gold, llm=asked, encoder=encoder,
+            texts, model, out=out, text=text, tags=tags, gold=gold, llm=asked, llm_units=llm_units,
+            encoder=encoder,
             kind=kind, layers=parse_layers(layers), modules=modules.split(",") if modules else None,
             pool=pool, top=top, threshold=threshold, limit=limit, seed=seed,
             random_control=random_control, prompts=prompts, device=device, dtype=dtype,

@@ -28,7 +28,12 @@ def show(
 
 def print_study(study: Study, *, json: bool) -> None:
     """The figures with interval, floor and ceiling, then the best descriptions."""
-    if json:
+    if study.manifest.kind == "exam":
+        from saywell.cli.exam import print_exam
+        from saywell.studies.exam import stored_exam
+
+        print_exam(stored_exam(study), json=json)
+    elif json:
         _print_json(_facts(study))
     else:
         _print_tables(study)

@@ -141,6 +141,7 @@ def _first_screen(study: Study, metrics: Sequence[Metric]) -> Element:
             (count(study.table("classes").height), "classes", f"{study.examples.height:,} images"),
             (count(usable.height), "texts to choose from", f"{count(grounded)} rest on a passage"),
             (count(chosen), "texts chosen", f"by the rule {config['select']}"),
+            *_verified(study),
         ]
         parts.append(
             el("div", {"class": "tiles"}, *(
@@ -542,6 +543,14 @@ def _texts_table(title: str, rows: pl.DataFrame, columns: Sequence[str]) -> Elem
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
+
+
+def _verified(study: Study) -> list[tuple[str, str, str]]:
+    if "scores" not in study.manifest.tables or not study.manifest.tables["scores"].rows:
+        return []
+    verdicts = study.verdicts()
+    good = verdicts.filter(status="verified").height
+    return [(count(good), "classes verified", f"of {count(verdicts.height)} put to the test")]
 
 
 def _short(name: object) -> str:

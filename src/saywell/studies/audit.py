@@ -36,7 +36,7 @@ def audit_study(study: Study) -> pl.DataFrame:
     since its images are not part of it.
     """
     rows: list[Finding] = []
-    for check in _CHECKS[""] + _CHECKS.get(study.manifest.kind, []):
+    for check in _CHECKS.get(study.manifest.kind, [_files_are_as_written]):
         try:
             rows += check(study)
         except (SaywellError, OSError, pl.exceptions.PolarsError) as error:
@@ -212,11 +212,11 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
+_ALL = [
+    _files_are_as_written, _parts_do_not_overlap, _examples_serve_one_purpose,
+    _scores_stand_above_their_floors,
+]  # fmt: skip
 _CHECKS: dict[str, list[Callable[[Study], Iterator[Finding]]]] = {
-    "": [
-        _files_are_as_written, _parts_do_not_overlap, _examples_serve_one_purpose,
-        _scores_stand_above_their_floors,
-    ],
-    "neurons": [_neurons_follow_from_activations],
-    "classes": [_classes_follow_from_tables],
-}  # fmt: skip
+    "neurons": [*_ALL, _neurons_follow_from_activations],
+    "classes": [*_ALL, _classes_follow_from_tables],
+}

@@ -32,7 +32,7 @@ from saywell.progress import Progress, silent
 from saywell.readers.lexical import LexicalReader
 from saywell.readers.reader import Reader
 from saywell.readers.sentence_encoder import SentenceEncoderReader
-from saywell.store.study import write_study
+from saywell.store.study import Study, write_study
 from saywell.studies.exam_describers import DESCRIBERS, LLM, Answers, Material
 from saywell.studies.exam_network import train_network_units
 from saywell.studies.exam_scoring import TRUTH, World, score_answers, with_recovery
@@ -40,6 +40,7 @@ from saywell.studies.exam_summary import summarize
 from saywell.studies.exam_tasks import read_tasks, task_units
 
 ReaderName = Literal["sentence-encoder", "lexical"]
+TABLES = ("exam_units", "exam_answers", "exam_summary", "exam_costs")
 STRONGEST = 100
 """Exemplars of a planted unit at most; the groups of a task are shown whole."""
 TASK_TEXTS = 150
@@ -280,7 +281,6 @@ def _stored(
         "encoder": encoder.name, "llm": llm.name if llm else None, "seed": seed, **config,
     }  # fmt: skip
     fingerprint = content_ids(["\n".join(sorted(examples["id"]))])[0]
-    names = ("exam_units", "exam_answers", "exam_summary", "exam_costs")
     with write_study(
         out, kind="exam", config=settings, inputs={"texts": fingerprint}, command=list(command)
     ) as study:
@@ -289,5 +289,10 @@ def _stored(
             exam = make()
             return exam.units, exam.answers, exam.summary, exam.costs
 
-        study.tables(names, tables)
-        return Exam(*(study.table(name) for name in names))
+        study.tables(TABLES, tables)
+        return stored_exam(study)
+
+
+def stored_exam(study: Study) -> Exam:
+    """The exam that a study holds."""
+    return Exam(*(study.table(name) for name in TABLES))

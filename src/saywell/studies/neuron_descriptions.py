@@ -7,6 +7,7 @@ import polars as pl
 
 from saywell.describers.associations import Associations
 from saywell.describers.candidates import EXTRACTIVE
+from saywell.describers.llm_descriptors import FIND, TAG
 from saywell.language_models import LanguageModel
 from saywell.scorers.intervals import bootstrap_f1, confusion, f1_of
 from saywell.store.schemas import empty_table
@@ -59,7 +60,8 @@ def description_table(
     writer = (
         "llm descriptors" if llm else "gold tags" if study.manifest.config["tags"] else EXTRACTIVE
     )
-    hashes = ",".join(study.manifest.config["prompts"].values()) or None
+    prompts = study.manifest.config["prompts"]
+    hashes = ",".join(prompts[name] for name in (FIND, TAG) if name in prompts) or None
     written = []
     for number, (unit, state) in enumerate(subject.units.select("id", "state").iter_rows()):
         named = by_lift(subject.calibration, number, described)

@@ -20,20 +20,27 @@ from jaxtyping import Bool, Float, Int64
 from saywell.data.parts import Parts, parts_of
 from saywell.data.splits import hash_numbers
 from saywell.encoders.sentence import SentenceEncoder
+from saywell.language_models import LanguageModel, load_prompt
+from saywell.readers.detection import DETECT, DetectionReader
 from saywell.readers.lexical import LexicalReader
 from saywell.readers.sentence_encoder import SentenceEncoderReader
 from saywell.scorers.counterexamples import find_counterexamples
 from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
-from saywell.scorers.scoring import Fires, Predict, Scores, score_units
+from saywell.scorers.sampling import Sample, sample_examples
+from saywell.scorers.scoring import Fires, Predict, Scores, asking, score_units
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study
 from saywell.studies.neuron_subject import Subject, Tags
+from saywell.studies.score_tables import score_tables
 from saywell.units.statistics import firing
 
 BY_TAGS = "f1-tags"
 """The scorer that decides what is verified: does the sentence carry what the description names?"""
 BY_WORDS = "f1-lexical"
 BY_ENCODER = "f1-sentence-encoder"
+BY_LLM = "f1-detection"
+LLM_EXAMPLES = 60
+"""Sentences that an LLM reads of each of the two splits, for a unit."""
 
 
 class Described(NamedTuple):
@@ -136,6 +143,66 @@ def score_described(
         )
         for name, predict in reading.readers.items()
     }  # fmt: skip
+
+
+def score_by_llm(
+    reading: Reading,
+    described: Described,
+    subject: Subject,
+    examples: pl.DataFrame,
+    llm: LanguageModel,
+    units: int,
+    seed: int,
+    prompts: Path | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Tables `scores` and `floors` of some descriptions as an LLM reads them.
+
+    Units are drawn by their ids. Of each split the LLM reads a few dozen sentences a unit, those that
+    fire it more often than others, and every one counts for as many as it stands for. The only floor
+    that is read is another unit's description: readings are what costs.
+    """
+    keys = hash_numbers(described.ids, seed, "units that an LLM reads")
+    some = np.sort(np.argsort(keys, kind="stable")[:units])
+    ids = [described.ids[number] for number in some]
+    names = examples["id"].to_numpy()
+
+    def sample(rows: np.ndarray, split: str) -> Sample:
+        response = responses(subject, described.units[some], rows, split)
+        fires = reading.fires(some, rows)
+        return sample_examples(
+            response,
+            fires,
+            examples=names[rows].tolist(),
+            units=ids,
+            budget=LLM_EXAMPLES,
+            seed=seed,
+        )
+
+    detector = DetectionReader(
+        llm, examples["text"].to_list(), prompt=load_prompt(DETECT, prompts), seed=seed
+    )
+    words = [described.texts[own] for own in described.own]
+    other = another_unit(words, described.ids, seed=seed)[some]
+    found = score_units(
+        ids, asking(detector.read, described.texts),
+        lambda numbers, rows: by_row(reading.fires, some[numbers], rows),
+        select=reading.parts.select, score=reading.parts.score,
+        floors={"another unit": np.where(other < 0, -1, described.own[other])},
+        own=described.own[some], seed=seed,
+        samples=(
+            sample(reading.parts.select.rows, "validation"),
+            sample(reading.parts.score.rows, "test"),
+        ),
+    )  # fmt: skip
+    return score_tables(ids, [described.descriptions[n] for n in some], {BY_LLM: found})
+
+
+def by_row(fires: Fires, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`fires` where every unit has rows of its own."""
+    if rows.ndim == 1:
+        return fires(numbers, rows)
+    every, place = np.unique(rows, return_inverse=True)
+    return np.take_along_axis(fires(numbers, every), place.reshape(rows.shape), axis=1)
 
 
 def counterexample_table(

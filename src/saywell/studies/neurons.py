@@ -30,6 +30,7 @@ from saywell.encoders.sentence import SentenceEncoder, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt
 from saywell.progress import Progress, silent
+from saywell.readers.detection import DETECT, EXAMPLES_PER_REQUEST
 from saywell.report.neurons import write_report
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter, write_study
@@ -49,10 +50,12 @@ from saywell.studies.neuron_descriptors import (
 from saywell.studies.neuron_evaluation import curve_table, headline
 from saywell.studies.neuron_meanings import meaning_table
 from saywell.studies.neuron_scores import (
+    LLM_EXAMPLES,
     contrast_table,
     counterexample_table,
     described_units,
     open_reading,
+    score_by_llm,
     score_described,
 )
 from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
@@ -77,6 +80,7 @@ def describe_neurons(
     tags: str | None = None,
     gold: str | None = None,
     llm: LanguageModel | None = None,
+    llm_units: int = 0,
     encoder: str | SentenceEncoder = "minilm",
     tokenizer: Any = None,
     kind: str = "ffn",
@@ -101,6 +105,8 @@ def describe_neurons(
     `gold`       a column of tags that nobody gets to see, to say how many of them were found.
     `model`      a transformers model by folder, hub name or alias, or a module with its `tokenizer`.
     `llm`        finds and tags descriptors; None for the extractive describer, which needs none.
+    `llm_units`  so many units, drawn by chance, are also scored by the LLM as a reader: does the
+                 description hold of this sentence? 24 requests a unit at ten sentences each.
     `kind`       `ffn`, `residual` or `attention-head`; `layers` keeps some, `modules` names the
                  modules by path where the structure is not recognised.
     `pool`       `max`, `mean`, `cls` or `last`: from one activation per token to one per sentence.
@@ -128,11 +134,12 @@ def describe_neurons(
         find_checkpoint(encoder)  # a wrong name is better told now than after the first step
     config = {
         "text": text, "tags": tags, "gold": gold, "llm": llm.name if llm else EXTRACTIVE,
+        "llm_units": llm_units if llm else 0,
         "encoder": None if tags else encoder if isinstance(encoder, str) else encoder.name,
         "model": loaded.name, "kind": kind, "modules": [site.module for site in sites], "pool": pool,
         "top": top, "threshold": threshold, "limit": limit, "seed": seed,
         "random_control": random_control,
-        "prompts": {name: load_prompt(name, prompts).hash for name in (FIND, TAG)} if llm else {},
+        "prompts": {name: load_prompt(name, prompts).hash for name in (FIND, TAG, DETECT)} if llm else {},
     }  # fmt: skip
     inputs = {"texts": data.fingerprint, "model": loaded.fingerprint}
     with write_study(
@@ -173,7 +180,7 @@ def describe_neurons(
         with progress("scores", 1):
             study.tables(
                 SCORED,
-                lambda: _scores(study, subject, examples, carried["all"], encoder, seed),
+                lambda: _scores(study, subject, carried["all"], encoder, llm, prompts, seed),
             )
             if gold:
                 study.table(
@@ -192,6 +199,7 @@ def plan_neurons(
     text: str = "text",
     tags: str | None = None,
     limit: int | None = None,
+    llm_units: int = 0,
     seed: int = 0,
     prompts: Path | None = None,
     expected_descriptors: int = 100,
@@ -201,6 +209,10 @@ def plan_neurons(
     How long the list of descriptors will be is known only after the first step; the plan says what
     `expected_descriptors` of them would take.
     """
+    # Two splits are read, once with the unit's description and once with another's.
+    readings = llm_units * 4 * -(-LLM_EXAMPLES // EXAMPLES_PER_REQUEST)
+    if readings:
+        llm.expect("detection", readings, 700 * readings, 40 * EXAMPLES_PER_REQUEST * readings)
     if tags is not None:
         return
     examples = load_texts(texts, text=text, limit=limit, seed=seed).examples
@@ -288,12 +300,14 @@ def _collect(
 def _scores(
     study: StudyWriter,
     subject: Subject,
-    examples: pl.DataFrame,
     tags: Tags,
     encoder: str | SentenceEncoder,
+    llm: LanguageModel | None,
+    prompts: Path | None,
     seed: int,
 ) -> tuple[pl.DataFrame, ...]:
-    """Step 9. The encoder lives no longer than they take."""
+    """Step 9. The encoder lives no longer than it takes."""
+    examples, llm_units = study.examples, study.manifest.config["llm_units"]
     described = described_units(subject.units, study.descriptions, study.table("descriptors"))
     if not described.ids:
         return tuple(map(empty_table, SCORED))
@@ -303,11 +317,16 @@ def _scores(
         reader = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
     with open_reading(study, subject, described, tags, examples, reader, vectors) as reading:
         found = score_described(reading, described, subject, seed)
+        scores, floors = score_tables(described.ids, described.descriptions, found)
+        if llm is not None and llm_units:
+            read = score_by_llm(
+                reading, described, subject, examples, llm, llm_units, seed, prompts
+            )
+            scores, floors = (pl.concat(both) for both in zip((scores, floors), read, strict=True))
         against = counterexample_table(reading, described, subject, found, examples["id"].to_list())
     meanings = meaning_table(study, subject, described, examples, tags, vectors, seed)
     contrasts = contrast_table(subject, described, examples, seed)
-    tables = score_tables(described.ids, described.descriptions, found)
-    return *tables, against, contrasts, meanings
+    return scores, floors, against, contrasts, meanings
 
 
 def _notes(study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel) -> None:
