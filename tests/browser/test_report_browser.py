@@ -31,11 +31,13 @@ def test_sort_filter_search_and_open_a_card(open_page, pages):
     watched = open_page()
     page = watched.page
     page.goto(pages["neurons"])
-    rows = page.locator("#unit-table tbody:not([hidden])")
+    rows = page.locator("#unit-table > tbody:not([hidden])")
     everything = rows.count()
     assert everything > 5
     page.get_by_role("button", name="layer", exact=True).click()
-    layers = page.eval_on_selector_all("#unit-table tbody", "all => all.map(b => b.dataset.layer)")
+    layers = page.eval_on_selector_all(
+        "#unit-table > tbody", "all => all.map(b => b.dataset.layer)"
+    )
     assert layers == sorted(layers)
     page.get_by_label("Verdict").select_option("verified")
     verified = rows.count()

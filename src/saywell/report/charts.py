@@ -162,7 +162,9 @@ def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Ch
     measured = base.transform_filter(alt.datum.name == MEASURED)
     track = measured.mark_rule(color=INK, opacity=0.12).encode(x=alt.datum(low), x2=alt.datum(top))
     interval = measured.mark_rule(strokeWidth=7, opacity=0.32, strokeCap="round").encode(
-        x=alt.X("ci_low:Q").title("share, or difference of shares").axis(format=".1f", tickCount=10),
+        x=alt.X("ci_low:Q")
+        .title("share, or difference of shares")
+        .axis(format=".1f", tickCount=10),
         x2="ci_high:Q",
         color=colour,
     )

@@ -264,7 +264,15 @@ def _zero_shot(study: Study) -> Element:
            el("td", {"class": "n"}, interval(r["difference_low"], r["difference_high"])))
         for r in table.iter_rows(named=True)
     ]  # fmt: skip
-    head = ("texts of", "", "texts", "accuracy", "95 % interval", "against class names", "")
+    head = (
+        "texts of",
+        "role",
+        "texts",
+        "accuracy",
+        "95 % interval",
+        "against class names",
+        "its interval",
+    )
     return el(
         "section", {"aria-labelledby": "h-zero"},
         el("h2", {"id": "h-zero"}, "Zero-shot: by words alone"),
@@ -318,7 +326,7 @@ def _transfer(study: Study) -> Element:
         rows = pl.concat([part.filter(pl.col("shots") > 0), full])
         label = f"test accuracy against training images a class, {titles[selection]}"
         drawn.append(
-            el("div", {"class": "panel"}, el("h4", None, titles[selection]),
+            el("div", {"class": "panel"}, el("h3", {"class": "small"}, titles[selection]),
                Drawing(svg(transfer_chart(rows, names)), label))
         )  # fmt: skip
     lines = [

@@ -180,7 +180,7 @@ def layer_figure(found: Verdicts | None) -> Element | None:
             for r in side.iter_rows(named=True)
         )
         drawn.append(
-            el("div", {"class": "panel"}, el("h4", None, name),
+            el("div", {"class": "panel"}, el("h3", {"class": "small"}, name),
                Drawing(svg(layer_chart(side, most=most)), label))
         )  # fmt: skip
     rows = [

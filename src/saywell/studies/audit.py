@@ -39,8 +39,15 @@ def audit_study(study: Study) -> pl.DataFrame:
     for check in _CHECKS.get(study.manifest.kind, [_files_are_as_written]):
         try:
             rows += check(study)
-        except (SaywellError, OSError, pl.exceptions.PolarsError) as error:
-            rows.append((check.__name__.strip("_").replace("_", " "), FAILED, str(error)))
+        except Exception as error:
+            # Damage can break a check anywhere, and is what an audit is there to tell.
+            name = check.__name__.strip("_").replace("_", " ")
+            said = (
+                str(error)
+                if isinstance(error, SaywellError)
+                else f"{type(error).__name__}: {error}"
+            )
+            rows.append((name, FAILED, said))
     return pl.DataFrame(rows, schema=["check", "status", "detail"], orient="row")
 
 
@@ -111,7 +118,7 @@ def _parts_do_not_overlap(study: Study) -> Iterator[Finding]:
     parts = parts_of(examples)
     sizes = ", ".join(f"{len(rows)} {name}" for name, rows in parts._asdict().items())
     yield "no example in two parts", OK, sizes
-    if "text" in examples.columns:
+    if "text" in examples.columns and not examples["text"].has_nulls():
         groups = pl.Series("near duplicates", near_duplicate_groups(examples["text"], NEAR))
         try:
             check_apart(groups.cast(pl.String), examples["split"])
