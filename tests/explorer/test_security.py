@@ -101,7 +101,7 @@ def test_every_answer_carries_the_headers(client):
 
 def test_a_bug_tells_nothing_and_carries_the_headers(shelf, door, monkeypatch):
     def broken(*_):
-        raise RuntimeError("/root/secret/path")
+        raise RuntimeError("/home/somebody/secret")
 
     monkeypatch.setattr("saywell.explorer.units.choices", broken)
     monkeypatch.setattr("saywell.explorer.app.units.unit_row", broken)

@@ -6,7 +6,7 @@ from typing import Any
 
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import unit_rows, with_texts
-from saywell.report.units import Evidence
+from saywell.report.unit_cards import Evidence
 
 
 def unit_evidence(tables: Tables, unit: str) -> Evidence:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from saywell.explorer.filters import Filters
 from saywell.report import formats
-from saywell.report import units as cards
+from saywell.report import unit_cards as cards
 from saywell.report.parts import clip, said, visible
 
 

@@ -20,7 +20,8 @@ from saywell.report.charts import (
 )
 from saywell.report.formats import count, interval, two
 from saywell.report.parts import Drawing, Element, Part, clip, el, said
-from saywell.report.units import Verdicts, score_bar
+from saywell.report.unit_cards import score_bar
+from saywell.report.units import Verdicts
 from saywell.store.study import Study
 
 MOST_DESCRIPTORS = 30
