@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from saywell.cli.options import AsJson, StudyFolder
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 def audit(
-    study: Annotated[Path, typer.Argument(help="Study folder.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    study: StudyFolder,
+    json: AsJson = False,
 ) -> None:
     """Check a study's files, look for leaks, and derive every headline figure again.
 
@@ -26,9 +27,9 @@ def audit(
 
 
 def verify(
-    study: Annotated[Path, typer.Argument(help="Study folder.")],
+    study: StudyFolder,
     unit: Annotated[str, typer.Argument(help="Such as layer.3/1207; layer.3/1207- going low.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Derive everything that a study claims of one unit again, from its activations.
 

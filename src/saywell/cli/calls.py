@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from saywell.cli.options import AsJson
+
 
 def calls(
     study: Annotated[Path, typer.Argument(help="Study folder, or its calls.sqlite.")],
@@ -14,7 +16,7 @@ def calls(
     show: Annotated[
         str | None, typer.Option(metavar="KEY", help="Show the call with this key, or its start.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Sum up a study's language-model calls by step, or show one call in full."""
     import dataclasses

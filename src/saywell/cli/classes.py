@@ -8,6 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saywell.cli.options import (
+    AsJson,
+    Concurrency,
+    DryRun,
+    LlmUrl,
+    MaxCalls,
+    MaxTokens,
+    MaxUsd,
+    Prompts,
+    Replay,
+)
+
 if TYPE_CHECKING:
     from saywell.encoders.dual import DualEncoder
 
@@ -78,19 +90,15 @@ def classes(
     ] = None,
     seed: Annotated[int, typer.Option(help="Splits and controls depend on it.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps, for encoders.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="Folder with prompts of your own.")] = None,
-    llm_url: Annotated[str | None, typer.Option(help="Base URL of the LLM's endpoint.")] = None,
-    max_calls: Annotated[int | None, typer.Option(help="Stop before more LLM calls.")] = None,
-    max_usd: Annotated[float | None, typer.Option(help="Stop before spending more.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Stop before more tokens.")] = None,
-    concurrency: Annotated[int, typer.Option(help="LLM requests under way at once.")] = 16,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print LLM calls, tokens and cost; send nothing.")
-    ] = False,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="Use stored LLM replies only; fail on a missing one.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    prompts: Prompts = None,
+    llm_url: LlmUrl = None,
+    max_calls: MaxCalls = None,
+    max_usd: MaxUsd = None,
+    max_tokens: MaxTokens = None,
+    concurrency: Concurrency = 16,
+    dry_run: DryRun = False,
+    replay: Replay = False,
+    json: AsJson = False,
 ) -> None:
     """Describe classes of images, choose the descriptions that help, and show what they are worth.
 

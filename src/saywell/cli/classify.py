@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from saywell.cli.options import AsJson
+
 
 def classify(
     study: Annotated[Path, typer.Argument(help="Study folder that `saywell classes` wrote.")],
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     top: Annotated[int, typer.Option(help="Classes to name for an image.")] = 3,
     texts: Annotated[int, typer.Option(help="Descriptions to show for a class.")] = 3,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Say what each image shows, by the study's chosen descriptions alone, and which of them said so."""
     import json as json_module

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from saywell.cli.options import AsJson
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the demo's studies.")] = Path("demo"),
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Describe MiniLM's neurons, and classes of drawn pictures. No network, no LLM.
 

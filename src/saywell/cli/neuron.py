@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from saywell.cli.options import AsJson, StudyFolder
+
 
 def neuron(
-    study: Annotated[Path, typer.Argument(help="Study folder.")],
+    study: StudyFolder,
     unit: Annotated[str, typer.Argument(help="Such as layer.3/1207; layer.3/1207- going low.")],
     examples: Annotated[int, typer.Option(help="Exemplars to show.")] = 8,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Show one neuron: description, score, exemplars with the responsible span marked."""
     import json as json_module

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from saywell.cli.options import StudyFolder
+
 
 def plot(
-    study: Annotated[Path, typer.Argument(help="Study folder.")],
+    study: StudyFolder,
     name: Annotated[str | None, typer.Argument(help="Which chart; none lists them.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="File ending in .svg or .png; else NAME.svg here.")

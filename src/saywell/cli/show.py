@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
+
+from saywell.cli.options import AsJson, StudyFolder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,8 +18,8 @@ LEXICAL = " (lexical tags)"
 
 
 def show(
-    study: Annotated[Path, typer.Argument(help="Study folder.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    study: StudyFolder,
+    json: AsJson = False,
 ) -> None:
     """Print a study's headline figures and its best-verified descriptions."""
     from saywell.store.study import Study
