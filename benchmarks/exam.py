@@ -1,6 +1,6 @@
-"""The tables of docs/exam.md: describers on planted units, and on two-group tasks.
+"""The tables of docs/exam.md: describers on planted units, on two-group tasks, and on pictures.
 
-    .venv/bin/python benchmarks/exam.py [--tasks FILE] [--reader NAME] [--seeds N] [--limit N]
+    .venv/bin/python benchmarks/exam.py [--tasks FILE] [--reader NAME] [--seeds N] [--limit N] [--only EXAM]
 
 Prints Markdown. Tasks are those of shared/data/d3_dev.parquet where they are at hand. With several
 seeds (other rules, splits and noise), every figure is the mean over them.
@@ -16,6 +16,7 @@ import polars as pl
 
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.studies.exam import TASK_TEXTS, Exam, run_exam, run_task_exam
+from saywell.studies.exam_images import run_image_exam
 from saywell.studies.exam_summary import by_kind
 
 D3 = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "d3_dev.parquet"
@@ -28,10 +29,21 @@ def main() -> None:
     parser.add_argument("--reader", default="sentence-encoder")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--limit", type=int, default=TASK_TEXTS)
-    parser.add_argument("--only", choices=["planted", "tasks"])
+    parser.add_argument("--only", choices=["planted", "tasks", "images"])
     options = parser.parse_args()
+    wanted = [options.only] if options.only else ["planted", "tasks", "images"]
+    if "images" in wanted:
+        started = time.perf_counter()
+        exams = [run_image_exam(seed=seed) for seed in range(options.seeds)]
+        seconds = time.perf_counter() - started
+        print(f"\nPlanted pictures, {options.seeds} seeds, {seconds:.0f} s\n")
+        print_lines(exams)
+        print()
+        print_kinds(exams)
+    if wanted == ["images"]:
+        return
     encoder = open_sentence_encoder("minilm")
-    if options.only != "tasks":
+    if "planted" in wanted:
         started = time.perf_counter()
         exams = [
             run_exam(encoder=encoder, reader=options.reader, seed=seed)
@@ -42,7 +54,7 @@ def main() -> None:
         print_lines(exams)
         print()
         print_kinds(exams)
-    if options.tasks is not None and options.only != "planted":
+    if options.tasks is not None and "tasks" in wanted:
         started = time.perf_counter()
         exam = run_task_exam(
             options.tasks, encoder=encoder, reader=options.reader, limit=options.limit
@@ -81,7 +93,8 @@ def print_kinds(exams: list[Exam]) -> None:
         print(f"| {row[0]} | {truth[1]:.2f} | {shares} |")
     hidden = answers.filter(kind="hidden neuron").group_by("describer", maintain_order=True)
     found = hidden.agg((pl.col("status") == "verified").mean()).rows()
-    print("| hidden neuron (verified) | |", " | ".join(f"{100 * v:.0f}" for _, v in found), "|")
+    if found:
+        print("| hidden neuron (verified) | |", " | ".join(f"{100 * v:.0f}" for _, v in found), "|")
 
 
 def print_tasks(exam: Exam) -> None:

@@ -46,3 +46,12 @@ def test_choices_that_do_not_go_together(tmp_path):
         exam(llm="ollama:x")
     with pytest.raises(InputError, match="give one of them"):
         exam(tasks=tmp_path, texts="x")
+
+
+@pytest.mark.parametrize(
+    "given", [{"reader": "lexical"}, {"texts": "x"}, {"tags": "x"}, {"llm": "ollama:x"}]
+)
+def test_what_is_for_texts_is_refused_with_images(given):
+    (name, value), = given.items()  # fmt: skip
+    with pytest.raises(InputError, match=f"--{name} '{value}' is for exams of texts"):
+        exam(images=True, **given)

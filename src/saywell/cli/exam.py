@@ -17,8 +17,8 @@ def exam(
         list[str] | None, typer.Option(help="Describer to examine, repeatable; all by default.")
     ] = None,
     reader: Annotated[
-        str, typer.Option(help="Who reads descriptions: sentence-encoder or lexical.")
-    ] = "sentence-encoder",
+        str | None, typer.Option(help="Who reads descriptions: sentence-encoder or lexical.")
+    ] = None,
     tasks: Annotated[
         Path | None,
         typer.Option(help="File of two-group tasks with gold descriptions, instead of rules."),
@@ -28,8 +28,14 @@ def exam(
         str | None, typer.Option(help="Texts to plant rules in, instead of the demo's.")
     ] = None,
     tags: Annotated[str | None, typer.Option(help="Column of --texts with true topics.")] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Rules over drawn pictures, instead of texts.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Study folder to write.")] = None,
-    encoder: Annotated[str, typer.Option(help="Sentence encoder.")] = "minilm",
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Sentence encoder (minilm); with --images a dual encoder (planted)."),
+    ] = None,
     llm: Annotated[
         str, typer.Option(help="LLM to examine as a describer: PROVIDER:MODEL.")
     ] = "extractive",
@@ -51,6 +57,22 @@ def exam(
     from saywell.errors import InputError
     from saywell.studies.exam import run_exam, run_task_exam
 
+    if images:
+        given = {"--tasks": tasks, "--texts": texts, "--tags": tags, "--reader": reader,
+                 "--llm": None if llm == EXTRACTIVE else llm}  # fmt: skip
+        for option, value in given.items():
+            if value is not None:
+                raise InputError(
+                    f"{option} {str(value)!r} is for exams of texts; leave it out with --images"
+                )
+        from saywell.studies.exam_images import run_image_exam
+
+        result = run_image_exam(
+            describers=describer, encoder=encoder, out=out, seed=seed, command=sys.argv,
+            progress=terminal_progress,
+        )  # fmt: skip
+        print_exam(result, json=json)
+        return
     if llm != EXTRACTIVE and out is None:
         raise InputError(
             f"the replies of --llm {llm!r} need a study to be kept in: give --out FOLDER"
@@ -63,8 +85,8 @@ def exam(
         replay=replay, concurrency=concurrency, dry_run=False,
     ) as asked:  # fmt: skip
         shared = dict(
-            describers=describer, reader=reader, encoder=encoder, llm=asked, out=out, seed=seed,
-            command=sys.argv, progress=terminal_progress,
+            describers=describer, reader=reader or "sentence-encoder", encoder=encoder or "minilm",
+            llm=asked, out=out, seed=seed, command=sys.argv, progress=terminal_progress,
         )  # fmt: skip
         result = (
             run_exam(texts, tags=tags, **shared)  # type: ignore[arg-type]
@@ -110,10 +132,10 @@ def print_exam(result: Exam, *, json: bool) -> None:
         )  # fmt: skip
     console.print(table)
     console.print(
-        "recovered: verified, and as good on unseen texts as 80 % of the true description\n"
+        "recovered: verified, and as good on unseen examples as 80 % of the true description\n"
         "F1: of what the reader says, against the true rule\n"
         "false: verified, of units where there is nothing to see\n"
-        "stated - got: F1 on the texts it was chosen by, minus F1 on unseen ones",
+        "stated - got: F1 on the examples it was chosen by, minus F1 on unseen ones",
         style="dim",
     )
 

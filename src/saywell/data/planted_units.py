@@ -2,14 +2,16 @@
 
 Each kind asks something else of a describer; docs/exam.md says what. A unit responds with its
 strength where its rule holds, with 0 elsewhere, and with noise on top everywhere. Whatever is drawn
-depends on the text, the unit's name and the seed, never on the order of texts or units.
+depends on the text, the unit's name and the seed, never on the order of texts or units. Rules over
+other things than texts, such as pictures, become units the same way (`units_of_rules`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -20,6 +22,8 @@ from saywell.data.words import content_words, words
 
 NOISE = "noise"
 """The kind whose right answer is that there is nothing to describe."""
+CORRUPTED, NOISY = "corrupted region", "noisy"
+"""The kinds whose units do not always follow their rule."""
 THRESHOLD = 0.5
 SPREAD = 0.15
 """Standard deviation of the noise: one response in 2,300 crosses the threshold by it."""
@@ -32,12 +36,14 @@ NOISE_UNITS = 60
 MIN_FIRES = 40
 """A rule that holds of fewer texts leaves too few in each part to describe or to score."""
 
+Key = TypeVar("Key", bound=Hashable)
+
 
 @dataclass(frozen=True)
 class PlantedUnit:
     """A unit and the truth about it.
 
-    `rule` says of which texts the true description holds; what the unit does may differ, because of
+    `rule` says of which examples the true description holds; what the unit does may differ, because of
     noise. It fires where its response is at or above `threshold`. An empty `truth` means that there is
     nothing to describe, None that nobody knows.
     """
@@ -45,22 +51,23 @@ class PlantedUnit:
     id: str
     kind: str
     truth: str | None
-    rule: Bool[np.ndarray, " texts"] = field(repr=False)
-    response: Float[np.ndarray, " texts"] = field(repr=False)
+    rule: Bool[np.ndarray, " examples"] = field(repr=False)
+    response: Float[np.ndarray, " examples"] = field(repr=False)
     threshold: float = THRESHOLD
 
     @property
-    def fires(self) -> Bool[np.ndarray, " texts"]:
+    def fires(self) -> Bool[np.ndarray, " examples"]:
         """Where the unit responds."""
         return self.response >= self.threshold
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
+    """The truth in words, of which examples it holds, and how strong the response is where it does."""
+
     truth: str
-    holds: np.ndarray
-    strength: np.ndarray
-    """Of the response, where the rule holds."""
+    holds: Bool[np.ndarray, " examples"]
+    strength: Float[np.ndarray, " examples"] | float = 1.0
 
 
 def plant_units(
@@ -77,38 +84,64 @@ def plant_units(
     only kinds that look at words are made. Rules that hold of fewer than 40 texts, or of more than
     half, are not used. A kind may have fewer units than asked for where the texts have no more.
     """
-    ids = content_ids(texts)
     seen = _Seen(texts, tags)
+    return units_of_rules(
+        content_ids(texts),
+        {kind: rules(seen) for kind, rules in _KINDS.items()},
+        seen.long,
+        per_kind=per_kind,
+        noise_units=noise_units,
+        seed=seed,
+    )
+
+
+def units_of_rules(
+    ids: Sequence[str],
+    kinds: Mapping[str, Iterable[Rule]],
+    region: Bool[np.ndarray, " examples"],
+    *,
+    per_kind: int = PER_KIND,
+    noise_units: int = NOISE_UNITS,
+    seed: int = 0,
+) -> list[PlantedUnit]:
+    """Up to `per_kind` units of the rules of each kind, and `noise_units` that follow no rule.
+
+    `ids` stand for the examples' content. Of a kind's rules those that hold of enough examples and
+    not of too many are drawn by their truths. Units of the kind `CORRUPTED` fire by chance in
+    `region`, those of the kind `NOISY` on some wrong examples.
+    """
     units = []
-    for kind, rules in _KINDS.items():
-        found = [rule for rule in rules(seen) if MIN_FIRES <= rule.holds.sum() <= len(texts) / 2]
+    for kind, rules in kinds.items():
+        found = [rule for rule in rules if MIN_FIRES <= rule.holds.sum() <= len(ids) / 2]
         order = hash_numbers([rule.truth for rule in found], seed, f"rules:{kind}")
         chosen = [found[n] for n in np.argsort(order, kind="stable")[:per_kind]]
         for number, rule in enumerate(chosen):
-            units.append(_unit(ids, seen, f"{kind}-{number}", kind, rule, seed))
+            units.append(_unit(ids, region, f"{kind}-{number}", kind, rule, seed))
     for number in range(noise_units):
         name = f"{NOISE}-{number}"
         rate = 0.03 * (0.2 / 0.03) ** (number / max(1, noise_units - 1))
         fires = _uniform(ids, seed, f"{name}:rate") < rate
-        nothing = np.zeros(len(texts), dtype=bool)
+        nothing = np.zeros(len(ids), dtype=bool)
         response = fires + SPREAD * ndtri(_uniform(ids, seed, name))
         units.append(PlantedUnit(name, NOISE, "", nothing, response))
     return units
 
 
-def _unit(ids: list[str], seen: _Seen, name: str, kind: str, rule: _Rule, seed: int) -> PlantedUnit:
+def _unit(
+    ids: Sequence[str], region: np.ndarray, name: str, kind: str, rule: Rule, seed: int
+) -> PlantedUnit:
     level, chance = rule.strength * rule.holds, _uniform(ids, seed, f"{name}:chance")
     share = rule.holds.mean()
-    if kind == "corrupted region":
-        level = np.where(seen.long, chance < share, level)
-    elif kind == "noisy":
+    if kind == CORRUPTED:
+        level = np.where(region, chance < share, level)
+    elif kind == NOISY:
         others = FLIPPED * share / (1 - share)
         level = np.where(rule.holds, chance >= FLIPPED, chance < others).astype(float)
     response = level + SPREAD * ndtri(_uniform(ids, seed, name))
     return PlantedUnit(name, kind, rule.truth, rule.holds, response)
 
 
-def _uniform(ids: list[str], seed: int, purpose: str) -> Float[np.ndarray, " texts"]:
+def _uniform(ids: Sequence[str], seed: int, purpose: str) -> Float[np.ndarray, " examples"]:
     # The half keeps both ends out: the normal quantile of 0 is infinite.
     return ((hash_numbers(ids, seed, purpose) >> np.uint64(11)) + 0.5) * 2.0**-53
 
@@ -149,18 +182,15 @@ class _Seen:
         return mask
 
 
-def _plain(sets: Mapping[str, np.ndarray], form: str = "{}") -> Iterator[_Rule]:
+def _plain(sets: Mapping[str, np.ndarray], form: str = "{}") -> Iterator[Rule]:
     for name, holds in sets.items():
-        yield _rule(form.format(name), holds)
+        yield Rule(form.format(name), holds)
 
 
-def _rule(truth: str, holds: np.ndarray, strength: np.ndarray | None = None) -> _Rule:
-    return _Rule(truth, holds, np.ones(len(holds)) if strength is None else strength)
-
-
-def _pairs(
-    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, np.ndarray, str, np.ndarray]]:
+def pairs(
+    first: Mapping[Key, np.ndarray], second: Mapping[Key, np.ndarray]
+) -> Iterator[tuple[Key, np.ndarray, Key, np.ndarray]]:
+    """Every two sets of examples, of which neither is nearly a part of the other, with their names."""
     for a, in_a in first.items():
         for b, in_b in second.items():
             # A pair in which one side is nearly the other is a rule of the plain kind.
@@ -168,36 +198,36 @@ def _pairs(
                 yield a, in_a, b, in_b
 
 
-def _conjunctions(seen: _Seen) -> Iterator[_Rule]:
-    for a, in_a, b, in_b in _pairs(seen.topics, seen.tones):
-        yield _rule(f"{b} about {a}", in_a & in_b)
+def _conjunctions(seen: _Seen) -> Iterator[Rule]:
+    for a, in_a, b, in_b in pairs(seen.topics, seen.tones):
+        yield Rule(f"{b} about {a}", in_a & in_b)
 
 
-def _disjunctions(seen: _Seen) -> Iterator[_Rule]:
-    for a, in_a, b, in_b in _pairs(seen.topics, seen.topics):
+def _disjunctions(seen: _Seen) -> Iterator[Rule]:
+    for a, in_a, b, in_b in pairs(seen.topics, seen.topics):
         if a < b:
-            yield _rule(f"{a}, {b}", in_a | in_b)
+            yield Rule(f"{a}, {b}", in_a | in_b)
 
 
-def _negations(seen: _Seen) -> Iterator[_Rule]:
-    for a, in_a, b, in_b in _pairs(seen.topics, seen.tones):
+def _negations(seen: _Seen) -> Iterator[Rule]:
+    for a, in_a, b, in_b in pairs(seen.topics, seen.tones):
         # What is left out must be a good part, or leaving it out would not show.
         if (in_a & in_b).sum() >= in_a.sum() / 4:
-            yield _rule(f"{a} without {b}", in_a & ~in_b)
+            yield Rule(f"{a} without {b}", in_a & ~in_b)
 
 
-def _two_meanings(seen: _Seen) -> Iterator[_Rule]:
-    for a, in_a, b, in_b in _pairs(seen.topics, seen.words):
+def _two_meanings(seen: _Seen) -> Iterator[Rule]:
+    for a, in_a, b, in_b in pairs(seen.topics, seen.words):
         if (in_a & in_b).sum() <= 0.1 * in_b.sum():
-            yield _rule(f"{a}, {b}", in_a | in_b, np.where(in_a, 1.5, 1.0))
+            yield Rule(f"{a}, {b}", in_a | in_b, np.where(in_a, 1.5, 1.0))
 
 
-def _positions(seen: _Seen) -> Iterator[_Rule]:
+def _positions(seen: _Seen) -> Iterator[Rule]:
     yield from _plain(seen.first, 'begins with the word "{}"')
     yield from _plain(seen.last, 'ends with the word "{}"')
 
 
-_KINDS: Mapping[str, Callable[[_Seen], Iterator[_Rule]]] = {
+_KINDS: Mapping[str, Callable[[_Seen], Iterator[Rule]]] = {
     "topic": lambda seen: _plain(seen.topics),
     "word": lambda seen: _plain(seen.words),
     "suffix": lambda seen: _plain(seen.endings, 'a word ending in "{}"'),
@@ -207,6 +237,6 @@ _KINDS: Mapping[str, Callable[[_Seen], Iterator[_Rule]]] = {
     "disjunction": _disjunctions,
     "negation": _negations,
     "two meanings": _two_meanings,
-    "corrupted region": lambda seen: _plain(seen.topics),
-    "noisy": lambda seen: _plain(seen.topics),
+    CORRUPTED: lambda seen: _plain(seen.topics),
+    NOISY: lambda seen: _plain(seen.topics),
 }

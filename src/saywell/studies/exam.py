@@ -1,5 +1,7 @@
 """Which describer can be believed? They are examined on units whose truth is known.
 
+Texts here, pictures in exam_images.py, what both share in exam_sitting.py.
+
 1. units by rules over texts, and a network trained on such rules     exam_units
 2. texts split: written from, chosen by, scored on                    parts_of
 3. each describer writes from describe texts only                     exam_answers: text
@@ -12,8 +14,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Literal, get_args
@@ -32,29 +33,17 @@ from saywell.progress import Progress, silent
 from saywell.readers.lexical import LexicalReader
 from saywell.readers.reader import Reader
 from saywell.readers.sentence_encoder import SentenceEncoderReader
-from saywell.store.study import Study, write_study
-from saywell.studies.exam_describers import DESCRIBERS, LLM, Answers, Material
+from saywell.studies.exam_describers import DESCRIBERS, LLM, STRONGEST, Material
 from saywell.studies.exam_network import train_network_units
-from saywell.studies.exam_scoring import TRUTH, World, score_answers, with_recovery
-from saywell.studies.exam_summary import summarize
+from saywell.studies.exam_scoring import World
+from saywell.studies.exam_sitting import Exam, check_names, kept_exam, sit_exam, stored_exam
 from saywell.studies.exam_tasks import read_tasks, task_units
 
+__all__ = ["Exam", "run_exam", "run_task_exam", "stored_exam"]
+
 ReaderName = Literal["sentence-encoder", "lexical"]
-TABLES = ("exam_units", "exam_answers", "exam_summary", "exam_costs")
-STRONGEST = 100
-"""Exemplars of a planted unit at most; the groups of a task are shown whole."""
 TASK_TEXTS = 150
 """Texts of each group of a task in each split: 25 tasks of 900 texts take some minutes to encode."""
-
-
-@dataclass(frozen=True)
-class Exam:
-    """What came of it: the questions, every answer, a line per describer, and what answers cost."""
-
-    units: pl.DataFrame
-    answers: pl.DataFrame
-    summary: pl.DataFrame
-    costs: pl.DataFrame
 
 
 def run_exam(
@@ -102,12 +91,14 @@ def run_exam(
                 f"no rule holds of enough of the {len(said)} texts to ask about; give more texts"
             )
         units += train_network_units(vectors, units, parts.describe, seed=seed)
-        world = World(said, vectors, parts, units, _reader(reader, encoder, said, vectors, parts))
-        return _examine([world], chosen, encoder, llm, STRONGEST, seed, progress, clock)
+        world = _world(said, vectors, parts, units, reader, encoder, llm, STRONGEST, seed)
+        return sit_exam([world], {name: DESCRIBERS[name] for name in chosen}, seed, progress, clock)
 
-    config = {"per_kind": per_kind, "noise_units": noise_units}
-    return _stored(
-        make, out, examples, "planted units", chosen, reader, encoder, llm, seed, command, config
+    settings = _settings("planted units", chosen, reader, encoder, llm, seed) | {
+        "per_kind": per_kind, "noise_units": noise_units,
+    }  # fmt: skip
+    return kept_exam(
+        make, out, inputs={"texts": examples["id"]}, settings=settings, command=command
     )
 
 
@@ -148,95 +139,51 @@ def run_task_exam(
             parts, start = parts_of(rows), start + rows.height
             units = task_units(name, rows, seed)
             worlds.append(
-                World(said, own, parts, units, _reader(reader, encoder, said, own, parts))
+                _world(said, own, parts, units, reader, encoder, llm, examples.height, seed)
             )
-        return _examine(worlds, chosen, encoder, llm, examples.height, seed, progress, clock)
+        return sit_exam(worlds, {name: DESCRIBERS[name] for name in chosen}, seed, progress, clock)
 
-    return _stored(
-        make, out, examples, "tasks", chosen, reader, encoder, llm, seed, command, {"limit": limit}
+    settings = _settings("tasks", chosen, reader, encoder, llm, seed) | {"limit": limit}
+    return kept_exam(
+        make, out, inputs={"texts": examples["id"]}, settings=settings, command=command
     )
 
 
-def _examine(
-    worlds: list[World],
-    describers: list[str],
+def _world(
+    texts: list[str],
+    vectors: np.ndarray,
+    parts: Parts,
+    units: list[PlantedUnit],
+    reader: ReaderName,
     encoder: SentenceEncoder,
     llm: LanguageModel | None,
     most_exemplars: int,
     seed: int,
-    progress: Progress,
-    clock: Callable[[], float],
-) -> Exam:
-    """Steps 3 to 7."""
-    truths = [[unit.truth or "" for unit in world.units] for world in worlds]
-    tables = [score_answers(TRUTH, worlds, truths, seed)]
-    costs: list[tuple[str, int, float]] = []
-    for name in describers:
-        started, calls = clock(), 0
-        written: list[list[str]] = []
-        with progress(f"describer {name}", len(worlds)) as advance:
-            for world in worlds:
-                # A fresh view each time, so that nobody works with what another has computed.
-                said: Answers = DESCRIBERS[name](
-                    _material(world, encoder, llm, most_exemplars, seed)
-                )
-                written.append(said.texts)
-                calls += said.calls
-                advance(1)
-        costs.append((name, calls, clock() - started))
-        with progress(f"reading {name}", 1):
-            tables.append(score_answers(name, worlds, written, seed))
-    answers = with_recovery(pl.concat(tables))
-    units = [(world, unit) for world in worlds for unit in world.units]
-    return Exam(
-        _unit_table(units),
-        answers,
-        summarize(answers, seed),
-        pl.DataFrame(
-            costs, schema={"describer": pl.String, "calls": pl.Int64, "seconds": pl.Float64},
-            orient="row",
-        ),
-    )  # fmt: skip
+) -> World[Material]:
+    rows = parts.describe.rows
 
+    def material() -> Material:
+        seen = [texts[int(row)] for row in rows]
+        return Material(
+            ids=content_ids(seen),
+            responses=np.array([unit.response[rows] for unit in units]),
+            fires=np.array([unit.fires[rows] for unit in units]),
+            most_exemplars=most_exemplars,
+            seed=seed,
+            texts=seen,
+            vectors=vectors[rows],
+            encoder=encoder,
+            llm=llm,
+        )
 
-def _material(
-    world: World, encoder: SentenceEncoder, llm: LanguageModel | None, most: int, seed: int
-) -> Material:
-    rows = world.parts.describe.rows
-    return Material(
-        texts=[world.texts[int(row)] for row in rows],
-        vectors=world.vectors[rows],
-        responses=np.array([unit.response[rows] for unit in world.units]),
-        fires=np.array([unit.fires[rows] for unit in world.units]),
-        encoder=encoder,
-        llm=llm,
-        most_exemplars=most,
-        seed=seed,
-    )
-
-
-def _unit_table(units: list[tuple[World, PlantedUnit]]) -> pl.DataFrame:
-    return pl.DataFrame(
-        [
-            (unit.id, unit.kind, unit.truth, float(unit.fires.mean()), float(unit.rule.mean()),
-             len(world.texts))
-            for world, unit in units
-        ],
-        schema={"unit": pl.String, "kind": pl.String, "truth": pl.String, "fires": pl.Float64,
-                "rule": pl.Float64, "texts": pl.Int64},
-        orient="row",
-    )  # fmt: skip
+    return World(parts, units, _reader(reader, encoder, texts, vectors, parts), material)
 
 
 def _checked(describers: Sequence[str] | None, reader: str, llm: LanguageModel | None) -> list[str]:
     if reader not in get_args(ReaderName):
         raise InputError(f"unknown reader {reader!r}; choose {' or '.join(get_args(ReaderName))}")
-    chosen = list(
-        dict.fromkeys(describers or [name for name in DESCRIBERS if name != LLM or llm is not None])
-    )
-    unknown = [name for name in chosen if name not in DESCRIBERS]
-    if unknown:
-        raise InputError(f"unknown describer {unknown[0]!r}; there are: {', '.join(DESCRIBERS)}")
+    able = [name for name in DESCRIBERS if name != LLM or llm is not None]
+    chosen = check_names(describers or able, DESCRIBERS)
     if LLM in chosen and llm is None:
         raise InputError(
             "the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL"
@@ -260,39 +207,15 @@ def _vectors(encoder: SentenceEncoder, texts: list[str], progress: Progress) -> 
     return encoded[[place[text] for text in texts]]
 
 
-def _stored(
-    make: Callable[[], Exam],
-    out: Path | None,
-    examples: pl.DataFrame,
+def _settings(
     questions: str,
     describers: list[str],
     reader: str,
     encoder: SentenceEncoder,
     llm: LanguageModel | None,
     seed: int,
-    command: Sequence[str],
-    config: Mapping[str, object],
-) -> Exam:
-    """The exam, from a study where it is stored already, or made and stored."""
-    if out is None:
-        return make()
-    settings = {
+) -> dict[str, object]:
+    return {
         "questions": questions, "describers": describers, "reader": reader,
-        "encoder": encoder.name, "llm": llm.name if llm else None, "seed": seed, **config,
+        "encoder": encoder.name, "llm": llm.name if llm else None, "seed": seed,
     }  # fmt: skip
-    fingerprint = content_ids(["\n".join(sorted(examples["id"]))])[0]
-    with write_study(
-        out, kind="exam", config=settings, inputs={"texts": fingerprint}, command=list(command)
-    ) as study:
-
-        def tables() -> tuple[pl.DataFrame, ...]:
-            exam = make()
-            return exam.units, exam.answers, exam.summary, exam.costs
-
-        study.tables(TABLES, tables)
-        return stored_exam(study)
-
-
-def stored_exam(study: Study) -> Exam:
-    """The exam that a study holds."""
-    return Exam(*(study.table(name) for name in TABLES))

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
 
-from saywell.data.splits import content_ids, hash_numbers
+from saywell.data.splits import hash_numbers
 from saywell.describers.associations import Associations, associate, length_strata
 from saywell.describers.candidates import extract_candidates
 from saywell.describers.descriptors import merge_candidates
@@ -25,30 +25,40 @@ from saywell.language_models import LanguageModel
 
 COMPOSITION_THRESHOLD = 0.5
 MOST_NAMED = 3
+STRONGEST = 100
+"""Exemplars of a planted unit at most; the groups of a task are shown whole."""
 
 
 @dataclass(frozen=True)
-class Material:
-    """All that a describer may see: describe examples, and how the units respond to them."""
+class Behaviour:
+    """How units respond to describe examples; what else a describer sees depends on the examples."""
 
-    texts: Sequence[str]
-    vectors: Float[np.ndarray, "texts dim"]
-    responses: Float[np.ndarray, "units texts"]
-    fires: Bool[np.ndarray, "units texts"]
-    encoder: SentenceEncoder
-    llm: LanguageModel | None
+    ids: Sequence[str]
+    """Of the examples, by content."""
+    responses: Float[np.ndarray, "units examples"]
+    fires: Bool[np.ndarray, "units examples"]
     most_exemplars: int
     seed: int
 
     @cached_property
-    def exemplars(self) -> Bool[np.ndarray, "units texts"]:
-        """The strongest texts of each unit among those that it fires on; ties by content."""
-        content = hash_numbers(content_ids(self.texts), self.seed, "exemplars")
+    def exemplars(self) -> Bool[np.ndarray, "units examples"]:
+        """The strongest examples of each unit among those that it fires on; ties by content."""
+        content = hash_numbers(self.ids, self.seed, "exemplars")
         strength = np.where(self.fires, self.responses, -np.inf)
         chosen = np.zeros_like(self.fires)
         for unit, row in enumerate(strength):
             chosen[unit, np.lexsort((content, -row))[: self.most_exemplars]] = True
         return chosen & self.fires
+
+
+@dataclass(frozen=True)
+class Material(Behaviour):
+    """All that a describer of texts may see."""
+
+    texts: Sequence[str]
+    vectors: Float[np.ndarray, "texts dim"]
+    encoder: SentenceEncoder
+    llm: LanguageModel | None
 
     @cached_property
     def tagged(self) -> tuple[Associations, list[str]]:
@@ -123,7 +133,7 @@ def random_phrase(material: Material) -> Answers:
     return Answers([wordings[n] for n in drawn])
 
 
-def no_description(material: Material) -> Answers:
+def no_description(material: Behaviour) -> Answers:
     """Control: says nothing of any unit."""
     return Answers([""] * len(material.fires))
 
@@ -154,10 +164,9 @@ def _named(
 
 def _shown(material: Material) -> list[Shown]:
     """Per unit its strongest exemplars and as many texts that it does not fire on, by content."""
-    ids = content_ids(material.texts)
     shown = []
     for unit, chosen in enumerate(material.exemplars):
-        order = hash_numbers(ids, material.seed, f"contrast:{unit}")
+        order = hash_numbers(material.ids, material.seed, f"contrast:{unit}")
         strong = np.flatnonzero(chosen)
         strong = strong[np.lexsort((order[strong], -material.responses[unit, strong]))]
         silent = np.flatnonzero(~material.fires[unit])

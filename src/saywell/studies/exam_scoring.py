@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from jaxtyping import Float
 from scipy.sparse.csgraph import connected_components
 
 from saywell.data.parts import Parts, ScoreRows, SelectRows, require
@@ -26,15 +25,20 @@ ENOUGH = 0.8
 """Share of the true description's gain over "always" that a recovered one reaches at least."""
 _FLOOR = "another unit"
 
+M = TypeVar("M")
 
-class World(NamedTuple):
-    """Texts with the units that live on them; ids of units are unique over all worlds of an exam."""
 
-    texts: Sequence[str]
-    vectors: Float[np.ndarray, "texts dim"]
+class World(NamedTuple, Generic[M]):
+    """Examples with the units that live on them; ids of units are unique over all worlds of an exam.
+
+    Of the examples only those matter here who read them, and for whom: `material` gives what a
+    describer may see, anew each time, so that nobody works with what another has computed.
+    """
+
     parts: Parts
     units: Sequence[PlantedUnit]
     reader: Reader
+    material: Callable[[], M]
 
 
 class _Read(NamedTuple):

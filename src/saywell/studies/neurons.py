@@ -176,6 +176,7 @@ def describe_neurons(
                 "curves", lambda: curve_table(study, subject, control, carried, threshold, seed)
             )
             study.write_metrics(headline(curves, subject, control, threshold, seed))
+        del control  # with `subject` the largest thing in memory
         study.table("descriptions", lambda: description_table(study, subject, llm))
         with progress("scores", 1):
             study.tables(
@@ -188,6 +189,7 @@ def describe_neurons(
                 )
         _notes(study, data, tokens, loaded)
         note_cost(study)
+    del subject, carried
     write_report(Study(out))
     return Study(out)
 

@@ -1,0 +1,163 @@
+"""Units made by rules over what planted pictures show, and phrases that may describe them.
+
+The rules are of the same making as those over texts (`planted_units`), with attributes of scenes in
+the place of topics and words. Their truths are said in the words of the planted world's captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool
+
+from saywell.data.planted.captions import ADJECTIVES, NOUNS, NUMBERS, PLACES
+from saywell.data.planted.scenes import ATTRIBUTES, Scene, layouts
+from saywell.data.planted.world import draw_scene
+from saywell.data.planted_units import (
+    CORRUPTED,
+    NOISE_UNITS,
+    NOISY,
+    PER_KIND,
+    PlantedUnit,
+    Rule,
+    pairs,
+    units_of_rules,
+)
+from saywell.data.splits import content_ids
+from saywell.errors import InputError
+
+Value = tuple[str, str]
+"""An attribute and one of its values."""
+MOST_SCENES = 10_000
+"""There are 17,920 scenes; more than this and drawing different ones takes long."""
+UNTRUE = (
+    "five figures", "seven small birds", "a crowd of people", "green hexagons", "a long spiral",
+    "letters and numbers", "made of glass", "shiny metal", "furry", "on wooden boards", "under water",
+    "leaves and flowers", "a brick wall", "arranged in a circle", "one inside the other", "upside down",
+    "transparent", "brown", "with wavy lines", "a face with two eyes", "in the snow", "on fire",
+    "it feeds at night", "sold at the spring market",
+)  # fmt: skip
+"""Phrases that hold of no planted picture."""
+
+
+def draw_scenes(number: int, seed: int) -> list[Scene]:
+    """So many different scenes, each attribute at random; more of them leave the first as they were.
+
+    Raises InputError for fewer than one, and more than there are many of.
+    """
+    if not 1 <= number <= MOST_SCENES:
+        raise InputError(f"pictures must be from 1 to {MOST_SCENES}; got {number!r}")
+    rng = np.random.default_rng(seed)
+    scenes: dict[Scene, None] = {}
+    while len(scenes) < number:
+        scenes[draw_scene({}, rng)] = None
+    return list(scenes)
+
+
+def scene_ids(scenes: Sequence[Scene]) -> list[str]:
+    """Ids by what is shown, so that two pictures of one scene never come apart in a split."""
+    return content_ids(repr(scene) for scene in scenes)
+
+
+def plant_image_units(
+    scenes: Sequence[Scene],
+    region: Bool[np.ndarray, " pictures"],
+    *,
+    per_kind: int = PER_KIND,
+    noise_units: int = NOISE_UNITS,
+    seed: int = 0,
+) -> list[PlantedUnit]:
+    """Units as `planted_units.plant_units` makes them, over the attributes of different scenes.
+
+    Every attribute is a kind. Units of the kind `CORRUPTED` fire by chance in `region`.
+    """
+    seen = {
+        (attribute, value): np.array([getattr(scene, attribute) == value for scene in scenes])
+        for attribute, values in ATTRIBUTES.items()
+        for value in values
+    }
+    kinds: dict[str, Iterable[Rule]] = {
+        attribute: _plain({value: holds for value, holds in seen.items() if value[0] == attribute})
+        for attribute in ATTRIBUTES
+    }
+    kinds |= {
+        "conjunction": _conjunctions(seen),
+        "disjunction": _disjunctions(seen),
+        "negation": _negations(seen),
+        "two meanings": _two_meanings(seen),
+        CORRUPTED: _plain(seen),
+        NOISY: _plain(seen),
+    }
+    return units_of_rules(
+        scene_ids(scenes), kinds, region, per_kind=per_kind, noise_units=noise_units, seed=seed
+    )
+
+
+def candidate_phrases() -> list[str]:
+    """Phrases to describe pictures by: every value, every two that can go together, and `UNTRUE`."""
+    values = [(attribute, value) for attribute, names in ATTRIBUTES.items() for value in names]
+    both = [dict(pair) for pair in combinations(values, 2) if _can_go_together(*pair)]
+    return [*map(phrase, [dict([value]) for value in values] + both), *UNTRUE]
+
+
+def phrase(shown: Mapping[str, str]) -> str:
+    """What a picture shows in plain English: "red star", "three figures in a row".
+
+    `shown` has a value for each attribute to be mentioned. There is no comma in it: readers take
+    what commas part for alternatives.
+    """
+    count, layout, ground = (shown.get(name) for name in ("count", "layout", "ground"))
+    words = [NUMBERS[count][0]] if count else []
+    words += [ADJECTIVES[name][shown[name]][0] for name in ("colour", "texture") if name in shown]
+    if "shape" in shown or count or (words and layout):
+        noun = NOUNS[shown["shape"]][0] if "shape" in shown else "figure"
+        several = count not in (None, "one") or (layout and layout not in layouts("one"))
+        words.append(f"{noun}{'es' if noun.endswith('s') else 's'}" if several else noun)
+    words += [PLACES[layout][0]] if layout else []
+    words += [f"on a {ADJECTIVES['ground'][ground][0]} background"] if ground else []
+    return " ".join(words)
+
+
+def _can_go_together(a: Value, b: Value) -> bool:
+    both = dict([a, b])
+    if len(both) == 1:
+        return False
+    return "count" not in both or both.get("layout", layouts(both["count"])[0]) in layouts(
+        both["count"]
+    )
+
+
+Seen = Mapping[Value, np.ndarray]
+
+
+def _plain(seen: Seen) -> Iterator[Rule]:
+    for value, holds in seen.items():
+        yield Rule(phrase(dict([value])), holds)
+
+
+def _conjunctions(seen: Seen) -> Iterator[Rule]:
+    for a, in_a, b, in_b in pairs(seen, seen):
+        if a[0] < b[0]:
+            yield Rule(phrase(dict([a, b])), in_a & in_b)
+
+
+def _disjunctions(seen: Seen) -> Iterator[Rule]:
+    for a, in_a, b, in_b in pairs(seen, seen):
+        if a < b and a[0] == b[0]:
+            yield Rule(f"{phrase(dict([a]))}, {phrase(dict([b]))}", in_a | in_b)
+
+
+def _negations(seen: Seen) -> Iterator[Rule]:
+    for a, in_a, b, in_b in pairs(seen, seen):
+        # What is left out must be a good part, or leaving it out would not show.
+        if a[0] != b[0] and (in_a & in_b).sum() >= in_a.sum() / 5:
+            yield Rule(f"{phrase(dict([a]))} but not {phrase(dict([b]))}", in_a & ~in_b)
+
+
+def _two_meanings(seen: Seen) -> Iterator[Rule]:
+    for a, in_a, b, in_b in pairs(seen, seen):
+        if a[0] != b[0]:
+            both = f"{phrase(dict([a]))}, {phrase(dict([b]))}"
+            yield Rule(both, in_a | in_b, np.where(in_a, 1.5, 1.0))

@@ -1,0 +1,122 @@
+"""An exam is sat and kept: what is the same whatever the examples are.
+
+Who asks makes the worlds (`exam` of texts, `exam_images` of pictures) and names the describers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from saywell.data.planted_units import PlantedUnit
+from saywell.data.splits import content_ids
+from saywell.errors import InputError
+from saywell.progress import Progress
+from saywell.store.study import Study, write_study
+from saywell.studies.exam_describers import Answers
+from saywell.studies.exam_scoring import TRUTH, M, World, score_answers, with_recovery
+from saywell.studies.exam_summary import summarize
+
+TABLES = ("exam_units", "exam_answers", "exam_summary", "exam_costs")
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What came of it: the questions, every answer, a line per describer, and what answers cost."""
+
+    units: pl.DataFrame
+    answers: pl.DataFrame
+    summary: pl.DataFrame
+    costs: pl.DataFrame
+
+
+def check_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The names of describers, each once; InputError for one that is not among the known."""
+    chosen, known = list(dict.fromkeys(names)), list(known)
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise InputError(f"unknown describer {unknown[0]!r}; there are: {', '.join(known)}")
+    return chosen
+
+
+def sit_exam(
+    worlds: Sequence[World[M]],
+    describers: Mapping[str, Callable[[M], Answers]],
+    seed: int,
+    progress: Progress,
+    clock: Callable[[], float],
+) -> Exam:
+    """Each describer writes of every world's units; its answers are scored beside the truths'."""
+    truths = [[unit.truth or "" for unit in world.units] for world in worlds]
+    tables = [score_answers(TRUTH, worlds, truths, seed)]
+    costs: list[tuple[str, int, float]] = []
+    for name, describe in describers.items():
+        started, calls = clock(), 0
+        written: list[list[str]] = []
+        with progress(f"describer {name}", len(worlds)) as advance:
+            for world in worlds:
+                said = describe(world.material())
+                written.append(said.texts)
+                calls += said.calls
+                advance(1)
+        costs.append((name, calls, clock() - started))
+        with progress(f"reading {name}", 1):
+            tables.append(score_answers(name, worlds, written, seed))
+    answers = with_recovery(pl.concat(tables))
+    return Exam(
+        _unit_table([unit for world in worlds for unit in world.units]),
+        answers,
+        summarize(answers, seed),
+        pl.DataFrame(
+            costs, schema={"describer": pl.String, "calls": pl.Int64, "seconds": pl.Float64},
+            orient="row",
+        ),
+    )  # fmt: skip
+
+
+def _unit_table(units: list[PlantedUnit]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            (unit.id, unit.kind, unit.truth, float(unit.fires.mean()), float(unit.rule.mean()),
+             len(unit.rule))
+            for unit in units
+        ],
+        schema={"unit": pl.String, "kind": pl.String, "truth": pl.String, "fires": pl.Float64,
+                "rule": pl.Float64, "texts": pl.Int64},
+        orient="row",
+    )  # fmt: skip
+
+
+def kept_exam(
+    make: Callable[[], Exam],
+    out: Path | None,
+    *,
+    inputs: Mapping[str, Iterable[str]],
+    settings: Mapping[str, object],
+    command: Sequence[str],
+) -> Exam:
+    """The exam, from the study `out` where it is stored already, or made and stored; None: only made.
+
+    `inputs` are ids by what they are of.
+    """
+    if out is None:
+        return make()
+    fingerprints = {name: content_ids(["\n".join(sorted(ids))])[0] for name, ids in inputs.items()}
+    with write_study(
+        out, kind="exam", config=settings, inputs=fingerprints, command=list(command)
+    ) as study:
+
+        def tables() -> tuple[pl.DataFrame, ...]:
+            exam = make()
+            return exam.units, exam.answers, exam.summary, exam.costs
+
+        study.tables(TABLES, tables)
+        return stored_exam(study)
+
+
+def stored_exam(study: Study) -> Exam:
+    """The exam that a study holds."""
+    return Exam(*(study.table(name) for name in TABLES))
