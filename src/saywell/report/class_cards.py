@@ -18,7 +18,7 @@ from saywell.report.parts import (
     escape,
     said,
 )
-from saywell.report.units import verdict_line
+from saywell.report.unit_cards import verdict_line
 from saywell.store.study import Study
 
 MOST_REJECTED = 12
