@@ -46,7 +46,7 @@ _TOGETHER = {
     "precision against threshold": "precision and recall against the threshold",
     "recall against threshold": "precision and recall against the threshold",
 }
-_POINTS = {
+POINTS = {
     "circle": "M8 4.5a3.5 3.5 0 1 0 .01 0z", "triangle-down": "M4 5h8l-4 6.5z",
     "triangle-up": "M4 11h8L8 4.5z", "cross": "M6.7 4h2.6v2.7H12v2.6H9.3V12H6.7V9.3H4V6.7h2.7z",
     "square": "M5 5h6v6H5z", "diamond": "M8 3.5L12 8l-4 4.5L4 8z",
@@ -113,7 +113,7 @@ def key(names: Sequence[str], *, points: bool = False) -> Element:
     for name in names:
         style = style_of(name)
         width = "2.5" if name == MEASURED else "1.6"
-        path = {"d": _POINTS[style.shape], "fill": "none", "stroke": style.colour}
+        path = {"d": POINTS[style.shape], "fill": "none", "stroke": style.colour}
         if name == MEASURED:
             path["fill"] = style.colour
         if not points:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from saywell.errors import InputError
 from saywell.report import charts, class_charts
 from saywell.report.charts import MEASURED, STYLES, Style, style_of, svg
 from saywell.report.classes import plane_points, transfer_rows
-from saywell.report.figures import AXES, descriptor_counts, layer_counts
+from saywell.report.figures import AXES, POINTS, descriptor_counts, layer_counts
 from saywell.report.parts import clip, visible
 from saywell.report.units import verdicts
 from saywell.store.files import write_whole
@@ -27,11 +28,12 @@ _LINE = 18
 
 @dataclass(frozen=True)
 class Plot:
-    """A chart with its title, and how what it shows is told apart."""
+    """A chart with its title, and how what it shows is told apart: by `marks`, or by lines."""
 
     title: str
     chart: alt.Chart
     key: Sequence[tuple[str, Style]] = ()
+    marks: bool = False
 
 
 def plots_of(study: Study) -> dict[str, Callable[[], Plot]]:
@@ -88,7 +90,7 @@ def _headline(study: Study) -> Plot:
     metrics = study.headline()
     names = dict.fromkeys(n for m in metrics for n in (*m.controls, *m.ceiling))
     key = [(name, style_of(name)) for name in (MEASURED, *names)]
-    return Plot("Headline figures with 95 % intervals", charts.headline_chart(metrics), key)
+    return Plot("Headline figures with 95 % intervals", charts.headline_chart(metrics), key, True)
 
 
 def _curve(panel: charts.Panel, title: str) -> Plot:
@@ -120,8 +122,12 @@ def _descriptors(study: Study) -> Plot:
 def _transfer(study: Study, selection: str) -> Plot:
     rows, names = transfer_rows(study)
     chosen = rows.filter(selection=selection)
+    drawn = zip(names, itertools.cycle(class_charts.LINES), strict=False)
+    key = [(name, Style(colour, tuple(dash) if dash[1] else ())) for name, (colour, dash) in drawn]
     return Plot(
-        f"Transfer accuracy, selection: {selection}", class_charts.transfer_chart(chosen, names)
+        f"Transfer accuracy, selection: {selection}",
+        class_charts.transfer_chart(chosen, names),
+        key,
     )
 
 
@@ -139,8 +145,17 @@ def _standing_alone(plot: Plot) -> str:
     for row, (name, style) in enumerate(plot.key):
         y = top + height + 14 + _LINE * row
         dash = f' stroke-dasharray="{",".join(map(str, style.dash))}"' if style.dash else ""
-        lines.append(
+        sample = (
             f'<path d="M14 {y}h26" fill="none" stroke="{style.colour}" stroke-width="2"{dash}/>'
+        )
+        if plot.marks:
+            inside = style.colour if name == MEASURED else "none"
+            sample = (
+                f'<path transform="translate(19 {y - 8})" d="{POINTS[style.shape]}"'
+                f' fill="{inside}" stroke="{style.colour}" stroke-width="1.6"/>'
+            )
+        lines.append(
+            f"{sample}"
             f'<text x="48" y="{y + 4}" font-size="11">{escape(visible(clip(name, 80)))}</text>'
         )
     whole = (
