@@ -8,6 +8,7 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from fault_server import FaultServer
 from PIL import Image
 from torch import nn
 
@@ -15,12 +16,13 @@ import saywell.store.study as store
 from saywell.data.images import load_images
 from saywell.encoders.precomputed import open_precomputed
 from saywell.errors import InputError, StudyError
+from saywell.language_models import DryRun, open_language_model
 from saywell.language_models.scripted import Scripted
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
 from saywell.studies.class_evaluation import auroc_intervals, auroc_within
 from saywell.studies.class_rows import role_of
-from saywell.studies.classes import describe_classes
+from saywell.studies.classes import describe_classes, plan_classes
 from saywell.studies.classify import classify_images
 from saywell.transfer.cross_modal import Settings
 
@@ -465,3 +467,25 @@ def test_classes_are_scored_beside_their_floors(study):
     assert joined.select((pl.col("control") - pl.col("best")).abs().max()).item() < 1e-9
     test = set(study.examples.filter(split="test")["id"])
     assert set(study.table("counterexamples")["example"]) <= test
+
+
+def test_a_dry_run_counts_and_sends_nothing(world):
+    with FaultServer(lambda messages: pytest.fail("asked")) as server:
+        model = open_language_model("openai-compatible:fake", url=server.url, env={}, replay=True)
+        plan = DryRun(model)
+        plan_classes(world / "images", plan, knowledge=world / "articles", judge=True)
+        plan.close()
+    steps = {step.step: step for step in plan.plan()}
+    assert steps["class components"].calls == 1 and steps["class components"].guessed == 0
+    assert steps["class components"].input_tokens > 100
+    assert steps["class sentences"].guessed == steps["class sentences"].calls == len(CLASSES)
+    assert steps["judge"].calls == 3 * len(CLASSES)
+
+
+def test_a_dry_run_with_given_texts_asks_for_none(world):
+    with FaultServer(lambda messages: pytest.fail("asked")) as server:
+        model = open_language_model("openai-compatible:fake", url=server.url, env={}, replay=True)
+        plan = DryRun(model)
+        plan_classes(world / "images", plan, texts=TEXTS)
+        plan.close()
+    assert plan.plan() == []

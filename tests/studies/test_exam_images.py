@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from saywell.data.planted_image_units import candidate_phrases, draw_scenes
 from saywell.errors import InputError
@@ -20,7 +20,6 @@ from saywell.studies.exam_images import (
     random_phrase,
     run_image_exam,
     see_scenes,
-    upper_group,
 )
 from saywell.studies.exam_scoring import TRUTH
 from saywell.studies.exam_sitting import stored_exam
@@ -164,15 +163,7 @@ def test_random_phrases_are_the_seeds(material):
     assert said == random_phrase(material).texts and set(said) <= set(material.phrases)
 
 
-@given(
-    st.lists(st.floats(0, 0.2), min_size=1, max_size=40),
-    st.lists(st.floats(0.8, 1), min_size=1, max_size=40),
-)
-def test_two_groups_far_apart_are_found(low, high):
-    values = np.array([*low, *high])[:, None]
-    np.testing.assert_array_equal(upper_group(values)[:, 0], values[:, 0] > 0.5)
-
-
-def test_equal_values_have_no_upper_group():
-    assert not upper_group(np.full((5, 2), 0.3)).any() and not upper_group(np.ones((1, 3))).any()
-    assert upper_group(np.array([[1.0], [2.0], [2.0], [2.0]])).ravel().tolist() == [0, 1, 1, 1]
+def test_nearness_has_no_unit(material):
+    scaled = replace(material, cosines=5 * material.cosines - 1)
+    np.testing.assert_allclose(scaled.nearness, material.nearness, atol=1e-9)
+    assert not replace(material, cosines=np.full((300, 4), 0.3)).nearness.any()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saywell.cli.options import StudyFolder
+from saywell.cli.options import AsJson, StudyFolder
 
 
 def plot(
@@ -16,18 +16,20 @@ def plot(
     out: Annotated[
         Path | None, typer.Option(help="File ending in .svg or .png; else NAME.svg here.")
     ] = None,
+    json: AsJson = False,
 ) -> None:
     """Save one of a study's charts as SVG or PNG, or list the charts it has."""
     import re
+    from json import dumps
 
     from saywell.report.plots import plots_of, save_plot
     from saywell.store.study import Study
 
     opened = Study(study)
     if name is None:
-        for known in plots_of(opened):
-            typer.echo(known)
+        names = list(plots_of(opened))
+        typer.echo(dumps(names) if json else "\n".join(names))
         return
     path = out or Path(re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".svg")
     save_plot(opened, name, path)
-    typer.echo(str(path))
+    typer.echo(dumps({"path": str(path)}) if json else str(path))

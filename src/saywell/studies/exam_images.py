@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from saywell.data.parts import Parts, parts_of
 from saywell.data.planted import encoder_folder
@@ -44,8 +44,11 @@ from saywell.studies.exam_describers import (
 from saywell.studies.exam_scoring import World
 from saywell.studies.exam_sitting import Exam, check_names, kept_exam, sit_exam
 
-PICTURES = 1200
+PICTURES = 2400
+"""Enough for most pairs of a shape and a colour to be asked about."""
 LEVEL = 0.05
+HOLDS_FROM = 1.0
+"""Nearness from which a phrase counts as holding of a picture."""
 _BATCH = 64
 
 
@@ -154,17 +157,22 @@ class PictureMaterial(Behaviour):
     phrases: Sequence[str]
     cosines: Float[np.ndarray, "pictures phrases"]
 
+    @property
+    def nearness(self) -> Float[np.ndarray, "pictures phrases"]:
+        """The cosine in standard deviations from the phrase's mean: some are near to everything."""
+        # Smaller than what single precision resolves is no spread.
+        spread = np.maximum(self.cosines.std(0), 1e-6)
+        return (self.cosines - self.cosines.mean(0)) / spread
+
 
 def dissect(material: PictureMaterial) -> Answers:
     """The phrase that is nearer to the exemplars than to pictures that leave the unit cold.
 
-    Nearness is the cosine in standard deviations from the phrase's own mean, since some phrases are
-    near to everything; of the difference of means the largest. It always names one: whether it is
-    true is left to the exam. Like CLIP-Dissect (Oikarinen and Weng 2023) in what it looks at, not in
-    its measure of similarity.
+    Of the differences of mean nearness the largest. It always names one: whether it is true is left
+    to the exam. Like CLIP-Dissect (Oikarinen and Weng 2023) in what it looks at, not in its measure
+    of similarity.
     """
-    spread = np.maximum(material.cosines.std(0), np.finfo(float).tiny)
-    nearness = (material.cosines - material.cosines.mean(0)) / spread
+    nearness = material.nearness
     texts = []
     for chosen, fires in zip(material.exemplars, material.fires, strict=True):
         if chosen.any() and not fires.all():
@@ -178,10 +186,11 @@ def dissect(material: PictureMaterial) -> Answers:
 def enrichment(material: PictureMaterial) -> Answers:
     """Phrases that hold of exemplars more often than chance, up to three; silence where none does.
 
-    The most significant first (hypergeometric tail, Bonferroni over phrases at 5 %), the next one
-    among the pictures of which no earlier one holds, so that it says something else.
+    A phrase holds of the pictures that it is nearer to than to most, by a standard deviation. The
+    most significant comes first (hypergeometric tail, Bonferroni over phrases at 5 %), the next is
+    the most significant among the pictures of which no earlier one holds, and so says something else.
     """
-    holds = upper_group(material.cosines)
+    holds = material.nearness >= HOLDS_FROM
     texts = []
     for chosen, fires in zip(material.exemplars, material.fires, strict=True):
         named: list[str] = []
@@ -214,24 +223,3 @@ PICTURE_DESCRIBERS: Mapping[str, Callable[[PictureMaterial], Answers]] = {
     "random-phrase": random_phrase,
     "none": no_description,
 }
-
-
-def upper_group(
-    values: Float[np.ndarray, "pictures phrases"],
-) -> Bool[np.ndarray, "pictures phrases"]:
-    """Which values of each column are in its upper group, cut where the two means are farthest apart.
-
-    The cut that makes the variance between the groups largest (Otsu 1979); it needs no labels. A
-    column of equal values has no upper group.
-    """
-    number = len(values)
-    if number < 2:
-        return np.zeros(values.shape, dtype=bool)
-    ranked = np.sort(values, axis=0)
-    below = np.arange(1, number)[:, None]
-    sums = ranked.cumsum(0)
-    apart = (sums[-1] - sums[:-1]) / (number - below) - sums[:-1] / below
-    # Equal values belong together: no cut between them.
-    between = np.where(ranked[1:] > ranked[:-1], below * (number - below) * apart**2, -1.0)
-    cut = np.take_along_axis(ranked[1:], between.argmax(0)[None], 0)
-    return (values >= cut) & (between.max(0) > 0)

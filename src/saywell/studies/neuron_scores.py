@@ -6,6 +6,7 @@ are measured on test sentences, and each stands beside its floors (docs/scores.m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ BY_TAGS = "f1-tags"
 BY_WORDS = "f1-lexical"
 BY_ENCODER = "f1-sentence-encoder"
 BY_LLM = "f1-detection"
+TOP_WORDS = 5
 LLM_EXAMPLES = 60
 """Sentences that an LLM reads of each of the two splits, for a unit."""
 
@@ -77,7 +79,11 @@ def described_units(
 
 
 class Reading(NamedTuple):
-    """Who reads, and what there is to predict."""
+    """Who reads, and what there is to predict.
+
+    Descriptions are called by their number in `Described.texts`; behind them the reader of words
+    knows one more text for every described unit, its top words.
+    """
 
     parts: Parts
     readers: dict[str, Predict]
@@ -100,7 +106,12 @@ def open_reading(
     with TemporaryDirectory(dir=study.path) as folder:
         readers = {
             BY_TAGS: tag_reader(tags, described.names),
-            BY_WORDS: _remembered(described.texts, parts, Path(folder) / BY_WORDS, lexical.read),
+            BY_WORDS: _remembered(
+                [*described.texts, *top_words(study, described)],
+                parts,
+                Path(folder) / BY_WORDS,
+                lexical.read,
+            ),
         }
         if encoder is not None and vectors is not None:
             read = SentenceEncoderReader(encoder, vectors).read
@@ -134,12 +145,14 @@ def score_described(
         name: np.where(whose < 0, -1, described.own[whose])[some]
         for name, whose in stand_ins.items()
     }
+    # What needs no describer at all; only who reads words can read it.
+    own_words = {"top words": some + len(described.texts)}
     return {
         name: score_units(
             [described.ids[number] for number in some], predict,
             lambda numbers, rows: reading.fires(some[numbers], rows),
-            select=reading.parts.select, score=reading.parts.score, floors=floors,
-            own=described.own[some], seed=seed,
+            select=reading.parts.select, score=reading.parts.score,
+            floors=floors | own_words if name == BY_WORDS else floors, own=described.own[some], seed=seed,
         )
         for name, predict in reading.readers.items()
     }  # fmt: skip
@@ -293,6 +306,28 @@ def responses(
             values = subject.activations.read(split, slice(first, last), sign=sign)
             result[mine] = values[place[rows]][:, columns - first].T
     return result
+
+
+def top_words(study: Study, described: Described) -> list[str]:
+    """Per described unit the words that gave its strongest calibration sentences their activation."""
+    wanted = pl.col("unit").is_in(described.ids) & (pl.col("split") == "calibration")
+    spans = (
+        study.exemplars.filter(wanted & (pl.col("rank") < 2 * TOP_WORDS))
+        .join(study.examples.select("id", "text"), left_on="example", right_on="id")
+        .sort("unit", "rank")
+    )
+    found: dict[str, dict[str, None]] = {}
+    for unit, text, start, end in spans.select(
+        "unit", "text", "span_start", "span_end"
+    ).iter_rows():
+        # A token may be part of a word.
+        before = re.search(r"\w*$", text[:start])
+        after = re.match(r"\w*", text[end:])
+        assert before is not None and after is not None
+        word = text[before.start() : end + after.end()].strip(" ,;").lower()
+        if any(letter.isalnum() for letter in word):
+            found.setdefault(unit, {})[word] = None
+    return [", ".join(list(found.get(unit, {}))[:TOP_WORDS]) for unit in described.ids]
 
 
 def fires_on(subject: Subject, units: Int64[np.ndarray, " described"], examples: int) -> Fires:
