@@ -84,7 +84,8 @@ class Blind:
     def encode_images(self, images):
         return np.tile(np.eye(4, dtype=np.float32)[:1], (len(images), 1))
 
-    encode_texts = encode_images
+    def encode_texts(self, texts):
+        return self.encode_images(texts)
 
     def count_tokens(self, texts):
         return np.array([len(text.split()) for text in texts])
@@ -166,4 +167,5 @@ def test_random_phrases_are_the_seeds(material):
 def test_nearness_has_no_unit(material):
     scaled = replace(material, cosines=5 * material.cosines - 1)
     np.testing.assert_allclose(scaled.nearness, material.nearness, atol=1e-9)
-    assert not replace(material, cosines=np.full((300, 4), 0.3)).nearness.any()
+    alike = replace(material, cosines=np.full((300, 4), 0.3))
+    np.testing.assert_allclose(alike.nearness, 0.0, atol=1e-6)
