@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,82 +12,48 @@ from saywell.report.class_cards import CSS, class_section
 from saywell.report.class_charts import LINES, ROLES, plane_chart, transfer_chart, zero_shot_chart
 from saywell.report.figures import folded_table
 from saywell.report.formats import count, dated, duration, interval, two
+from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page
 from saywell.report.parts import (
     Drawing,
     Element,
     Page,
     Part,
-    attempt,
     clip,
     el,
     said,
 )
-from saywell.store.files import write_whole
 from saywell.store.study import Metric, Study
-
-MOST_BYTES = 3_000_000
-"""What a page may weigh; classes that do not fit are left out, and the page says how many."""
 
 
 def write_report_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Path:
     """Write `report.html` into the study's folder and return its path.
 
-    Parts of the study that are not there yet are left out; a part that cannot be drawn becomes a
-    box that says so.
+    Parts of the study that are not there yet are left out.
     """
-    page = report_page_classes(study, most_bytes=most_bytes).html()
-    path = study.path / "report.html"
-    write_whole(path, lambda part: part.write_text(page, encoding="utf-8"))
-    return path
+    return save_page(study, report_page_classes(study, most_bytes=most_bytes))
 
 
 def report_page_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     """The page as parts."""
     has = set(study.manifest.tables)
     metrics = study.headline() if (study.path / "metrics.json").exists() else []
-    wanted: list[tuple[str, str, Callable[[], Part | None]]] = [
-        ("zero-shot", "Zero-shot", lambda: _zero_shot(study) if "zero_shot" in has else None),
-        ("transfer", "Transfer", lambda: _transfer(study) if "transfer_summary" in has else None),
-        ("judge", "Judge", lambda: _judge(study) if "judgements" in has else None),
-        ("plane", "Texts among images", lambda: _plane(study) if "plane" in has else None),
-    ]
-    sections = [
-        (name, title, part)
-        for name, title, make in wanted
-        if (part := attempt(title, make)) is not None
-    ]
-    first = attempt("Summary", lambda: _first_screen(study, metrics))
-    spent = 60_000 + sum(part.size for _, _, part in sections) + (first.size if first else 0)
     ready = {"class_texts", "text_scores"} <= has
-    cards = attempt("Classes", lambda: class_section(study, most_bytes - spent) if ready else None)
-    if cards is not None:
-        sections.append(("classes", "Classes", cards))
-    title = f"Classes, described by {study.manifest.config.get('encoder', 'an encoder')}"
-    links = [el("a", {"href": f"#{name}"}, heading) for name, heading, _ in sections]
-    body = [
-        el("a", {"class": "skip", "href": "#main"}, "Skip to the content"),
-        el(
-            "header", {"class": "bar"}, el("span", {"class": "brand"}, "saywell"),
-            el("nav", {"aria-label": "Sections"}, *links),
-            el("button", {"id": "theme", "type": "button", "hidden": True}, "Dark"),
-        ),
-        el(
-            "main", {"id": "main"}, *([first] if first else []),
-            *(el("div", {"id": name}, part) for name, _, part in sections),
-        ),
-        _footer(study),
-    ]  # fmt: skip
-    return Page(clip(title, 120), tuple(body), ("page.css", "drawings.css", CSS, "page.js"))
-
-
-def _footer(study: Study) -> Element:
-    versions = ", ".join(f"{name} {version}" for name, version in study.manifest.versions.items())
-    return el(
-        "footer", None,
-        el("p", None, "Texts were written and chosen without the test images, which all accuracies"
-           " are of. Intervals are 95 %, by bootstrap over images, and over seeds where there are"
-           " several."),
-        el("p", None, said(versions, 400)),
+    return build_page(
+        study,
+        f"Classes, described by {_short(study.manifest.config.get('encoder', 'an encoder'))}",
+        lambda: _first_screen(study, metrics),
+        [
+            ("zero-shot", "Zero-shot", lambda: _zero_shot(study) if "zero_shot" in has else None),
+            ("transfer", "Transfer",
+             lambda: _transfer(study) if "transfer_summary" in has else None),
+            ("judge", "Judge", lambda: _judge(study) if "judgements" in has else None),
+            ("plane", "Texts among images", lambda: _plane(study) if "plane" in has else None),
+        ],
+        ("classes", "Classes", lambda room: class_section(study, room) if ready else None),
+        "Texts were written and chosen without the test images, which all accuracies are of."
+        " Intervals are 95 %, by bootstrap over images, and over seeds where there are several.",
+        most_bytes=most_bytes,
+        needs=("page.css", "drawings.css", CSS, "page.js"),
     )  # fmt: skip
 
 
@@ -162,16 +128,6 @@ def _facts(study: Study) -> Element:
 def _headline(metrics: Sequence[Metric]) -> Element:
     shown = [m for m in metrics if m.value is not None]
     label = "; ".join(f"{m.name} {two(m.value)} {interval(m.ci_low, m.ci_high)}" for m in shown)
-    rows = [
-        el("tr", None, el("th", {"scope": "row"}, said(m.name, 120)),
-           el("td", {"class": "n"}, two(m.value)),
-           el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
-           el("td", None, said(_listed(m.controls), 300)),
-           el("td", None, said(_listed(m.ceiling), 200)),
-           el("td", None, f"{count(m.n)} ", said(m.of, 120)))
-        for m in metrics
-    ]  # fmt: skip
-    head = ("figure", "value", "95 % interval", "controls", "ceilings", "n")
     plain = [_without_others(m) for m in shown]
     return el(
         "section", {"class": "headline", "aria-labelledby": "headline"},
@@ -180,17 +136,13 @@ def _headline(metrics: Sequence[Metric]) -> Element:
            " that should do worse, and ceilings. Their names and figures are in the table."),
         el("div", {"class": "wide"}, Drawing(svg(headline_chart(shown)), label)),
         el("div", {"class": "narrow"}, Drawing(svg(headline_chart(plain, narrow=True)), label)),
-        folded_table("These figures as a table", head, rows),
+        metric_numbers(metrics),
     )  # fmt: skip
 
 
 def _without_others(metric: Metric) -> Metric:
     known = {name: value for name, value in metric.controls.items() if name in STYLES}
     return metric.model_copy(update={"controls": known, "ceiling": {}})
-
-
-def _listed(values: dict[str, float | None]) -> str:
-    return ", ".join(f"{name} {two(value)}" for name, value in values.items()) or "–"
 
 
 def _failures(study: Study) -> Element:

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from saywell.report.charts import MEASURED, STYLES, headline_chart, svg
 from saywell.report.figures import (
     curve_figures,
     descriptor_figure,
-    folded_table,
     key,
     layer_figure,
     recovered_table,
 )
 from saywell.report.formats import count, dated, duration, interval, percent, two
-from saywell.report.parts import Drawing, Element, Page, Part, attempt, clip, el, said
+from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page
+from saywell.report.parts import Drawing, Element, Page, Part, el, said
 from saywell.report.units import Verdicts, unit_section, verdicts
-from saywell.store.files import write_whole
 from saywell.store.study import Metric, Study
-
-MOST_BYTES = 3_000_000
-"""What a page may weigh; units that do not fit are left out, and the page says how many."""
 
 
 def write_report(study: Study, *, most_bytes: int = MOST_BYTES) -> Path:
     """Write `report.html` into the study's folder and return its path.
 
-    Parts of the study that are not there yet are left out; a part that cannot be drawn becomes a
-    box that says so.
+    Parts of the study that are not there yet are left out.
     """
-    page = report_page(study, most_bytes=most_bytes).html()
-    path = study.path / "report.html"
-    write_whole(path, lambda part: part.write_text(page, encoding="utf-8"))
-    return path
+    return save_page(study, report_page(study, most_bytes=most_bytes))
 
 
 def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
@@ -42,56 +34,21 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     found = verdicts(study) if {"units", "descriptions", "scores"} <= set(has) else None
     metrics = study.headline() if (study.path / "metrics.json").exists() else []
     curves = study.table("curves") if "curves" in has else None
-    wanted: list[tuple[str, str, Callable[[], Part | None]]] = [
-        ("figures", "How far the descriptors hold", lambda: curve_figures(curves)),
-        ("layers", "Layer by layer", lambda: layer_figure(found)),
-        ("descriptors", "Descriptors", lambda: descriptor_figure(study, found)),
-        ("gold", "Gold descriptors", lambda: recovered_table(study) if "recovered" in has else None),
-    ]  # fmt: skip
-    sections = [
-        (name, title, part)
-        for name, title, make in wanted
-        if (part := attempt(title, make)) is not None
-    ]
-    first = attempt("Summary", lambda: _first_screen(study, found, metrics))
-    # What the frame, the style sheets and the scripts weigh, rounded up.
-    spent = 60_000 + sum(part.size for _, _, part in sections) + (first.size if first else 0)
-    units = attempt(
-        "Units", lambda: unit_section(study, found, most_bytes - spent) if found else None
-    )
-    if units is not None:
-        sections.append(("units", "Units", units))
-    title = clip(f"Neurons of {study.manifest.config.get('model', 'a model')}", 120)
-    body = [
-        el("a", {"class": "skip", "href": "#main"}, "Skip to the content"),
-        _header([(name, heading) for name, heading, _ in sections]),
-        el(
-            "main", {"id": "main"},
-            *([first] if first else []),
-            *(el("div", {"id": name}, part) for name, _, part in sections),
-        ),
-        _footer(study),
-    ]  # fmt: skip
-    return Page(title, tuple(body))
-
-
-def _header(sections: Sequence[tuple[str, str]]) -> Element:
-    links = [el("a", {"href": f"#{name}"}, title) for name, title in sections]
-    return el(
-        "header", {"class": "bar"},
-        el("span", {"class": "brand"}, "saywell"),
-        el("nav", {"aria-label": "Sections"}, *links),
-        el("button", {"id": "theme", "type": "button", "hidden": True}, "Dark"),
-    )  # fmt: skip
-
-
-def _footer(study: Study) -> Element:
-    versions = ", ".join(f"{name} {version}" for name, version in study.manifest.versions.items())
-    return el(
-        "footer", None,
-        el("p", None, "F1, precision and recall are of test sentences, which nothing was described"
-           " from; Jaccard compares calibration with validation. Intervals are 95 %, by bootstrap."),
-        el("p", None, said(versions, 400)),
+    return build_page(
+        study,
+        f"Neurons of {study.manifest.config.get('model', 'a model')}",
+        lambda: _first_screen(study, found, metrics),
+        [
+            ("figures", "How far the descriptors hold", lambda: curve_figures(curves)),
+            ("layers", "Layer by layer", lambda: layer_figure(found)),
+            ("descriptors", "Descriptors", lambda: descriptor_figure(study, found)),
+            ("gold", "Gold descriptors",
+             lambda: recovered_table(study) if "recovered" in has else None),
+        ],
+        ("units", "Units", lambda room: unit_section(study, found, room) if found else None),
+        "F1, precision and recall are of test sentences, which nothing was described from; Jaccard"
+        " compares calibration with validation. Intervals are 95 %, by bootstrap.",
+        most_bytes=most_bytes,
     )  # fmt: skip
 
 
@@ -236,26 +193,8 @@ def _headline(metrics: Sequence[Metric]) -> Element:
         key([name for name in STYLES if name in names], points=True),
         el("div", {"class": "wide"}, Drawing(svg(headline_chart(main)), label)),
         el("div", {"class": "narrow"}, Drawing(svg(headline_chart(main, narrow=True)), label)),
-        _metric_numbers(metrics),
+        metric_numbers(metrics),
     ]  # fmt: skip
     if missing:
         body.append(el("p", {"class": "how"}, "Without a value: ", said(", ".join(missing), 400)))
     return el("section", {"class": "headline", "aria-labelledby": "headline"}, *body)
-
-
-def _metric_numbers(metrics: Sequence[Metric]) -> Element:
-    rows = [
-        el("tr", None, el("th", {"scope": "row"}, said(m.name, 120)),
-           el("td", {"class": "n"}, two(m.value)),
-           el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
-           el("td", None, said(_listed(m.controls), 200)),
-           el("td", None, said(_listed(m.ceiling), 200)),
-           el("td", None, f"{count(m.n)} ", said(m.of, 120)))
-        for m in metrics
-    ]  # fmt: skip
-    head = ("figure", "value", "95 % interval", "controls", "ceilings", "n")
-    return folded_table("These figures as a table", head, rows)
-
-
-def _listed(values: dict[str, float | None]) -> str:
-    return ", ".join(f"{name} {two(value)}" for name, value in values.items()) or "–"

@@ -115,7 +115,7 @@ def see_scenes(
     with progress("pictures", len(scenes)) as advance:
         for start in range(0, len(scenes), _BATCH):
             drawn = [
-                render(scene, np.random.default_rng([seed, start + n]))
+                render(scene, np.random.default_rng([seed, n]))
                 for n, scene in enumerate(scenes[start : start + _BATCH])
             ]
             vectors.append(encoder.encode_images(drawn))
@@ -132,7 +132,7 @@ def _world(
     encoder: DualEncoder,
     seed: int,
 ) -> World[PictureMaterial]:
-    rows = parts.describe.rows
+    rows = parts.score.rows
     phrases = candidate_phrases()
     cosines = vectors[rows] @ encoder.encode_texts(phrases).T
 
@@ -214,7 +214,7 @@ def random_phrase(material: PictureMaterial) -> Answers:
     """Control: any of the phrases, for every unit."""
     rng = np.random.default_rng(material.seed)
     drawn = rng.integers(len(material.phrases), size=len(material.fires))
-    return Answers([material.phrases[n] for n in drawn])
+    return Answers([material.phrases[int(n)] for n in drawn])
 
 
 PICTURE_DESCRIBERS: Mapping[str, Callable[[PictureMaterial], Answers]] = {
