@@ -183,7 +183,7 @@ def comparisons(unit: str, evidence: Evidence) -> Iterator[Element]:
              for one in meanings]))  # fmt: skip
     readings = evidence.readings.get(unit, [])
     if readings:
-        names = [one["floor"] for one in readings[0]["floors"]]
+        names = list(dict.fromkeys(f["floor"] for one in readings for f in one["floors"]))
         yield _folded("Every reader, every floor", _table(
             ("score", "F1", "skill", *names),
             [(one["scorer"], two(one["value"]), two(one["skill"]),

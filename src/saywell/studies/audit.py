@@ -215,6 +215,8 @@ def _figures(study: Study, again: Sequence[Any]) -> Iterator[Finding]:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, list):
+        return f"{len(value)}, the first {value[0]}" if value else "none"
     text = str(value)
     return text if len(text) <= 200 else f"{text[:197]}..."
 

@@ -115,7 +115,7 @@ def see_scenes(
     with progress("pictures", len(scenes)) as advance:
         for start in range(0, len(scenes), _BATCH):
             drawn = [
-                render(scene, np.random.default_rng([seed, n]))
+                render(scene, np.random.default_rng([seed, start + n]))
                 for n, scene in enumerate(scenes[start : start + _BATCH])
             ]
             vectors.append(encoder.encode_images(drawn))
@@ -132,7 +132,7 @@ def _world(
     encoder: DualEncoder,
     seed: int,
 ) -> World[PictureMaterial]:
-    rows = parts.score.rows
+    rows = parts.describe.rows
     phrases = candidate_phrases()
     cosines = vectors[rows] @ encoder.encode_texts(phrases).T
 
