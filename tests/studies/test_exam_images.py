@@ -122,6 +122,8 @@ def test_a_picture_does_not_depend_on_how_many_there_are():
     few, many = (see_scenes(scenes[:n], Corner(), seed=3) for n in (3, 70))
     for a, b in zip(few, many, strict=True):
         np.testing.assert_array_equal(a, b[:3])
+    again = see_scenes(scenes[:1] * 70, Corner(), seed=3)[1]
+    assert len(set(again)) == 70  # each place has a picture of its own
 
 
 def test_bad_choices_are_told():

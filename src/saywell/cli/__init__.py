@@ -20,6 +20,8 @@ from saywell.cli.serve import serve
 from saywell.cli.show import show
 from saywell.errors import SaywellError
 
+_INTERRUPTED = 130  # what Typer makes of Ctrl-C
+
 app = typer.Typer(
     name="saywell",
     help="Describe what is in data and models in words, and prove whether the words are true.",
@@ -38,6 +40,10 @@ def main() -> None:
     """Run the command line; a user's mistake is one message, a bug keeps its traceback."""
     try:
         app()
+    except SystemExit as done:
+        if done.code == _INTERRUPTED:
+            typer.echo("saywell: stopped; the same command goes on from here", err=True)
+        raise
     except SaywellError as error:
         typer.secho(f"saywell: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2)
