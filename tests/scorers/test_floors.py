@@ -65,3 +65,11 @@ def test_most_frequent_by_hand():
     assert most_frequent(["x", "y", "x", "z", "y", "x"]).tolist() == [1, 0, 1, 0, 0, 1]
     assert most_frequent(["b", "a"]).tolist() == [1, 0]
     assert most_frequent([]).tolist() == []
+
+
+def test_units_that_name_a_part_in_common_are_no_siblings():
+    vectors = np.array([[1.0, 0.0], [0.99, 0.1], [0.8, 0.6], [0.0, 1.0]])
+    texts = ["soup, waiter", "soup", "room", "bed"]
+    named = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=bool)
+    assert nearest_sibling(texts, vectors).tolist() == [1, 0, 1, 2]
+    assert nearest_sibling(texts, vectors, named).tolist() == [2, 2, 1, 2]

@@ -254,3 +254,14 @@ def test_verified_holds_the_rate_over_all_units_tested():
     # Five tests: adjusted 0.025, 0.033, 0.05, 0.9 and 0.005; the last one's interval reaches below 0.
     assert verified(found).tolist() == [True, True, True, False, False, False]
     assert verified(found, q=0.03).tolist() == [True, False, False, False, False, False]
+
+
+def test_yes_to_all_but_a_few_examples_proves_nothing():
+    """The few that are left out do not fire; nine times in ten they would not by chance either."""
+    fires = np.zeros((1, 1000), dtype=bool)
+    fires[0, :100] = True
+    said = np.ones((1, 1000))
+    said[0, 999] = 0
+    found = measure_skill(said, {}, fires, units=["u"], seed=0)
+    assert found.skill[0] > 0 and found.p[0] == pytest.approx(0.9)
+    assert not verified(found)[0]

@@ -462,6 +462,7 @@ def test_classes_are_scored_beside_their_floors(study):
     assert {"another class", "nearest sibling", "class name", "always", "never"} == set(
         floors["floor"]
     )
+    assert floors.drop_nulls("value").group_by("floor").len()["len"].to_list() == [len(CLASSES)] * 5
     best = floors.group_by("unit").agg(best=pl.col("value").max())
     joined = scores.join(best, on="unit")
     assert joined.select((pl.col("control") - pl.col("best")).abs().max()).item() < 1e-9

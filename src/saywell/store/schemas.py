@@ -241,7 +241,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         # Small pictures of the images that the report shows.
         "thumbnails": _schema(1, ("example",), example=pl.String, jpeg=pl.Binary),
         # What an exam asks: `truth` in words ("" nothing to describe, null unknown), the shares of
-        # texts on which the unit fires and on which its true rule holds.
+        # texts (or pictures) on which the unit fires and on which its true rule holds.
         "exam_units": _schema(
             1, ("unit",),
             unit=pl.String, kind=pl.String, truth=pl.String, fires=pl.Float64, rule=pl.Float64,
