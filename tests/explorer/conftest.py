@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-for _package in ("duckdb", "fastapi", "python_multipart", "httpx"):
+for _package in ("duckdb", "fastapi", "python_multipart", "httpx2"):
     pytest.importorskip(_package, reason=f"the explorer's tests need {_package} (extra 'explorer')")
 
 MOMENT = datetime(2026, 5, 3, 12, 30, tzinfo=UTC)

@@ -150,11 +150,10 @@ class Activations:
 
     def shards(
         self, split: str, signs: Sequence[int]
-    ) -> Iterator[tuple[Int[np.ndarray, " texts"], list[Float[np.ndarray, "texts units"]]]]:
-        """Shard by shard: its texts, and their signed activations once per sign."""
+    ) -> Iterator[tuple[Int[np.ndarray, " texts"], Iterator[Float[np.ndarray, "texts units"]]]]:
+        """Shard by shard: its texts, and their signed activations once per sign, one at a time."""
         for path in self._shards(split):
-            sides = [sign * _read(path, _key(path, sign)).astype(np.float32) for sign in signs]
-            yield _read(path, "rows"), sides
+            yield _read(path, "rows"), (_signed(path, sign) for sign in signs)
 
     def top(self, split: str, *, sign: int = 1) -> Exemplars:
         """Strongest examples of every unit (weakest with sign -1), as positions in `tokens`."""
@@ -168,6 +167,11 @@ class Activations:
 
     def _shards(self, split: str) -> list[Path]:
         return sorted(self.folder.glob(f"{split}-[0-9]*.safetensors"))
+
+
+def _signed(path: Path, sign: int) -> Float[np.ndarray, "texts units"]:
+    values = _read(path, _key(path, sign)).astype(np.float32)
+    return np.negative(values, out=values) if sign < 0 else values
 
 
 def _key(path: Path, sign: int) -> str:
