@@ -163,12 +163,14 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         if row is None:
             raise HTTPException(404, f"The study has no class {name[:100]!r}.")
         texts, rules = of_classes.class_texts(here.tables, name)
+        scores = units.unit_rows(here.tables, "scores", name)
         return page(
             "class.html", title=f"Class {name}", here=here, row=row, rules=rules,
             chosen=[text for text in texts if text["chosen"]],
             others=[text for text in texts if not text["chosen"]],
             sides=of_classes.influential(here.tables, name),
             article=of_classes.article(here.tables, name), judged=here.verdicts.latest(),
+            score=scores[0] | {"verdict": scores[0]["status"]} if scores else None,
         )  # fmt: skip
 
     @app.get("/{number}/text")

@@ -84,8 +84,8 @@ def sentence_line(
     return Markup(cards.sentence_line(dict(one), {**row, "sign": row["sign"] or 1}, known).html())
 
 
-def _verdict_line(row: Mapping[str, Any]) -> Markup:
-    return Markup(cards.verdict_line({**row, "n": row["n"] or 0}).html())
+def _verdict_line(row: Mapping[str, Any], of: str = "sentences") -> Markup:
+    return Markup(cards.verdict_line({**row, "n": row["n"] or 0}, of).html())
 
 
 def _level_line(row: Mapping[str, Any]) -> Markup:

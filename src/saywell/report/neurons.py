@@ -85,7 +85,7 @@ def _lede(found: Verdicts) -> Element:
         (count(total), "sides of neurons studied", "each neuron going high and going low"),
         (count(described), "have a description", percent(described, total) + " of all sides"),
         (count(verified), "verified", percent(verified, described) + " of the descriptions hold on"
-         " held-out sentences better than other neurons' do"),
+         " held-out sentences better than every floor"),
     ]  # fmt: skip
     return el(
         "div", {"class": "tiles"},
