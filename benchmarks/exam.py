@@ -1,20 +1,28 @@
 """The tables of docs/exam.md: describers on planted units, on two-group tasks, and on pictures.
 
     .venv/bin/python benchmarks/exam.py [--tasks FILE] [--reader NAME] [--seeds N] [--limit N] [--only EXAM]
+        [--scripted-llm]
 
-Prints Markdown. Tasks are those of shared/data/d3_dev.parquet where they are at hand. With several
-seeds (other rules, splits and noise), every figure is the mean over them.
+Prints Markdown. With --scripted-llm the row "llm" goes through the prompt, the parser and the ledger
+of a real language model, but what answers is a script that counts words: it shows that the path
+works, and is a floor for language models. Tasks are those of shared/data/d3_dev.parquet where they
+are at hand. With several seeds (other rules, splits and noise), every figure is the mean over them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 
+from saywell.data.words import content_words, stem, words
 from saywell.encoders.sentence import open_sentence_encoder
+from saywell.language_models import Request, Scripted
 from saywell.studies.exam import TASK_TEXTS, Exam, run_exam, run_task_exam
 from saywell.studies.exam_images import run_image_exam
 from saywell.studies.exam_summary import by_kind
@@ -30,7 +38,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--limit", type=int, default=TASK_TEXTS)
     parser.add_argument("--only", choices=["planted", "tasks", "images"])
+    parser.add_argument("--scripted-llm", action="store_true")
     options = parser.parse_args()
+    llm = Scripted(most_typical_words) if options.scripted_llm else None
     wanted = [options.only] if options.only else ["planted", "tasks", "images"]
     if "images" in wanted:
         started = time.perf_counter()
@@ -47,7 +57,7 @@ def main() -> None:
     if "planted" in wanted:
         started = time.perf_counter()
         exams = [
-            run_exam(encoder=encoder, reader=options.reader, seed=seed)
+            run_exam(encoder=encoder, reader=options.reader, llm=llm, seed=seed)
             for seed in range(options.seeds)
         ]
         seconds = time.perf_counter() - started
@@ -58,12 +68,28 @@ def main() -> None:
     if options.tasks is not None and "tasks" in wanted:
         started = time.perf_counter()
         exam = run_task_exam(
-            options.tasks, encoder=encoder, reader=options.reader, limit=options.limit
+            options.tasks, encoder=encoder, reader=options.reader, llm=llm, limit=options.limit
         )
         seconds = time.perf_counter() - started
         print(f"\n{options.tasks.name}, reader {options.reader}, {seconds:.0f} s\n")
         print_lines([exam])
         print_tasks(exam)
+
+
+def most_typical_words(request: Request) -> str:
+    """The three content words that the group's texts say most above those outside; none: silence."""
+    inside, _, outside = request.messages[-1].text.partition("Texts outside the group:")
+    counts = [
+        Counter(
+            word
+            for _, body in re.findall(r"<(data-\w+)>\n(.*?)\n</\1>", part, re.DOTALL)
+            for word in {w for w in words(body) if stem(w) in content_words(body)}
+        )
+        for part in (inside, outside)
+    ]
+    above = {word: n - counts[1][word] for word, n in counts[0].items()}
+    best = sorted((word for word, n in above.items() if n >= 3), key=lambda w: (-above[w], w))[:3]
+    return json.dumps({"description": ", ".join(best)})
 
 
 def print_lines(exams: list[Exam]) -> None:
