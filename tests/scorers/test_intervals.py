@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import confusion_matrix, f1_score
 
 from saywell.scorers.intervals import (
@@ -166,3 +167,9 @@ def test_benjamini_hochberg_rejects_as_the_step_up_procedure(p, rate):
     near = np.isclose(adjusted, rate, rtol=1e-9)
     rejected = np.array(p) <= (ranked[last - 1] if last else -1)
     assert ((adjusted <= rate) | near == rejected | near).all()
+
+
+@given(st.lists(st.one_of(st.just(1.0), st.floats(0, 1)), min_size=1, max_size=40))
+def test_benjamini_hochberg_equals_scipy(p):
+    expected = stats.false_discovery_control(np.array(p), method="bh")
+    np.testing.assert_allclose(benjamini_hochberg(np.array(p)), expected, rtol=1e-12)

@@ -26,14 +26,13 @@ def demo(
     from saywell.studies.neurons import describe_neurons
     from saywell.studies.planted import describe_planted_classes
 
-    # The small one first: memory that a process has had is not always given back.
-    classes = describe_planted_classes(
-        out / "classes", world=out / "planted-world", per_class_images=40, shots=(1, 4), seeds=5,
-        command=sys.argv, progress=terminal_progress,
-    )  # fmt: skip
     with as_file(files("saywell.data") / "demo" / "sentences.tsv") as corpus:
         neurons = describe_neurons(
             str(corpus), "minilm", out=out / "neurons", gold="tags", command=sys.argv,
             progress=terminal_progress,
         )  # fmt: skip
+    classes = describe_planted_classes(
+        out / "classes", world=out / "planted-world", per_class_images=40, shots=(1, 4), seeds=5,
+        command=sys.argv, progress=terminal_progress,
+    )  # fmt: skip
     print_studies([neurons, classes], json=json)

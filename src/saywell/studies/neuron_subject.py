@@ -101,4 +101,10 @@ def make_control(
     """The same for the model with random weights, all of whose tables stay in memory."""
     units = unit_table(activations, sites, "random weights")
     exemplars = exemplar_table(activations, units, None, examples["id"].to_list())
-    return make_subject(activations, units, exemplars, examples, tags)
+    made = make_subject(activations, units, exemplars, examples, tags)
+    nothing = np.empty(0, dtype=np.float32)  # no table holds its p-values, and they are large
+    assert made.validation is not None
+    return Subject(
+        made.units, activations, made.calibration._replace(p=nothing),
+        made.validation._replace(p=nothing),
+    )  # fmt: skip
