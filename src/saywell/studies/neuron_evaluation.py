@@ -283,7 +283,7 @@ def curve_table(
             study.examples,
             words,
             compare=False,
-        )
+        ).without_p()
         frames.append(
             prediction_curves(
                 retagged, None, words, rows, threshold, seed, suffix=" (lexical tags)"

@@ -55,6 +55,16 @@ class Subject:
         assert self.validation is not None, "made without the split to compare with"
         return self.validation
 
+    def without_p(self) -> Subject:
+        """The same without p-values, which only table `associations` wants and which are large."""
+        nothing = np.empty(0, dtype=np.float32)
+        calibration, validation = (
+            None if found is None else found._replace(p=nothing)
+            for found in (self.calibration, self.validation)
+        )
+        assert calibration is not None
+        return Subject(self.units, self.activations, calibration, validation)
+
     def assigned(self, rule: str, threshold: float, split: str = "calibration") -> np.ndarray:
         """Units x descriptors: who got what."""
         found = self.found(split)
@@ -101,10 +111,4 @@ def make_control(
     """The same for the model with random weights, all of whose tables stay in memory."""
     units = unit_table(activations, sites, "random weights")
     exemplars = exemplar_table(activations, units, None, examples["id"].to_list())
-    made = make_subject(activations, units, exemplars, examples, tags)
-    nothing = np.empty(0, dtype=np.float32)  # no table holds its p-values, and they are large
-    assert made.validation is not None
-    return Subject(
-        made.units, activations, made.calibration._replace(p=nothing),
-        made.validation._replace(p=nothing),
-    )  # fmt: skip
+    return make_subject(activations, units, exemplars, examples, tags).without_p()

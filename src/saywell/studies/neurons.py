@@ -163,6 +163,7 @@ def describe_neurons(
         )
         subject = make_subject(trained, study.units, study.exemplars, examples, carried["all"])
         study.table("associations", lambda: association_table(study, subject, threshold))
+        subject = subject.without_p()
 
         control = None
         if random_control:
