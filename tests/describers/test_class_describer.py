@@ -15,7 +15,6 @@ from saywell.describers.class_describer import (
     describe_classes,
     extract_classes,
     fit_texts,
-    usable_matrix,
 )
 from saywell.errors import InputError
 from saywell.language_models import Scripted
@@ -102,8 +101,9 @@ def test_refusals_and_empty_texts_are_counted_and_not_used(knowledge):
         {"wren": [fact(1, "I'm sorry, the article does not say."), fact(2, "")]},
     )
     assert table.filter(pl.col("class") == "wren")["status"].to_list() == ["refused", "empty"]
-    texts, classes = usable_matrix(table, NAMES)
-    assert texts == ["A head.", "A tail."] and classes.tolist() == [0, 0]
+    usable = table.filter(pl.col("status").is_in(USABLE))
+    assert usable["text"].to_list() == ["A head.", "A tail."]
+    assert usable["class"].unique().to_list() == [NAMES[0]]
 
 
 def test_a_component_left_out_is_asked_for_once_more(knowledge):

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
@@ -412,10 +411,3 @@ def _check(classes: Sequence[str]) -> None:
     if len(set(classes)) < len(classes):
         twice = next(name for name in classes if list(classes).count(name) > 1)
         raise InputError(f"the class {twice!r} is named twice; merge or rename one")
-
-
-def usable_matrix(table: pl.DataFrame, classes: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The usable texts and the place of each one's class in `classes` (int64, [texts])."""
-    place = {name: number for number, name in enumerate(classes)}
-    rows = table.filter(pl.col("status").is_in(USABLE))
-    return rows["text"].to_list(), np.array([place[c] for c in rows["class"]], dtype=np.int64)
