@@ -4,9 +4,9 @@
         [--only cifar10 pacs dtd clip] [--shots 1,2,4,8,16] [--seeds 5]
 
 MobileNet-v2 features are joined to MiniLM by a ridge map, fitted on one picture of each of the
-1,000 ImageNet classes and what is said of it. Texts are the published descriptors of
-`llm_descriptors` for the same classes. The PACS domains are one study each. Prints Markdown tables;
-features are kept in FOLDER, so a second run is quick.
+1,000 ImageNet classes, also at the size of the study's own, and its name. Texts are the published
+descriptors of `llm_descriptors` for the same classes. The PACS domains are one study each. Prints
+Markdown tables; features are kept in FOLDER, so a second run is quick.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import torch
 from PIL import Image
 
 from classes_planted import print_tables
-from saywell.data.captioned import load_captioned
+from saywell.data.captioned import load_captioned, seen_at, typical_side
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.joined import JoinedEncoder, fit_map
 from saywell.encoders.precomputed import open_precomputed
-from saywell.encoders.sentence import SentenceEncoder, open_sentence_encoder
+from saywell.encoders.sentence import open_sentence_encoder
 from saywell.encoders.vision import VisionEncoder, open_vision_encoder
 from saywell.studies.classes import describe_classes
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["dtd", "pacs", "cifar10", "clip"])
     parser.add_argument("--shots", default="1,2,4,8,16")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--select", default="text-influence-all")
+    parser.add_argument("--select", default="stepwise")
     parser.add_argument("--features", action="store_true", help="only compute features")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -90,19 +90,27 @@ def main() -> None:
     if options.features:
         for name in ("imagenet1k_one_each", "dtd10", "pacs", "cifar10_test"):
             found = load_captioned(options.data / "images" / f"{name}.parquet", label="label_name")
-            for start in range(0, len(found.pictures), 64):
-                vision(found.pictures[start : start + 64])
+            shown = found.pictures
+            if name.startswith("imagenet"):
+                shown, _ = seen_at(shown, 32)
+            for start in range(0, len(shown), 64):
+                vision(shown[start : start + 64])
             print(name, flush=True)
         return
     descriptors = pl.read_parquet(options.data / "llm_descriptors" / "llm_descriptors.parquet")
-    encoder = joined(vision, options.data / "images" / "imagenet1k_one_each.parquet")
-    print(f"map: penalty {encoder.mapping.strength:g}\n")
+    pictures, names, _ = load_captioned(
+        options.data / "images" / "imagenet1k_one_each.parquet", label="label_name"
+    )
     for name, source, texts, compare in tasks(options.data, descriptors, options.out, options.only):
         started = time.perf_counter()
+        label = "label_name" if source.suffix == ".parquet" else "label"
+        side = typical_side(source, label=label)
+        encoder = joined(vision, pictures, names, side)
+        print(f"<!-- {name}: {side} pixels, penalty {encoder.mapping.strength:g} -->", flush=True)
         study = describe_classes(
             source, out=options.out / name, encoder=encoder, texts=texts, compare=compare,
             select=options.select, shots=[int(s) for s in options.shots.split(",") if s],
-            seeds=options.seeds, label="label_name" if source.suffix == ".parquet" else "label",
+            seeds=options.seeds, label=label,
             split="split" if source.suffix != ".parquet" or "dtd" in source.name else None,
             progress=told,
         )  # fmt: skip
@@ -112,18 +120,17 @@ def main() -> None:
         clip_space(options.data / "clip_space", options.out)
 
 
-def joined(vision: KeptVision, table: Path) -> JoinedEncoder:
-    """MobileNet-v2 and MiniLM, joined on pictures and their names, plain and in a sentence."""
+def joined(
+    vision: KeptVision, pictures: Sequence[Image.Image], names: Sequence[str], side: int
+) -> JoinedEncoder:
+    """MobileNet-v2 and MiniLM, joined on pictures, also as small as `side`, and their names in a
+    sentence."""
     sentence = open_sentence_encoder("minilm")
-    pictures, names, _ = load_captioned(table, label="label_name")
-    features = np.concatenate([vision(pictures[n : n + 64]) for n in range(0, len(pictures), 64)])
-    vectors = captions_of(names, sentence)
-    return JoinedEncoder(vision, sentence, fit_map(features, vectors, names))
-
-
-def captions_of(names: Sequence[str], sentence: SentenceEncoder) -> np.ndarray:
-    """One unit vector a name: of the name in a sentence."""
-    return sentence([f"a photo of a {name}" for name in names])
+    seen, of = seen_at(pictures, side)
+    features = np.concatenate([vision(seen[n : n + 64]) for n in range(0, len(seen), 64)])
+    vectors = sentence([f"a photo of a {name}" for name in names])
+    mapping = fit_map(features, vectors[of], [names[k] for k in of])
+    return JoinedEncoder(vision, sentence, mapping)
 
 
 def tasks(

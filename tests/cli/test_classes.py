@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from saywell.cli.classes import opened_encoder, parse_shots
 from saywell.errors import InputError
 
 NOTHING = {
-    "vision": None, "sentences": "minilm", "join_on": None, "join_label": "label",
-    "image_vectors": None, "text_vectors": None, "device": None,
+    "images": "nowhere", "label": "label", "vision": None, "sentences": "minilm", "join_on": None,
+    "join_label": "label", "image_vectors": None, "text_vectors": None, "device": None,
 }  # fmt: skip
 
 
@@ -32,3 +34,62 @@ def test_shots_are_numbers_with_commas():
 def test_an_encoder_is_named_in_one_way(options, words):
     with pytest.raises(InputError, match=words):
         opened_encoder(None, **(NOTHING | options))
+
+
+class Sees:
+    """A vision encoder: the mean colour and the shorter side."""
+
+    name, fingerprint, dim = "sees", "f" * 32, 4
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, images):
+        self.seen += [image.size for image in images]
+        means = [[*np.asarray(i).mean(axis=(0, 1)), min(i.size)] for i in images]
+        return np.array(means, dtype=np.float32)
+
+
+def reads(texts):
+    return np.stack([np.random.default_rng(len(text)).normal(size=5) for text in texts])
+
+
+reads.name = "reads"
+
+
+def folder_of(folder, sizes, column="label"):
+    folder.mkdir()
+    lines = [f"path,{column}"]
+    for n, size in enumerate(sizes):
+        Image.new("RGB", size, (10 * n, 255 - 10 * n, 7 * n % 90)).save(folder / f"{n}.png")
+        lines.append(f"{n}.png,{'x' * (1 + n)}")
+    (folder / "t.csv").write_text("\n".join(lines))
+    return str(folder / "t.csv")
+
+
+@pytest.fixture
+def sees(monkeypatch):
+    one = Sees()
+    monkeypatch.setattr("saywell.encoders.vision.open_vision_encoder", lambda *a, **k: one)
+    monkeypatch.setattr("saywell.encoders.sentence.open_sentence_encoder", lambda *a, **k: reads)
+    return one
+
+
+def test_joined_for_pictures_of_the_size_of_yours(sees, tmp_path, capsys):
+    mine = folder_of(tmp_path / "mine", [(12, 9)] * 3 + [(50, 50)], column="kind")
+    theirs = folder_of(tmp_path / "theirs", [(30, 36)] * 20 + [(9, 9)])
+    opened_encoder(
+        None, **(NOTHING | {"images": mine, "label": "kind", "vision": "v", "join_on": theirs})
+    )
+    assert sees.seen == [(30, 36)] * 20 + [(9, 9)] + [(9, 11)] * 20
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err == (
+        "--join-on: 20 pictures are also learned from at 9 pixels, the size of yours\n"
+    )
+
+
+def test_nothing_is_said_where_nothing_is_larger(sees, tmp_path, capsys):
+    mine = folder_of(tmp_path / "mine", [(40, 30)] * 3)
+    theirs = folder_of(tmp_path / "theirs", [(30, 36)] * 20)
+    opened_encoder(None, **(NOTHING | {"images": mine, "vision": "v", "join_on": theirs}))
+    assert sees.seen == [(30, 36)] * 20 and capsys.readouterr().err == ""

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saywell.encoders.joined import JoinedEncoder, fit_map, join_encoders, load_map, save_map
+from saywell.data.captioned import shrunk
+from saywell.encoders.joined import (
+    JoinedEncoder,
+    fit_map,
+    join_encoders,
+    load_map,
+    save_map,
+)
 from saywell.errors import InputError
 
 
@@ -67,6 +74,15 @@ def test_equal_captions_are_not_split_between_folds():
     captions = [f"c{k // 10}" for k in range(400)]
     score = max(fit_map(x + 0.01 * rng.normal(size=x.shape), y, captions).scores.values())
     assert score < 0.65  # chance among 8 captions: 0.34; seen captions would give 1
+
+
+def test_every_row_twice_gives_the_same_map():
+    # Were a copy learned from while its original is held out, the scores would go up.
+    x, y, captions = planted(noise=30)
+    once = fit_map(x, y, captions)
+    twice = fit_map(np.concatenate([x, x]), np.concatenate([y, y]), captions * 2)
+    assert twice.scores == pytest.approx(once.scores) and max(once.scores.values()) < 0.9
+    assert twice.strength == once.strength and np.allclose(twice.weights, once.weights)
 
 
 def test_order_does_not_matter_and_constant_features_do_no_harm():
@@ -169,3 +185,79 @@ def test_minilm_counts_its_tokens(joined):
     assert encoder.count_tokens(["a bird"]).tolist() == [4]
     with pytest.raises(InputError, match="longer than the 256"):
         encoder.encode_texts(["bird " * 300])
+
+
+# ---- pictures of another size
+
+
+class SizedColours(Colours):
+    """The mean colour in the first three features of a large picture, the last three of a small one."""
+
+    dim = 6
+
+    def __call__(self, images):
+        large = np.array([[min(image.size) > 8] for image in images])
+        colours = super().__call__(images)
+        return np.concatenate([colours * large, colours * ~large], axis=1)
+
+
+class Recorder:
+    """The sentence encoder, and what it was asked."""
+
+    name = read.name
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, texts):
+        self.asked.append(list(texts))
+        return read(texts)
+
+
+def sized(side, n=80):
+    """Pictures of one colour each, with that number of pixels on the shorter side."""
+    pictures, captions = coloured(n)
+    return [picture.resize((side + 6, side)) for picture in pictures], captions
+
+
+def ranked_first(encoder, pictures, captions):
+    right = np.arange(len(captions))
+    cosines = encoder.encode_images(pictures) @ encoder.encode_texts(captions).T
+    return (cosines.argmax(1) == right).mean()
+
+
+@pytest.mark.parametrize("method", ["ridge", "orthogonal"])
+def test_a_map_fitted_at_two_sizes_serves_both(method):
+    pictures, captions = sized(20)
+    small = [shrunk(picture, 8) for picture in pictures]
+    fits = [
+        join_encoders(SizedColours(), read, pictures[:60], captions[:60], side=side, method=method)
+        for side in (None, 8)
+    ]
+    held = slice(60, 80)
+    one, two = (ranked_first(fit, small[held], captions[held]) for fit in fits)
+    assert one < 0.2 and two > 0.8
+    assert ranked_first(fits[1], pictures[held], captions[held]) > 0.8
+
+
+def test_captions_of_copies_are_read_once():
+    pictures, captions = sized(20, 30)
+    sentence = Recorder()
+    join_encoders(SizedColours(), sentence, pictures, captions, side=8)
+    assert [c for call in sentence.asked for c in call if c in captions] == captions
+
+
+def test_where_nothing_is_larger_nothing_changes():
+    pictures, captions = sized(20, 30)
+    plain = join_encoders(SizedColours(), read, pictures, captions)
+    for side, same in ((20, True), (8, False)):
+        other = join_encoders(SizedColours(), read, pictures, captions, side=side)
+        assert (other.fingerprint == plain.fingerprint) is same
+
+
+def test_copies_do_not_make_up_for_too_few_pictures():
+    pictures, captions = sized(20, 15)
+    with pytest.raises(InputError, match="15 images with 15 different captions are too few"):
+        join_encoders(SizedColours(), read, pictures, captions, side=8)
+    with pytest.raises(InputError, match="15 images and 16 captions"):
+        join_encoders(SizedColours(), read, pictures, [*captions, "1 1 1"], side=8)

@@ -125,6 +125,11 @@ def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
     zero = study.table("zero_shot")
     assert {"class names", "all texts", "random words", "classes permuted"} <= set(zero["method"])
     assert "ift-proponent, name-free" in zero["method"]
+    # The same rule finds nothing of the kind among as many random words.
+    accuracy = dict(zero.select("method", "accuracy").iter_rows())
+    searched = {"random words, searched", "random words, name-free, searched"}
+    assert max(accuracy[name] for name in searched) < accuracy["ift-proponent"]
+    assert searched <= set(study.table("transfer")["method"])
     transfer = study.table("transfer_summary")
     forms = transfer.select("shots", "selection").unique().sort("shots", "selection").rows()
     assert forms == [
@@ -448,6 +453,8 @@ def test_every_row_has_a_role():
     assert role_of("class names") == "baseline" and role_of("file: cupl, name-free") == "file"
     assert role_of("all texts, name-free") == "baseline"
     assert role_of("random words, name-free") == "control"
+    assert role_of("random words, searched") == "control"
+    assert role_of("images and validation images") == "baseline"
 
 
 def test_the_audit_derives_every_figure_again(study):

@@ -12,6 +12,7 @@ from saywell.errors import InputError
 from saywell.scorers.transfer import paired_difference, transfer_table
 from saywell.transfer.centring import balanced_mean, centred
 from saywell.transfer.cross_modal import (
+    IMAGES_AND_VALIDATION,
     IMAGES_ONLY,
     Embedded,
     Settings,
@@ -275,10 +276,27 @@ def test_table_and_intervals():
         settings=FAST,
     )
     table = transfer_table(outcomes)
-    assert table["method"].to_list() == [IMAGES_ONLY, "all"]
+    assert table["method"].to_list() == [IMAGES_ONLY, IMAGES_AND_VALIDATION, "all"]
     assert table["difference"][0] == table["difference_low"][0] == 0
-    assert table["difference"][1] == pytest.approx(table["accuracy"][1] - table["accuracy"][0])
+    assert table["difference"][2] == pytest.approx(table["accuracy"][2] - table["accuracy"][0])
     assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
+
+
+def test_validation_images_are_also_trained_on_in_a_row_of_their_own():
+    images, texts, splits = world(noise=3)
+    common = {"classes": 5, "choose_texts": everything(np.zeros(30)), "settings": FAST}
+    found = transfer(images, texts, **splits, **common)
+    both = splits | {
+        "train": np.concatenate([splits["train"], splits["validation"]]),
+        "validation": splits["validation"][:0],
+    }
+    expected = transfer(images, texts, **both, **common, choose="shots")
+    assert np.array_equal(found[IMAGES_AND_VALIDATION].correct, expected[IMAGES_ONLY].correct)
+    assert not np.array_equal(found[IMAGES_ONLY].correct, expected[IMAGES_ONLY].correct)
+    # With everything chosen inside the shots there are no such images.
+    assert IMAGES_AND_VALIDATION not in expected
+    inside = transfer(images, texts, **splits, **common, choose="shots", shots=2)
+    assert IMAGES_AND_VALIDATION not in inside
 
 
 def test_the_interval_covers_seeds_as_well_as_examples():

@@ -127,8 +127,9 @@ def classes(
             print_plan(asked, json=json)
             return
         reader = opened_encoder(
-            encoder, vision=vision, sentences=sentences, join_on=join_on, join_label=join_label,
-            image_vectors=image_vectors, text_vectors=text_vectors, device=device,
+            encoder, images=images, label=label, vision=vision, sentences=sentences,
+            join_on=join_on, join_label=join_label, image_vectors=image_vectors,
+            text_vectors=text_vectors, device=device,
         )  # fmt: skip
         study = describe_classes(
             images, out=out, encoder=reader, llm=asked, knowledge=knowledge, texts=texts,
@@ -157,6 +158,8 @@ def parse_shots(text: str) -> list[int]:
 def opened_encoder(
     encoder: str | None,
     *,
+    images: str,
+    label: str,
     vision: str | None,
     sentences: str,
     join_on: str | None,
@@ -167,7 +170,10 @@ def opened_encoder(
 ) -> DualEncoder:
     """The dual encoder that the options name, in one of three ways.
 
-    Raises InputError when they name none, or more than one.
+    Two models are joined for pictures of the size that those of `images` have, whose classes are in
+    column `label`.
+
+    Raises InputError when the options name no encoder, or more than one.
     """
     from saywell.errors import InputError
 
@@ -190,18 +196,25 @@ def opened_encoder(
         raise InputError(
             "--vision needs --join-on: images with names or captions, to join it to --sentences"
         )
-    from saywell.data.captioned import load_captioned
+    from saywell.data.captioned import load_captioned, typical_side
     from saywell.encoders.joined import join_encoders
     from saywell.encoders.sentence import open_sentence_encoder
     from saywell.encoders.vision import open_vision_encoder
 
+    side = typical_side(images, label=label)
     found = load_captioned(join_on, label=join_label)
     if found.rejected:
         typer.secho(
             f"--join-on: {len(found.rejected)} images are not used, such as {found.rejected[0]!r}",
             err=True,
         )
+    larger = sum(min(picture.size) > side for picture in found.pictures)
+    if larger:
+        typer.secho(
+            f"--join-on: {larger} pictures are also learned from at {side} pixels, the size of yours",
+            err=True,
+        )
     return join_encoders(
         open_vision_encoder(vision, device=device), open_sentence_encoder(sentences, device=device),
-        found.pictures, found.captions,
+        found.pictures, found.captions, side=side,
     )  # fmt: skip

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median_low
 from typing import TYPE_CHECKING, NamedTuple
 
-from saywell.data.image_sources import open_source
-from saywell.data.pictures import BadPicture, decode
+import numpy as np
+from jaxtyping import Int
+
+from saywell.data.image_sources import Blob, open_source
+from saywell.data.pictures import SMALLEST, BadPicture, decode
 from saywell.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,3 +60,74 @@ def load_captioned(
     if not found.pictures:
         raise InputError(f"{str(source)[:200]!r} has no usable picture with a caption to join on")
     return found
+
+
+def typical_side(
+    source: str | Path, *, image: str = "image", label: str = "label", most: int = 200
+) -> int:
+    """The median shorter side, in pixels, of the pictures of a source (as in `load_images`).
+
+    Read from the headers of at most `most` pictures with a label, evenly spaced over the rows; of
+    two in the middle, the smaller. Those whose header cannot be read are left out.
+
+    Raises InputError where the source cannot be used or no header can be read.
+    """
+    opened = open_source(source, image, label, None)
+    rows = opened.rows.drop_nulls("label")["row"].to_list()
+    count = min(len(rows), most)
+    sample = [rows[k * len(rows) // count] for k in range(count)]
+    sides = [side for _, blob in opened.fetch(sample) if (side := _shorter_side(blob)) is not None]
+    if not sides:
+        raise InputError(
+            f"{str(source)[:200]!r} has no usable picture among {count} looked at; give pictures"
+            " that Pillow can read"
+        )
+    return median_low(sides)
+
+
+def seen_at(
+    pictures: Sequence[Image.Image], side: int
+) -> tuple[list[Image.Image], Int[np.ndarray, " seen"]]:
+    """The pictures, then a shrunk copy of each that is larger than `side`; and which each one is of.
+
+    The second value holds a place in `pictures` for every one returned: what is known of the
+    pictures, such as vectors of their captions, is `known[of]`. A picture is larger when its shorter
+    side has more than `side` pixels. Features of small pictures differ from those of large ones
+    that show the same, and a map that was fitted on both serves both.
+
+    Raises InputError for a side below 1.
+    """
+    if side < 1:
+        raise InputError(f"side={side!r} is no size of pictures; give 1 pixel or more")
+    larger = [k for k, picture in enumerate(pictures) if min(picture.size) > side]
+    copies = [shrunk(pictures[k], side) for k in larger]
+    return [*pictures, *copies], np.array([*range(len(pictures)), *larger], dtype=np.int64)
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """An RGB picture with `side` pixels on its shorter side (Lanczos), its shape kept to a pixel.
+
+    A picture that is no larger is returned as it is.
+    """
+    from PIL import Image
+
+    shorter = min(picture.size)
+    if shorter <= side:
+        return picture
+    width, height = (round(pixels * side / shorter) for pixels in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _shorter_side(blob: Blob) -> int | None:
+    from PIL import Image
+
+    if isinstance(blob, BadPicture):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow's, about metadata and sizes
+        try:
+            with Image.open(io.BytesIO(blob)) as picture:
+                side = min(picture.size)
+        except Exception:  # Pillow raises nearly anything on broken data: see `decode`
+            return None
+    return side if side >= SMALLEST else None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from saywell.data.captioned import seen_at
 from saywell.data.splits import hash_numbers
 from saywell.encoders.dual import check_lengths, unit
 from saywell.encoders.fingerprints import combined
@@ -85,11 +86,7 @@ def fit_map(
     different = sorted(set(captions))
     if not len(x) == len(y) == len(captions):
         raise InputError(f"{len(x)} images, {len(y)} text vectors and {len(captions)} captions")
-    if len(x) < _FEWEST or len(different) < 2 * FOLDS:
-        raise InputError(
-            f"{len(x)} images with {len(different)} different captions are too few to join two"
-            f" encoders: give at least {_FEWEST} with {2 * FOLDS} different ones"
-        )
+    _check_enough(len(x), captions)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InputError("the vectors to be joined hold values that are not finite")
     if strengths is None:
@@ -120,16 +117,25 @@ def join_encoders(
     images: Sequence[Image.Image],
     captions: Sequence[str],
     *,
+    side: int | None = None,
     method: str = "ridge",
     seed: int = 0,
 ) -> JoinedEncoder:
     """The two encoders joined on pictures and what they show: captions, or names of things.
 
-    Raises InputError as `fit_map` does.
+    With `side`, the shorter side in pixels of the pictures that the encoder is meant for, larger
+    pictures are learned from twice, as they are and shrunk to that (see `seen_at`).
+
+    Raises InputError as `fit_map` and `seen_at` do; copies do not count as images.
     """
-    features, vectors = vision(images), sentence(captions)
+    if len(images) != len(captions):
+        raise InputError(f"{len(images)} images and {len(captions)} captions")
+    _check_enough(len(images), captions)
+    shown, of = (images, np.arange(len(images))) if side is None else seen_at(images, side)
+    features, vectors = vision(shown), sentence(captions)[of]
+    said = [captions[k] for k in of.tolist()]
     return JoinedEncoder(
-        vision, sentence, fit_map(features, vectors, captions, method=method, seed=seed)
+        vision, sentence, fit_map(features, vectors, said, method=method, seed=seed)
     )
 
 
@@ -230,6 +236,15 @@ class _Solver:
             weights, self.image_mean, self.image_scale, self.text_mean, self.method,
             float(strength), scores,
         )  # fmt: skip
+
+
+def _check_enough(images: int, captions: Sequence[str]) -> None:
+    different = len(set(captions))
+    if images < _FEWEST or different < 2 * FOLDS:
+        raise InputError(
+            f"{images} images with {different} different captions are too few to join two"
+            f" encoders: give at least {_FEWEST} with {2 * FOLDS} different ones"
+        )
 
 
 def _ranks(images: int, features: int) -> tuple[float, ...]:

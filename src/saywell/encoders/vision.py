@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+# Pictures at once. On a processor a forward pass asks the system for the memory of its activations
+# and gives it back, and the larger they are the more of the time goes there: MobileNetV2 took 1.33 s
+# for 64 pictures by fours, 2.33 s by thirty-twos. Other devices keep their memory, and are idle with
+# small batches.
+CPU_BATCH, DEVICE_BATCH = 4, 32
+
+
 class VisionEncoder(Protocol):
     """What turns RGB pictures into vectors; equal fingerprints mean equal vectors."""
 
@@ -29,11 +36,13 @@ class VisionEncoder(Protocol):
 
 
 def open_vision_encoder(
-    name: str, *, device: str | None = None, batch_size: int = 32
+    name: str, *, device: str | None = None, batch_size: int | None = None
 ) -> VisionEncoder:
     """Any image model of transformers, by folder or hub name; a classifier's head is left off.
 
-    The features are the model's pooled output, or the mean over places where it has none.
+    The features are the model's pooled output, or the mean over places where it has none. Without
+    `batch_size`, 4 pictures go through the model at once on the CPU, 32 on other devices; features
+    do not depend on it.
 
     Raises InputError when it cannot be loaded.
     """
@@ -46,7 +55,15 @@ def open_vision_encoder(
         raise InputError(f"cannot load the vision encoder {name!r}: {error}") from error
     # Of a model for images and texts together, the part that sees is used.
     seeing = getattr(model, "vision_model", model)
+    device = device or "cpu"
+    if batch_size is None:
+        batch_size = default_batch(device)
     return _Transformers(name, seeing, open_image_processor(where), device, batch_size)
+
+
+def default_batch(device: str) -> int:
+    """How many pictures go through a model at once on a device such as `cpu` or `cuda:1`."""
+    return CPU_BATCH if device.partition(":")[0] == "cpu" else DEVICE_BATCH
 
 
 def open_image_processor(where: str) -> Any:
@@ -66,12 +83,10 @@ def open_image_processor(where: str) -> Any:
 
 
 class _Transformers:
-    def __init__(
-        self, name: str, model: Any, processor: Any, device: str | None, batch_size: int
-    ) -> None:
+    def __init__(self, name: str, model: Any, processor: Any, device: str, batch_size: int) -> None:
         self.name, self._processor, self._batch_size = name, processor, batch_size
-        self._device = device or "cpu"
-        self._model = model.eval().to(self._device)
+        self._device = device
+        self._model = model.eval().to(device)
         self.fingerprint = model_fingerprint(model, processor)
         self.dim = self(_blank()).shape[1]
 

@@ -11,7 +11,7 @@ from saywell.explorer.filters import Filters
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import PAGE, Found
 
-RULES = ("ift-literal", "ift-proponent", "text-influence", "nearest", "clip-only")
+RULES = ("ift-literal", "ift-proponent", "text-influence", "nearest", "stepwise", "clip-only")
 """Rules whose scores a card shows beside those of the study's own."""
 
 

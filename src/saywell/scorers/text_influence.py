@@ -16,6 +16,7 @@ from saywell.influence import tracin
 from saywell.influence.proponents import Strongest, opponents_anywhere, proponents
 from saywell.influence.tracin import Examples, HeadCheckpoints
 from saywell.influence.training import train_head
+from saywell.scorers.stepwise import stepwise
 from saywell.transfer.centring import balanced_mean, centred, unit
 
 PROPONENT_TEXTS = 10
@@ -173,6 +174,7 @@ def score_texts(
     *,
     classes: int,
     strings: Sequence[str] | None = None,
+    texts_a_class: int = PROPONENT_TEXTS,
     images_a_class: int = 100,
     neighbours: int = 5,
     rates: Float[np.ndarray, " epochs"] | None = None,
@@ -181,10 +183,10 @@ def score_texts(
     """Every rule and control on embeddings of one image-text space, from train and validation only.
 
     A linear head is trained on the centred training images with checkpoints, and influence is
-    measured on the validation images. Each class takes at most `images_a_class` proponents. Keys:
-    ift-literal, ift-proponent, ift-opponent (with the opponents of every class), text-influence,
-    text-influence-all, nearest; clip-only, influence-only, random, and longest where `strings`
-    are given.
+    measured on the validation images. Each class takes at most `images_a_class` proponents, and
+    `stepwise` chooses sets of `texts_a_class`. Keys: ift-literal, ift-proponent, ift-opponent (with
+    the opponents of every class), text-influence, text-influence-all, nearest, stepwise; clip-only,
+    influence-only, random, and longest where `strings` are given.
     """
     images, held = unit(np.asarray(train.features)), unit(np.asarray(validation.features))
     labels = np.asarray(train.labels)
@@ -207,6 +209,9 @@ def score_texts(
         "text-influence": text_influence(words_centred, text_class, check, head),
         "text-influence-all": text_influence(words_centred, text_class, check, head, on="all"),
         "nearest": nearest(seen.features @ words_centred.T, influence, text_class, neighbours),
+        "stepwise": stepwise(
+            held @ words.T, np.asarray(check.labels), text_class, texts_a_class, seed=seed
+        ),
         "clip-only": clip_only(similarity, labels, text_class),
         "influence-only": influence_only(helping, text_class),
         "random": at_random(len(texts), seed),

@@ -91,7 +91,7 @@ def text_score_table(
     table, text_class = usable_texts(study, space.names)
     scores = score_candidates(
         pool, space.vectors, space.labels, space.rows["train"], space.rows["validation"],
-        len(space.names), strings=table["text"].to_list(), seed=seed,
+        len(space.names), per_class=per_class, strings=table["text"].to_list(), seed=seed,
     )  # fmt: skip
     if measured is not None:
         train = space.rows["train"]

@@ -29,6 +29,8 @@ from saywell.studies.class_rows import (
     RANDOM_WORDS,
     RANDOM_WORDS_FREE,
     RULES,
+    SEARCHED,
+    SEARCHED_FREE,
     STANDARDISED,
     WEIGHTED,
     Pool,
@@ -198,8 +200,10 @@ def headline(
     for suffix, random in (("", RANDOM_WORDS), (NAME_FREE, RANDOM_WORDS_FREE)):
         row = zero_shot.filter(method=rule + suffix)
         names = [CLASS_NAMES, ALL_TEXTS + suffix, random, PERMUTED]
-        if not suffix:
-            names += ["random", CLIP_ONLY, STANDARDISED, "influence-only"]
+        if suffix:
+            names += [SEARCHED_FREE]
+        else:
+            names += [SEARCHED, "random", CLIP_ONLY, STANDARDISED, "influence-only"]
         figures += [
             _metric(
                 f"zero-shot accuracy, {rule}{suffix}", r, "accuracy", ("ci_low", "ci_high"),
@@ -213,7 +217,7 @@ def headline(
             gains = dict(part.select("method", "difference").iter_rows())
             names = (
                 "random", CLIP_ONLY, "influence-only", STANDARDISED + WEIGHTED,
-                "ift-literal" + WEIGHTED, PERMUTED, CLASS_NAMES, RANDOM_WORDS,
+                "ift-literal" + WEIGHTED, PERMUTED, CLASS_NAMES, RANDOM_WORDS, SEARCHED,
             )  # fmt: skip
             amount = "all images" if shots == 0 else f"{shots} shot{'s' if shots > 1 else ''}"
             label = f"transfer gain, {amount}" + (f", {says}" if shots else "")

@@ -26,7 +26,7 @@ from saywell.scorers.text_influence import (
     standardised,
 )
 from saywell.transfer.centring import balanced_mean, centred, unit
-from saywell.transfer.cross_modal import IMAGES_ONLY, loss_weights
+from saywell.transfer.cross_modal import IMAGES_AND_VALIDATION, IMAGES_ONLY, loss_weights
 from saywell.transfer.zero_shot import (
     mask_names,
     name_texts,
@@ -37,7 +37,7 @@ from saywell.transfer.zero_shot import (
 
 RULES = (
     "ift-literal", "ift-proponent", "ift-opponent", "text-influence", "text-influence-all",
-    "nearest",
+    "nearest", "stepwise",
 )  # fmt: skip
 CLIP_ONLY, STANDARDISED = "clip-only", "clip-standardised"
 CONTROLS = (CLIP_ONLY, STANDARDISED, "influence-only", "neighbourhood", "random", "longest")
@@ -45,6 +45,7 @@ NETWORK_RULES = ("ift-literal, network", "ift-proponent, network")
 CLASS_NAMES, ALL_TEXTS = "class names", "all texts"
 NAME_FREE, WEIGHTED, PERMUTED = ", name-free", ", weighted", "classes permuted"
 RANDOM_WORDS, RANDOM_WORDS_FREE = "random words", "random words, name-free"
+SEARCHED, SEARCHED_FREE = "random words, searched", "random words, name-free, searched"
 FILE = "file: "
 
 Scores = dict[str, Float[np.ndarray, " texts"]]
@@ -87,6 +88,7 @@ def make_pool(
     """
     instead = superclass or "object"
     words = sorted({word.strip(".,;:()'\"").lower() for text in strings for word in text.split()})
+    amounts = np.bincount(text_class, minlength=len(names)).tolist()
     kinds: dict[str, tuple[Sequence[str], np.ndarray]] = {
         ALL_TEXTS: (strings, text_class),
         ALL_TEXTS + NAME_FREE: (mask_names(strings, names, instead), text_class),
@@ -94,6 +96,9 @@ def make_pool(
         CLASS_NAMES: name_texts(names),
         RANDOM_WORDS: random_texts(names, per_class, words=words, seed=seed),
         RANDOM_WORDS_FREE: random_texts(names, per_class, words=words, seed=seed, with_name=False),
+        # As many as there are texts to choose from, for the rule to choose from these.
+        SEARCHED: random_texts(names, amounts, words=words, seed=seed),
+        SEARCHED_FREE: random_texts(names, amounts, words=words, seed=seed, with_name=False),
     }
     if isinstance(encoder, Precomputed):
         plain = name_texts(names, ("{}", "a {}", "a photo of a {}.", "a photo of a {}"))
@@ -156,22 +161,22 @@ def score_candidates(
     beside: Int[np.ndarray, " beside"],
     classes: int,
     *,
+    per_class: int = 10,
     strings: Sequence[str] | None = None,
+    part: str = ALL_TEXTS,
     seed: int = 0,
 ) -> Scores:
-    """What every rule and control says of the texts, from images `fit` and, where there are any,
-    `beside`; without them influence is measured inside `fit` by cross-validation."""
+    """What every rule and control says of the texts of one part of the pool, from images `fit` and,
+    where there are any, `beside`; without them influence is measured inside `fit` by
+    cross-validation."""
     train = Examples(images[fit], labels[fit])
-    texts, place = pool.vectors[pool.texts], pool.classes[pool.texts]
+    texts, place = pool.vectors[pool.parts[part]], pool.classes[pool.parts[part]]
+    options = {"classes": classes, "strings": strings, "texts_a_class": per_class, "seed": seed}
     if len(beside):
         check = Examples(images[beside], labels[beside])
-        scores = score_texts(
-            train, check, texts, place, classes=classes, strings=strings, seed=seed
-        )
+        scores = score_texts(train, check, texts, place, **options)
     else:
-        scores = score_texts_inside(
-            train, texts, place, classes=classes, strings=strings, seed=seed
-        )
+        scores = score_texts_inside(train, texts, place, **options)
     scores["neighbourhood"] = neighbourhood_scores(texts, place, images[fit], labels[fit], classes)
     # The proponent rule with every image of the class weighing the same: what is left of the rule
     # when influence is taken out of it.
@@ -205,9 +210,39 @@ def text_sets(
     sets[rule + NAME_FREE] = spread(ALL_TEXTS + NAME_FREE, chosen[rule].astype(float))
     sets[PERMUTED] = spread(PERMUTED, chosen[rule].astype(float))
     for part in pool.parts:
-        if part != PERMUTED:
+        if part not in (PERMUTED, SEARCHED, SEARCHED_FREE):
             size = pool.parts[part].stop - pool.parts[part].start
             sets[part] = spread(part, np.ones(size))
+    return {name: own for name, own in sets.items() if own.any()}
+
+
+def searched_sets(
+    pool: Pool,
+    rule: str,
+    images: Float[np.ndarray, "images dim"],
+    labels: Int[np.ndarray, " images"],
+    fit: Int[np.ndarray, " fit"],
+    beside: Int[np.ndarray, " beside"],
+    classes: int,
+    *,
+    per_class: int = 10,
+    seed: int = 0,
+) -> dict[str, Float[np.ndarray, " pool"]]:
+    """What the rule chooses where only random words are to be had, as many as there are texts.
+
+    A rule that looks at labelled images finds vectors that fit them among any vectors. What the
+    chosen texts achieve beyond these sets is owed to what they say.
+    """
+    sets = {}
+    for part in (SEARCHED, SEARCHED_FREE):
+        scores = score_candidates(
+            pool, images, labels, fit, beside, classes, per_class=per_class, part=part, seed=seed
+        )
+        if rule in scores:  # the longest random words would be nothing to compare with
+            chosen = select(scores[rule], pool.classes[pool.parts[part]], per_class, seed=seed)
+            weights = np.zeros(len(pool.classes))
+            weights[pool.parts[part]] = chosen
+            sets[part] = weights * pool.vectors.any(1)
     return {name: own for name, own in sets.items() if own.any()}
 
 
@@ -215,7 +250,9 @@ def role_of(method: str) -> str:
     """Whether a row of the tables is a rule, a control, a baseline, or somebody else's texts."""
     if method.startswith(FILE):
         return "file"
-    if method in (IMAGES_ONLY, CLASS_NAMES, ALL_TEXTS, ALL_TEXTS + NAME_FREE):
+    if method in (
+        IMAGES_ONLY, IMAGES_AND_VALIDATION, CLASS_NAMES, ALL_TEXTS, ALL_TEXTS + NAME_FREE,
+    ):  # fmt: skip
         return "baseline"
     bare = method.removesuffix(NAME_FREE).removesuffix(WEIGHTED)
     return "rule" if bare in (*RULES, *NETWORK_RULES) else "control"

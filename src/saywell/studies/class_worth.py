@@ -23,6 +23,7 @@ from saywell.studies.class_rows import (
     STANDARDISED,
     Pool,
     score_candidates,
+    searched_sets,
     text_sets,
 )
 from saywell.studies.class_subject import Space, Steps
@@ -37,8 +38,12 @@ def zero_shot(
 ) -> pl.DataFrame:
     """Step 7: table `zero_shot`, over several draws of the random controls."""
     scores = stored_scores(study)
+    searched = searched_sets(
+        pool, rule, space.vectors, space.labels, space.rows["train"], space.rows["validation"],
+        len(space.names), per_class=per_class, seed=seed,
+    )  # fmt: skip
     draws = [
-        text_sets(pool, scores, rule, per_class=per_class, seed=seed + draw)
+        text_sets(pool, scores, rule, per_class=per_class, seed=seed + draw) | searched
         for draw in range(evaluation.DRAWS)
     ]
     test = space.rows["test"]
@@ -105,20 +110,24 @@ def _transfer_run(
     def sets(fit: np.ndarray, beside: np.ndarray) -> dict[str, np.ndarray]:
         key = (fit.tobytes(), beside.tobytes())
         if key not in made:
-            whole = len(fit) == len(space.rows["train"]) and len(beside) > 0
+            whole = (len(fit), len(beside)) == tuple(
+                len(space.rows[part]) for part in ("train", "validation")
+            )
             scores = full if whole else score_candidates(
                 pool, space.vectors, space.labels, fit, beside, len(space.names),
-                strings=strings, seed=seed,
+                per_class=per_class, strings=strings, seed=seed,
+            )  # fmt: skip
+            searched = searched_sets(
+                pool, rule, space.vectors, space.labels, fit, beside, len(space.names),
+                per_class=per_class, seed=seed,
             )  # fmt: skip
             # The random choice differs between draws of the shots, as they do.
             drawn = seed + int(fit.sum()) % 2**31
+            every = text_sets(pool, scores, rule, per_class=per_class, seed=drawn) | searched
             made[key] = {
-                name: weights
-                for name, weights in text_sets(
-                    pool, scores, rule, per_class=per_class, seed=drawn
-                ).items()
+                name: weights for name, weights in every.items()
                 if not name.endswith(NAME_FREE) or name == rule + NAME_FREE
-            }
+            }  # fmt: skip
         return made[key]
 
     def train(keep: Sequence[str] | None, weights: tuple[float, ...]) -> dict[str, Outcome]:
@@ -137,10 +146,7 @@ def _transfer_run(
         )  # fmt: skip
 
     # A fold of few shots can leave a rule without scores; the rows are those of the whole data.
-    kinds = [
-        name for name in text_sets(pool, full, rule, per_class=per_class, seed=seed)
-        if not name.endswith(NAME_FREE) or name == rule + NAME_FREE
-    ]  # fmt: skip
+    kinds = list(sets(space.rows["train"], space.rows["validation"]))
     outcomes = train(None, ())
     if settings.joint_weights:
         outcomes |= train([rule], settings.joint_weights)

@@ -28,6 +28,7 @@ from saywell.transfer.linear_heads import (
 )
 
 IMAGES_ONLY = "images only"
+IMAGES_AND_VALIDATION = "images and validation images"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def transfer(
     `train`, `validation` and `test` are rows of `images`. The result has the row 'images only',
     and for each set of texts NAME its two-phase training under NAME and joint training under
     'NAME, joint'. All rows of one seed see the same images in the same order, so that differences
-    are paired.
+    are paired. With `choose="validation"`, 'images and validation images' trains on
+    the labelled images that the other rows choose with: what these labels are worth without texts.
 
     Learning rates and weights are chosen per seed by accuracy: on the validation images (then
     these are labelled images beside the shots, and the table has to say so), or with
@@ -142,6 +144,10 @@ def transfer(
     per_seed = at(rates, picked)
     base = space.image_phase(final, [[rate] for rate in per_seed])
     outcomes = {IMAGES_ONLY: Outcome(space.correct(base, final, test), per_seed)}
+    if choose == "validation" and len(validation):
+        more = [t._replace(fit=np.sort(np.concatenate([t.fit, validation]))) for t in final]
+        heads = space.image_phase(more, [[rate] for rate in per_seed])
+        outcomes[IMAGES_AND_VALIDATION] = Outcome(space.correct(heads, more, test), per_seed)
     start = space.image_phase(trials, [[per_seed[t.number]] for t in trials]) if trials else base
     for name in sets[id(final[0])] if final else ():
         weights = {

@@ -89,7 +89,7 @@ def mask_names(texts: Sequence[str], names: Sequence[str], instead: str = "objec
 
 def random_texts(
     names: Sequence[str],
-    per_class: int,
+    per_class: int | Sequence[int],
     *,
     words: Sequence[str],
     seed: int,
@@ -98,14 +98,16 @@ def random_texts(
     """Descriptions made of random words and of random characters, by turns (WaffleCLIP, Roth et
     al. 2023).
 
-    `words` is what the random words are taken from, for example all words of the real texts.
-    Whatever these texts achieve is owed to averaging and to the class name.
+    `per_class` is one number for all classes or one each. `words` is what the random words are
+    taken from, for example all words of the real texts. Whatever these texts achieve is owed to
+    averaging and to the class name.
     """
     random = np.random.default_rng(seed)
     letters = "abcdefghijklmnopqrstuvwxyz"
+    amounts = [per_class] * len(names) if isinstance(per_class, int) else list(per_class)
     texts = []
-    for name in names:
-        for number in range(per_class):
+    for name, amount in zip(names, amounts, strict=True):
+        for number in range(amount):
             if number % 2 == 0 and words:
                 first, second = random.integers(0, len(words), 2)
                 noise = f"{words[first]} {words[second]}"
@@ -117,7 +119,7 @@ def random_texts(
                 f"a photo of a {name}, which has" if with_name else "a photo of something which has"
             )
             texts.append(f"{start} {noise}.")
-    return texts, np.repeat(np.arange(len(names)), per_class)
+    return texts, np.repeat(np.arange(len(names)), amounts)
 
 
 def permute_classes(
