@@ -130,6 +130,11 @@ def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
     searched = {"random words, searched", "random words, name-free, searched"}
     assert max(accuracy[name] for name in searched) < accuracy["ift-proponent"]
     assert searched <= set(study.table("transfer")["method"])
+    gain = figure(study, "zero-shot gain over searched random words, ift-proponent")
+    assert gain.value == pytest.approx(
+        accuracy["ift-proponent"] - accuracy["random words, searched"]
+    )
+    assert gain.ci_low > 0 and not any("does not show" in note for note in study.manifest.notes)
     transfer = study.table("transfer_summary")
     forms = transfer.select("shots", "selection").unique().sort("shots", "selection").rows()
     assert forms == [
@@ -139,6 +144,16 @@ def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
     by_seed = study.table("transfer").group_by("method", "shots", "selection", "training").len()
     assert (by_seed["len"] == 2).all()
     assert any("labelled images beside" in note for note in study.manifest.notes)
+
+
+def test_a_study_says_when_random_words_do_as_well(world, tmp_path):
+    nothing = {name: [f"{name} number {k} of the list." for k in range(4)] for name in CLASSES}
+    found = run(world, tmp_path / "s", texts=nothing, gold=None, shots=())
+    told = [
+        note for note in found.manifest.notes if "does not show that the texts are true" in note
+    ]
+    assert len(told) == 2 and "random words that the same rule chose" in told[0]
+    assert "does not show" in (found.path / "report.html").read_text()
 
 
 def test_selection_never_sees_the_test_images(world, tmp_path, study):

@@ -200,12 +200,14 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 "example": pl.String, "value": pl.Float64,
             },
         ),
-        # Test accuracy of descriptions alone, and its difference to class names in templates.
+        # Test accuracy of descriptions alone, and its difference to class names in templates; for
+        # the study's rule also to what the same rule chooses among random words.
         "zero_shot": _schema(
-            1, ("method",),
+            1, ("method",), ("over_random", "over_random_low", "over_random_high"),
             method=pl.String, role=pl.String, texts=pl.Int64,
             accuracy=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64, difference=pl.Float64,
             difference_low=pl.Float64, difference_high=pl.Float64, n=pl.Int64,
+            over_random=pl.Float64, over_random_low=pl.Float64, over_random_high=pl.Float64,
         ),
         # Test accuracy of classifiers of images that go on learning from texts, seed by seed.
         # `shots` 0 is all training images; `selection` says which labelled images chose texts and

@@ -50,6 +50,7 @@ def zero_shot_table(
     images: Float[np.ndarray, "test dim"],
     labels: Int[np.ndarray, " test"],
     classes: int,
+    rule: str,
     *,
     seed: int = 0,
 ) -> pl.DataFrame:
@@ -60,15 +61,21 @@ def zero_shot_table(
         )
         for name in draws[0]
     }
-    base = correct.get(CLASS_NAMES)
+    searched = {rule: SEARCHED, rule + NAME_FREE: SEARCHED_FREE}
+
+    def over(right: np.ndarray, base: str | None) -> Interval:
+        if base not in correct:
+            return Interval(np.nan, np.nan, np.nan, 0)
+        return paired_difference(right, correct[base], seed=seed)
+
     rows = []
     for name, right in correct.items():
         level = mean_over_seeds_and_examples(right, seed=seed)
-        gain = Interval(np.nan, np.nan, np.nan, 0)
-        if base is not None:
-            gain = paired_difference(right, base, seed=seed)
         used = int((draws[0][name] > 0).sum())
-        rows.append((name, role_of(name), used, *level[:3], *gain[:3], level.n))
+        rows.append(
+            (name, role_of(name), used, *level[:3], *over(right, CLASS_NAMES)[:3], level.n,
+             *over(right, searched.get(name))[:3])
+        )  # fmt: skip
     return _table("zero_shot", rows)
 
 
@@ -210,6 +217,15 @@ def headline(
                 {n: accuracy[n] for n in names if n in accuracy}, ceiling,
             )
             for r in row.iter_rows(named=True)
+        ]  # fmt: skip
+        base = SEARCHED_FREE if suffix else SEARCHED
+        figures += [
+            _metric(
+                f"zero-shot gain over searched random words, {rule}{suffix}", r, "over_random",
+                ("over_random_low", "over_random_high"),
+                {n: accuracy[n] - accuracy[base] for n in names if n in accuracy and n != base}, {},
+            )
+            for r in row.iter_rows(named=True) if r.get("over_random") is not None
         ]  # fmt: skip
     for selection, says in (("validation", "validation beside"), ("shots", "shots alone")):
         for shots in sorted(summary["shots"].unique(), key=lambda s: (s == 0, s)):

@@ -7,9 +7,7 @@ import polars as pl
 from saywell.data.images import Images
 from saywell.describers.class_describer import USABLE
 from saywell.store.study import StudyWriter
-from saywell.studies.class_rows import (
-    Pool,
-)
+from saywell.studies.class_rows import NAME_FREE, Pool
 from saywell.studies.class_subject import Space
 
 
@@ -49,6 +47,16 @@ def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rul
         study.note(
             "Half of the classes or more have no more texts than are chosen: rules differ little."
         )
+    zero_shot = study.table("zero_shot")
+    for row in zero_shot.filter(pl.col("method").is_in([rule, rule + NAME_FREE])).rows(named=True):
+        over, low, high = (row[f"over_random{end}"] for end in ("", "_low", "_high"))
+        if over is not None and low <= 0:
+            study.note(
+                f"The texts of {row['method']!r} classify test images at {row['accuracy']:.3f}, and"
+                f" random words that the same rule chose at {row['accuracy'] - over:.3f} (difference"
+                f" {over:+.3f}, {low:+.3f} to {high:+.3f}): this accuracy does not show that the"
+                " texts are true."
+            )
     if study.manifest.config["shots"] and "validation" in shown.examples["split"]:
         size = len(space.rows["validation"])
         study.note(

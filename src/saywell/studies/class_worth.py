@@ -48,7 +48,7 @@ def zero_shot(
     ]
     test = space.rows["test"]
     return evaluation.zero_shot_table(
-        pool, draws, space.vectors[test], space.labels[test], len(space.names), seed=seed
+        pool, draws, space.vectors[test], space.labels[test], len(space.names), rule, seed=seed
     )
 
 
