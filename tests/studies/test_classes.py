@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -282,6 +283,26 @@ def test_names_that_read_the_same_and_other_mistakes_are_told(world, tmp_path):
     with pytest.raises(InputError, match="one class"):
         paint(tmp_path / "single", "Orvel", "red", 9)
         describe_classes(load(tmp_path / "single"), out=tmp_path / "u", encoder=Colours())
+
+
+def test_a_file_to_compare_with_changes_no_other_row(tmp_path):
+    random = np.random.default_rng(0)
+    for name, colour in CLASSES.items():  # hardly to be told apart: any change would show
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = 128 + 0.05 * np.array(COLOURS[colour]) + random.normal(0, 60, (8, 8, 3))
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(
+                tmp_path / "images" / name / f"{number}.png"
+            )
+    # Texts all about red: they would move a mean that the sets had in common.
+    red = {name: [f"{'red ' * (k % 5 + 1)}{name}" for k in range(60)] for name in CLASSES}
+    given = {"settings": replace(QUICK, text_rates=(3.0,)), "shots": (1,), "gold": None}
+    alone = run(tmp_path, tmp_path / "alone", **given)
+    beside = run(tmp_path, tmp_path / "beside", compare={"red": red}, **given)
+    for table in ("zero_shot", "transfer"):
+        rows = beside.table(table).filter(~pl.col("method").str.starts_with("file: "))
+        assert rows.height < beside.table(table).height
+        assert rows.equals(alone.table(table)), table
 
 
 def test_files_to_compare_are_joined_by_name_whatever_their_order(world, tmp_path):

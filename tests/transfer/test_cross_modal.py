@@ -10,7 +10,7 @@ import torch
 
 from saywell.errors import InputError
 from saywell.scorers.transfer import paired_difference, transfer_table
-from saywell.transfer.centring import balanced_mean, centred
+from saywell.transfer.centring import balanced_mean, centred, unit
 from saywell.transfer.cross_modal import (
     IMAGES_AND_VALIDATION,
     IMAGES_ONLY,
@@ -264,6 +264,19 @@ def test_loss_weights_worked_by_hand():
     e = np.exp(-2)  # standardised scores are -1 and 1
     assert np.allclose(loss_weights(scores, text_class, both), [2 * e / (1 + e), 2 / (1 + e)])
     assert np.allclose(loss_weights(scores, text_class, both, "rank"), [2 / 3, 4 / 3])
+
+
+def test_texts_without_their_mean_are_not_centred_again():
+    images, texts, splits = world(noise=3)
+    mean = balanced_mean(unit(texts.vectors), texts.classes)
+    moved = Embedded(centred(texts.vectors, mean) * 3, texts.classes)
+    common = {**splits, "classes": 5, "choose_texts": everything(np.ones(30)), "shots": 2,
+              "settings": replace(FAST, text_rates=(1.0,))}  # fmt: skip
+    found = transfer(images, moved, **common, texts_centred=True)
+    expected = transfer(images, texts, **common)
+    assert np.array_equal(found["all"].correct, expected["all"].correct)
+    other = transfer(images, texts, **common, texts_centred=True)
+    assert not np.array_equal(other["all"].correct, expected["all"].correct)
 
 
 def test_table_and_intervals():

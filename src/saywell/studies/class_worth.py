@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def _transfer_run(
     full: Mapping[str, np.ndarray],
 ) -> dict[str, Outcome]:
     made: dict[tuple[bytes, bytes], dict[str, np.ndarray]] = {}
+    texts = pool.centred if settings.centre else pool.vectors
 
     def sets(fit: np.ndarray, beside: np.ndarray) -> dict[str, np.ndarray]:
         key = (fit.tobytes(), beside.tobytes())
@@ -138,11 +140,11 @@ def _transfer_run(
             return {name: every.get(name, empty) for name in wanted}
 
         return transfer(
-            Embedded(space.vectors, space.labels), Embedded(pool.centred, pool.classes),
+            Embedded(space.vectors, space.labels), Embedded(texts, pool.classes),
             train=space.rows["train"], validation=space.rows["validation"],
             test=space.rows["test"], classes=len(space.names), choose_texts=choose,
             shots=shots or None, choose=form, seeds=range(seeds),  # type: ignore[arg-type]
-            settings=Settings(**{**settings.__dict__, "joint_weights": weights}),
+            settings=replace(settings, joint_weights=weights), texts_centred=True,
         )  # fmt: skip
 
     # A fold of few shots can leave a rule without scores; the rows are those of the whole data.

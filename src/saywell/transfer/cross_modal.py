@@ -87,6 +87,7 @@ def transfer(
     choose: Literal["validation", "shots"] = "validation",
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     settings: Settings | None = None,
+    texts_centred: bool = False,
 ) -> dict[str, Outcome]:
     """Train on `shots` images a class (all where None) and read the test images once.
 
@@ -101,6 +102,9 @@ def transfer(
     `choose="shots"` by cross-validation inside the shots, where texts are chosen inside each fold
     too and the validation images are never used. Equal accuracies take the smaller value. One
     shot leaves nothing to hold out: then the middle of the values is taken.
+
+    `texts_centred` says that the mean of the texts is not to be subtracted here: where sets are
+    compared that have means of their own, one set must not move because another is in the table.
 
     Raises InputError for rows, classes or settings that cannot be used.
     """
@@ -117,7 +121,7 @@ def transfer(
             for i, rows in enumerate(drawn)
             for fit, held in _folds(images.classes, rows, settings.folds)
         ]
-    space = _Space(images, texts, classes, settings, seeds)
+    space = _Space(images, texts, classes, settings, seeds, texts_centred)
     sets = {
         id(trial): choose_texts(trial.fit, trial.beside)
         for trial in {id(t): t for t in [*trials, *final]}.values()
@@ -253,10 +257,11 @@ class _Space:
         classes: int,
         settings: Settings,
         seeds: Sequence[int],
+        texts_centred: bool,
     ) -> None:
         self._images = Embedded(unit(images.vectors.astype(np.float32)), images.classes)
         vectors = unit(texts.vectors.astype(np.float32))
-        if settings.centre and len(vectors):
+        if settings.centre and not texts_centred and len(vectors):
             vectors = centred(vectors, balanced_mean(vectors, texts.classes))
         self._texts = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
         self._text_classes = torch.as_tensor(texts.classes).long()
