@@ -31,6 +31,7 @@ from saywell.encoders.joined import JoinedEncoder, fit_map
 from saywell.encoders.precomputed import open_precomputed
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.encoders.vision import VisionEncoder, open_vision_encoder
+from saywell.store.study import Study
 from saywell.studies.classes import describe_classes
 
 PACS_NAMES = {
@@ -118,6 +119,32 @@ def main() -> None:
         print_tables(study)
     if "clip" in options.only:
         clip_space(options.data / "clip_space", options.out)
+    print_overview([Study(file.parent) for file in sorted(options.out.glob("*/study.json"))])
+
+
+def print_overview(studies: Sequence[Study]) -> None:
+    """All studies in the folder side by side: accuracy without images, and with one a class."""
+    names = [study.path.name for study in studies]
+    chosen = ["clip-only", "clip-standardised", "ift-proponent", "text-influence-all", "stepwise",
+              "random words, searched"]  # fmt: skip
+    zero_shot = ["class names", "all texts", *chosen, "random words, name-free, searched"]
+    one_shot = ["images only", "class names", "all texts", *chosen, "images and validation images"]
+    for title, methods, found in (
+        ("zero-shot", zero_shot, [study.table("zero_shot") for study in studies]),
+        ("one image a class, validation beside", one_shot, [
+            study.table("transfer_summary").filter(
+                shots=1, selection="validation", training="two-phase"
+            )
+            for study in studies
+        ]),
+    ):  # fmt: skip
+        print(f"\n| {title} | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+        for method in methods:
+            cells = [
+                f"{row['accuracy']:.3f} ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
+                for table in found for row in table.filter(method=method).iter_rows(named=True)
+            ]  # fmt: skip
+            print(f"| {method} | {' | '.join(cells)} |")
 
 
 def joined(

@@ -6,7 +6,8 @@ Run: python benchmarks/influence.py [--peer-python PATH] [--classes 10 100] [--o
 a process of its own: seconds of the computation and processor seconds of all its threads (best of
 --repeats; the second hardly depends on what else runs), the memory it added at its peak, results
 included, and the largest difference from saywell's float64 answer, relative to the largest
-influence. Peers are not dependencies of saywell: an interpreter that has them (a throwaway
+influence. "products of the mean" is what the mean over validation takes if all but its matrix
+products were free. Peers are not dependencies of saywell: an interpreter that has them (a throwaway
 environment) is given with --peer-python; those it lacks are named as such. kronfluence knows one
 checkpoint at a time and no learning rates, so it runs once a checkpoint and its scores are
 summed.
@@ -35,6 +36,7 @@ N, M, DIM, CHECKPOINTS = 5_000, 1_000, 512, 10
 METHODS = {
     "saywell pairwise": "saywell",
     "saywell mean over validation": "saywell",
+    "products of the mean, nothing else": "saywell",
     "saywell self-influence": "saywell",
     "captum TracInCPFast, batch 64": "captum",
     "captum TracInCPFast, batch 5000": "captum",
@@ -75,8 +77,11 @@ def prepare(method: str, classes: int, folder: Path) -> tuple[Callable[[], Any],
     functions = {
         "saywell pairwise": partial(tracin.pairwise, train, validation, head),
         "saywell mean over validation": partial(tracin.mean_over, train, validation, head),
+        "products of the mean, nothing else": partial(products, train, validation, head),
         "saywell self-influence": partial(tracin.self_influence, train, head),
     }
+    if method.startswith("products"):
+        return functions[method], functions[method]
     if method in functions:
         return functions[method], partial(functions[method], **exact)
     # TracInCPFast leaves the bias out.
@@ -91,6 +96,14 @@ def prepare(method: str, classes: int, folder: Path) -> tuple[Callable[[], Any],
         METHODS[method]
     ]
     return peer(method, classes, paths, train, validation, head, folder), truth
+
+
+def products(train: Any, validation: Any, head: Any) -> np.ndarray:
+    """The four matrix products that the mean over validation cannot do without: every example's
+    logits at every checkpoint, the mean gradient, and every training example's product with it."""
+    flat = head.weights.reshape(-1, DIM)
+    errors, along = validation.features @ flat.T, train.features @ flat.T
+    return (along.sum(0) + (train.features @ (errors.T @ validation.features).T).sum(0)).numpy()
 
 
 class Head(torch.nn.Module):

@@ -19,7 +19,8 @@ from saywell.report.parts import clip, visible
 from saywell.store.study import Metric
 
 INK = "currentColor"
-BLUE, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
+BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
 MEASURED = "measured"
 
 

@@ -13,6 +13,7 @@ from saywell.report.charts import (
     INK,
     ORANGE,
     PURPLE,
+    SKY,
     VERMILLION,
     apart,
     data,
@@ -24,7 +25,7 @@ from saywell.report.parts import clip, visible
 ROLES = {"rule": BLUE, "control": VERMILLION, "baseline": ORANGE, "file": GREEN}
 LINES = (
     (BLUE, [1, 0]), (INK, [9, 2, 2, 2]), (VERMILLION, [3, 2.5]), (ORANGE, [7, 3]),
-    (PURPLE, [1.5, 2.5]), (GREEN, [5, 2]),
+    (PURPLE, [1.5, 2.5]), (GREEN, [5, 2]), (SKY, [9, 3]),
 )  # fmt: skip
 _MOST_COLOURS = 20
 

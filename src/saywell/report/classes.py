@@ -217,8 +217,8 @@ def transfer_rows(study: Study) -> tuple[pl.DataFrame, list[str]]:
         .otherwise("method")
     )  # fmt: skip
     there = set(table["name"])
-    wanted = [f"{rule}, weighted", "images only", "clip-only", "random", "classes permuted",
-              f"{rule}, joint"]  # fmt: skip
+    wanted = [f"{rule}, weighted", "images only", "clip-only", "random words, searched",
+              "classes permuted", f"{rule}, joint", "images and validation images"]  # fmt: skip
     return table, [name for name in wanted if name in there]
 
 

@@ -183,10 +183,11 @@ def score_texts(
     """Every rule and control on embeddings of one image-text space, from train and validation only.
 
     A linear head is trained on the centred training images with checkpoints, and influence is
-    measured on the validation images. Each class takes at most `images_a_class` proponents, and
-    `stepwise` chooses sets of `texts_a_class`. Keys: ift-literal, ift-proponent, ift-opponent (with
-    the opponents of every class), text-influence, text-influence-all, nearest, stepwise; clip-only,
-    influence-only, random, and longest where `strings` are given.
+    measured on the validation images. Each class takes at most `images_a_class` proponents;
+    `stepwise` chooses sets of `texts_a_class` on training and validation images. Keys:
+    ift-literal, ift-proponent, ift-opponent (with the opponents of every class), text-influence,
+    text-influence-all, nearest, stepwise; clip-only, influence-only, random, and longest where
+    `strings` are given.
     """
     images, held = unit(np.asarray(train.features)), unit(np.asarray(validation.features))
     labels = np.asarray(train.labels)
@@ -202,6 +203,11 @@ def score_texts(
     # All of them: the few strongest are odd images that say little about what the class is not.
     harming = opponents_anywhere(influence, len(labels))
     similarity = images @ words.T
+    # It estimates nothing that would have to be held out, so every labelled image counts, once.
+    labelled, known = images, labels
+    if validation is not train:
+        labelled = np.concatenate([images, held])
+        known = np.concatenate([labels, np.asarray(check.labels)])
     scores = {
         "ift-literal": ift_literal(similarity, helping, text_class),
         "ift-proponent": ift_proponent(similarity, labels, helping, text_class),
@@ -209,9 +215,7 @@ def score_texts(
         "text-influence": text_influence(words_centred, text_class, check, head),
         "text-influence-all": text_influence(words_centred, text_class, check, head, on="all"),
         "nearest": nearest(seen.features @ words_centred.T, influence, text_class, neighbours),
-        "stepwise": stepwise(
-            held @ words.T, np.asarray(check.labels), text_class, texts_a_class, seed=seed
-        ),
+        "stepwise": stepwise(labelled @ words.T, known, text_class, texts_a_class, seed=seed),
         "clip-only": clip_only(similarity, labels, text_class),
         "influence-only": influence_only(helping, text_class),
         "random": at_random(len(texts), seed),
