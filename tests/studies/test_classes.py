@@ -391,6 +391,7 @@ def test_influence_in_a_network_trained_from_pixels(world, tmp_path):
     scores = found.table("text_scores").filter(rule="ift-proponent, network")
     assert scores.height == 15 and scores["score"].null_count() == 0
     assert "ift-literal, network" in found.table("zero_shot")["method"]
+    assert 0 <= figure(found, "AUROC of good texts, ift-proponent, network").value <= 1
 
 
 def test_classify_names_the_class_and_the_texts_that_said_so(study, tmp_path):

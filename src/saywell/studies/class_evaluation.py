@@ -25,6 +25,7 @@ from saywell.studies.class_rows import (
     CLIP_ONLY,
     CONTROLS,
     NAME_FREE,
+    NETWORK_RULES,
     PERMUTED,
     RANDOM_WORDS,
     RANDOM_WORDS_FREE,
@@ -246,7 +247,7 @@ def headline(
             ]  # fmt: skip
     for against, gold in golds.items():
         controls = {name: _number(gold[name][0].value) for name in CONTROLS if name in gold}
-        for name in dict.fromkeys((rule, *RULES)):
+        for name in dict.fromkeys((rule, *RULES, *NETWORK_RULES)):
             if name in gold and against == next(iter(golds)):
                 figures.append(
                     _from_interval(f"AUROC of good texts, {name}", gold[name][0], controls)
