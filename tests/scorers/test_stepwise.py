@@ -175,5 +175,5 @@ def test_of_many_images_an_equal_share_of_each_class_is_looked_at(monkeypatch):
 def test_many_blocks_give_what_one_gives(monkeypatch):
     similarity, labels, text_class = world(9, images=100, texts=40)
     one = stepwise(similarity, labels, text_class, 4, scale=10)
-    monkeypatch.setattr("saywell.scorers.stepwise._BLOCK", 7)
+    monkeypatch.setattr("saywell.scorers.stepwise._BLOCK", 70)
     assert np.array_equal(stepwise(similarity, labels, text_class, 4, scale=10), one)

@@ -20,7 +20,7 @@ SCALES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 MOST_IMAGES = 5_000
 """Images that are looked at, an equal share of each class; more would change little."""
 _USUAL = 20.0  # where there are too few images to choose
-_BLOCK = 512  # images at once
+_BLOCK = 50_000  # numbers at once
 _LEAST = 1e-300  # in place of 0
 
 
@@ -81,40 +81,45 @@ def _places(
     scale: float,
 ) -> Float[np.ndarray, " texts"]:
     """The place of every text in its class's order, from 1."""
-    classes = int(own.max()) + 1
+    classes, images = int(own.max()) + 1, np.arange(len(truth))
     counts = np.bincount(truth, minlength=classes)
     weights = 1 / counts[truth] / np.count_nonzero(counts)
     texts = [np.flatnonzero(own == c) for c in range(classes)]
+    members = [np.flatnonzero(truth == c) for c in range(classes)]
     places = np.full(len(own), np.inf)
-    sums = np.zeros((len(truth), classes))
+    # Texts and classes stand in rows: what is read together lies together.
+    logits = np.ascontiguousarray(cosines.T) * scale
+    sums = np.zeros((classes, len(truth)))
     # Cosines times scale are at most 160, and the exponential of that is far from overflow.
-    odds = np.exp(scale * np.stack([cosines[:, t].mean(1) for t in texts], axis=1))
+    odds = np.exp(np.stack([logits[t].mean(0) for t in texts]))
 
     def losses(c: int, round_: int, left: np.ndarray) -> np.ndarray:
         """The loss if class c took each of the texts left, up to a constant."""
         found = np.zeros(len(left))
-        others = np.maximum(total - odds[:, c], _LEAST)
-        for start in range(0, len(truth), _BLOCK):  # blocks stay in the processor's cache
-            at = slice(start, start + _BLOCK)
-            logits = (sums[at, c][:, None] + cosines[at][:, left]) * (scale / round_)
-            mine = truth[at] == c
-            found -= weights[at][mine] @ logits[mine]
-            found += weights[at] @ np.log(others[at, None] + np.exp(logits, out=logits))
-        return found
+        others = np.maximum(total - odds[c], _LEAST)
+        step = max(1, _BLOCK // len(left))
+        for start in range(0, len(truth), step):  # a block stays in the processor's cache
+            at = slice(start, start + step)
+            new = np.exp((logits[left, at] + sums[c, at]) / round_)
+            found += np.log(new + others[at]) @ weights[at]
+        mine = members[c]
+        return found - (logits[np.ix_(left, mine)] + sums[c, mine]) @ weights[mine] / round_
 
     for round_ in range(1, k + 1):
-        total = odds.sum(1)  # anew in every round: what rounding did to it does not add up
-        wrong = weights * (np.log(total) - np.log(odds[np.arange(len(truth)), truth]))
+        if not np.isinf(places).any():
+            break
+        total = odds.sum(0)  # anew in every round: what rounding did to it does not add up
+        wrong = weights * (np.log(total) - np.log(odds[truth, images]))
         for c in np.argsort(-np.bincount(truth, wrong, minlength=classes), kind="stable"):
             left = texts[c][np.isinf(places[texts[c]])]
             if len(left):
                 best = left[losses(c, round_, left).argmin()]
                 places[best] = round_
-                sums[:, c] += cosines[:, best]
-                new = np.exp(sums[:, c] * (scale / round_))
-                total = np.maximum(total - odds[:, c], _LEAST) + new
-                odds[:, c] = new
-    total = odds.sum(1)
+                sums[c] += logits[best]
+                new = np.exp(sums[c] / round_)
+                total = np.maximum(total - odds[c], _LEAST) + new
+                odds[c] = new
+    total = odds.sum(0)
     for c in range(classes):
         left = texts[c][np.isinf(places[texts[c]])]
         if len(left):

@@ -235,6 +235,8 @@ def searched_sets(
     """
     sets = {}
     for part in (SEARCHED, SEARCHED_FREE):
+        if not pool.vectors[pool.parts[part]].any():
+            continue  # vectors from files: there are none of random words
         scores = score_candidates(
             pool, images, labels, fit, beside, classes, per_class=per_class, part=part, seed=seed
         )
