@@ -222,7 +222,7 @@ def headline(
         base = SEARCHED_FREE if suffix else SEARCHED
         figures += [
             _metric(
-                f"zero-shot gain over searched random words, {rule}{suffix}", r, "over_random",
+                f"gain over searched random words, {rule}{suffix}", r, "over_random",
                 ("over_random_low", "over_random_high"),
                 {n: accuracy[n] - accuracy[base] for n in names if n in accuracy and n != base}, {},
             )
