@@ -61,7 +61,7 @@ def classes(
         Path | None, typer.Option(help="Choose from these texts (JSON, Parquet, CSV); write none.")
     ] = None,
     select: Annotated[
-        str, typer.Option(help="Rule that chooses: ift (true), stepwise (accurate), ift-literal ...")
+        str, typer.Option(help="Rule that chooses: ift (true), stepwise (accurate) ...")
     ] = "ift",
     per_class: Annotated[int, typer.Option(help="Texts chosen for a class.")] = 10,
     shots: Annotated[str, typer.Option(help="Images a class in low-shot rows.")] = "1,2,4,8,16",
