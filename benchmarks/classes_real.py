@@ -156,7 +156,7 @@ def joined(
     seen, of = seen_at(pictures, side)
     features = np.concatenate([vision(seen[n : n + 64]) for n in range(0, len(seen), 64)])
     vectors = sentence([f"a photo of a {name}" for name in names])
-    mapping = fit_map(features, vectors[of], [names[k] for k in of.tolist()])
+    mapping = fit_map(features, vectors[of], [names[int(k)] for k in of])
     return JoinedEncoder(vision, sentence, mapping)
 
 
