@@ -196,7 +196,7 @@ def opened_encoder(
         raise InputError(
             "--vision needs --join-on: images with names or captions, to join it to --sentences"
         )
-    from saywell.data.captioned import load_captioned, typical_side
+    from saywell.data.captioned import load_captioned, much_larger, typical_side
     from saywell.encoders.joined import join_encoders
     from saywell.encoders.sentence import open_sentence_encoder
     from saywell.encoders.vision import open_vision_encoder
@@ -208,7 +208,7 @@ def opened_encoder(
             f"--join-on: {len(found.rejected)} images are not used, such as {found.rejected[0]!r}",
             err=True,
         )
-    larger = sum(min(picture.size) > side for picture in found.pictures)
+    larger = sum(much_larger(picture, side) for picture in found.pictures)
     if larger:
         typer.secho(
             f"--join-on: {larger} pictures are also learned from at {side} pixels, the size of yours",

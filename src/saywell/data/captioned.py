@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST = 20_000
 """Pictures in memory at once; a linear map gains little from more."""
+MUCH = 1.5
+"""How many times larger a picture is before it looks different to a model when it is shrunk."""
 
 
 class Captioned(NamedTuple):
@@ -88,20 +90,24 @@ def typical_side(
 def seen_at(
     pictures: Sequence[Image.Image], side: int
 ) -> tuple[list[Image.Image], Int[np.ndarray, " seen"]]:
-    """The pictures, then a shrunk copy of each that is larger than `side`; and which each one is of.
+    """The pictures, then a shrunk copy of each much larger than `side`; and which each one is of.
 
     The second value holds a place in `pictures` for every one returned: what is known of the
-    pictures, such as vectors of their captions, is `known[of]`. A picture is larger when its shorter
-    side has more than `side` pixels. Features of small pictures differ from those of large ones
-    that show the same, and a map that was fitted on both serves both.
+    pictures, such as vectors of their captions, is `known[of]`. Features of small pictures differ
+    from those of large ones that show the same, and a map that was fitted on both serves both.
 
     Raises InputError for a side below 1.
     """
     if side < 1:
         raise InputError(f"side={side!r} is no size of pictures; give 1 pixel or more")
-    larger = [k for k, picture in enumerate(pictures) if min(picture.size) > side]
+    larger = [k for k, picture in enumerate(pictures) if much_larger(picture, side)]
     copies = [shrunk(pictures[k], side) for k in larger]
     return [*pictures, *copies], np.array([*range(len(pictures)), *larger], dtype=np.int64)
+
+
+def much_larger(picture: Image.Image, side: int) -> bool:
+    """Whether the shorter side is more than MUCH times `side` pixels."""
+    return min(picture.size) > MUCH * side
 
 
 def shrunk(picture: Image.Image, side: int) -> Image.Image:
