@@ -161,6 +161,20 @@ def test_scores_inside_the_shots(count):
     assert not np.isnan(scores["clip-only"]).any()
 
 
+@pytest.mark.parametrize("name", ["ift-proponent", "stepwise", "longest", "nothing of the kind"])
+def test_one_rule_alone_gives_what_it_gives_among_all(name):
+    train, validation, texts, text_class, _ = planted(3)
+    options = {"classes": 6, "strings": ["x"] * len(texts), "rates": np.full(5, 0.1)}
+    every = rules.score_texts(train, validation, texts, text_class, **options)
+    inside = rules.score_texts_inside(train, texts, text_class, **options)
+    alone = rules.score_texts(train, validation, texts, text_class, **options, only=name)
+    alone_inside = rules.score_texts_inside(train, texts, text_class, **options, only=name)
+    assert set(alone) == set(alone_inside) == {name} & set(every)
+    for found, expected in ((alone, every), (alone_inside, inside)):
+        for rule, values in found.items():
+            assert np.array_equal(values, expected[rule])
+
+
 def test_one_image_one_text_and_a_class_with_neither():
     train, validation, texts, text_class, _ = planted()
     one = Examples(train.features[:1], train.labels[:1])

@@ -178,16 +178,17 @@ def score_texts(
     images_a_class: int = 100,
     neighbours: int = 5,
     rates: Float[np.ndarray, " epochs"] | None = None,
+    only: str | None = None,
     seed: int = 0,
 ) -> dict[str, Float[np.ndarray, " texts"]]:
-    """Every rule and control on embeddings of one image-text space, from train and validation only.
+    """Every rule and control, or `only` one, on embeddings of one image-text space.
 
-    A linear head is trained on the centred training images with checkpoints, and influence is
-    measured on the validation images. Each class takes at most `images_a_class` proponents;
-    `stepwise` chooses sets of `texts_a_class` on training and validation images. Keys:
-    ift-literal, ift-proponent, ift-opponent (with the opponents of every class), text-influence,
-    text-influence-all, nearest, stepwise; clip-only, influence-only, random, and longest where
-    `strings` are given.
+    Nothing but train and validation images is looked at. A linear head is trained on the centred
+    training images with checkpoints, and influence is measured on the validation images. Each class
+    takes at most `images_a_class` proponents; `stepwise` chooses sets of `texts_a_class` on training
+    and validation images. Keys: ift-literal, ift-proponent, ift-opponent (with the opponents of
+    every class), text-influence, text-influence-all, nearest, stepwise; clip-only, influence-only,
+    random, and longest where `strings` are given.
     """
     images, held = unit(np.asarray(train.features)), unit(np.asarray(validation.features))
     labels = np.asarray(train.labels)
@@ -195,6 +196,17 @@ def score_texts(
     seen = Examples(centred(images, image_mean), labels)
     check = Examples(centred(held, image_mean), validation.labels)
     words = unit(texts)
+
+    def placed() -> Float[np.ndarray, " texts"]:
+        # It estimates nothing that would have to be held out: every labelled image counts, once.
+        if validation is train:
+            return stepwise(images @ words.T, labels, text_class, texts_a_class, seed=seed)
+        cosines = np.concatenate([images, held]) @ words.T
+        known = np.concatenate([labels, np.asarray(check.labels)])
+        return stepwise(cosines, known, text_class, texts_a_class, seed=seed)
+
+    if only == "stepwise":
+        return {"stepwise": placed()}
     words_centred = centred(words, balanced_mean(words, text_class)) if len(words) else words
     head = train_head(seen, classes, rates=rates, seed=seed)
     influence = tracin.mean_over_classes(seen, check, head)
@@ -203,11 +215,6 @@ def score_texts(
     # All of them: the few strongest are odd images that say little about what the class is not.
     harming = opponents_anywhere(influence, len(labels))
     similarity = images @ words.T
-    # It estimates nothing that would have to be held out, so every labelled image counts, once.
-    labelled, known = images, labels
-    if validation is not train:
-        labelled = np.concatenate([images, held])
-        known = np.concatenate([labels, np.asarray(check.labels)])
     scores = {
         "ift-literal": ift_literal(similarity, helping, text_class),
         "ift-proponent": ift_proponent(similarity, labels, helping, text_class),
@@ -215,14 +222,15 @@ def score_texts(
         "text-influence": text_influence(words_centred, text_class, check, head),
         "text-influence-all": text_influence(words_centred, text_class, check, head, on="all"),
         "nearest": nearest(seen.features @ words_centred.T, influence, text_class, neighbours),
-        "stepwise": stepwise(labelled @ words.T, known, text_class, texts_a_class, seed=seed),
         "clip-only": clip_only(similarity, labels, text_class),
         "influence-only": influence_only(helping, text_class),
         "random": at_random(len(texts), seed),
     }
     if strings is not None:
         scores["longest"] = longest(strings)
-    return scores
+    if only is not None:
+        return {only: scores[only]} if only in scores else {}
+    return scores | {"stepwise": placed()}
 
 
 def score_texts_inside(

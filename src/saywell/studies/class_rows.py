@@ -164,14 +164,17 @@ def score_candidates(
     per_class: int = 10,
     strings: Sequence[str] | None = None,
     part: str = ALL_TEXTS,
+    only: str | None = None,
     seed: int = 0,
 ) -> Scores:
-    """What every rule and control says of the texts of one part of the pool, from images `fit` and,
-    where there are any, `beside`; without them influence is measured inside `fit` by
-    cross-validation."""
+    """What every rule and control (of those of `score_texts` only `only`, where it is given) says of
+    the texts of one part of the pool, from images `fit` and, where there are any, `beside`;
+    without them influence is measured inside `fit` by cross-validation."""
     train = Examples(images[fit], labels[fit])
     texts, place = pool.vectors[pool.parts[part]], pool.classes[pool.parts[part]]
-    options = {"classes": classes, "strings": strings, "texts_a_class": per_class, "seed": seed}
+    options = {
+        "classes": classes, "strings": strings, "texts_a_class": per_class, "only": only, "seed": seed,
+    }  # fmt: skip
     if len(beside):
         check = Examples(images[beside], labels[beside])
         scores = score_texts(train, check, texts, place, **options)
@@ -238,8 +241,9 @@ def searched_sets(
         if not pool.vectors[pool.parts[part]].any():
             continue  # vectors from files: there are none of random words
         scores = score_candidates(
-            pool, images, labels, fit, beside, classes, per_class=per_class, part=part, seed=seed
-        )
+            pool, images, labels, fit, beside, classes, per_class=per_class, part=part, only=rule,
+            seed=seed,
+        )  # fmt: skip
         if rule in scores:  # the longest random words would be nothing to compare with
             chosen = select(scores[rule], pool.classes[pool.parts[part]], per_class, seed=seed)
             weights = np.zeros(len(pool.classes))
