@@ -131,6 +131,8 @@ def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
     searched = {"random words, searched", "random words, name-free, searched"}
     assert max(accuracy[name] for name in searched) < accuracy["ift-proponent"]
     assert searched <= set(study.table("transfer")["method"])
+    size = dict(zero.select("method", "texts").iter_rows())
+    assert {size[name] for name in searched} == {size["ift-proponent"]} == {6}
     gain = figure(study, "gain over searched random words, ift-proponent")
     assert gain.value == pytest.approx(
         accuracy["ift-proponent"] - accuracy["random words, searched"]

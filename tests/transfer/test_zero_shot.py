@@ -131,3 +131,9 @@ def test_real_clip_embeddings(shared):
     truth = [same.get(subject, subject) for subject in subjects]
     right = sum(wanted[f] == t for f, t in zip(found, truth, strict=True))
     assert right == 46
+
+
+def test_random_texts_in_different_numbers():
+    texts, place = random_texts(["cat", "ship"], [1, 3], words=["wing", "tail"], seed=0)
+    assert place.tolist() == [0, 1, 1, 1]
+    assert ["cat" in text for text in texts] == [True, False, False, False]

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 
 # Pictures at once. On a processor a forward pass asks the system for the memory of its activations
-# and gives it back, and the larger they are the more of the time goes there: MobileNetV2 took 1.33 s
-# for 64 pictures by fours, 2.33 s by thirty-twos. Other devices keep their memory, and are idle with
-# small batches.
+# and gives it back, and the larger they are the more of the time goes there. Other devices keep
+# their memory, and are idle with small batches.
 CPU_BATCH, DEVICE_BATCH = 4, 32
 
 
