@@ -20,7 +20,7 @@ from saywell.data.captioned import seen_at
 from saywell.data.splits import hash_numbers
 from saywell.encoders.dual import check_lengths, unit
 from saywell.encoders.fingerprints import combined
-from saywell.encoders.sentence import SentenceEncoder
+from saywell.encoders.sentence import SentenceEncoder, encoder_fingerprint
 from saywell.encoders.vision import VisionEncoder
 from saywell.errors import InputError
 from saywell.store.files import write_arrays
@@ -149,12 +149,11 @@ class JoinedEncoder:
         self.name = f"{vision.name} + {sentence.name} ({mapping.method})"
         self.dim = mapping.weights.shape[1]
         self.max_tokens, self._count = _reading_limit(sentence)
-        # A sentence encoder has no fingerprint of its own; what it makes of a text stands for it.
-        probe = sentence(["the quick brown fox jumps over the lazy dog"]).astype("<f4").tobytes()
         arrays = (mapping.weights, mapping.image_mean, mapping.image_scale, mapping.text_mean)
         self.fingerprint = combined(
-            vision.fingerprint, sentence.name, probe, *(a.astype("<f4").tobytes() for a in arrays)
-        )
+            vision.fingerprint, encoder_fingerprint(sentence),
+            *(a.astype("<f4").tobytes() for a in arrays),
+        )  # fmt: skip
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "images dim"]:
         """Unit float32 vectors of RGB pictures."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.fingerprints import combined, model_fingerprint
 from saywell.errors import InputError
 
 
@@ -38,9 +40,26 @@ def open_sentence_encoder(name: str, *, device: str | None = None) -> SentenceEn
     return _SentenceTransformer(name, model)
 
 
+def encoder_fingerprint(encoder: SentenceEncoder) -> str:
+    """32 hex digits: of all that the encoder computes with, where it has a `fingerprint`.
+
+    Of any other callable, its name and what it makes of one sentence.
+    """
+    own = getattr(encoder, "fingerprint", None)
+    if isinstance(own, str):
+        return own
+    probe = encoder(["the quick brown fox jumps over the lazy dog"])
+    return combined(encoder.name, np.asarray(probe, dtype="<f4").tobytes())
+
+
 class _SentenceTransformer:
     def __init__(self, name: str, model: Any) -> None:
         self.name, self._model = name, model
+        steps = [(type(step).__name__, step.get_config_dict()) for step in model]
+        prompt = model.prompts.get(model.default_prompt_name)
+        self.fingerprint = model_fingerprint(
+            model, model.tokenizer, json.dumps([steps, prompt, model.max_seq_length], default=str)
+        )
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         # Small batches of equal length win on a processor; `encode` sorts by length itself.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,9 @@ import torch
 from torch import nn
 
 from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.fingerprints import model_fingerprint
 from saywell.errors import InputError
 from saywell.units.sites import encoder_of
-
-_SAMPLE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,7 @@ class LoadedModel:
     max_tokens: int
     """Longest text, in tokens, that the model can read."""
     fingerprint: str
+    """Of the weights, the configuration and the tokenizer."""
 
     @property
     def pad_id(self) -> int:
@@ -77,7 +76,7 @@ def wrap_model(model: nn.Module, tokenizer: Any, name: str | None = None) -> Loa
         model.eval(),
         tokenizer,
         min(known, default=512),
-        model_fingerprint(model),
+        model_fingerprint(model, tokenizer),
     )
 
 
@@ -105,20 +104,6 @@ def random_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
                     )
     dtype = next(original.parameters()).dtype
     return wrap_model(twin.to(device=device, dtype=dtype), loaded.tokenizer, loaded.name)
-
-
-def model_fingerprint(model: nn.Module) -> str:
-    """BLAKE2b over names, shapes and values of all parameters (32 hex digits).
-
-    Of tensors with more than a million numbers an even sample of a million is read.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        flat = tensor.detach().reshape(-1)
-        flat = flat[:: max(1, flat.numel() // _SAMPLE)].cpu()
-        digest.update(flat.contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def pick_device(device: str) -> torch.device:
