@@ -17,15 +17,19 @@ from datetime import UTC, datetime
 from html import escape
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from saywell.errors import StudyError
+from saywell.errors import SaywellError, StudyError
 from saywell.store.files import file_hash, write_json, write_parquet
 from saywell.store.schemas import SCHEMAS, STUDY_VERSION, check_table
 
+if TYPE_CHECKING:
+    from saywell.store.records import Unit
+
+_REASON = 600
 _VERSIONS_OF = ("saywell", "torch", "transformers", "sentence-transformers", "polars", "numpy")
 
 
@@ -46,6 +50,8 @@ class Manifest(BaseModel):
     schema_version: int = STUDY_VERSION
     kind: str
     status: str = "running"
+    stopped_by: str | None = None
+    """What ended the last run, where `status` is "stopped"."""
     command: list[str]
     config: dict[str, Any]
     inputs: dict[str, str]
@@ -139,6 +145,45 @@ class Study:
         if not path.exists():
             raise StudyError(f"the study {str(self.path)!r} has no figures yet; run it to the end")
         return [Metric.model_validate(row) for row in json.loads(path.read_text("utf-8"))]
+
+    def unit(self, name: str, *, examples: int = 8) -> Unit:
+        """One unit (or one class, by its name): description, scores by reader, examples.
+
+        Raises InputError for a unit that the study does not have; the message names the nearest.
+        """
+        from saywell.store.records import read_unit
+
+        return read_unit(self, name, examples=examples)
+
+    def search(self, words: str, *, limit: int = 20) -> pl.DataFrame:
+        """Units whose description or strong examples say all the words, best first.
+
+        The columns are those of `tidy`, and `found`: how many of the strong examples say them.
+        """
+        from saywell.store.records import search_units
+
+        return search_units(self, words, limit=limit)
+
+    def tidy(self) -> pl.DataFrame:
+        """One row per unit: its words, score and floor, who verifies it, and one example.
+
+        Best first; see `saywell.store.records.tidy_table` for the columns.
+        """
+        from saywell.store.records import tidy_table
+
+        return tidy_table(self)
+
+    def best(self, number: int = 10) -> list[Unit]:
+        """A few verified units to begin with: of sure skill, short, and unlike each other."""
+        from saywell.store.records import best_units
+
+        return best_units(self, number)
+
+    def readers(self) -> pl.DataFrame:
+        """By reader: how many descriptions it tested, and how many of them it verifies."""
+        from saywell.store.records import readers_of
+
+        return readers_of(self)
 
     def arrays(self, name: str) -> Path:
         """The folder of one kind of array."""
@@ -248,12 +293,12 @@ def write_study(
             _refuse_differences(folder, earlier, manifest)
             manifest = earlier
         study = StudyWriter(folder, manifest)
-        study.manifest.status = "running"
+        study.manifest.status, study.manifest.stopped_by = "running", None
         study.save()
         try:
             yield study
-        except BaseException:
-            study.manifest.status = "stopped"
+        except BaseException as error:
+            study.manifest.status, study.manifest.stopped_by = "stopped", _reason(error)
             study.save()
             raise
         study.manifest.status = "complete"
@@ -304,6 +349,14 @@ def _holds_files(folder: Path) -> bool:
         item.name != ".lock" and not item.name.startswith("calls.sqlite")
         for item in folder.iterdir()
     )
+
+
+def _reason(error: BaseException) -> str:
+    """Why a run ended, in words that a person can act on."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    words = str(error) if isinstance(error, SaywellError) else f"{type(error).__name__}: {error}"
+    return words if len(words) <= _REASON else words[: _REASON - 1] + "…"
 
 
 def _versions() -> dict[str, str]:
