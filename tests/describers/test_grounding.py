@@ -39,6 +39,26 @@ def test_quotations(quotation, cited, place):
     assert find_quotation(quotation, PASSAGES, cited) == place
 
 
+@pytest.mark.parametrize(
+    ("text", "quotation", "share"),
+    [("नीली चोंच", "नीला आकाश है", 0), ("青い羽と長い尾", "尾は長い", 0.5), ("蓝色的喙", "蓝色的天空", 0.5)],
+)  # fmt: skip
+def test_support_in_other_scripts_is_by_words_and_not_by_letters(text, quotation, share):
+    assert support(text, quotation, "") == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("quotation", "passage", "found"),
+    [
+        ("長い尾", "体は小さく長い尾がある。", True),
+        ("लम्बी पूँछ", "उसकी लम्बी पूँछ है।", True),
+        ("लम्बी पूँ", "उसकी लम्बी पूँछ है।", False),
+    ],
+)
+def test_quotations_in_other_scripts(quotation, passage, found):
+    assert (find_quotation(quotation, [passage]) is not None) == found
+
+
 def test_no_passages():
     assert find_quotation("the tail is long", [], 0) is None
 

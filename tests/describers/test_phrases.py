@@ -48,6 +48,10 @@ from saywell.describers.phrases import (
         ("Ärger mit Übergröße", ["ärger", "ärger mit", "ärger mit übergröße", "mit", "mit übergröße", "übergröße"]),
         ("İstanbul", ["i̇stanbul"]),
         ("<script>alert</script>", ["script", "alert", "script"]),
+        ("लम्बी घास की खुशबू।", ["लम्बी", "लम्बी घास", "घास", "खुशबू"]),  # Hindi, whole
+        ("明天下雨和台风", ["明天", "明天 下雨", "下雨", "台风"]),
+        ("서울 날씨", ["서울", "서울 날씨", "날씨"]),
+        ("ตลาดน้ำ, เก่า", ["ตลาด", "ตลาด น้ำ", "น้ำ", "เก่า"]),
     ],
 )  # fmt: skip
 def test_phrases(text, expected):

@@ -137,3 +137,8 @@ def test_random_texts_in_different_numbers():
     texts, place = random_texts(["cat", "ship"], [1, 3], words=["wing", "tail"], seed=0)
     assert place.tolist() == [0, 1, 1, 1]
     assert ["cat" in text for text in texts] == [True, False, False, False]
+
+
+def test_names_in_scripts_without_spaces_are_masked():
+    assert mask_names(["白い灯台が海辺に立つ"], ["灯台"]) == ["白いobjectが海辺に立つ"]
+    assert mask_names(["नीली चिड़िया", "चिड़ियाँ"], ["चिड़िया"]) == ["नीली object", "चिड़ियाँ"]

@@ -12,15 +12,17 @@ _SHORT_FORMS = word_set(
 )
 # After these a number or a name follows, so even a capital letter does not begin a sentence.
 _NEVER_LAST = word_set("approx c ca cf dr e.g ed fig figs i.e mr mrs ms no nos p pp prof sp st vs")
-_END = re.compile(r"[.!?…]+[\"'”’)\]»]*(?=\s|$)|[。！？]+[」』”）]*|\n+")
+OTHER_ENDS = "。！？।॥؟۔။።"  # of sentences, whether white space follows or not
+_END = re.compile(rf"[.!?…]+[\"'”’)\]»]*(?=\s|$)|[{OTHER_ENDS}]+[」』”）]*|\n+")
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Start and end of each sentence in characters, end exclusive, white space left out.
 
-    A rule: a sentence ends at '.', '!', '?' (and their full-width forms) before white space, or at a
-    line break. A full stop does not end one after a single letter, after a short form such as 'cm.'
-    unless a capital letter follows, nor before a small letter.
+    A rule: a sentence ends at '.', '!', '?' before white space, at their forms in Chinese, Japanese,
+    Hindi, Arabic, Urdu, Burmese and Amharic, or at a line break. A full stop does not end one after
+    a single letter, after a short form such as 'cm.' unless a capital letter follows, nor before a
+    small letter.
     """
     spans, start = [], 0
     for match in _END.finditer(text):

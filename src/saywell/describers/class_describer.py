@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from saywell.data.knowledge import Knowledge
 from saywell.data.sentences import sentence_spans
+from saywell.data.words import has_unspaced
 from saywell.describers.grounding import MIN_SUPPORT, find_quotation, is_refusal, support
 from saywell.describers.visible import component as part_of
 from saywell.describers.visible import facts, trim, visibility
@@ -392,7 +393,7 @@ def _clean(text: str) -> str:
 
 
 def _is_unspaced(text: str) -> bool:
-    return bool(re.search(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]", text)) and len(text) >= 6
+    return has_unspaced(text) and len(text) >= 6
 
 
 def _sources(knowledge: Knowledge) -> dict[str, str]:

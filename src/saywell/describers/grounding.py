@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from saywell.data.words import content_words
+from saywell.data.words import content_words, whole_words
 
 MIN_WORDS = 2  # content words of a quotation; fewer stand in every article
 MIN_SUPPORT = 0.3
@@ -72,7 +72,7 @@ def _holds(passage: str, pieces: Sequence[str]) -> bool:
     position = 0
     for piece in pieces:
         # At word borders: 'red' is not quoted from 'covered'.
-        match = re.compile(rf"(?<!\w){re.escape(piece)}(?!\w)").search(passage, position)
+        match = whole_words(re.escape(piece))(passage).search(passage, position)
         if match is None:
             return False
         position = match.end()

@@ -12,10 +12,10 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-# Some letters keep their accent as a character of its own even in NFC, as a Turkish i in lower case.
-_LETTERS = r"(?:[^\W\d_][\u0300-\u036f]*)+"
-_PUNCTUATION = r"""[.,;:!?¿¡()\[\]{}<>"“”„«»…/\\|•–—。，、！？；：-]"""
-_WORD = re.compile(rf"{_LETTERS}(?:['’-]{_LETTERS})*|{_PUNCTUATION}")
+from saywell.data.words import OTHER_FUNCTION_WORDS, word_finder
+
+_PUNCTUATION = r"""[.,;:!?¿¡()\[\]{}<>"“”„«»…/\\|•–—。，、！？；：।॥،؛؟۔-]"""
+_WORDS_AND_PUNCTUATION = rf"LETTERS(?:['’-]LETTERS)*|{_PUNCTUATION}"
 _INNER = frozenset({"of", "for", "to", "and", "in", "on", "with", "by"})
 # Words that carry no topic in any corpus but are missing from the usual list.
 _FILLERS = frozenset(
@@ -27,12 +27,15 @@ _FILLERS = frozenset(
     " right left time times day days year years week weeks month months hour hours minute minutes".split()
 )
 STOP_WORDS = ENGLISH_STOP_WORDS | _FILLERS
+_SYLLABIC = re.compile(
+    "[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 
 def words(text: str) -> list[str]:
     """Lower-case words, with punctuation as items of its own that no phrase crosses."""
     plain = unicodedata.normalize("NFC", text.lower())
-    return [match.replace("’", "'") for match in _WORD.findall(plain)]
+    return [word.replace("’", "'") for word in word_finder(_WORDS_AND_PUNCTUATION)(plain)]
 
 
 def stem(word: str) -> str:
@@ -75,7 +78,12 @@ def phrases(text: str, longest: int = 3) -> list[tuple[str, str]]:
 
 
 def _content(word: str) -> bool:
-    return len(word) > 2 and word[0].isalpha() and word not in STOP_WORDS
+    if not word[0].isalpha() or word in STOP_WORDS:
+        return False
+    if word.isascii():
+        return len(word) > 2
+    # A syllable of Chinese, Japanese or Korean says as much as several letters.
+    return len(word) > (1 if _SYLLABIC.search(word) else 2) and word not in OTHER_FUNCTION_WORDS
 
 
 class PhraseCounts:

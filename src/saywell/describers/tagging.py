@@ -14,7 +14,7 @@ import polars as pl
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
 
-from saywell.describers.phrases import phrase_matrix, phrases
+from saywell.describers.phrases import phrase_matrix, phrases, words
 
 MIN_COHERENCE = 0.8
 MIN_LEXICAL = 8
@@ -66,7 +66,7 @@ def lexical_matrix(texts: Sequence[str], descriptors: pl.DataFrame) -> sp.csr_ma
     keys: dict[str, list[int]] = {}
     for column, members in enumerate(descriptors["members"].to_list()):
         for wording in members:
-            longest = max(3, len(wording.split()))
+            longest = max(3, len(words(wording)))
             whole = max(phrases(wording, longest), key=lambda p: len(p[0]), default=None)
             if whole is not None:
                 keys.setdefault(whole[0], []).append(column)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from saywell.data.sentences import OTHER_ENDS
 from saywell.data.words import stem, words
 
 _COLOURS = (
@@ -213,7 +214,7 @@ def trim(clause: str, class_name: str) -> str:
     if not text:
         return ""
     text = text[0].upper() + text[1:]
-    return text if text[-1] in ".!?。！？" else text + "."
+    return text if text[-1] in ".!?" + OTHER_ENDS else text + "."
 
 
 def _safe(name: str) -> str:

@@ -7,7 +7,6 @@ the reader has to tell which is which (after the fuzzing score of Paulo et al. 2
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from saywell.data.splits import content_ids, hash_numbers
+from saywell.data.words import chunk_spans
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel, Prompt, load_prompt
 from saywell.readers.asking import Unanswered
@@ -22,7 +22,6 @@ from saywell.readers.detection import EXAMPLES_PER_REQUEST, ask_verdicts
 
 CHECK = "check_marks"
 OPEN, CLOSE = "⟪", "⟫"
-_WORD = re.compile(r"\S+")
 
 
 class Marks(NamedTuple):
@@ -118,7 +117,7 @@ def show(text: str, start: int, stop: int) -> str:
 
 def _elsewhere(text: str, start: int, stop: int) -> list[tuple[int, int]]:
     """Every run of as many words as the span touches, clear of the span."""
-    found = [match.span() for match in _WORD.finditer(text)]
+    found = chunk_spans(text)
     touched = sum(begin < stop and end > start for begin, end in found)
     if touched == 0:
         return []

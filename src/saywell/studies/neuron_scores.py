@@ -6,7 +6,6 @@ are measured on test sentences, and each stands beside its floors (docs/scores.m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Int64
 
 from saywell.data.parts import Parts, parts_of
 from saywell.data.splits import hash_numbers
+from saywell.data.words import grown_to_words
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.language_models import LanguageModel, load_prompt
 from saywell.readers.detection import DETECT, DetectionReader
@@ -321,10 +321,8 @@ def top_words(study: Study, described: Described) -> list[str]:
         "unit", "text", "span_start", "span_end"
     ).iter_rows():
         # A token may be part of a word.
-        before = re.search(r"\w*$", text[:start])
-        after = re.match(r"\w*", text[end:])
-        assert before is not None and after is not None
-        word = text[before.start() : end + after.end()].strip(" ,;").lower()
+        first, last = grown_to_words(text, start, end)
+        word = text[first:last].strip(" ,;").lower()
         if any(letter.isalnum() for letter in word):
             found.setdefault(unit, {})[word] = None
     return [", ".join(list(found.get(unit, {}))[:TOP_WORDS]) for unit in described.ids]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from saywell.data.words import whole_words
 from saywell.transfer.centring import unit
 
 TEMPLATES = (
@@ -83,8 +84,9 @@ def mask_names(texts: Sequence[str], names: Sequence[str], instead: str = "objec
         return list(texts)
     gap = r"[\s_\-]+"
     bodies = [gap.join(map(re.escape, re.split(gap, name))) for name in wanted]
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(bodies)})(?:'s|’s|es|s)?(?!\w)", re.IGNORECASE)
-    return [pattern.sub(lambda found: instead, text) for text in texts]
+    names_and_endings = rf"(?:{'|'.join(bodies)})(?:'s|’s|es|s)?"
+    pattern_for = whole_words(names_and_endings, re.IGNORECASE)
+    return [pattern_for(text).sub(lambda found: instead, text) for text in texts]
 
 
 def random_texts(
