@@ -87,6 +87,21 @@ def test_firing_is_what_the_stored_activations_say(real):
     assert wanted == {one.row["id"] for one in _all(real.probe, text)}
 
 
+def test_together_is_as_one_by_one(real, shelf, sentences):
+    asked = [*sentences[:5], "\t", "the food was cold. " * 60]
+    alone = [_all(real.probe, sentence) for sentence in sentences[:5]]
+    together = real.probe.fire_all(asked)
+    assert [len(found.best) > 0 for found in together[:5]] == [True] * 5
+    for found, best in zip(together, alone, strict=False):
+        assert found.firing == len(best)
+        for one, other in zip(found.best, best, strict=False):
+            assert (one.row, one.start, one.end) == (other.row, other.start, other.end)
+            assert one.activation == pytest.approx(other.activation, abs=1e-5)
+    assert isinstance(together[5], InputError) and "makes nothing of" in str(together[5])
+    probe = Probe(shelf[0].tables, open_encoder=lambda name: Letters())
+    assert probe.read_all(sentences[:3]) == [probe.read(sentence) for sentence in sentences[:3]]
+
+
 def test_another_model_is_refused(real, bert, tokenizer):
     import copy
 

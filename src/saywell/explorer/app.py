@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
@@ -21,9 +22,9 @@ from saywell.explorer.compare import agreement, best_matches
 from saywell.explorer.evidence import unit_evidence
 from saywell.explorer.filters import Filters
 from saywell.explorer.pages import address, environment, pager
-from saywell.explorer.probe import answers_of
 from saywell.explorer.security import Door, Guard
 from saywell.explorer.shelf import Opened
+from saywell.explorer.together import Busy
 
 _REPORT, _OWN = files("saywell.report") / "assets", files("saywell.explorer") / "static"
 STATIC = {
@@ -198,27 +199,33 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
             raise HTTPException(404, "The study keeps no picture of this example.")
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "max-age=600"})
 
+    def asked(
+        here: Opened, code: int = 200, how: str = "read", sentence: str = "", **answer: Any
+    ) -> Response:
+        values = {"found": None, "seen": None, "problem": "", **answer}
+        return page("ask.html", code, title="Ask", here=here, how=how, sentence=sentence[:4000],
+                    **values)  # fmt: skip
+
     @app.get("/{number}/ask")
     def ask(number: str) -> Response:
-        return _asked(opened(number), {})
+        return asked(opened(number))
 
     @app.post("/{number}/ask")
-    def answer(number: str, form: FormData = Depends(checked_form)) -> Response:  # noqa: B008
-        return _asked(opened(number), form)
-
-    def _asked(here: Opened, form: Mapping[str, Any]) -> Response:
+    async def answer(number: str, form: FormData = Depends(checked_form)) -> Response:  # noqa: B008
+        """Waits without holding a thread, so that pages are read while questions are answered."""
+        here = opened(number)
         sentence, how = str(form.get("sentence") or ""), str(form.get("how") or "read")
-        found, problem, seen = None, "", None
         picture = form.get("image")
-        if picture is not None and isinstance(picture, UploadFile) and picture.filename:
-            try:
-                seen = here.probe.see(picture.file.read())
-            except SaywellError as error:
-                problem = str(error)
-        elif form:
-            found, problem = answers_of(here.probe, how, sentence)
-        return page("ask.html", 400 if problem else 200, title="Ask", here=here, how=how,
-                    sentence=sentence[:4000], found=found, problem=problem, seen=seen)  # fmt: skip
+        try:
+            if isinstance(picture, UploadFile) and picture.filename:
+                seen = await asyncio.wrap_future(here.probe.look(await picture.read()))
+                return asked(here, how=how, seen=seen)
+            found = await asyncio.wrap_future(here.probe.ask(how, sentence))
+        except Busy as error:
+            return asked(here, 503, how, sentence, problem=str(error))
+        except SaywellError as error:
+            return asked(here, 400, how, sentence, problem=str(error))
+        return asked(here, how=how, sentence=sentence, found=found)
 
     @app.post("/{number}/verdict")
     def verdict(number: str, form: FormData = Depends(checked_form)) -> Response:  # noqa: B008

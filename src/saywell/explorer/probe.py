@@ -2,28 +2,33 @@
 
 *Reading*: a sentence encoder compares the sentence with every description. *True activations*: the
 study's own model reads the sentence, and a unit responds where it reaches its stored threshold.
-*Images*: the study's encoder, as in `saywell classify`.
+*Images*: the study's encoder, as in `saywell classify`. Questions that wait are answered together.
 """
 
 from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+import polars as pl
+from jaxtyping import Float, Int
 
 from saywell.errors import InputError, SaywellError
 from saywell.explorer.tables import Tables
+from saywell.explorer.together import Together
+from saywell.explorer.units import units_at
 
 if TYPE_CHECKING:
     from saywell.encoders.sentence import SentenceEncoder
     from saywell.studies.classify import EncodeImages
     from saywell.units.models import LoadedModel
+    from saywell.units.sites import Site
 
 MOST_CHARACTERS = 2000
 MOST_TEXTS = 20_000
@@ -84,8 +89,19 @@ class _Read:
     spread: Float[np.ndarray, " texts"]
 
 
+class _Places(NamedTuple):
+    """The study's units in columns, and where each stands among the model's activations."""
+
+    units: pl.DataFrame
+    """no, sign, threshold, std, verified, described; sorted by no."""
+    places: Int[np.ndarray, " units"]
+
+
 class Probe:
-    """Asks one study. Models are opened at the first question and kept; one question at a time."""
+    """Asks one study. Models are opened at the first question and kept; one batch at a time.
+
+    `read`, `fire` and `see` answer one question; `ask` puts it in line and gives a promise.
+    """
 
     def __init__(
         self,
@@ -102,6 +118,29 @@ class Probe:
         self._lock = threading.Lock()
         self._read: _Read | None = None
         self._model: LoadedModel | None = None
+        self._places: _Places | None = None
+        # One thread: models take all cores by themselves.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="saywell-probe")
+        self._lines = {
+            "read": Together(self.read_all, self._pool, most=32),
+            "fire": Together(self.fire_all, self._pool, most=8),
+        }
+        self._pictures = Together(self._see_all, self._pool, most=4, waiting=20)
+
+    def ask(self, how: str, sentence: str) -> Future[Any]:
+        """A promise of what `read` or (`how` = "fire") `fire` answers.
+
+        Raises InputError for what is no sentence, Busy where too many are waiting.
+        """
+        return self._lines["fire" if how == "fire" else "read"].ask(_checked(sentence))
+
+    def look(self, image: bytes) -> Future[list[dict[str, Any]]]:
+        """A promise of what `see` answers. Raises Busy where too many are waiting."""
+        return self._pictures.ask(image)
+
+    def close(self) -> None:
+        """Answer nobody who still waits."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def read(self, sentence: str) -> Readings:
         """The descriptions that the sentence is most like, by how far they stand out.
@@ -109,12 +148,18 @@ class Probe:
         Raises InputError for no sentence or one that is too long, and where the encoder is not on
         this machine.
         """
-        sentence = _checked(sentence)
+        return self.read_all([_checked(sentence)])[0]
+
+    def read_all(self, sentences: Sequence[str]) -> list[Readings]:
+        """`read` of several sentences at once."""
         with self._lock:
             known = self._read = self._read or self._prepare()
-            vector = known.encoder([sentence])[0]
+            vectors = known.encoder(list(sentences))
         if not known.texts:
-            return Readings([], 0, 0, self._encoder_name())
+            return [Readings([], 0, 0, self._encoder_name()) for _ in sentences]
+        return [self._likest(known, vector) for vector in vectors]
+
+    def _likest(self, known: _Read, vector: Float[np.ndarray, " dim"]) -> Readings:
         cosine = known.vectors @ vector
         out = (cosine - known.mean) / known.spread
         best = np.argsort(-out, kind="stable")[:MOST_ANSWERS]
@@ -128,54 +173,104 @@ class Probe:
 
         Raises InputError where the model is not on this machine, or is not the study's.
         """
+        found = self.fire_all([_checked(sentence)])[0]
+        if isinstance(found, SaywellError):
+            raise found
+        return found
+
+    def fire_all(self, sentences: Sequence[str]) -> list[Firings | SaywellError]:
+        """`fire` of several sentences in one pass; an error in place of an answer concerns one."""
         from saywell.units.activations import Activations, Pass, collect_activations
         from saywell.units.sites import find_sites
         from saywell.units.tokens import tokenize
 
-        sentence = _checked(sentence)
         config = self._tables.study.manifest.config
         if self._tables.study.manifest.kind != "neurons":
             raise InputError("only a study of neurons knows what its units do on a new sentence")
         with self._lock:
             loaded = self._model = self._model or self._opened()
             sites = find_sites(loaded.model, config["kind"], modules=config["modules"])
-            tokens = tokenize(loaded.tokenizer, [sentence], max_tokens=loaded.max_tokens)
-            if not tokens.readable.all():
-                raise InputError(f"the model's tokenizer makes nothing of {sentence[:80]!r}")
+            tokens = tokenize(loaded.tokenizer, list(sentences), max_tokens=loaded.max_tokens)
+            readable = np.flatnonzero(tokens.readable).tolist()
             with tempfile.TemporaryDirectory(prefix="saywell-") as folder:
-                rows = {"probe": np.array([0])}
+                # A part for each sentence, so that each has strongest tokens of its own.
+                rows = {f"probe{row}": np.array([row]) for row in readable}
                 collect_activations(
                     loaded.model, sites, tokens, rows, Path(folder),
-                    Pass(pool=config["pool"], top=1), pad_id=loaded.pad_id, keep_top=("probe",),
+                    Pass(pool=config["pool"], top=1), pad_id=loaded.pad_id, keep_top=tuple(rows),
                 )  # fmt: skip
                 done = Activations(Path(folder))
-                tops = {sign: done.top("probe", sign=sign) for sign in (1, -1)}
-        # With `modules`, sites are numbered by their place in that list, as in a whole study; a
-        # study of some layers keeps the layers' own numbers, so places go by module.
+                tops = {
+                    row: {sign: done.top(f"probe{row}", sign=sign) for sign in (1, -1)}
+                    for row in readable
+                }
+            places = self._places = self._places or self._placed(sites)
+        answers: list[Firings | SaywellError] = []
+        for row, sentence in enumerate(sentences):
+            if not tokens.readable[row]:
+                answers.append(
+                    InputError(f"the model's tokenizer makes nothing of {sentence[:80]!r}")
+                )
+                continue
+            values, positions = (
+                {sign: getattr(top, name)[:, 0].numpy() for sign, top in tops[row].items()}
+                for name in ("values", "positions")
+            )
+            spans = tokens.spans[tokens.starts[row] :]
+            answers.append(self._firings(places, values, positions, spans))
+        return answers
+
+    def _firings(
+        self,
+        known: _Places,
+        values: dict[int, Float[np.ndarray, " places"]],
+        positions: dict[int, Int[np.ndarray, " places"]],
+        spans: Int[np.ndarray, "tokens 2"],
+    ) -> Firings:
+        """Who fires, from each place's activation on a sentence and the token that caused it."""
+        high = (known.units["sign"] > 0).to_numpy()
+        value = np.where(high, values[1][known.places], values[-1][known.places]).astype(float)
+        token = np.where(high, positions[1][known.places], positions[-1][known.places])
+        threshold, std = (known.units[name].to_numpy() for name in ("threshold", "std"))
+        over = np.divide(value - threshold, std, out=np.zeros(len(value)), where=std > 0)
+        fires = np.flatnonzero(value >= threshold)
+        verified, described = (known.units[name].to_numpy() for name in ("verified", "described"))
+        order = np.lexsort((-over[fires], ~described[fires], ~verified[fires]))
+        best = fires[order][: 2 * MOST_ANSWERS]
+        rows = units_at(self._tables, known.units["no"].gather(best.tolist()).to_list())
+        fired = [
+            Firing(
+                rows[known.units["no"][int(i)]], (1 if high[i] else -1) * float(value[i]),
+                float(over[i]), *(int(x) for x in spans[token[i]]),
+            )
+            for i in best
+        ]  # fmt: skip
+        return Firings(
+            fired, len(fires), int(described[fires].sum()), known.units.height,
+            str(self._tables.study.manifest.config["model"]),
+        )  # fmt: skip
+
+    def _placed(self, sites: Sequence[Site]) -> _Places:
+        """Places go by module: with `modules`, sites are numbered by their place in that list, as in
+        a whole study; a study of some layers keeps the layers' own numbers."""
         first = np.cumsum([0, *(site.units for site in sites)])
         start = {site.module: int(first[n]) for n, site in enumerate(sites)}
-        values = {sign: top.values[:, 0].numpy() for sign, top in tops.items()}
-        units = self._tables.rows("select * from cards where state = 'ok' order by no")
-        fired = []
-        for row in units:
-            module = str(row["name"]).rsplit("[", 1)[0]
-            sign = 1 if row["sign"] is None or row["sign"] > 0 else -1
-            if module not in start or row["index"] is None:
-                continue
-            place = start[module] + row["index"]
-            value = float(values[sign][place])
-            if row["threshold"] is None or value < row["threshold"]:
-                continue
-            token = int(tokens.starts[0] + tops[sign].positions[place, 0])
-            begin, end = (int(x) for x in tokens.spans[token])
-            over = (value - row["threshold"]) / row["std"] if row["std"] else 0.0
-            fired.append(Firing(row, sign * value, over, begin, end))
-        fired.sort(key=lambda one: (one.row["verdict"] != "verified",
-                                    one.row["status"] != "described", -one.over))  # fmt: skip
-        described = sum(one.row["status"] == "described" for one in fired)
-        return Firings(
-            fired[: 2 * MOST_ANSWERS], len(fired), described, len(units), str(config["model"])
+        modules = pl.col("name").str.replace(r"\[[^\[]*$", "")
+        units = (
+            self._tables.frame(
+                "select no, name, index, coalesce(sign, 1) as sign, threshold, coalesce(std, 0) as std,"
+                " verdict = 'verified' as verified, status = 'described' as described from cards"
+                " where state = 'ok' and index is not null order by no"
+            )
+            .with_columns(
+                place=modules.replace_strict(start, default=None, return_dtype=pl.Int64)
+                + pl.col("index"),
+                # What has no threshold never reaches it.
+                threshold=pl.col("threshold").fill_null(float("inf")),
+            )
+            .drop_nulls("place")
         )
+        return _Places(units.drop("place", "name", "index"), units["place"].to_numpy())
 
     def see(self, image: bytes, *, classes: int = 3, texts: int = 3) -> list[dict[str, Any]]:
         """The likeliest classes of an image and the chosen texts that speak for each.
@@ -205,6 +300,15 @@ class Probe:
             {**row, "said": list(zip(row["texts"], row["evidence"], strict=True))}
             for row in found.to_dicts()
         ]
+
+    def _see_all(self, images: Sequence[bytes]) -> list[list[dict[str, Any]] | SaywellError]:
+        answers: list[list[dict[str, Any]] | SaywellError] = []
+        for image in images:
+            try:
+                answers.append(self.see(image))
+            except SaywellError as error:
+                answers.append(error)
+        return answers
 
     def _prepare(self) -> _Read:
         """Read every description once."""
@@ -301,11 +405,3 @@ def _checked(sentence: str) -> str:
             f"the sentence has {len(sentence):,} characters; at most {MOST_CHARACTERS:,} are read"
         )
     return sentence
-
-
-def answers_of(probe: Probe, how: str, sentence: str) -> tuple[Readings | Firings | None, str]:
-    """What a page shows: the answers, or the sentence that says why there are none."""
-    try:
-        return (probe.fire if how == "fire" else probe.read)(sentence), ""
-    except SaywellError as error:
-        return None, str(error)

@@ -6,11 +6,13 @@ browser and, when a `--host` opens it to a network, other machines:
 * a page whose name was made to point at 127.0.0.1 (DNS rebinding): the Host header is checked;
 * a page that posts a form to us: the Origin is checked, and every form carries a secret;
 * a text of the study that wants to be markup: it is escaped, and the policy allows no inline script;
-* another machine: without the token that was printed, nothing is answered.
+* another machine: without the token that was printed, nothing is answered;
+* a form that is larger than it says, or never ends: what arrives is counted, and timed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 from dataclasses import dataclass, field
@@ -25,6 +27,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "saywell"
 MOST_BYTES = 16 * 2**20
 """What a form may weigh, a picture in it included."""
+MOST_HELD = 8 * MOST_BYTES
+"""What all forms that are being read or answered may weigh together."""
+FORM_SECONDS = 30.0
+"""How long a form may take to arrive."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 HEADERS = {
@@ -79,8 +85,12 @@ class Door:
 class Guard:
     """An ASGI application behind a door: what may not come in is answered here."""
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(
+        self, app: ASGIApp, door: Door, *, most_held: int = MOST_HELD, seconds: float = FORM_SECONDS
+    ) -> None:
         self.app, self.door = app, door
+        self._most_held, self._seconds = most_held, seconds
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refusal, or pass the request on and add the headers to what comes back."""
@@ -99,8 +109,42 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        answer = self._refusal(scope) or self.app
-        await answer(scope, receive, with_headers)
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, with_headers)
+        elif scope["method"] == "POST":
+            await self._form(scope, receive, with_headers)
+        else:
+            await self.app(scope, receive, with_headers)
+
+    async def _form(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the whole form, bounded in bytes and seconds, before anything else sees it."""
+        length = int(Headers(scope=scope)["content-length"])
+        if self._held + length > self._most_held:
+            await _no(503, "Too many forms are on their way; send it again in a minute.")(
+                scope, receive, send
+            )
+            return
+        self._held += length
+        try:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    body = await _arrived(receive, length)
+            except TimeoutError:
+                refusal = _no(408, f"A form has {self._seconds:g} seconds to arrive.")
+                await refusal(scope, receive, send)
+                return
+            if body is None:
+                await _no(413, "The form is larger than it said.")(scope, receive, send)
+                return
+            parts = [{"type": "http.request", "body": body, "more_body": False}]
+
+            async def again() -> Message:
+                return parts.pop() if parts else await receive()
+
+            await self.app(scope, again, send)
+        finally:
+            self._held -= length
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
@@ -121,9 +165,9 @@ class Guard:
         if not _own_origin(headers):
             return _no(403, "This form was sent from another site.")
         length = headers.get("content-length", "")
-        if not length.isdigit():
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
             return _no(411, "A form has to say how long it is.")
-        if int(length) > MOST_BYTES:
+        if len(length) > 12 or int(length) > MOST_BYTES:
             return _no(413, f"A form has at most {MOST_BYTES:,} bytes.")
         return None
 
@@ -149,12 +193,25 @@ def _is_address(name: str) -> bool:
 
 
 def _own_origin(headers: Headers) -> bool:
-    origin = headers.get("origin", "")
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return False
-    return (
-        urlsplit(origin).scheme in ("http", "https") and origin.split("://")[1] == headers["host"]
-    )
+    host = headers["host"]
+    return headers.get("origin", "") in (f"http://{host}", f"https://{host}")
+
+
+async def _arrived(receive: Receive, length: int) -> bytes | None:
+    """A body, or None for one of more bytes than `length`; one that breaks off is what came of it."""
+    pieces, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(pieces)
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > length:
+            return None
+        if not message.get("more_body", False):
+            return b"".join(pieces)
 
 
 def _cookie(headers: Headers) -> str:
@@ -170,4 +227,5 @@ def _same(given: str, wanted: str) -> bool:
 
 
 def _no(status: int, words: str) -> PlainTextResponse:
-    return PlainTextResponse(words + "\n", status_code=status)
+    # Part of a form may still be on its way, which would be read as the next request.
+    return PlainTextResponse(words + "\n", status_code=status, headers={"connection": "close"})

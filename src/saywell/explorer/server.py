@@ -10,6 +10,7 @@ from pathlib import Path
 
 from saywell.errors import InputError
 from saywell.explorer.app import build_app
+from saywell.explorer.connections import bounded_protocol
 from saywell.explorer.security import Door, is_everywhere, is_loopback
 from saywell.explorer.shelf import open_studies
 
@@ -43,14 +44,15 @@ def serve_studies(
         # The socket listens already, so a browser that is quicker than the server waits.
         browse(address)
     config = uvicorn.Config(
-        build_app(shelf, door), log_level="warning", server_header=False, proxy_headers=False,
-        access_log=False,
+        build_app(shelf, door), http=bounded_protocol(), ws="none", lifespan="off",
+        log_level="error", server_header=False, proxy_headers=False, access_log=False,
+        timeout_keep_alive=5, timeout_graceful_shutdown=5,
     )  # fmt: skip
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         for one in shelf:
-            one.tables.close()
+            one.close()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -42,6 +42,11 @@ class Opened:
         """The address of its first page."""
         return f"/{self.number}/"
 
+    def close(self) -> None:
+        """Let go of files and memory."""
+        self.probe.close()
+        self.tables.close()
+
     def people(self) -> dict[str, str]:
         """What the last person did with each item, by item."""
         return {item: verdict.action for item, verdict in self.verdicts.latest().items()}
