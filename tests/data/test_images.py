@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 
 import numpy as np
@@ -86,6 +87,16 @@ def test_every_bad_file_is_reported_by_name(folder):
         ("red kite/print.jpg", "CMYK to RGB, without a colour profile")
     ]
     assert len(images.examples) + len(images.rejected) == images.total_rows
+
+
+def test_a_pipe_among_the_images_is_refused_and_not_waited_for(folder):
+    os.mkfifo(folder / "red kite" / "pipe.png")
+    (folder / "red kite" / "zero.png").symlink_to("/dev/zero")
+    rejected = load_images(folder).rejected
+    assert dict(rejected.select("name", "reason").iter_rows()) == {
+        "red kite/pipe.png": "not a file",
+        "red kite/zero.png": "not a file",
+    }
 
 
 def test_the_real_bad_files(shared, folder):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from saywell.data.pictures import BadPicture, decode
+from saywell.data.pictures import FORMATS, BadPicture, decode
 
 
 def encoded(image, format="PNG", **options):
@@ -120,6 +120,50 @@ def test_what_is_refused_and_why(data, reason):
         decode(data)
     assert caught.value.reason == reason
     assert caught.value.detail
+
+
+def every_format_that_pillow_writes():
+    Image.init()
+    for name in sorted(Image.SAVE):
+        try:
+            yield name, encoded(gradient(), name)
+        except Exception:  # wants another mode, a palette, a program ...
+            continue
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_only_the_formats_listed_reach_a_decoder(monkeypatch):
+    """By content: a name such as photo.jpg says nothing, and no other decoder is even asked."""
+    written = dict(every_format_that_pillow_writes())
+    assert {"PNG", "JPEG", "EPS", "TGA"} <= set(written)
+    asked = []
+    for name, (factory, accept) in list(Image.OPEN.items()):
+
+        def spy(*given, name=name, factory=factory):
+            asked.append(name)
+            return factory(*given)
+
+        monkeypatch.setitem(Image.OPEN, name, (spy, accept))
+    for name, data in written.items():
+        try:
+            decode(data)
+        except BadPicture as bad:
+            # MPO is a JPEG to every reader; some containers cannot be told from those listed.
+            assert name not in FORMATS or bad.reason in ("animated", "several pages")
+    assert set(asked) <= set(FORMATS)
+    with pytest.raises(BadPicture, match="not an image"):
+        decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+
+
+def test_depth_counts_in_what_is_too_large():
+    deep, plain = raw_png(8_000, 16), raw_png(8_000, 8)
+    with pytest.raises(
+        BadPicture, match="8000 x 8000 pixels of 16 bits a channel, more than 50,000,000"
+    ):
+        decode(deep)
+    with pytest.raises(BadPicture) as caught:
+        decode(plain)  # has no pixels, but its size is none to refuse
+    assert caught.value.reason in ("truncated", "corrupt")
 
 
 def test_a_damaged_checksum_is_corrupt():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from saywell.data.image_sources import Blob, open_source
-from saywell.data.pictures import SMALLEST, BadPicture, decode
+from saywell.data.pictures import BadPicture, decode, open_picture
 from saywell.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,15 +124,11 @@ def shrunk(picture: Image.Image, side: int) -> Image.Image:
 
 
 def _shorter_side(blob: Blob) -> int | None:
-    from PIL import Image
-
     if isinstance(blob, BadPicture):
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow's, about metadata and sizes
         try:
-            with Image.open(io.BytesIO(blob)) as picture:
-                side = min(picture.size)
-        except Exception:  # Pillow raises nearly anything on broken data: see `decode`
+            return min(open_picture(blob).size)
+        except BadPicture:
             return None
-    return side if side >= SMALLEST else None

@@ -17,11 +17,10 @@ from typing import Any
 
 import polars as pl
 
-from saywell.data.pictures import BadPicture
+from saywell.data.pictures import BadPicture, picture_bytes
 from saywell.errors import InputError, MissingPackage
 
 TABLES = (".parquet", ".csv", ".tsv")
-MOST_BYTES = 256 * 2**20  # of one image file
 PARTS = {
     "train": "train", "training": "train",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -154,14 +153,9 @@ def _read_file(path: Path | None) -> Blob:
     if path is None:
         return BadPicture("no image", "the row names no file")
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            return BadPicture("too large", f"{size:,} bytes")
-        return path.read_bytes()
-    except FileNotFoundError:
-        return BadPicture("missing", "there is no such file")
-    except (OSError, ValueError) as error:  # a folder, no permission, a NUL in the name
-        return BadPicture("unreadable", str(getattr(error, "strerror", None) or error))
+        return picture_bytes(path)
+    except BadPicture as bad:
+        return bad
 
 
 # ---- tables that hold the bytes

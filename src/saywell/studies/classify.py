@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from jaxtyping import Float, Int
 
-from saywell.data.pictures import BadPicture, decode
+from saywell.data.pictures import BadPicture, decode, picture_bytes
 from saywell.errors import InputError, StudyError
 from saywell.store.files import read_array, write_arrays
 from saywell.store.study import Study
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 READER = "reader.safetensors"
 MAP = "map.safetensors"
 EncodeImages = Callable[[Sequence["Image.Image"]], np.ndarray]
-_MOST_BYTES = 256 * 2**20
 
 
 def classify_images(
@@ -68,7 +67,7 @@ def classify_images(
     rows = []
     for file in files:
         try:
-            picture = decode(_bytes(Path(file))).pixels
+            picture = decode(picture_bytes(Path(file))).pixels
         except BadPicture as bad:
             rows.append((str(file), f"{bad.reason}: {bad.detail}", 1, None, None, [], []))
             continue
@@ -155,12 +154,3 @@ def open_image_encoder(study: Study) -> EncodeImages:
 
 def _rows(ids: Sequence[str], row: dict[str, int]) -> Int[np.ndarray, " texts"]:
     return np.array([row[id] for id in ids], dtype=np.int64)
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise BadPicture("too large", f"more than {_MOST_BYTES:,} bytes")
-        return file.read_bytes()
-    except OSError as error:
-        raise BadPicture("unreadable", error.strerror or "it cannot be read") from error
