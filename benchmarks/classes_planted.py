@@ -45,7 +45,7 @@ def print_tables(study: Study) -> None:
     for m in study.headline():
         print(
             f"| {m.name} | {_three(m.value)} | {_three(m.ci_low)} to {_three(m.ci_high)} |"
-            f" {_listed(m.controls)} | {_listed(m.ceiling)} | {m.n} |"
+            f" {_listed(m.controls)} | {_listed(m.reference)} | {m.n} |"
         )
     print("\n| zero-shot | texts | accuracy | 95 % interval |\n|---|---|---|---|")
     for r in study.table("zero_shot").iter_rows(named=True):

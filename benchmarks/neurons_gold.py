@@ -39,7 +39,7 @@ def main() -> None:
         print(f"{'':<36}{'value':>7}{'95 % interval':>16}   controls and ceilings")
         for m in study.headline():
             interval = f"{m.ci_low:.3f} to {m.ci_high:.3f}" if m.ci_low is not None else ""
-            marks = {**m.controls, **m.ceiling}
+            marks = {**m.controls, **m.reference, **m.ceiling}
             shown = ", ".join(f"{name} {v:.3f}" for name, v in marks.items() if v is not None)
             print(f"{m.name:<36}{m.value or float('nan'):>7.3f}{interval:>16}   {shown}")
 

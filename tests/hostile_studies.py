@@ -131,6 +131,24 @@ def write_classes(path: Path) -> Path:
              "value": 1.0 - n if side == "proponent" else n - 1.0}
             for side in ("proponent", "opponent") for n in range(3)
         ],
+        "descriptions": [
+            {"id": f"{name}#0", "unit": name, "text": " ".join(t["text"] for t in own[:2]),
+             "describer": "extractive", "llm": None, "prompt_hash": None, "sources": ["article"],
+             "descriptors": [t["id"] for t in own[-1:] + own[:1]], "rank": 0, "selected": True,
+             "status": "described"}
+            for name in names for own in ([t for t in texts if t["class"] == name],)
+        ],
+        "scores": [
+            _score(n) | {"unit": name, "description": f"{name}#0", "scorer": "f1-dual-encoder"}
+            for n, name in enumerate(names)
+        ],
+        "floors": [{"unit": name, "description": f"{name}#0", "scorer": "f1-dual-encoder",
+                    "split": "test", "floor": "always", "value": 0.2} for name in names],
+        "counterexamples": [
+            {"unit": name, "description": f"{name}#0", "kind": kind, "rank": 0, "example": "i2",
+             "activation": 0.0, "predicted": 1.0}
+            for name in names[:3] for kind in ("silent", "unforeseen")
+        ],
         "thumbnails": [{"example": f"i{n}", "jpeg": file.getvalue()} for n in range(3)]
         + [{"example": "fake", "jpeg": b"<svg onload=alert(1)>"}],
         "zero_shot": [{"method": HOSTILE[0], "role": "rule", "texts": 3, **row}],

@@ -10,7 +10,8 @@ import zipfile
 import polars as pl
 import pytest
 
-from saywell.explorer.export import AUTHOR, as_csv, as_neuronpedia, identifier
+from saywell.explorer.export import AUTHOR, as_neuronpedia, identifier
+from saywell.store.exports import as_csv
 
 FORM = {"secret": "the-secret", "name": "Ada"}
 

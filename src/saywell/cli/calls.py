@@ -24,6 +24,7 @@ def calls(
 
     from saywell.language_models.providers import same_model
     from saywell.language_models.summary import StepSummary, show_call, summarize_calls
+    from saywell.report.parts import visible
 
     path = study / "calls.sqlite" if study.is_dir() else study
     if show is not None:
@@ -34,12 +35,12 @@ def calls(
         for call in found:
             for name, value in call.items():
                 if name not in ("request", "text"):
-                    typer.echo(f"{name:<14}{_safe(str(value))}")
+                    typer.echo(f"{name:<14}{visible(str(value))}")
             for message in call["request"]["messages"]:
                 content = message["content"]
                 text = content if isinstance(content, str) else json_module.dumps(content)
-                typer.echo(f"\n--- {message['role']}\n{_safe(text)}")
-            typer.echo(f"\n--- reply\n{_safe(call['text'])}")
+                typer.echo(f"\n--- {message['role']}\n{visible(text)}")
+            typer.echo(f"\n--- reply\n{visible(call['text'])}")
         return
     steps = summarize_calls(path, step)
     if json:
@@ -60,7 +61,7 @@ def calls(
             cost = "unknown" if cost == "$0.0000" else f">{cost}"
         seconds = sum(one.seconds * one.calls for one in ones) / calls
         return (
-            f"{_safe(name)[:15]:<16}{calls:>7}{sum(one.faults for one in ones):>7}"
+            f"{visible(name)[:15]:<16}{calls:>7}{sum(one.faults for one in ones):>7}"
             f"{sum(one.input_tokens for one in ones):>11}"
             f"{sum(one.output_tokens for one in ones):>9}"
             f"{seconds:>8.2f}{cost:>13}"
@@ -69,15 +70,10 @@ def calls(
     for one in steps:
         typer.echo(line(one.step, [one]))
         outcome = ", ".join(f"{count} {status}" for status, count in one.statuses.items())
-        typer.echo(f"  {_safe(one.model)}: {outcome}")
+        typer.echo(f"  {visible(one.model)}: {outcome}")
         asked = one.model.partition(":")[2] or one.model
         others = [name for name in one.replied_models if not same_model(asked, name)]
         if others:
-            typer.echo(f"  answered by {_safe(', '.join(others))}")
+            typer.echo(f"  answered by {visible(', '.join(others))}")
     if len(steps) > 1:
         typer.echo(line("all", steps))
-
-
-def _safe(text: str) -> str:
-    """Text from models and data without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

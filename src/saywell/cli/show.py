@@ -1,60 +1,77 @@
-"""`saywell show`: a study's headline table."""
+"""`saywell show`: what a study found, and how far to believe it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saywell.cli.options import AsJson, StudyFolder
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from saywell.store.records import Unit
     from saywell.store.study import Metric, Study
 
 LEXICAL = " (lexical tags)"
+MEANING = (
+    "Verified: on unseen examples, who is given the words alone can say when the unit fires, and"
+    " better than every floor (wrong words, a constant answer). It means that the words are true of"
+    " the unit, not that training put it there."
+)
+_SENTENCES = 2
+"""Of a class; the whole list is in `saywell neuron` and on the page."""
 
 
 def show(
     study: StudyFolder,
+    top: Annotated[int, typer.Option(help="Descriptions to show.", min=0)] = 10,
     json: AsJson = False,
 ) -> None:
-    """Print a study's headline figures and its best-verified descriptions."""
+    """Print a study's most believable descriptions, then its figures.
+
+    Of a study that is not finished: why, how far it is, and what to type next.
+    """
     from saywell.store.study import Study
 
-    print_study(Study(study), json=json)
+    print_study(Study(study), json=json, top=top)
 
 
-def print_study(study: Study, *, json: bool) -> None:
-    """The figures with interval, floor and ceiling, then the best descriptions."""
+def print_study(study: Study, *, json: bool, top: int = 10) -> None:
+    """The descriptions to begin with, then the figures with interval, control and bound."""
     if study.manifest.kind == "exam":
         from saywell.cli.exam import print_exam
         from saywell.studies.exam import stored_exam
 
         print_exam(stored_exam(study), json=json)
     elif json:
-        _print_json(_facts(study))
+        _print_json(_facts(study, top))
     else:
-        _print_tables(study)
+        _print(study, top)
 
 
-def print_studies(studies: Sequence[Study], *, json: bool) -> None:
+def print_studies(studies: Sequence[Study], *, json: bool, top: int = 10) -> None:
     """`print_study` of several; in JSON a list."""
     if json:
-        _print_json([_facts(study) for study in studies])
+        _print_json([_facts(study, top) for study in studies])
         return
     for study in studies:
-        _print_tables(study)
+        _print(study, top)
         typer.echo()
 
 
-def _facts(study: Study) -> dict[str, object]:
+def _facts(study: Study, top: int) -> dict[str, object]:
+    figures = study.headline() if (study.path / "metrics.json").exists() else []
+    scored = "scores" in study.manifest.tables
     return {
         "path": str(study.path),
+        "best": [unit.to_dict() for unit in study.best(top)],
+        "readers": study.readers().to_dicts() if scored else [],
+        "metrics": [metric.model_dump() for metric in figures],
         "manifest": study.manifest.model_dump(),
-        "metrics": [metric.model_dump() for metric in study.headline()],
     }
 
 
@@ -64,73 +81,166 @@ def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-def _print_tables(study: Study) -> None:
-    from rich.console import Console
-    from rich.markup import escape
+def _print(study: Study, top: int) -> None:
+    from saywell.cli.terminal import open_console, plain
 
-    console = Console(highlight=False)
-    width = min(console.width, 100)
+    console = open_console()
     manifest = study.manifest
-    console.print(f"[bold]{escape(str(study.path))}[/]  {manifest.kind}, {manifest.status}")
+    console.print(
+        f"{plain(str(study.path))}: {manifest.kind}, {manifest.status}",
+        style="bold", markup=False, soft_wrap=True,
+    )  # fmt: skip
+    if manifest.status != "complete":
+        _print_unfinished(study, console)
+    if "scores" in manifest.tables:
+        _print_best(study, console, top)
     for line in _class_counts(study) if manifest.kind == "classes" else _unit_counts(study):
-        console.print(line)
+        console.print(line, markup=False)
     if (study.path / "metrics.json").exists():
         figures = study.headline()
         lexical = [m for m in figures if m.name.endswith(LEXICAL)]
-        console.print(_figures([m for m in figures if m not in lexical], "held-out data", width))
+        console.print(_figures([m for m in figures if m not in lexical], "held-out data"))
         if lexical:
-            console.print(_figures(lexical, "the same with lexical tags", width))
-    if "scores" in manifest.tables:
-        _best_descriptions(study, console, width)
-    if "text_scores" in manifest.tables:
-        _chosen_texts(study, console, width)
+            console.print(_figures(lexical, "the same with lexical tags"))
     if "recovered" in manifest.tables:
         recovered = study.table("recovered")
         found = recovered.filter(found=True).height
         console.print(f"Gold descriptors found: {found} of {recovered.height}")
     for note in manifest.notes:
-        console.print(f"[dim]note: {escape(note)}[/]")
+        console.print(f"note: {plain(note)}", style="dim", markup=False)
     report = study.path / "report.html"
     if report.exists():
-        console.print(f"report: {escape(str(report))}", soft_wrap=True)
+        console.print(f"page: {report}", markup=False, soft_wrap=True)
 
 
-def _figures(figures: list[Metric], title: str, width: int) -> Table:
-    """Figures with interval, the best of their controls and the nearest of their ceilings."""
+def _print_best(study: Study, console: Console, top: int) -> None:
+    from saywell.store.records import verified_by_all
+
+    best = study.best(top)
+    verified = study.verdicts().filter(status="verified").height
+    if best:
+        console.print()
+        head = f"{len(best)} of {verified:,} verified descriptions"
+        unit_column = "" if best[0].pictures else "unit"
+        console.print(_columns(head, ("F1", "floor", "readers"), unit_column, console), style="dim")
+        for unit in best:
+            _print_unit(unit, console)
+        console.print()
+        console.print(MEANING, style="dim")
+    elif not verified:
+        console.print("No description was verified.")
+    if not verified:
+        return
+    counts = study.readers()
+    by = ", ".join(f"{name} {count:,}" for name, _, _, count in counts.iter_rows())
+    alone = "" if counts.height < 2 else f"; all of them, {verified_by_all(study):,}"
+    console.print(f"Verified by {by}{alone}.")
+
+
+def _print_unit(unit: Unit, console: Console) -> None:
+    from rich.text import Text
+
+    from saywell.cli.terminal import fitted, marked
+
+    score = unit.score
+    assert score is not None, "what is verified has a score"
+    numbers = (_two(score.score), _two(score.floor_score),
+               f"{len(unit.verified_by)} of {len(unit.readings)}")  # fmt: skip
+    title = unit.id if unit.pictures else unit.description
+    line = _columns(title, numbers, "" if unit.pictures else unit.id, console)
+    console.print(Text(line, style="bold"))
+    if unit.pictures:
+        for text in unit.texts[:_SENTENCES]:
+            console.print(Text(f"   {fitted(text, console.width - 3)}"))
+    elif unit.exemplars:
+        console.print(Text("   ") + marked(unit.exemplars[0], console, console.width - 3))
+
+
+def _columns(left: str, numbers: Sequence[str], right: str, console: Console) -> str:
+    """A line as wide as the terminal: words, three columns of numbers, the unit's name."""
+    from rich.cells import cell_len, set_cell_size
+
+    from saywell.cli.terminal import fitted
+
+    name = fitted(right, 16)
+    end = "".join(f"  {number:>{room}}" for number, room in zip(numbers, (4, 5, 7), strict=True))
+    end += f"  {set_cell_size(name, 13) if cell_len(name) < 13 else name}" if right else ""
+    room = console.width - cell_len(end)
+    return set_cell_size(fitted(left, room), room) + end
+
+
+def _print_unfinished(study: Study, console: Console) -> None:
+    """Why, how far, and what to type next."""
+    import shlex
+    from pathlib import Path
+
+    from saywell.cli.terminal import plain
+
+    manifest = study.manifest
+    if manifest.status == "running" and study.is_being_written():
+        why = "It is running now, in another process."
+    elif manifest.status == "running":
+        why = "It was killed: no process is writing it."
+    else:
+        why = f"It stopped: {plain(manifest.stopped_by or 'the reason was not kept')}"
+    console.print(why, markup=False)
+    done = list(manifest.tables)
+    far = f"Finished: {', '.join(done)}." if done else "No step is finished."
+    console.print(far, markup=False)
+    if manifest.status == "running" and study.is_being_written():
+        return
+    if manifest.command:
+        words = [Path(manifest.command[0]).name, *manifest.command[1:]]
+        console.print("It goes on from there with:")
+        console.print(f"  {plain(shlex.join(words))}", markup=False, soft_wrap=True)
+    else:
+        console.print("It goes on from there when the same function is called again.")
+
+
+def _figures(figures: list[Metric], title: str) -> Table:
+    """Figures with interval, the best of their controls, and the most that they can be here."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
+    from saywell.cli.terminal import plain
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     table.add_column(title, ratio=1)
-    for column in ("value", "95 % interval", "control", "ceiling"):
+    for column in ("value", "95 % interval", "control", "bound"):
         table.add_column(column, justify="right", no_wrap=True)
     for m in figures:
         interval = "" if m.ci_low is None else f"{m.ci_low:.2f} to {m.ci_high:.2f}"
         floor = max((v for v in m.controls.values() if v is not None), default=None)
         top = min((v for v in m.ceiling.values() if v is not None), default=None)
-        name = m.name.removesuffix(LEXICAL)
-        table.add_row(escape(name), _two(m.value), interval, _two(floor), _two(top))
+        name = _text(plain(m.name.removesuffix(LEXICAL)))
+        table.add_row(name, _two(m.value), interval, _two(floor), _two(top))
     return table
 
 
+def _text(words: str):
+    from rich.text import Text
+
+    return Text(words)
+
+
 def _unit_counts(study: Study) -> list[str]:
-    if "units" not in study.manifest.tables:
+    if not {"units", "examples"} <= set(study.manifest.tables):
         return []
+    from saywell.cli.terminal import plain
+
     units, examples = study.units, study.examples
+    if units.is_empty():
+        return []
     splits = dict(examples["split"].value_counts().iter_rows())
     sizes = ", ".join(f"{splits.get(s, 0):,} {s}" for s in ("calibration", "validation", "test"))
     lines = [
         f"{examples.height:,} sentences ({sizes})",
-        f"{units.filter(sign=1).height:,} {units['kind'][0]} units of {units['model'][0]}"
+        f"{units.filter(sign=1).height:,} {units['kind'][0]} units of {plain(units['model'][0])}"
         f" in {units['layer'].n_unique()} layers, each going high and going low",
     ]
     if "scores" in study.manifest.tables:
-        scores = study.verdicts()
-        described, verified = scores.height, scores.filter(status="verified").height
-        lines.append(
-            f"{described:,} of {units.height:,} sides have a description, {verified:,} verified"
-        )
+        described = study.verdicts().height
+        lines.append(f"{described:,} of {units.height:,} sides have a description")
     return lines
 
 
@@ -147,54 +257,6 @@ def _class_counts(study: Study) -> list[str]:
         f"{study.examples.height:,} images ({sizes}) of {study.table('classes').height:,} classes",
         f"{usable:,} texts that can be chosen; chosen by {study.manifest.config['select']}",
     ]
-
-
-def _chosen_texts(study: Study, console, width: int) -> None:
-    """Of every class the text that the study's rule puts first."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    first = study.table("text_scores").filter(
-        rule=study.manifest.config["select"], chosen=True, rank=1
-    )
-    texts = study.table("class_texts").select("id", words="text")
-    table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
-    table.add_column("class", no_wrap=True)
-    table.add_column("its first text", ratio=1, no_wrap=True, overflow="ellipsis")
-    for row in first.join(texts, left_on="text", right_on="id").head(20).iter_rows(named=True):
-        table.add_row(escape(row["class"]), escape(row["words"]))
-    console.print(table)
-
-
-def _best_descriptions(study: Study, console, width: int) -> None:
-    import polars as pl
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    best = (
-        study.verdicts()
-        .join(study.descriptions, left_on="description", right_on="id", suffix="_text")
-        .filter(pl.col("status") == "verified")
-        .sort("skill", descending=True)
-        .unique("text", keep="first", maintain_order=True)
-        .head(10)
-    )
-    if best.is_empty():
-        console.print("no description was verified")
-        return
-    table = Table(box=box.SIMPLE_HEAD, width=width, pad_edge=False)
-    table.add_column("best verified", no_wrap=True)
-    table.add_column("description", ratio=1, no_wrap=True, overflow="ellipsis")
-    for column in ("F1", "95 % interval", "floor"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in best.iter_rows(named=True):
-        table.add_row(
-            escape(row["unit"]), escape(row["text"]), _two(row["value"]),
-            f"{row['ci_low']:.2f} to {row['ci_high']:.2f}", _two(row["control"]),
-        )  # fmt: skip
-    console.print(table)
 
 
 def _two(value: float | None) -> str:

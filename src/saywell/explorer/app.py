@@ -25,6 +25,7 @@ from saywell.explorer.pages import address, environment, pager
 from saywell.explorer.security import Door, Guard
 from saywell.explorer.shelf import Opened
 from saywell.explorer.together import Busy
+from saywell.store import exports
 
 _REPORT, _OWN = files("saywell.report") / "assets", files("saywell.explorer") / "static"
 STATIC = {
@@ -37,9 +38,9 @@ STATIC = {
 }  # fmt: skip
 """Files by the name in the address; no other can be asked for."""
 FORMS = {
-    "csv": ("text/csv; charset=utf-8", export.as_csv),
-    "parquet": ("application/vnd.apache.parquet", export.as_parquet),
-    "jsonl": ("application/x-ndjson", export.as_jsonl),
+    "csv": ("text/csv; charset=utf-8", exports.as_csv),
+    "parquet": ("application/vnd.apache.parquet", exports.as_parquet),
+    "jsonl": ("application/x-ndjson", exports.as_jsonl),
 }
 
 

@@ -19,7 +19,6 @@ PERSON = ("human_verdict", "human_text", "human_note", "human_name", "human_time
 BATCH = 1024
 AUTHOR = "clkht01d40000jv08hvalcvly"
 """What Neuronpedia's own scripts name as author unless told otherwise; an instance must know it."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def with_verdicts(table: pl.DataFrame, latest: Mapping[str, Verdict]) -> pl.DataFrame:
@@ -37,36 +36,6 @@ def with_verdicts(table: pl.DataFrame, latest: Mapping[str, Verdict]) -> pl.Data
         .with_columns(human_stale=pl.col("_seen") != pl.col("text").fill_null(""))
         .drop("_seen")
     )
-
-
-def as_parquet(table: pl.DataFrame) -> bytes:
-    """Parquet, with every type kept."""
-    file = io.BytesIO()
-    table.write_parquet(file, compression="zstd")
-    return file.getvalue()
-
-
-def as_jsonl(table: pl.DataFrame) -> bytes:
-    """One JSON object a line, in UTF-8."""
-    file = io.BytesIO()
-    table.write_ndjson(file)
-    return file.getvalue()
-
-
-def as_csv(table: pl.DataFrame) -> bytes:
-    """CSV for spreadsheets: lists joined by "; ", and an apostrophe before what a spreadsheet would
-    run as a formula. Whoever needs the exact text takes Parquet or JSON lines."""
-    lists = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.List)]
-    flat = table.with_columns(
-        pl.col(name).cast(pl.List(pl.String)).list.join("; ") for name in lists
-    )
-    texts = [name for name, dtype in flat.schema.items() if dtype == pl.String]
-    safe = flat.with_columns(
-        pl.when(pl.any_horizontal(*(pl.col(name).str.starts_with(sign) for sign in _FORMULA)))
-        .then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
-        for name in texts
-    )  # fmt: skip
-    return safe.write_csv().encode()
 
 
 def as_neuronpedia(table: pl.DataFrame, model: str) -> bytes:

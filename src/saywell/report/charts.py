@@ -40,8 +40,8 @@ STYLES = {
     "shuffled exemplars": Style(VERMILLION, (3, 2.5), "cross"),
     "another neuron": Style(VERMILLION, (3, 2.5), "triangle-left"),
     "random weights": Style(PURPLE, (1.5, 2.5), "square"),
-    "linear probe": Style(GREEN, (), "diamond", "ceiling"),
-    "best possible": Style(INK, (9, 2, 2, 2), "triangle-up", "ceiling"),
+    "linear probe": Style(GREEN, (10, 2), "diamond", "reference"),
+    "best possible": Style(INK, (9, 2, 2, 2), "triangle-up", "bound"),
 }
 _OTHER = Style(INK, (4, 4), "triangle-right")
 
@@ -53,20 +53,20 @@ def style_of(name: str) -> Style:
 
 @dataclass(frozen=True)
 class Panel:
-    """One rule's curve of a figure, with the controls and ceilings that belong to it."""
+    """One rule's curve of a figure, with the controls, references and bounds that belong to it."""
 
     figure: str
     rule: str
     tags: str
     """What the tags were, where the study has more than one kind; else empty."""
     curves: pl.DataFrame
-    """Rows of table `curves` with `name`: "measured", or the control's or ceiling's name."""
+    """Rows of table `curves` with `name`: "measured", or the name of what it stands beside."""
 
 
 def panels(curves: pl.DataFrame, figure: str) -> list[Panel]:
-    """Table `curves` split so that each rule stands among its own controls and ceilings.
+    """Table `curves` split so that each rule stands among its own controls and references.
 
-    A variant is called `RULE`, `RULE, CONTROL`, `CONTROL` or `CEILING`, with ` (TAGS)` behind it.
+    A variant is called `RULE`, `RULE, CONTROL`, `CONTROL`, `REFERENCE` or `BOUND`, with ` (TAGS)` behind it.
     """
     table = curves.filter(figure=figure)
     found = []
@@ -124,7 +124,7 @@ def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int =
 
 
 def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Chart:
-    """Every figure with its interval, its controls and its ceilings, on one axis.
+    """Every figure with its interval and all that it stands beside, on one axis.
 
     Figures without a value are left out. `narrow` writes the names above the rows for phones.
     """
@@ -132,7 +132,7 @@ def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Ch
     names = apart([clip(visible(metric.name), 60) for metric in shown])
     rows: list[dict[str, Any]] = []
     for name, metric in zip(names, shown, strict=True):
-        others = {**metric.controls, **metric.ceiling}
+        others = {**metric.controls, **metric.reference, **metric.ceiling}
         rows.append(
             {"metric": name, "name": MEASURED, "value": metric.value, "ci_low": metric.ci_low,
              "ci_high": metric.ci_high}

@@ -133,7 +133,7 @@ def _headline(metrics: Sequence[Metric]) -> Element:
         "section", {"class": "headline", "aria-labelledby": "headline"},
         el("h2", {"id": "headline"}, "Headline figures"),
         el("p", {"class": "how"}, "Dot and bar: the value and its 95 % interval; marks: controls"
-           " that should do worse, and ceilings. Their names and figures are in the table."),
+           " that should do worse, and references. Their names and figures are in the table."),
         el("div", {"class": "wide"}, Drawing(svg(headline_chart(shown)), label)),
         el("div", {"class": "narrow"}, Drawing(svg(headline_chart(plain, narrow=True)), label)),
         metric_numbers(metrics),
@@ -142,7 +142,7 @@ def _headline(metrics: Sequence[Metric]) -> Element:
 
 def _without_others(metric: Metric) -> Metric:
     known = {name: value for name, value in metric.controls.items() if name in STYLES}
-    return metric.model_copy(update={"controls": known, "ceiling": {}})
+    return metric.model_copy(update={"controls": known, "reference": {}, "ceiling": {}})
 
 
 def _failures(study: Study) -> Element:

@@ -124,8 +124,8 @@ def key(names: Sequence[str], *, points: bool = False) -> Element:
             "class": "swatch",
             "aria-hidden": "true",
         }
-        words = {"measured": name, "control": f"{name} (control)", "ceiling": f"{name} (ceiling)"}
-        items.append(el("li", None, el("svg", box, el("path", path)), words[style.role]))
+        words = name if style.role == "measured" else f"{name} ({style.role})"
+        items.append(el("li", None, el("svg", box, el("path", path)), words))
     return el("ul", {"class": "key"}, *items, needs=("drawings.css",))
 
 

@@ -78,11 +78,11 @@ def metric_numbers(metrics: Sequence[Metric]) -> Element:
            el("td", {"class": "n"}, two(m.value)),
            el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
            el("td", None, said(_listed(m.controls), 300)),
-           el("td", None, said(_listed(m.ceiling), 200)),
+           el("td", None, said(_listed({**m.reference, **m.ceiling}), 200)),
            el("td", None, f"{count(m.n)} ", said(m.of, 120)))
         for m in metrics
     ]  # fmt: skip
-    head = ("figure", "value", "95 % interval", "controls", "ceilings", "n")
+    head = ("figure", "value", "95 % interval", "controls", "references and bounds", "n")
     return folded_table("These figures as a table", head, rows)
 
 

@@ -185,7 +185,7 @@ def _headline(metrics: Sequence[Metric]) -> Element:
     main = [m for m in metrics if m.value is not None and "(" not in m.name] or list(metrics)
     missing = [m.name for m in metrics if m.value is None]
     label = "; ".join(f"{m.name} {two(m.value)} {interval(m.ci_low, m.ci_high)}" for m in main)
-    names = {MEASURED, *(n for m in main for n in (*m.controls, *m.ceiling))}
+    names = {MEASURED, *(n for m in main for n in (*m.controls, *m.reference, *m.ceiling))}
     body: list[Part] = [
         el("h2", {"id": "headline"}, "Headline figures"),
         el("p", {"class": "how"}, "Dot and bar: the value and its 95 % interval. A figure says"

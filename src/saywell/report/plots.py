@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from html import escape
 from pathlib import Path
 
@@ -74,7 +75,13 @@ def save_plot(study: Study, name: str, path: Path) -> None:
     """
     there = plots_of(study)
     if name not in there:
-        raise InputError(f"the study has no plot {name!r}; its plots are: {'; '.join(there)}")
+        near = get_close_matches(name, there, n=1, cutoff=0.5) or list(there)[:1]
+        raise InputError(
+            f"the study has no plot {name!r}; did you mean {near[0]!r}? `saywell plot STUDY` lists"
+            f" all {len(there)}"
+            if near
+            else "the study has no plots yet: it is not finished"
+        )
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{str(path)!r} must end in {' or '.join(FORMATS)}")
     drawn = _standing_alone(there[name]())
@@ -88,7 +95,7 @@ def save_plot(study: Study, name: str, path: Path) -> None:
 
 def _headline(study: Study) -> Plot:
     metrics = study.headline()
-    names = dict.fromkeys(n for m in metrics for n in (*m.controls, *m.ceiling))
+    names = dict.fromkeys(n for m in metrics for n in (*m.controls, *m.reference, *m.ceiling))
     key = [(name, style_of(name)) for name in (MEASURED, *names)]
     return Plot("Headline figures with 95 % intervals", charts.headline_chart(metrics), key, True)
 

@@ -84,6 +84,8 @@ class Unit:
     """Held-out examples on which the unit fires although the description does not say so."""
     silent: tuple[Example, ...]
     """Held-out examples of which the description holds and on which the unit does not fire."""
+    pictures: bool
+    """Whether its examples are images, and its texts sentences about them: so of a class."""
 
     @property
     def score(self) -> Reading | None:
@@ -159,6 +161,7 @@ def read_unit(study: Study, unit: str, *, examples: int = 8) -> Unit:
         readings=readings,
         exemplars=_examples(study, _strongest(study, [unit]).head(examples)),
         **against,
+        pictures=_of_pictures(study),
     )
 
 
@@ -313,6 +316,12 @@ def readers_of(study: Study) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def verified_by_all(study: Study) -> int:
+    """Descriptions that every reader who tested them verifies."""
+    by = study.scores.group_by("unit", "description").agg(all=(pl.col("status") == VERIFIED).all())
+    return int(by["all"].sum())
+
+
 def reader_name(scorer: str) -> str:
     """Who reads, in words: "f1-sentence-encoder" is the sentence encoder."""
     return _READERS.get(scorer, scorer.removeprefix("f1-").replace("-", " "))
@@ -386,7 +395,7 @@ def _unlike(candidates: Sequence[Candidate], number: int, layers: int) -> list[s
 
 def _say_it(study: Study, rows: pl.DataFrame) -> dict[str, bool]:
     """Whether a third of a unit's strong examples say a word of its description, by unit."""
-    if "text" not in study.examples.columns:
+    if _of_pictures(study):
         return {}
     stems = {unit: _stems(text) for unit, text in rows.select("unit", "text").iter_rows()}
     seen = _strongest(study, list(stems)).filter(pl.col("rank") < _SEEN)
@@ -444,6 +453,11 @@ def _strongest(study: Study, units: Sequence[str] | None = None) -> pl.DataFrame
     if units is not None:
         rows = rows.filter(pl.col("unit").is_in(list(units)))
     return rows.select(columns).sort("unit", "rank")
+
+
+def _of_pictures(study: Study) -> bool:
+    examples = study.examples
+    return "text" not in examples.columns or examples["text"].null_count() == examples.height
 
 
 def _shows(study: Study) -> pl.DataFrame:

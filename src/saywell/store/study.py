@@ -9,6 +9,7 @@ and stores it otherwise. That is all there is to resuming: a step is done when i
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from saywell.store.records import Unit
 
 _REASON = 600
+_MOST_NEAR = 200
 _VERSIONS_OF = ("saywell", "torch", "transformers", "sentence-transformers", "polars", "numpy")
 
 
@@ -79,7 +81,9 @@ class Metric(BaseModel):
     controls: dict[str, float | None] = Field(default_factory=dict)
     """The same figure for what should fail."""
     ceiling: dict[str, float | None] = Field(default_factory=dict)
-    """The same figure for what should do better."""
+    """The most that the figure can be here: a bound, which no value exceeds."""
+    reference: dict[str, float | None] = Field(default_factory=dict)
+    """The same figure for another way to get there, which is no bound: a probe, more training."""
     higher_is_better: bool = True
 
 
@@ -184,6 +188,20 @@ class Study:
         from saywell.store.records import readers_of
 
         return readers_of(self)
+
+    def is_being_written(self) -> bool:
+        """Whether a process holds the study's lock now."""
+        from filelock import FileLock, Timeout
+
+        if not (self.path / ".lock").exists():
+            return False
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder that may only be read is nobody's to write
+            return False
 
     def arrays(self, name: str) -> Path:
         """The folder of one kind of array."""
@@ -311,7 +329,7 @@ def write_study(
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / "study.json"
     if not path.is_file():
-        raise StudyError(f"{str(folder)!r} is not a study: it has no study.json")
+        raise StudyError(_no_study(folder))
     try:
         manifest = Manifest.model_validate_json(path.read_text("utf-8"))
     except ValidationError as error:
@@ -322,6 +340,30 @@ def _read_manifest(folder: Path) -> Manifest:
             f" {STUDY_VERSION}; use the version that wrote it ({manifest.versions.get('saywell')})"
         )
     return manifest
+
+
+def _no_study(folder: Path) -> str:
+    """What is wrong with a folder that is no study, and the nearest that is one."""
+    from difflib import get_close_matches
+
+    what = "has no study.json, so it is not a study" if folder.is_dir() else "is not there"
+    if folder.is_file():
+        what = "is a file, and a study is a folder"
+    start = next((place for place in (folder, *folder.parents) if place.is_dir()), Path())
+    found = sorted(
+        {
+            place.parent
+            for pattern in ("*/study.json", "*/*/study.json")
+            for place in itertools.islice(start.glob(pattern), _MOST_NEAR)
+        }
+    )
+    inside = [place for place in found if folder.is_dir()]
+    near = get_close_matches(str(folder), [str(place) for place in found], n=1, cutoff=0.7)
+    if inside:
+        hint = "; studies in it: " + ", ".join(map(str, inside[:3]))
+    else:
+        hint = f"; did you mean {near[0]!r}?" if near else "; give the folder named by --out"
+    return f"{str(folder)!r} {what}{hint}"
 
 
 def _refuse_differences(folder: Path, stored: Manifest, wanted: Manifest) -> None:

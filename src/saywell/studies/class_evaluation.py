@@ -197,14 +197,14 @@ def headline(
     rule: str,
 ) -> list[Metric]:
     """The headline figures of the chosen rule, each with its controls and, where there is one, a
-    ceiling. Transfer is with the texts' losses weighted by score, as the paper does it.
+    reference. Transfer is with the texts' losses weighted by score, as the paper does it.
 
     `golds` holds what `auroc_intervals` gave against each control; empty without gold labels.
     """
     figures = []
     accuracy = dict(zero_shot.select("method", "accuracy").iter_rows())
     full = summary.filter(method=IMAGES_ONLY, shots=0)["accuracy"].to_list()
-    ceiling = {"images only, all training images": full[0]} if full else {}
+    images = {"images only, all training images": full[0]} if full else {}
     for suffix, random in (("", RANDOM_WORDS), (NAME_FREE, RANDOM_WORDS_FREE)):
         row = zero_shot.filter(method=rule + suffix)
         names = [CLASS_NAMES, ALL_TEXTS + suffix, random, PERMUTED]
@@ -215,7 +215,7 @@ def headline(
         figures += [
             _metric(
                 f"zero-shot accuracy, {rule}{suffix}", r, "accuracy", ("ci_low", "ci_high"),
-                {n: accuracy[n] for n in names if n in accuracy}, ceiling,
+                {n: accuracy[n] for n in names if n in accuracy}, images,
             )
             for r in row.iter_rows(named=True)
         ]  # fmt: skip
@@ -272,11 +272,11 @@ def _metric(
     value: str,
     ends: tuple[str, str],
     controls: Mapping[str, float | None],
-    ceiling: Mapping[str, float | None],
+    reference: Mapping[str, float | None],
 ) -> Metric:
     return Metric(
         name=name, value=row[value], ci_low=row[ends[0]], ci_high=row[ends[1]], n=int(row["n"]),
-        of="test images", controls=dict(controls), ceiling=dict(ceiling),
+        of="test images", controls=dict(controls), reference=dict(reference),
     )  # fmt: skip
 
 

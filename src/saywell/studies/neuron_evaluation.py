@@ -215,6 +215,7 @@ def metric(
     of: str,
     controls: Mapping[str, Interval],
     ceiling: Mapping[str, Interval] | None = None,
+    reference: Mapping[str, Interval] | None = None,
 ) -> Metric:
     """A headline figure from intervals; NaN becomes no answer."""
     value, low, high = (_number(x) for x in (interval.value, interval.low, interval.high))
@@ -222,6 +223,7 @@ def metric(
         name=name, value=value, ci_low=low, ci_high=high, n=interval.n, of=of,
         controls={key: _number(c.value) for key, c in controls.items()},
         ceiling={key: _number(c.value) for key, c in (ceiling or {}).items()},
+        reference={key: _number(c.value) for key, c in (reference or {}).items()},
     )  # fmt: skip
 
 
@@ -342,7 +344,7 @@ def _rule_scores(
 def headline(
     curves: pl.DataFrame, subject: Subject, control: Subject | None, threshold: float, seed: int
 ) -> list[Metric]:
-    """precision@2, recall@2 and Jaccard of every rule, with their controls and ceilings."""
+    """precision@2, recall@2 and Jaccard of every rule, with their controls, bounds and references."""
     metrics = []
     variants = curves["variant"].unique()
     tagged = [tag for tag in ("", " (lexical tags)") if f"composition{tag}" in variants]
@@ -359,14 +361,14 @@ def headline(
                     )
                     if f"{variant}{tag}" in variants
                 }
-                ceiling = {
-                    name: point(f"{name}{tag}")
-                    for name in ("linear probe", "best possible")
-                    if f"{name}{tag}" in variants
-                }
+                ceiling, reference = (
+                    {name: point(f"{name}{tag}")} if f"{name}{tag}" in variants else {}
+                    for name in ("best possible", "linear probe")
+                )
                 label = f"{figure.replace('k', '2')}, {rule}{tag}"
+                measured = point(f"{rule}{tag}")
                 metrics.append(
-                    metric(label, point(f"{rule}{tag}"), "held-out sentences", controls, ceiling)
+                    metric(label, measured, "held-out sentences", controls, ceiling, reference)
                 )
     for rule in RULES:
         own, others, empty = consistency(subject, rule, threshold, seed)
