@@ -16,6 +16,7 @@ from saywell.language_models import (
     Limits,
     Message,
     Request,
+    Retries,
     Scripted,
     open_language_model,
 )
@@ -95,18 +96,25 @@ def test_a_cached_reply_needs_no_budget(tmp_path):
             model.complete([ask(2)])
 
 
-def test_failed_calls_cost_nothing():
+def test_a_rejected_request_is_a_call_that_costs_nothing():
     with (
-        FaultServer(lambda m: '{"score": 1}', [None, "400"]) as server,
+        FaultServer(lambda m: '{"score": 1}', [None, "500"]) as server,
         open_language_model(
-            "openai-compatible:x", url=server.url, env={}, concurrency=1, limits=Limits(max_calls=2)
+            "openai-compatible:x",
+            url=server.url,
+            env={},
+            concurrency=1,
+            limits=Limits(max_calls=3),
+            retries=Retries(first_wait=0.01),
         ) as model,
     ):
-        assert [r.status for r in model.complete([ask(i) for i in range(3)])] == [
-            "ok",
-            "failed",
-            "ok",
-        ]
+        replies = [model.complete([ask(i)])[0] for i in range(2)]
+        assert model.spent.calls == len(server.requests) == 3
+        assert model.spent.tokens == sum(
+            (r.input_tokens or 0) + (r.output_tokens or 0) for r in replies
+        )
+        with pytest.raises(BudgetReached):
+            model.complete([ask(2)])
 
 
 def test_a_limit_in_dollars_needs_a_price():

@@ -64,10 +64,10 @@ def test_a_fault_without_a_reply_is_retried_and_costs_nothing(fault, tmp_path):
         assert [r.parsed for r in replies] == [Score(score=i * 7 % 10) for i in range(6)]
         assert replies[1].attempts == 2
         assert set(server.paid.values()) == {1} and len(server.paid) == 6
-        assert llm.spent.calls == 6
+        assert llm.spent.calls == len(server.requests) == 7
 
 
-@pytest.mark.parametrize("fault", UNPAID)
+@pytest.mark.parametrize("fault", [fault for fault in UNPAID if not fault.startswith("429")])
 def test_a_fault_that_stays_is_reported_and_asked_again_by_the_next_run(fault, tmp_path):
     calls = tmp_path / "calls.sqlite"
     with FaultServer(model, [None] + [fault] * 2) as server:
@@ -343,6 +343,6 @@ def test_a_pause_beyond_the_deadline_stops_the_run():
 def test_the_forms_of_retry_after(headers, seconds):
     import httpx2
 
-    from saywell.language_models.http import _retry_after
+    from saywell.language_models.waits import asked_wait
 
-    assert _retry_after(httpx2.Headers(headers)) == seconds
+    assert asked_wait(httpx2.Headers(headers), b"", 1.7e9) == seconds

@@ -24,13 +24,15 @@ async def most_at_once(gate: Gate, count: int) -> int:
 def test_the_limit_holds_halves_and_comes_back():
     async def story() -> None:
         gate = Gate(8)
+        assert await most_at_once(gate, 5) == 1  # nobody has answered yet
+        gate.succeeded()
         assert await most_at_once(gate, 50) == 8
-        gate.throttled(None)
-        gate.throttled(None)  # the same burst
+        gate.slow_down()
+        gate.slow_down()  # the same burst
         assert await most_at_once(gate, 50) == 4
         for _ in range(3):
             gate._last_cut = float("-inf")
-            gate.throttled(None)
+            gate.slow_down()
         assert await most_at_once(gate, 10) == 1
         for _ in range(200):
             gate.succeeded()
@@ -42,7 +44,8 @@ def test_the_limit_holds_halves_and_comes_back():
 def test_a_pause_holds_everyone_back():
     async def story() -> float:
         gate = Gate(4)
-        gate.throttled(0.2)
+        gate.throttled(await gate.enter(asyncio.sleep), 0.2)
+        gate.leave()
         began = asyncio.get_running_loop().time()
         await most_at_once(gate, 2)
         return asyncio.get_running_loop().time() - began

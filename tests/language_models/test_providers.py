@@ -199,9 +199,12 @@ def test_calls_sums_up_by_step_and_shows_one(tmp_path):
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert max(len(line) for line in lines) <= 80
-    assert lines[1].split()[:3] == ["tag", "3", "1"] and lines[1].split()[-1] == "unknown"
-    assert "2 ok, 1 refused" in result.output and "answered by some-other-model" in result.output
-    assert lines[-1].split()[:3] == ["all", "4", "1"]
+    assert lines[1].split()[:3] == ["tag", "4", "1"] and lines[1].split()[-1] == "unknown"
+    assert (
+        "2 ok, 1 failed, 1 refused" in result.output
+        and "answered by some-other-model" in result.output
+    )
+    assert lines[-1].split()[:3] == ["all", "5", "1"]
     summary = json.loads(run(str(path), "--step", "score", "--json").output)
     assert [(s["step"], s["calls"], s["cost_unknown"]) for s in summary] == [("score", 1, 1)]
     shown = run(str(tmp_path), "--show", first[1].key[3:15]).output

@@ -56,14 +56,16 @@ def calls(
     def line(name: str, ones: list[StepSummary]) -> str:
         calls = sum(one.calls for one in ones)
         unknown = sum(one.cost_unknown for one in ones)
-        cost = f"${sum(one.cost_usd for one in ones):.4f}"
+        about = "~" if any(one.estimated for one in ones) else ""
+        cost = f"{about}${sum(one.cost_usd for one in ones):.4f}"
         if unknown:
-            cost = "unknown" if cost == "$0.0000" else f">{cost}"
-        seconds = sum(one.seconds * one.calls for one in ones) / calls
+            cost = "unknown" if cost.endswith("$0.0000") else f">{cost}"
+        tries = [sum(one.statuses.values()) for one in ones]  # also those that could not be sent
+        seconds = sum(one.seconds * n for one, n in zip(ones, tries, strict=True)) / sum(tries)
         return (
             f"{visible(name)[:15]:<16}{calls:>7}{sum(one.faults for one in ones):>7}"
-            f"{sum(one.input_tokens for one in ones):>11}"
-            f"{sum(one.output_tokens for one in ones):>9}"
+            f"{about + str(sum(one.input_tokens for one in ones)):>11}"
+            f"{about + str(sum(one.output_tokens for one in ones)):>9}"
             f"{seconds:>8.2f}{cost:>13}"
         )
 
@@ -77,3 +79,7 @@ def calls(
             typer.echo(f"  answered by {visible(', '.join(others))}")
     if len(steps) > 1:
         typer.echo(line("all", steps))
+    if estimated := sum(one.estimated for one in steps):
+        typer.echo(
+            f"~ with {estimated} calls whose tokens nobody reported, at the most they may have taken"
+        )

@@ -12,6 +12,7 @@ from saywell.cli.options import (
     AsJson,
     Concurrency,
     DryRun,
+    LlmDeadline,
     LlmUrl,
     MaxCalls,
     MaxTokens,
@@ -92,6 +93,7 @@ def classes(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps, for encoders.")] = None,
     prompts: Prompts = None,
     llm_url: LlmUrl = None,
+    llm_deadline: LlmDeadline = 600.0,
     max_calls: MaxCalls = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
@@ -112,8 +114,8 @@ def classes(
 
     with (
         opened_llm(
-            llm, out / "calls.sqlite", url=llm_url, max_calls=max_calls, max_usd=max_usd,
-            max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
+            llm, out / "calls.sqlite", url=llm_url, deadline=llm_deadline, max_calls=max_calls,
+            max_usd=max_usd, max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
         ) as asked,
         Wiki(language, cache=out.parent / "wikipedia", contact=contact) as wiki,
     ):  # fmt: skip

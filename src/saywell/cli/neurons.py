@@ -12,6 +12,7 @@ from saywell.cli.options import (
     AsJson,
     Concurrency,
     DryRun,
+    LlmDeadline,
     LlmUrl,
     MaxCalls,
     MaxTokens,
@@ -64,6 +65,7 @@ def neurons(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
     prompts: Prompts = None,
     llm_url: LlmUrl = None,
+    llm_deadline: LlmDeadline = 600.0,
     max_calls: MaxCalls = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
@@ -82,8 +84,8 @@ def neurons(
     from saywell.studies.neurons import describe_neurons, plan_neurons
 
     with opened_llm(
-        llm, out / "calls.sqlite", url=llm_url, max_calls=max_calls, max_usd=max_usd,
-        max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
+        llm, out / "calls.sqlite", url=llm_url, deadline=llm_deadline, max_calls=max_calls,
+        max_usd=max_usd, max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
     ) as asked:  # fmt: skip
         if dry_run:
             if asked is not None:

@@ -12,6 +12,9 @@ Concurrency = Annotated[int, typer.Option(help="LLM requests under way at once."
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print LLM calls, tokens and cost; send nothing.")
 ]
+LlmDeadline = Annotated[
+    float, typer.Option(help="Most seconds to wait while the LLM answers nothing.")
+]
 LlmUrl = Annotated[str | None, typer.Option(help="Base URL of the LLM's endpoint.")]
 MaxCalls = Annotated[int | None, typer.Option(help="Stop before more LLM calls.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Stop before more tokens.")]

@@ -11,7 +11,10 @@ from saywell.language_models.requests import Request
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A well-formed reply as it came over, not yet read."""
+    """A well-formed reply as it came over, not yet read.
+
+    Tokens and cost are what the provider reports; None where it reports nothing that can be so.
+    """
 
     text: str
     finish: str | None = None
@@ -25,25 +28,39 @@ class Sent:
 class Trouble(Exception):
     """No reply. `kind` says what may help.
 
-    "retry": the same request again, later. "reject": nothing, this request is not accepted.
-    "redirect": as "retry" once anything has been answered, else as "fatal". "fatal": no request
-    will be accepted. `throttled` asks for fewer requests at a time, `after` for a pause of that
-    many seconds.
+    "retry": the same request again, later. "again": the same request at once, without the options
+    named in `without`. "reject": nothing, this request is not accepted; with `too_long` because it
+    does not fit the model's context. "gone": no request is accepted at this address. "redirect": as
+    "retry" once anything has been answered, else as "fatal". "fatal": no request will be accepted.
+
+    `throttled` asks for fewer requests at a time, `wait` says that the server will answer later
+    (such a request has not failed), `after` how many seconds later. `sent` is False when the
+    request never left, `charged` True when the provider may have taken money for it all the same.
     """
 
     def __init__(
         self,
         message: str,
-        kind: Literal["retry", "reject", "redirect", "fatal"] = "retry",
+        kind: Literal["retry", "again", "reject", "gone", "redirect", "fatal"] = "retry",
         *,
         throttled: bool = False,
+        wait: bool = False,
         after: float | None = None,
+        without: tuple[str, ...] = (),
+        too_long: bool = False,
+        sent: bool = True,
+        charged: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.kind = kind
         self.throttled = throttled
+        self.wait = wait
         self.after = after
+        self.without = without
+        self.too_long = too_long
+        self.sent = sent
+        self.charged = charged
 
 
 class Backend(Protocol):
@@ -68,8 +85,8 @@ class Backend(Protocol):
         """Price per token."""
         ...
 
-    async def send(self, request: Request) -> Sent:
-        """The reply; raises Trouble when there is none."""
+    async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
+        """The reply, asked for without the options named; raises Trouble when there is none."""
         ...
 
     async def close(self) -> None:

@@ -14,7 +14,10 @@ T = TypeVar("T")
 class Background:
     """Starts its thread with the first call of `run`; the loop lives until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    ) -> None:
+        self._new_loop = new_loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
 
@@ -40,7 +43,7 @@ class Background:
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._starting:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = self._new_loop()
                 threading.Thread(
                     target=self._loop.run_forever, name="saywell-language-model", daemon=True
                 ).start()

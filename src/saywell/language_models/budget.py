@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 
 from saywell.errors import InputError, SaywellError
-from saywell.language_models.ledger import Spent
+from saywell.language_models.ledger import Row, Spent
 from saywell.language_models.prices import Price
 from saywell.language_models.requests import Request
 
-# Rough on purpose, and rather too high: bytes per token of English text in common tokenizers is 4
-# to 4.5.
-_BYTES_PER_TOKEN = 3.5
+# Rough on purpose, and rather too high: English text has 4 to 4.5 bytes per token in common
+# tokenizers; other scripts take 2 or 3 bytes a character and about a token each.
+_ASCII_PER_TOKEN = 3.5
+_OTHER_BYTES_PER_TOKEN = 2
 _TOKENS_PER_MESSAGE = 8
 _TOKENS_PER_IMAGE = 1500
 
@@ -40,26 +41,50 @@ class Limits:
 
 def estimate_input_tokens(request: Request, extra: str = "") -> int:
     """About how many tokens the model will read; `extra` is text sent along, such as a schema."""
-    size = len(extra.encode("utf-8", "replace"))
-    size += sum(len(message.text.encode("utf-8", "replace")) for message in request.messages)
+    texts = [extra, *(message.text for message in request.messages)]
     images = sum(len(message.images) for message in request.messages)
     fixed = _TOKENS_PER_MESSAGE * len(request.messages) + _TOKENS_PER_IMAGE * images
-    return math.ceil(size / _BYTES_PER_TOKEN) + fixed
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    ascii = sum(len(text.encode("ascii", "ignore")) for text in texts)
+    return fixed + math.ceil(ascii / _ASCII_PER_TOKEN + (size - ascii) / _OTHER_BYTES_PER_TOKEN)
 
 
 class Budget:
-    """What is spent, what is reserved by calls in flight, and whether the next call still fits."""
+    """What is spent, what is reserved by calls in flight, and whether the next call still fits.
 
-    def __init__(self, limits: Limits, price: Price | None, spent: Spent) -> None:
+    `spent` is what the study had spent when the budget was opened. Where the price is unknown (None)
+    and there is a limit in dollars, a call that nobody names the cost of counts at `stand_in`, and
+    the next one is expected to cost, token for token, the most that one has cost (`rate`).
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        price: Price | None,
+        spent: Spent,
+        stand_in: Price | None = None,
+        rate: float = 0.0,
+    ) -> None:
         self.limits = limits
         self.price = price
         self.spent = spent
         self.reserved = Spent()
+        self._stand_in = stand_in
+        self._rate = rate
 
     def worst_case(self, input_tokens: int, output_tokens: int) -> Spent:
-        """The most that one call may take; dollars count as 0 where the price is unknown."""
-        usd = self.price.cost(input_tokens, output_tokens) if self.price else 0.0
-        return Spent(1, input_tokens + output_tokens, usd)
+        """The most that one call may take."""
+        tokens = input_tokens + output_tokens
+        usd = self.price.cost(input_tokens, output_tokens) if self.price else self._rate * tokens
+        return Spent(1, tokens, usd)
+
+    def taken(self, row: Row) -> Spent:
+        """What a call took, or may have taken."""
+        tokens, usd = row.input_tokens + row.output_tokens, row.cost_usd
+        if usd is None:
+            price = self.price or self._stand_in
+            usd = price.cost(row.input_tokens, row.output_tokens) if price else 0.0
+        return Spent(row.requests, tokens, usd, int(row.estimated))
 
     def fits(self, amount: Spent) -> bool:
         """Whether a call of this size may be sent beside those in flight."""
@@ -87,9 +112,11 @@ class Budget:
         self.reserved = _plus(self.reserved, amount, 1)
 
     def settle(self, amount: Spent, real: Spent) -> None:
-        """Replaces what was held for a call by what it really took (nothing, if it failed)."""
+        """Replaces what was held for a call by what it really took (nothing, if it was not sent)."""
         self.reserved = _plus(self.reserved, amount, -1)
         self.spent = _plus(self.spent, real, 1)
+        if self.price is None and real.tokens:
+            self._rate = max(self._rate, real.usd / real.tokens)
 
     def reached(self, amount: Spent) -> BudgetReached:
         """The error that says which limit forbids `amount`, what is spent, and how to go on."""
@@ -107,9 +134,14 @@ class Budget:
                 f"--max-usd {limits.max_usd:g} (${spent.usd:.4f} spent, "
                 f"the next call may cost ${amount.usd:.4f})"
             )
+        unsaid = (
+            f", {spent.estimated} of them at the most they may have taken, for want of a report"
+            if spent.estimated
+            else ""
+        )
         return BudgetReached(
-            f"stopped at {' and '.join(parts)}. Every reply is kept; to go on, run the same "
-            "command with a higher limit: nothing answered is asked again"
+            f"stopped at {' and '.join(parts)}, over {spent.calls} calls in all{unsaid}. Every reply is "
+            "kept; to go on, run the same command with a higher limit: nothing answered is asked again"
         )
 
 
@@ -118,4 +150,5 @@ def _plus(first: Spent, second: Spent, sign: int) -> Spent:
         first.calls + sign * second.calls,
         first.tokens + sign * second.tokens,
         first.usd + sign * second.usd,
+        first.estimated + sign * second.estimated,
     )

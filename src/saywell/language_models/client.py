@@ -25,8 +25,11 @@ from saywell.language_models.requests import Reply, Request
 from saywell.language_models.structured import classify, repair_request, schema_text
 
 _SCHEME = "c1:"  # changes whenever canonical_request does
-# With nothing ever answered, so many requests given up mean that the rest would fare no better.
+# So many different requests that all failed, with no reply between, mean that the rest would too.
 _HOPELESS = 3
+# So often nobody was there to take a request.
+_UNREACHABLE = 4
+_GO_ON = "Every reply so far is kept; the same command goes on from there"
 _Amount = TypeVar("_Amount", int, float)
 log = logging.getLogger("saywell.language_models")
 
@@ -35,7 +38,8 @@ log = logging.getLogger("saywell.language_models")
 class Retries:
     """How often and how long to try: exponential waits with full jitter between `attempts`.
 
-    `deadline` bounds one request with all its attempts, in seconds.
+    An attempt after which the server asks to wait is not counted. `deadline` is the longest time,
+    in seconds, that a request waits while the provider answers none at all.
     """
 
     attempts: int = 6
@@ -81,7 +85,8 @@ class Client:
     """A language model (see the protocol LanguageModel) over a backend and a calls file.
 
     `calls` None keeps cache and ledger in memory. With `replay` nothing is sent: a request whose
-    reply is not stored raises CacheMiss. Use as a context manager, or call `close`.
+    reply is not stored raises CacheMiss. `stand_in` is the price at which calls count against a
+    limit in dollars when nobody says what they cost. Use as a context manager, or call `close`.
     """
 
     def __init__(
@@ -96,6 +101,8 @@ class Client:
         retries: Retries | None = None,
         jitter: random.Random | None = None,
         clock: Callable[[], float] = time.time,
+        stand_in: Price | None = None,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     ) -> None:
         if concurrency < 1:
             raise SaywellError(f"concurrency must be at least 1, got {concurrency!r}")
@@ -107,13 +114,25 @@ class Client:
         self._retries = retries or Retries()
         self._jitter = jitter or random.Random(0)
         self._clock = clock
-        self._gate = Gate(concurrency, requests_per_minute)
+        self._gate = Gate(
+            concurrency,
+            requests_per_minute,
+            first_wait=self._retries.first_wait,
+            longest_wait=self._retries.longest_wait,
+            jitter=self._jitter,
+        )
         self._ledger = Ledger(calls, read_only=replay)
-        self._budget = Budget(limits, backend.price, self._ledger.spent())
-        self._background = Background()
+        self._budget = Budget(
+            limits,
+            backend.price,
+            self._ledger.spent(backend.price or stand_in),
+            stand_in,
+            self._ledger.dearest_token(),
+        )
+        self._background = Background(new_loop)
         self._settled: asyncio.Future[None] | None = None
-        self._answered = False
-        self._given_up = 0
+        self._answered = self._ledger.has_reply(self.name)
+        self._turned_away: set[str] = set()
 
     def __enter__(self) -> Client:
         return self
@@ -134,7 +153,7 @@ class Client:
 
     @property
     def spent(self) -> Spent:
-        """Calls, tokens and known dollars of the whole calls file so far."""
+        """Requests, tokens and dollars of the whole calls file so far."""
         return self._budget.spent
 
     @property
@@ -220,6 +239,11 @@ class Client:
         if batch.reason is not None:
             raise batch.reason
         if missing:
+            if changed := self._ledger.changed(self._key(request)[1] for request in missing):
+                raise CacheMiss(
+                    f"replay: the reply {changed[0]!r} in {self._ledger.path} (of {len(changed)} "
+                    "such) was changed after it was stored; run without --replay to ask it again"
+                )
             raise CacheMiss(
                 f"replay: {len(missing)} of {len(places)} requests of step {missing[0].step!r} to "
                 f"{self.name} have no reply in {self._ledger.path} (the first key is "
@@ -258,9 +282,107 @@ class Client:
         return _read(row, request, cached)
 
     async def _ask(self, request: Request, key: str, text: str, batch: _Batch) -> Row:
+        """Sends until there is a reply or no hope of one."""
+        loop = asyncio.get_running_loop()
         extra = "" if request.answer is None else schema_text(request.answer)
-        size = estimate_input_tokens(request, extra)
-        amount = self._budget.worst_case(size, request.max_tokens)
+        pending = Row(
+            key=key,
+            step=request.step,
+            prompt_hash=request.prompt_hash,
+            model=self.name,
+            request=text,
+            answered=False,
+            status="unfinished",
+            text="",
+            finish=None,
+            refusal=None,
+            replied_model=None,
+            requests=1,
+            input_tokens=estimate_input_tokens(request, extra),
+            output_tokens=request.max_tokens,
+            estimated=True,
+            cost_usd=None,
+            price=None,
+            error="the run ended before a reply came",
+            attempts=0,
+            started=0.0,
+            seconds=0.0,
+        )
+        began: float | None = None
+        tries = 0
+        without: tuple[str, ...] = ()
+        while True:
+            pending = replace(pending, attempts=pending.attempts + 1)
+            row, problem, pause = await self._try(request, pending, without, batch)
+            if problem is None:
+                return row
+            if problem.kind == "again":
+                without = problem.without
+                continue
+            began = loop.time() - row.seconds if began is None else began
+            tries += not problem.wait
+            wait = pause if problem.wait else self._jittered(tries)
+            late = loop.time() + wait - max(began, self._gate.last_reply) > self._retries.deadline
+            if reason := self._hopeless(problem, key, late, wait):
+                batch.stop(ProviderError(f"{self.name}: {reason}"))
+                self._gate.begin_anew()
+                return row
+            if problem.wait:
+                continue  # the gate holds it back, with all others
+            again = problem.kind == "retry" or (problem.kind == "redirect" and self._answered)
+            if not again or late or tries >= self._retries.attempts:
+                return row
+            await batch.sleep(wait)
+
+    async def _try(
+        self, request: Request, pending: Row, without: tuple[str, ...], batch: _Batch
+    ) -> tuple[Row, Trouble | None, float]:
+        """Sends once. Returns the committed row, the trouble if it is no reply, and how many
+        seconds the gate now stays closed for it.
+
+        `pending` is the row of the request while nothing is known of a reply, at the most it may
+        take.
+        """
+        loop = asyncio.get_running_loop()
+        pending = self._priced(pending, None)
+        amount = self._budget.worst_case(pending.input_tokens, pending.output_tokens)
+        await self._reserve(amount, batch)
+        real, problem, pause = Spent(), None, 0.0
+        try:
+            start = await self._gate.enter(batch.sleep)
+            try:
+                batch.check()
+                began = loop.time()
+                pending = replace(pending, started=self._clock())
+                id = self._ledger.begin(pending)
+                real = self._budget.taken(pending)
+                try:
+                    row = self._answer(pending, await self._backend.send(request, without), request)
+                except Trouble as trouble:
+                    problem, row = trouble, _failure(pending, trouble)
+                    pause = self._note(trouble, pending.key, start)
+                except Exception as error:  # a mistake in the request or a bug: nothing was sent
+                    problem = Trouble(str(error), sent=False)
+                    real = self._budget.taken(_failure(pending, problem))
+                    self._ledger.finish(id, _failure(pending, problem))
+                    raise
+                else:
+                    self._answered = True
+                    self._turned_away.clear()
+                    self._gate.succeeded()
+                row = replace(row, seconds=loop.time() - began)
+                real = self._budget.taken(row)
+                return self._ledger.finish(id, row), problem, pause
+            finally:
+                self._gate.leave()
+        finally:
+            self._budget.settle(amount, real)
+            if self._settled is not None:
+                self._settled.set_result(None)
+                self._settled = None
+
+    async def _reserve(self, amount: Spent, batch: _Batch) -> None:
+        """Waits until a call of this size fits into the budget, and holds the place for it."""
         while not self._budget.fits(amount):
             # What is in flight may take less than is reserved for it, so wait for it first.
             if self._budget.reserved.calls == 0:
@@ -271,140 +393,90 @@ class Client:
             await asyncio.shield(self._settled)
             batch.check()
         self._budget.reserve(amount)
-        real = Spent()
-        try:
-            row = await self._send(request, key, text, batch)
-            if row.status != "failed":
-                used = (row.input_tokens or 0) + (row.output_tokens or 0)
-                unknown = row.input_tokens is None or row.output_tokens is None
-                real = Spent(1, amount.tokens if unknown else used, row.cost_usd or 0.0)
-        finally:
-            self._budget.settle(amount, real)
-            if self._settled is not None:
-                self._settled.set_result(None)
-                self._settled = None
-        return row
 
-    async def _send(self, request: Request, key: str, text: str, batch: _Batch) -> Row:
-        """Sends until there is a reply or no hope of one; commits either before returning."""
-        loop = asyncio.get_running_loop()
-        began = 0.0
-        faults: list[str] = []
-        while True:
-            await self._gate.enter(batch.sleep)
-            try:
-                batch.check()
-                started, clock = loop.time(), self._clock()
-                began = began if faults else started
-                try:
-                    sent = await self._backend.send(request)
-                except Trouble as trouble:
-                    problem = self._unless_too_long(trouble)
-                else:
-                    self._answered = True
-                    self._gate.succeeded()
-                    return self._ledger.add(
-                        self._row(request, key, text, sent, faults, clock, loop.time() - started)
-                    )
-                if problem.throttled:
-                    self._gate.throttled(problem.after)
-            finally:
-                self._gate.leave()
-            faults.append(problem.message)
-            wait = self._wait(problem, len(faults))
-            late = loop.time() + wait - began > self._retries.deadline
-            retry = problem.kind == "retry" or (problem.kind == "redirect" and self._answered)
-            if retry and len(faults) < self._retries.attempts and not late:
-                await batch.sleep(wait)
-                continue
-            row = self._failure(request, key, text, faults, clock, loop.time() - started)
-            self._ledger.add(row)
-            self._judge(problem, faults, batch)
-            return row
+    def _note(self, problem: Trouble, key: str, start: int) -> float:
+        """Tells the gate; returns for how many seconds it closes because the server asked."""
+        if problem.wait:
+            after = problem.after
+            return self._gate.throttled(start, after and min(after, self._retries.deadline))
+        if problem.throttled:
+            self._gate.slow_down()
+        if problem.kind == "retry":
+            self._gate.failed(key, start)
+        else:
+            self._gate.heard()
+        return 0.0
 
-    def _unless_too_long(self, problem: Trouble) -> Trouble:
-        """The trouble, made fatal when the pause it asks for goes beyond the deadline."""
-        deadline = self._retries.deadline
-        if problem.after is None or problem.after <= deadline:
-            return problem
-        return Trouble(
-            f"{problem.message} (it asks to wait {problem.after:.0f} s, longer than the deadline "
-            f"of {deadline:g} s; run the same command again then)",
-            "fatal",
-        )
-
-    def _wait(self, problem: Trouble, attempt: int) -> float:
-        ceiling = min(self._retries.longest_wait, self._retries.first_wait * 2 ** (attempt - 1))
-        # Full jitter: clients that failed together do not come back together.
-        return (problem.after or 0.0) + self._jitter.uniform(0.0, ceiling)
-
-    def _judge(self, problem: Trouble, faults: list[str], batch: _Batch) -> None:
-        """Stops the batch when the failure of one request says that all will fail."""
-        self._given_up += 1
-        hopeless = not self._answered and (
-            self._given_up >= _HOPELESS or problem.kind == "redirect"
-        )
-        if problem.kind == "fatal" or hopeless:
-            batch.stop(
-                ProviderError(f"{self.name}: {faults[-1]}. Nothing more was sent; replies are kept")
+    def _hopeless(self, problem: Trouble, key: str, late: bool, wait: float) -> str | None:
+        """Why the failure of this request says that all will fail; None when it does not."""
+        said, gate, deadline = problem.message, self._gate, self._retries.deadline
+        if problem.wait and (late or (problem.after or 0.0) > deadline):
+            asked = f"it asks to wait {problem.after:.0f} s" if problem.after else "it asks to wait"
+            return (
+                f"{said} ({asked}, and there was no reply within --llm-deadline {deadline:g} s). "
+                f"{_GO_ON} later, or waits longer with a higher --llm-deadline"
             )
+        if problem.kind == "fatal" or (problem.kind == "redirect" and not self._answered):
+            return f"{said}. Nothing more was sent. {_GO_ON}"
+        if problem.kind == "gone" or (
+            problem.kind == "reject" and not problem.too_long and not self._answered
+        ):
+            self._turned_away.add(key)
+            if len(self._turned_away) >= _HOPELESS:
+                return f"{said}. No request was accepted, so no more were sent. {_GO_ON}"
+        if not problem.sent and gate.failures >= _UNREACHABLE:
+            return f"{said} (tried {gate.failures} times). {_GO_ON} when the server can be reached"
+        if len(gate.failing) >= _HOPELESS and gate.failures >= self._retries.attempts:
+            return (
+                f"{said}. So it went {gate.failures} times in a row, with {len(gate.failing)} "
+                f"different requests. {_GO_ON} when the provider answers again"
+            )
+        return None
 
-    def _row(
-        self,
-        request: Request,
-        key: str,
-        text: str,
-        sent: Sent,
-        faults: list[str],
-        clock: float,
-        seconds: float,
-    ) -> Row:
+    def _jittered(self, tries: int) -> float:
+        # Full jitter: clients that failed together do not come back together.
+        ceiling = min(self._retries.longest_wait, self._retries.first_wait * 2.0 ** (tries - 1))
+        return self._jitter.uniform(0.0, ceiling)
+
+    def _answer(self, pending: Row, sent: Sent, request: Request) -> Row:
+        """The row of a request that was answered; tokens that nobody reported stay the most it may
+        have taken."""
         status, _, error = classify(
             sent.text, sent.finish, sent.refusal, request.answer, request.max_tokens
         )
-        price = self._backend.price
-        cost, priced = sent.cost_usd, "provider" if sent.cost_usd is not None else None
-        if (
-            cost is None
-            and price
-            and sent.input_tokens is not None
-            and sent.output_tokens is not None
-        ):
-            cost, priced = price.cost(sent.input_tokens, sent.output_tokens), price.since
-        return Row(
-            key=key,
-            step=request.step,
-            prompt_hash=request.prompt_hash,
-            model=self.name,
-            request=text,
+        asked, answered = sent.input_tokens, sent.output_tokens
+        row = replace(
+            pending,
             answered=True,
             status=status,
             text=sent.text,
             finish=sent.finish,
             refusal=sent.refusal,
             replied_model=sent.model,
-            input_tokens=sent.input_tokens,
-            output_tokens=sent.output_tokens,
-            cost_usd=cost,
-            price=priced,
+            input_tokens=pending.input_tokens if asked is None else asked,
+            output_tokens=pending.output_tokens if answered is None else answered,
+            estimated=asked is None or answered is None,
             error=error,
-            faults=tuple(faults),
-            attempts=len(faults) + 1,
-            started=clock,
-            seconds=seconds,
         )
+        return self._priced(row, sent.cost_usd)
 
-    def _failure(
-        self,
-        request: Request,
-        key: str,
-        text: str,
-        faults: list[str],
-        clock: float,
-        seconds: float,
-    ) -> Row:
-        row = self._row(request, key, text, Sent(""), faults[:-1], clock, seconds)
-        return replace(row, answered=False, status="failed", error=faults[-1], cost_usd=None)
+    def _priced(self, row: Row, reported: float | None) -> Row:
+        """The row with what it costs: as reported, else by the list price, else unknown."""
+        price = self._backend.price
+        if reported is not None:
+            return replace(row, cost_usd=float(reported), price="provider")
+        if price is None:
+            return row
+        cost = price.cost(row.input_tokens, row.output_tokens)
+        return replace(row, cost_usd=cost, price=price.since)
+
+
+def _failure(pending: Row, problem: Trouble) -> Row:
+    """The row of a request without a reply: free, unless the provider may have charged for it."""
+    row = replace(pending, status="failed", error=problem.message, requests=int(problem.sent))
+    if problem.charged:
+        return row
+    return replace(row, input_tokens=0, output_tokens=0, estimated=False, cost_usd=0.0, price=None)
 
 
 def _read(row: Row, request: Request, cached: bool) -> Reply:

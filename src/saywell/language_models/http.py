@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import email.utils
 import ipaddress
 import itertools
 import json
@@ -17,32 +16,48 @@ import logging
 import re
 import ssl
 import time
+import zlib
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 
 import httpx2
 
 from saywell.language_models.backend import Sent, Trouble
+from saywell.language_models.blot import Blot
 from saywell.language_models.prices import Price
 from saywell.language_models.providers import Key, Provider, same_model
 from saywell.language_models.requests import Message, Request
 from saywell.language_models.structured import strict_schema, with_instructions
+from saywell.language_models.waits import asked_wait
 
 # One pool slows down with the square of its connections; several small ones do not.
 _CONNECTIONS_PER_POOL = 32
-_UNSUPPORTED = re.compile(
-    r"unsupported|not support|unknown|unrecogni[sz]ed|not permitted|not allowed|deprecated"
-    r"|invalid.{0,20}parameter|extra (inputs|fields)",
-    re.IGNORECASE,
-)
-_OPTIONAL = (
+# Options a model may not take, in the order in which they are left out when a server rejects a
+# request without naming one: those that change least about the reply go first.
+_OPTIONS = (
     "response_format",
-    "temperature",
-    "seed",
     "reasoning_effort",
+    "seed",
+    "temperature",
     "max_completion_tokens",
     "max_tokens",
 )
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|size)|context_length|maximum (context|prompt|input)"
+    r"|(prompt|input|request|message)s?( \w+){0,3} (is|are|was) too (long|large)|too many input tokens"
+    r"|exceeds? the (available )?context",
+    re.IGNORECASE,
+)
+# Statuses of a gateway that gave up waiting: the server behind it may have gone on, for money.
+_GAVE_UP = (408, 499, 504, 524)
+# Those that may say when to come back.
+_LATER = (403, 408, 409, 425, 429, 500, 502, 503, 504, 529)
+_MOST_COUNT = 1 << 40
+_NAMES = {option: rf"\b{option}\b" for option in _OPTIONS} | {
+    "response_format": r"response[ _]format|json[ _]schema|structured[ _]output"
+}
 
 log = logging.getLogger("saywell.language_models")
 
@@ -50,9 +65,10 @@ log = logging.getLogger("saywell.language_models")
 class HttpBackend:
     """A model of a provider behind its chat endpoint; sends each request once.
 
-    An option that the model rejects by name (such as temperature, for reasoning models) is left out
-    from then on. Redirects are never followed, so the key goes to no other host, and it is blotted
-    out of whatever the server sends back.
+    A 400 or 422 may be about an option (such as temperature, for reasoning models): options are
+    left out, one named in the error first, until the request is accepted, and the one that made the
+    difference stays out. Redirects are never followed, so the key goes to no other host, and it is
+    blotted out of whatever the server sends back.
     """
 
     def __init__(
@@ -67,6 +83,7 @@ class HttpBackend:
         effort: str | None = None,
         timeout: float = 120.0,
         max_bytes: int = 8_000_000,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = f"{provider.name}:{model}"
         self.identity = {"provider": provider.name, "url": url, "model": model}
@@ -80,25 +97,27 @@ class HttpBackend:
         self._key = key
         self._timeout = timeout
         self._max_bytes = max_bytes
+        self._transport = transport
+        self._blot = Blot(*([key.value] if key else []), *_proxy_passwords())
         self._left_out: set[str] = set()
+        # Options and values that were in a request that was accepted: no later error is about them.
+        self._accepted: set[tuple[str, str]] = set()
+        self._in_vain = 0
         self._known_as: set[str] = set()
-        self._tokens_field = provider.tokens_field
         self._pools: list[httpx2.AsyncClient] = []
         self._count = -(-concurrency // _CONNECTIONS_PER_POOL)
         self._turn = itertools.count()
 
-    async def send(self, request: Request) -> Sent:
+    async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
         """The server's reply. Raises Trouble, with a message fit for the user, for none."""
-        while True:
-            payload = self._payload(request)
-            status, headers, body = await self._post(json.dumps(payload).encode())
-            if status == 200:
-                sent = self._read(body)
-                self._look_at(sent.model)
-                return sent
-            if status in (400, 422) and self._leave_out(payload, _error_of(body)):
-                continue
-            raise self._trouble(status, headers, body)
+        payload = self._payload(request, without)
+        status, headers, body = await self._post(json.dumps(payload).encode())
+        if status != 200:
+            raise self._trouble(status, headers, body, payload, without)
+        sent = self._read(body)
+        self._learn(payload, without)
+        self._look_at(sent.model)
+        return sent
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -106,17 +125,21 @@ class HttpBackend:
             await pool.aclose()
         self._pools = []
 
-    def _payload(self, request: Request) -> dict[str, Any]:
+    def _payload(self, request: Request, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        left_out = self._left_out.union(without)
         messages = request.messages
-        native = self._provider.schema != "instruct" and "response_format" not in self._left_out
+        native = self._provider.schema != "instruct" and "response_format" not in left_out
         if request.answer is not None and (not native or self._provider.schema == "both"):
             messages = with_instructions(messages, request.answer)
         payload: dict[str, Any] = {
             "model": self._model,
             "messages": [_wire(message) for message in messages],
             "temperature": request.temperature,
-            self._tokens_field: request.max_tokens,
         }
+        # Servers take one of two names for the limit on the reply's length.
+        own = self._provider.tokens_field
+        other = "max_tokens" if own == "max_completion_tokens" else "max_completion_tokens"
+        payload[other if own in left_out else own] = request.max_tokens
         if request.seed is not None:
             payload["seed"] = request.seed
         if "reasoning_effort" in self.identity:
@@ -125,7 +148,7 @@ class HttpBackend:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", request.answer.__name__)[:64]
             schema = {"name": name, "strict": True, "schema": strict_schema(request.answer)}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return {name: value for name, value in payload.items() if name not in self._left_out}
+        return {name: value for name, value in payload.items() if name not in left_out}
 
     async def _post(self, content: bytes) -> tuple[int, httpx2.Headers, bytes]:
         if not self._pools:
@@ -136,23 +159,43 @@ class HttpBackend:
                 asyncio.timeout(self._timeout),
                 pool.stream("POST", self._url, content=content) as response,
             ):
-                chunks, size = [], 0
-                async for chunk in response.aiter_bytes():
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > self._max_bytes:
-                        raise Trouble(f"the reply is larger than {self._max_bytes:,} bytes")
-                return response.status_code, response.headers, b"".join(chunks)
+                body = await self._body(response)
+                return response.status_code, response.headers, body
         except TimeoutError:
-            raise Trouble(f"no complete reply within {self._timeout:g} s") from None
-        except httpx2.ConnectError as error:
-            raise Trouble(f"cannot connect to {self._url}: {self._clean(str(error))}") from None
+            raise Trouble(f"no complete reply within {self._timeout:g} s", charged=True) from None
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            what = self._clean(str(error)) or type(error).__name__
+            raise Trouble(f"cannot connect to {self._url}: {what[:300]}", sent=False) from None
         except httpx2.HTTPError as error:
             what = self._clean(str(error)) or type(error).__name__
-            raise Trouble(f"the connection failed: {what}") from None
+            raise Trouble(f"the connection failed: {what[:300]}", charged=True) from None
+
+    async def _body(self, response: httpx2.Response) -> bytes:
+        """The body, of which no more than `max_bytes` are ever held, packed or unpacked."""
+        packing = response.headers.get("content-encoding", "identity").strip().lower()
+        if packing not in ("identity", "", "gzip", "deflate"):
+            raise Trouble(
+                f"the reply is packed as {self._clean(packing)[:40]!r}, which was not asked for",
+                charged=response.status_code == 200,
+            )
+        unpack = zlib.decompressobj(47) if packing in ("gzip", "deflate") else None
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_raw():
+                most = self._max_bytes - len(body) + 1
+                body += chunk[:most] if unpack is None else unpack.decompress(chunk, most)
+                if len(body) > self._max_bytes:
+                    raise Trouble(
+                        f"the reply is larger than {self._max_bytes:,} bytes",
+                        charged=response.status_code == 200,
+                    )
+        except zlib.error:
+            raise Trouble("the reply cannot be unpacked", charged=True) from None
+        return bytes(body)
 
     def _open(self) -> list[httpx2.AsyncClient]:
-        headers = {"Content-Type": "application/json", "User-Agent": "saywell"}
+        headers = {"Content-Type": "application/json", "User-Agent": "saywell",
+                   "Accept-Encoding": "identity"}  # fmt: skip
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key.value}"
         near = is_loopback(self._host)
@@ -163,6 +206,7 @@ class HttpBackend:
             httpx2.AsyncClient(
                 headers=headers,
                 verify=tls,
+                transport=self._transport,
                 follow_redirects=False,
                 trust_env=not near,  # a proxy for the internet must not be asked for this machine
                 timeout=httpx2.Timeout(self._timeout, pool=None),
@@ -178,23 +222,26 @@ class HttpBackend:
             message = choices[0]["message"]
             finish = choices[0].get("finish_reason")
             content, refusal = message.get("content"), message.get("refusal")
-            usage = reply.get("usage") or {}
             text = content if isinstance(content, str) else _joined(content)
-            cost = usage.get("cost")
+            asked, answered, cost = _usage(reply.get("usage"), bool(text))
             return Sent(
                 text=self._clean(text),
-                finish=finish if isinstance(finish, str) else None,
+                finish=self._clean(finish)[:100] if isinstance(finish, str) else None,
                 refusal=self._clean(refusal) if isinstance(refusal, str) else None,
                 model=self._clean(str(reply.get("model") or ""))[:200],
-                input_tokens=_count(usage.get("prompt_tokens")),
-                output_tokens=_count(usage.get("completion_tokens")),
-                cost_usd=cost if isinstance(cost, float) and 0 <= cost < 1e6 else None,
+                input_tokens=asked,
+                output_tokens=answered,
+                cost_usd=cost,
             )
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             # Some gateways wrap the error of the server behind them into a 200.
-            said = _error_of(body).get("message") or body[:200].decode("utf-8", "replace")
+            code = _error_of(body).get("code")
+            if type(code) is int and 400 <= code < 600:
+                trouble = self._trouble(code, httpx2.Headers(), body, {}, ())
+                trouble.charged = True
+                raise trouble from None
             raise Trouble(
-                f"the reply is not a chat completion: {self._clean(str(said))!r}"
+                f"the reply is not a chat completion: {self._said(body)[:200]!r}", charged=True
             ) from None
 
     def _look_at(self, replied: str) -> None:
@@ -202,52 +249,82 @@ class HttpBackend:
             log.warning("%s: the server says that %r answered", self.name, replied)
         self._known_as.add(replied)
 
-    def _leave_out(self, payload: dict[str, Any], error: dict[str, Any]) -> bool:
-        message = str(error.get("message") or "")
-        named = str(error.get("param") or "")
-        if not _UNSUPPORTED.search(message):
-            return False
-        for option in _OPTIONAL:
-            if option in payload and (named == option or option in re.findall(r"\w+", message)):
-                other = (
-                    "max_tokens" if option == "max_completion_tokens" else "max_completion_tokens"
+    def _learn(self, payload: dict[str, Any], without: tuple[str, ...]) -> None:
+        """Remembers what was accepted. Of options left out one after the other the last one made
+        the difference; whether those before matter too, the next request will show."""
+        self._in_vain = 0
+        self._accepted |= set(_options_in(payload))
+        if without and without[-1] not in self._left_out:
+            self._left_out.add(without[-1])
+            if not {"max_tokens", "max_completion_tokens"} - self._left_out:
+                log.warning(
+                    "%s takes no limit on the length of a reply, so a budget may be crossed by the "
+                    "calls in flight",
+                    self.name,
                 )
-                if option == self._tokens_field and other not in self._left_out:
-                    self._tokens_field = other
-                self._left_out.add(option)
-                return True
-        return False
 
-    def _trouble(self, status: int, headers: httpx2.Headers, body: bytes) -> Trouble:
+    def _next_to_leave_out(
+        self, payload: dict[str, Any], without: tuple[str, ...], body: bytes
+    ) -> str | None:
+        """The option that a rejected request should do without; None: it is not about options."""
+        options = [o for o, value in _options_in(payload) if (o, value) not in self._accepted]
+        if not options:
+            self._in_vain += bool(without)
+            return None
+        named = _named(body, options)
+        # Twice no option helped, so the next request is not taken apart as well.
+        return named[0] if named else None if self._in_vain >= 2 else options[0]
+
+    def _trouble(
+        self,
+        status: int,
+        headers: httpx2.Headers,
+        body: bytes,
+        payload: dict[str, Any],
+        without: tuple[str, ...],
+    ) -> Trouble:
         error = _error_of(body)
-        said = str(error.get("message") or _plain(body))
-        what = f"HTTP {status}: {self._clean(said)[:300]}".rstrip(": ")
-        code = str(error.get("code") or error.get("type") or "")
+        what = f"HTTP {status}: {self._said(body)[:300]}".rstrip(": ")
+        code = f"{error.get('code') or ''} {error.get('type') or ''}"
         if 300 <= status < 400:
-            target = urlsplit(headers.get("location", "")).netloc.rpartition("@")[2][:100]
+            place = _host_of(headers.get("location", ""))
             return Trouble(
-                f"HTTP {status}: {self._host} redirects to {target or 'another address'!r}; not "
-                "followed, so that the key stays here: correct --llm-url",
+                f"HTTP {status}: {self._host} redirects to "
+                f"{self._clean(place)[:100] or 'another address'!r}; not followed, so that the key "
+                "stays here: correct --llm-url",
                 "redirect",
             )
-        if status == 401 or status == 402 or code == "insufficient_quota":
-            variable = self._provider.key_variable
-            hint = f"check {variable}" if status == 401 else "check the account's credit"
-            return Trouble(f"{what} ({hint})", "fatal")
-        if status == 404:
-            return Trouble(f"{what} (check the model's name and the address {self._url})", "reject")
+        if status in (401, 402) or "insufficient_quota" in code or b"API_KEY_INVALID" in body:
+            broke = status == 402 or "insufficient_quota" in code
+            fix = "the account's credit" if broke else self._provider.key_variable
+            return Trouble(f"{what} (check {fix})", "fatal")
+        if status in (404, 405, 410):
+            return Trouble(f"{what} (check the model's name and the address {self._url})", "gone")
         if "content_filter" in code or "content_policy" in code:
             return Trouble(what, "reject")
-        if status in (429, 503, 529):
-            return Trouble(what, throttled=True, after=_retry_after(headers))
+        after = asked_wait(headers, body, time.time()) if status in _LATER else None
+        if status in (429, 503, 529) or (status == 403 and after is not None):
+            wait = status == 429 or after is not None
+            return Trouble(what, throttled=True, wait=wait, after=after)
         if status in (408, 409, 425) or status >= 500:
-            return Trouble(what, after=_retry_after(headers))
+            return Trouble(what, after=after, charged=status in _GAVE_UP)
+        if status == 413 or "context_length" in code or _TOO_LONG.search(self._said(body)):
+            return Trouble(what, "reject", too_long=True)
+        if status in (400, 422) and (option := self._next_to_leave_out(payload, without, body)):
+            return Trouble(what, "again", without=(*without, option))
         return Trouble(what, "reject")
+
+    def _said(self, body: bytes) -> str:
+        """What the body of an error says, without our key; blotted before it is cut."""
+        message = _error_of(body).get("message")
+        if isinstance(message, str) and message.strip():
+            return self._clean(message[:20_000])
+        page = self._clean(body[:20_000].decode("utf-8", "replace"))
+        return " ".join(re.sub(r"<[^<>]{0,500}>", " ", page).split())
 
     def _clean(self, text: str) -> str:
         """The text without our key, and without halves of surrogate pairs (no file holds them)."""
-        if self._key is not None and self._key.value in text:
-            text = text.replace(self._key.value, "[key]")
+        text = self._blot(text)
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
@@ -280,39 +357,98 @@ def _joined(content: Any) -> str:
     return "".join(part["text"] for part in content if part.get("type") == "text")
 
 
+def _usage(usage: Any, some_text: bool) -> tuple[int | None, int | None, float | None]:
+    """Input tokens, output tokens and dollars that a reply reports, None for what cannot be so.
+
+    No question takes 0 tokens, and no text; servers write 0 where they do not count.
+    """
+    if not isinstance(usage, dict):
+        return None, None, None
+    asked = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    answered = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    cost = usage.get("cost")
+    if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost < 1e6:
+        cost = None
+    return asked or None, None if some_text and not answered else answered, cost
+
+
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 1 << 40 else None
+    whole = type(value) is int or (type(value) is float and value.is_integer())
+    return int(value) if whole and 0 <= value < _MOST_COUNT else None
+
+
+def _options_in(payload: dict[str, Any]) -> list[tuple[str, str]]:
+    """Those of a request's options that a model may not take, with their values as text."""
+    return [(o, json.dumps(payload[o], sort_keys=True)) for o in _OPTIONS if o in payload]
+
+
+def _named(body: bytes, options: list[str]) -> list[str]:
+    """The options that an error names, those it names as the place of the mistake first."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = body.decode("utf-8", "replace")
+    places, rest = [], []
+    for name, text in _texts_in(value):
+        (places if name in ("param", "loc", "field", "path") else rest).append(text)
+    named = [
+        option
+        for texts in (places, rest)
+        for option in options
+        if re.search(_NAMES[option], "\n".join(texts), re.IGNORECASE)
+    ]
+    return list(dict.fromkeys(named))
+
+
+def _texts_in(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Every text in a JSON value with the name it stands under, without what only repeats the
+    request."""
+    if isinstance(value, str):
+        yield name, value
+    elif depth < 20 and isinstance(value, list):
+        for inner in value:
+            yield from _texts_in(inner, name, depth + 1)
+    elif depth < 20 and isinstance(value, dict):
+        for key, inner in value.items():
+            if key not in ("input", "ctx", "request", "body"):
+                yield from _texts_in(inner, key, depth + 1)
 
 
 def _error_of(body: bytes) -> dict[str, Any]:
-    """The error object of a body, in whichever of the usual shapes; empty when there is none."""
+    """The error object of a body, in whichever of the usual shapes; empty when there is none.
+
+    Its `message` is the first text of those that servers put it under.
+    """
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return {}
     if isinstance(value, list) and value:
         value = value[0]
-    error = value.get("error", value) if isinstance(value, dict) else {}
-    return error if isinstance(error, dict) else {"message": str(error)}
+    if not isinstance(value, dict):
+        return {"message": value} if isinstance(value, str) else {}
+    error = value.get("error") or value
+    if isinstance(error, dict):
+        said = next((error[n] for n in ("message", "detail", "msg") if error.get(n)), None)
+    else:
+        said, error = error, value
+    return {**error, "message": said if isinstance(said, str) else said and json.dumps(said)}
 
 
-def _plain(body: bytes) -> str:
-    """What an HTML or text page says, shortened."""
-    text = re.sub(r"<[^<>]{0,500}>", " ", body[:5000].decode("utf-8", "replace"))
-    return " ".join(text.split())[:200]
-
-
-def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds the server asks to wait: `retry-after-ms`, or Retry-After as seconds or as a date."""
+def _host_of(address: str) -> str:
+    """Host and port of an address, without the user and password that may stand before them."""
     try:
-        if milliseconds := headers.get("retry-after-ms"):
-            seconds = float(milliseconds) / 1000
-        elif not (value := headers.get("retry-after")):
-            return None
-        elif re.fullmatch(r"\s*[\d.]+\s*", value):
-            seconds = float(value)
-        else:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, seconds) if seconds == seconds else None
+        return urlsplit(address).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
+
+
+def _proxy_passwords() -> list[str]:
+    """Passwords in the addresses of proxies, which an exception about a proxy may quote."""
+    passwords = []
+    for address in getproxies().values():
+        try:
+            passwords.append(unquote(urlsplit(address).password or ""))
+        except ValueError:
+            continue
+    return passwords

@@ -34,7 +34,7 @@ class LocalBackend:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saywell-hf")
         self.identity = {"provider": "hf", "url": "", "model": _fingerprint(checkpoint)}
 
-    async def send(self, request: Request) -> Sent:
+    async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
         """The model's reply. Raises InputError for images and for checkpoints that cannot chat."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._generate, request)

@@ -9,7 +9,7 @@ from pathlib import Path
 from saywell.errors import InputError
 from saywell.language_models.budget import Limits
 from saywell.language_models.client import Client, Retries
-from saywell.language_models.prices import FREE, find_price
+from saywell.language_models.prices import FREE, dearest_price, find_price
 from saywell.language_models.providers import base_url, find_key, missing_key, split_name
 
 
@@ -32,10 +32,10 @@ def open_language_model(
     `calls`.
 
     `effort` goes to models that reason, as reasoning_effort ("none", "low", ...).
-    `timeout` bounds one attempt in seconds, `deadline` one request with all its attempts
-    (`retries`, when given, says this and more). With `replay` no key is needed and nothing is sent.
-    Close it, or use it in a `with`. Raises InputError for a name or address that cannot be,
-    ProviderError when the key is missing.
+    `timeout` bounds one attempt in seconds, `deadline` the time that a request waits while the
+    provider answers none (`retries`, when given, says this and more). With `replay` no key is
+    needed and nothing is sent. Close it, or use it in a `with`. Raises InputError for a name or
+    address that cannot be, ProviderError when the key is missing.
     """
     provider, model = split_name(name)
     limits = limits or Limits()
@@ -79,4 +79,5 @@ def open_language_model(
         concurrency=concurrency,
         requests_per_minute=requests_per_minute,
         retries=retries,
+        stand_in=dearest_price(env) if limits.max_usd is not None else None,
     )

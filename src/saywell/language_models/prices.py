@@ -61,18 +61,32 @@ def find_price(
     price.
     """
     today = today or datetime.datetime.now(datetime.UTC).date()
-    packaged = resources.files("saywell.language_models").joinpath("prices.toml")
-    tables = [_parse(packaged.read_text(encoding="utf-8"), "prices.toml")]
-    own = config_folder(env) / "prices.toml"
-    if own.is_file():
-        tables.insert(0, _parse(own.read_text(encoding="utf-8"), str(own)))
-    for table in tables:
+    for table in _tables(env):
         for wanted in dict.fromkeys((name, _SNAPSHOT.sub("", name))):
             rows = [row for row in table if row.model == wanted and row.since <= today]
             if rows:
                 row = max(rows, key=lambda row: row.since)
                 return Price(row.input, row.output, row.since.isoformat())
     return None
+
+
+def dearest_price(env: Mapping[str, str] = os.environ) -> Price:
+    """The most that any listed model costs: what a token is counted at when its price is unknown
+    and a limit in dollars has to be kept."""
+    rows = [row for table in _tables(env) for row in table]
+    return Price(
+        max(row.input for row in rows), max(row.output for row in rows), "dearest model known"
+    )
+
+
+def _tables(env: Mapping[str, str]) -> list[list[_Row]]:
+    """The user's own price table, if there is one, and the packaged one."""
+    packaged = resources.files("saywell.language_models").joinpath("prices.toml")
+    tables = [_parse(packaged.read_text(encoding="utf-8"), "prices.toml")]
+    own = config_folder(env) / "prices.toml"
+    if own.is_file():
+        tables.insert(0, _parse(own.read_text(encoding="utf-8"), str(own)))
+    return tables
 
 
 def _parse(text: str, path: str | Path) -> list[_Row]:

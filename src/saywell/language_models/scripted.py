@@ -41,7 +41,7 @@ class _Function:
         self.price = price
         self._answer = answer
 
-    async def send(self, request: Request) -> Sent:
+    async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
         text = self._answer(request)
         size = sum(len(message.text) for message in request.messages)
         return Sent(text, "stop", None, self.name, size // 4 + 1, len(text) // 4 + 1)

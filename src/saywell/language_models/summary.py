@@ -16,9 +16,11 @@ from saywell.language_models.ledger import Ledger, Row
 class StepSummary:
     """The calls of one step to one model.
 
-    `statuses` counts them by outcome; `faults` counts attempts that brought no reply. `cost_usd`
-    sums the known costs, `cost_unknown` counts answered calls without one. `seconds` is the mean
-    time of a call. `replied_models` are the models that the provider says answered.
+    A call is a request that was sent. `statuses` counts outcomes; `faults` counts attempts that
+    brought no reply. Of `estimated` calls the tokens were not reported, and are the most that the
+    call may have taken. `cost_usd` sums the known costs, `cost_unknown` counts calls without one.
+    `seconds` is the mean time of a call. `replied_models` are the models that the provider says
+    answered.
     """
 
     step: str
@@ -28,6 +30,7 @@ class StepSummary:
     faults: int
     input_tokens: int
     output_tokens: int
+    estimated: int
     cost_usd: float
     cost_unknown: int
     seconds: float
@@ -63,20 +66,20 @@ def show_call(path: Path, key: str) -> list[dict[str, Any]]:
 
 
 def _summarize(rows: list[Row]) -> StepSummary:
-    answered = [row for row in rows if row.status != "failed"]
     statuses: dict[str, int] = {}
     for row in rows:
         statuses[row.status] = statuses.get(row.status, 0) + 1
     return StepSummary(
         step=rows[0].step,
         model=rows[0].model,
-        calls=len(rows),
+        calls=sum(row.requests for row in rows),
         statuses=statuses,
-        faults=sum(len(row.faults) + (row.status == "failed") for row in rows),
-        input_tokens=sum(row.input_tokens or 0 for row in rows),
-        output_tokens=sum(row.output_tokens or 0 for row in rows),
+        faults=sum(row.status in ("failed", "unfinished") for row in rows),
+        input_tokens=sum(row.input_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+        estimated=sum(row.estimated for row in rows),
         cost_usd=sum(row.cost_usd or 0.0 for row in rows),
-        cost_unknown=sum(row.cost_usd is None for row in answered),
+        cost_unknown=sum(row.cost_usd is None for row in rows),
         seconds=sum(row.seconds for row in rows) / len(rows),
-        replied_models=sorted({row.replied_model for row in answered if row.replied_model}),
+        replied_models=sorted({row.replied_model for row in rows if row.replied_model}),
     )
