@@ -23,7 +23,7 @@ from saywell.data.planted.world import write_pictures
 from saywell.encoders.dual import open_dual_encoder
 from saywell.influence.tracin import Examples
 from saywell.scorers.intervals import LEVEL, RESAMPLES
-from saywell.scorers.text_influence import clip_only, score_texts, standardised
+from saywell.scorers.text_influence import Measured, clip_only, score_texts, standardised
 from saywell.studies.class_evaluation import auroc_within
 from saywell.studies.planted import planted_gold
 
@@ -96,7 +96,7 @@ def counted(
 ) -> Counts:  # fmt: skip
     """Pairs in order and pairs there are, of each class, for each rule."""
     seen, check = (Examples(vectors[rows], labels[rows]) for rows in (train, beside))
-    scores = score_texts(seen, check, texts, text_class, classes=classes)
+    scores = score_texts([Measured(seen, check, classes=classes)], texts, text_class)
     z = standardised(vectors[train] @ texts.T, labels[train])
     scores[BASE] = clip_only(z, labels[train], text_class)
     return {rule: auroc_within(scores[rule], good, text_class, classes) for rule in RULES}

@@ -129,15 +129,8 @@ def planted(seed=0, classes=6, dim=32, a_class=20):
 
 def test_rules_find_the_good_texts():
     train, validation, texts, text_class, good = planted()
-    scores = rules.score_texts(
-        train,
-        validation,
-        texts,
-        text_class,
-        classes=6,
-        strings=["x"] * len(texts),
-        rates=np.full(30, 0.1),
-    )
+    measured = [rules.Measured(train, validation, classes=6, rates=np.full(30, 0.1))]
+    scores = rules.score_texts(measured, texts, text_class, strings=["x"] * len(texts))
     auroc = {name: roc_auc_score(good, values) for name, values in scores.items()}
     for name in (
         "ift-proponent",
@@ -156,7 +149,8 @@ def test_scores_inside_the_shots(count):
     train, _, texts, text_class, good = planted(2)
     rows = np.concatenate([np.flatnonzero(train.labels == c)[:count] for c in range(6)])
     shots = Examples(train.features[rows], train.labels[rows])
-    scores = rules.score_texts_inside(shots, texts, text_class, classes=6, rates=np.full(30, 0.1))
+    measured = rules.measured_inside(shots, classes=6, rates=np.full(30, 0.1))
+    scores = rules.score_texts(measured, texts, text_class)
     assert roc_auc_score(good, scores["text-influence"]) > 0.7
     assert not np.isnan(scores["clip-only"]).any()
 
@@ -164,11 +158,22 @@ def test_scores_inside_the_shots(count):
 @pytest.mark.parametrize("name", ["ift-proponent", "stepwise", "longest", "nothing of the kind"])
 def test_one_rule_alone_gives_what_it_gives_among_all(name):
     train, validation, texts, text_class, _ = planted(3)
-    options = {"classes": 6, "strings": ["x"] * len(texts), "rates": np.full(5, 0.1)}
-    every = rules.score_texts(train, validation, texts, text_class, **options)
-    inside = rules.score_texts_inside(train, texts, text_class, **options)
-    alone = rules.score_texts(train, validation, texts, text_class, **options, only=name)
-    alone_inside = rules.score_texts_inside(train, texts, text_class, **options, only=name)
+    options, strings = {"classes": 6, "rates": np.full(5, 0.1)}, ["x"] * len(texts)
+
+    def split():
+        return [rules.Measured(train, validation, **options)]
+
+    def folds():
+        return rules.measured_inside(train, **options)
+
+    every, inside = (
+        rules.score_texts(make(), texts, text_class, strings=strings) for make in (split, folds)
+    )
+    # What images say is computed once, and must not depend on what was scored by it before.
+    again = split()
+    rules.score_texts(again, texts[::-1][:9], text_class[::-1][:9], only="ift-proponent")
+    alone = rules.score_texts(again, texts, text_class, strings=strings, only=name)
+    alone_inside = rules.score_texts(folds(), texts, text_class, strings=strings, only=name)
     assert set(alone) == set(alone_inside) == {name} & set(every)
     for found, expected in ((alone, every), (alone_inside, inside)):
         for rule, values in found.items():
@@ -178,11 +183,10 @@ def test_one_rule_alone_gives_what_it_gives_among_all(name):
 def test_one_image_one_text_and_a_class_with_neither():
     train, validation, texts, text_class, _ = planted()
     one = Examples(train.features[:1], train.labels[:1])
-    scores = rules.score_texts(
-        one, validation, texts[:1], text_class[:1], classes=8, rates=np.full(3, 0.1)
-    )
+    options = {"classes": 8, "rates": np.full(3, 0.1)}
+    measured = [rules.Measured(one, validation, **options)]
+    scores = rules.score_texts(measured, texts[:1], text_class[:1])
     assert all(values.shape == (1,) for values in scores.values())
-    none = rules.score_texts(
-        train, validation, texts[:0], text_class[:0], classes=8, rates=np.full(3, 0.1)
-    )
+    measured = [rules.Measured(train, validation, **options)]
+    none = rules.score_texts(measured, texts[:0], text_class[:0])
     assert all(values.shape == (0,) for values in none.values())

@@ -6,7 +6,8 @@ the rule has nothing to go by. `similarity[i, t]` is the cosine of image i and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -35,10 +36,10 @@ def ift_literal(
     of the mean cosine with the proponents.
     """
     scores = np.full(len(text_class), np.nan)
-    for text, name in enumerate(text_class):
-        own = helping[name]
-        if len(own.rows):
-            scores[text] = own.values.mean() + similarity[own.rows, text].mean()
+    for name in np.unique(text_class):
+        best, own = helping[name], np.flatnonzero(text_class == name)
+        if len(best.rows):
+            scores[own] = best.values.mean() + similarity[np.ix_(best.rows, own)].mean(0)
     return scores
 
 
@@ -56,13 +57,14 @@ def ift_proponent(
     """
     z = standardised(similarity, labels)
     scores = np.full(len(text_class), np.nan)
-    for text, name in enumerate(text_class):
-        own = helping[name]
-        if len(own.rows) == 0:
+    for name in np.unique(text_class):
+        best, own = helping[name], np.flatnonzero(text_class == name)
+        if len(best.rows) == 0:
             continue
-        scores[text] = own.shares() @ z[own.rows, text]
+        scores[own] = best.shares() @ z[np.ix_(best.rows, own)]
         if harming is not None and len(harming[name].rows):
-            scores[text] -= harming[name].shares() @ z[harming[name].rows, text]
+            worst = harming[name]
+            scores[own] -= worst.shares() @ z[np.ix_(worst.rows, own)]
     return scores
 
 
@@ -166,87 +168,85 @@ def select(
     return chosen
 
 
-def score_texts(
-    train: Examples,
-    validation: Examples,
-    texts: Float[np.ndarray, "texts dim"],
-    text_class: Int[np.ndarray, " texts"],
-    *,
-    classes: int,
-    strings: Sequence[str] | None = None,
-    texts_a_class: int = PROPONENT_TEXTS,
-    images_a_class: int = 100,
-    neighbours: int = 5,
-    rates: Float[np.ndarray, " epochs"] | None = None,
-    only: str | None = None,
-    seed: int = 0,
-) -> dict[str, Float[np.ndarray, " texts"]]:
-    """Every rule and control, or `only` one, on embeddings of one image-text space.
+class Measured:
+    """Labelled images, and the influence of the first kind on the second, computed once for all the
+    texts that are scored by it and not before it is asked for.
 
     Nothing but train and validation images is looked at. A linear head is trained on the centred
-    training images with checkpoints, and influence is measured on the validation images. Each class
-    takes at most `images_a_class` proponents; `stepwise` chooses sets of `texts_a_class` on training
-    and validation images. Keys: ift-literal, ift-proponent, ift-opponent (with the opponents of
-    every class), text-influence, text-influence-all, nearest, stepwise; clip-only, influence-only,
-    random, and longest where `strings` are given.
+    training images with checkpoints (at learning rates `rates`, one an epoch), and influence is measured
+    on the validation images. Each class takes at most `images_a_class` proponents.
     """
-    images, held = unit(np.asarray(train.features)), unit(np.asarray(validation.features))
-    labels = np.asarray(train.labels)
-    image_mean = balanced_mean(images, labels)
-    seen = Examples(centred(images, image_mean), labels)
-    check = Examples(centred(held, image_mean), validation.labels)
-    words = unit(texts)
 
-    def placed() -> Float[np.ndarray, " texts"]:
-        # It estimates nothing that would have to be held out: every labelled image counts, once.
-        if validation is train:
-            return stepwise(images @ words.T, labels, text_class, texts_a_class, seed=seed)
-        cosines = np.concatenate([images, held]) @ words.T
-        known = np.concatenate([labels, np.asarray(check.labels)])
-        return stepwise(cosines, known, text_class, texts_a_class, seed=seed)
+    def __init__(
+        self,
+        train: Examples,
+        validation: Examples,
+        *,
+        classes: int,
+        images_a_class: int = 100,
+        rates: Float[np.ndarray, " epochs"] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.images, self.labels = unit(np.asarray(train.features)), np.asarray(train.labels)
+        self.held, self.held_labels = self.images, self.labels
+        self._apart = validation is not train
+        if self._apart:
+            self.held = unit(np.asarray(validation.features))
+            self.held_labels = np.asarray(validation.labels)
+        self._classes, self._most, self._rates, self._seed = classes, images_a_class, rates, seed
 
-    if only == "stepwise":
-        return {"stepwise": placed()}
-    words_centred = centred(words, balanced_mean(words, text_class)) if len(words) else words
-    head = train_head(seen, classes, rates=rates, seed=seed)
-    influence = tracin.mean_over_classes(seen, check, head)
-    own = influence[np.arange(len(labels)), labels]
-    helping = proponents(own, labels, classes, images_a_class)
-    # All of them: the few strongest are odd images that say little about what the class is not.
-    harming = opponents_anywhere(influence, len(labels))
-    similarity = images @ words.T
-    scores = {
-        "ift-literal": ift_literal(similarity, helping, text_class),
-        "ift-proponent": ift_proponent(similarity, labels, helping, text_class),
-        "ift-opponent": ift_proponent(similarity, labels, helping, text_class, harming),
-        "text-influence": text_influence(words_centred, text_class, check, head),
-        "text-influence-all": text_influence(words_centred, text_class, check, head, on="all"),
-        "nearest": nearest(seen.features @ words_centred.T, influence, text_class, neighbours),
-        "clip-only": clip_only(similarity, labels, text_class),
-        "influence-only": influence_only(helping, text_class),
-        "random": at_random(len(texts), seed),
-    }
-    if strings is not None:
-        scores["longest"] = longest(strings)
-    if only is not None:
-        return {only: scores[only]} if only in scores else {}
-    return scores | {"stepwise": placed()}
+    def known(self) -> tuple[Float[np.ndarray, "known dim"], Int[np.ndarray, " known"]]:
+        """Every labelled image, once."""
+        if not self._apart:
+            return self.images, self.labels
+        return (
+            np.concatenate([self.images, self.held]),
+            np.concatenate([self.labels, self.held_labels]),
+        )
+
+    @cached_property
+    def seen(self) -> Examples:
+        """The training images without their mean."""
+        return Examples(centred(self.images, self._mean), self.labels)
+
+    @cached_property
+    def check(self) -> Examples:
+        """The validation images without the mean of the training images."""
+        return Examples(centred(self.held, self._mean), self.held_labels)
+
+    @cached_property
+    def head(self) -> HeadCheckpoints:
+        """The linear classifier of the training images."""
+        return train_head(self.seen, self._classes, rates=self._rates, seed=self._seed)
+
+    @cached_property
+    def influence(self) -> Float[np.ndarray, "images classes"]:
+        """Of each training image on the validation images of each class."""
+        return tracin.mean_over_classes(self.seen, self.check, self.head)
+
+    @cached_property
+    def helping(self) -> list[Strongest]:
+        """The proponents of each class."""
+        own = self.influence[np.arange(len(self.labels)), self.labels]
+        return proponents(own, self.labels, self._classes, self._most)
+
+    @cached_property
+    def harming(self) -> list[Strongest]:
+        """The opponents of each class: all of them, for the few strongest are odd images that say
+        little about what the class is not."""
+        return opponents_anywhere(self.influence, len(self.labels))
+
+    @cached_property
+    def _mean(self) -> Float[np.ndarray, " dim"]:
+        return balanced_mean(self.images, self.labels)
 
 
-def score_texts_inside(
-    train: Examples,
-    texts: Float[np.ndarray, "texts dim"],
-    text_class: Int[np.ndarray, " texts"],
-    *,
-    classes: int,
-    folds: int = 4,
-    **options: Any,
-) -> dict[str, Float[np.ndarray, " texts"]]:
-    """`score_texts` without validation images: each part of the training images in turn takes
+def measured_inside(train: Examples, *, folds: int = 4, **options: Any) -> list[Measured]:
+    """`Measured` without validation images: each part of the training images in turn takes
     their place.
 
-    Scores are means over the parts. A class's images are dealt out in turn; where no class has two,
-    the training images are their own validation images.
+    A class's images are dealt out in turn; where no class has two, the training images are their own
+    validation images. `options` are those of `Measured`.
     """
     labels = np.asarray(train.labels)
     place = np.zeros(len(labels), dtype=np.int64)
@@ -255,17 +255,84 @@ def score_texts_inside(
         place[own] = np.arange(len(own))
     parts = min(folds, int(place.max(initial=0)) + 1)
     if parts < 2:
-        return score_texts(train, train, texts, text_class, classes=classes, **options)
+        return [Measured(train, train, **options)]
     features = np.asarray(train.features)
-    every = []
-    for part in range(parts):
-        held = place % parts == part
-        fit, check = (
-            Examples(features[~held], labels[~held]),
-            Examples(features[held], labels[held]),
+    return [
+        Measured(
+            Examples(features[place % parts != part], labels[place % parts != part]),
+            Examples(features[place % parts == part], labels[place % parts == part]),
+            **options,
         )
-        every.append(score_texts(fit, check, texts, text_class, classes=classes, **options))
+        for part in range(parts)
+    ]
+
+
+def score_texts(
+    measured: Sequence[Measured],
+    texts: Float[np.ndarray, "texts dim"],
+    text_class: Int[np.ndarray, " texts"],
+    *,
+    strings: Sequence[str] | None = None,
+    texts_a_class: int = PROPONENT_TEXTS,
+    neighbours: int = 5,
+    only: str | None = None,
+    seed: int = 0,
+) -> dict[str, Float[np.ndarray, " texts"]]:
+    """Every rule and control, or `only` one, on embeddings of one image-text space.
+
+    `measured` is one split of labelled images, or several (`measured_inside`): then scores are means
+    over them. `stepwise` chooses sets of `texts_a_class` on training and validation images.
+    Keys: ift-literal, ift-proponent, ift-opponent (with the opponents of every class),
+    text-influence, text-influence-all, nearest, clip-only, influence-only, random, longest where
+    `strings` are given, stepwise; no key where `only` names none of them.
+    """
+    every = [
+        _scores(one, texts, text_class, strings, texts_a_class, neighbours, only, seed)
+        for one in measured
+    ]
+    if len(every) == 1:
+        return every[0]
     return {name: _mean_of_known(np.stack([scores[name] for scores in every])) for name in every[0]}
+
+
+def _scores(
+    measured: Measured,
+    texts: np.ndarray,
+    text_class: np.ndarray,
+    strings: Sequence[str] | None,
+    texts_a_class: int,
+    neighbours: int,
+    only: str | None,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    m, words, labels = measured, unit(texts), measured.labels
+    shifted = centred(words, balanced_mean(words, text_class)) if len(words) else words
+    similarity = m.images @ words.T
+
+    def placed() -> np.ndarray:
+        # It estimates nothing that would have to be held out: every labelled image counts, once.
+        images, known = m.known()
+        return stepwise(images @ words.T, known, text_class, texts_a_class, seed=seed)
+
+    rules: dict[str, Callable[[], np.ndarray]] = {
+        "ift-literal": lambda: ift_literal(similarity, m.helping, text_class),
+        "ift-proponent": lambda: ift_proponent(similarity, labels, m.helping, text_class),
+        "ift-opponent": lambda: ift_proponent(similarity, labels, m.helping, text_class, m.harming),
+        "text-influence": lambda: text_influence(shifted, text_class, m.check, m.head),
+        "text-influence-all": lambda: text_influence(
+            shifted, text_class, m.check, m.head, on="all"
+        ),
+        "nearest": lambda: nearest(
+            m.seen.features @ shifted.T, m.influence, text_class, neighbours
+        ),
+        "clip-only": lambda: clip_only(similarity, labels, text_class),
+        "influence-only": lambda: influence_only(m.helping, text_class),
+        "random": lambda: at_random(len(texts), seed),
+    }
+    if strings is not None:
+        rules["longest"] = lambda: longest(strings)
+    rules["stepwise"] = placed
+    return {name: make() for name, make in rules.items() if only in (None, name)}
 
 
 def _mean_of_known(values: Float[np.ndarray, "parts texts"]) -> Float[np.ndarray, " texts"]:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
+from saywell.errors import InputError
 from saywell.scorers.intervals import LEVEL, RESAMPLES, Interval
 from saywell.transfer.cross_modal import IMAGES_ONLY, Outcome
 
@@ -20,18 +21,43 @@ def mean_over_seeds_and_examples(
     Seeds of a low-shot run differ more than test examples do; an interval over examples alone
     would be too narrow. `n` counts examples.
     """
-    seeds, examples = values.shape
-    if seeds == 0 or examples == 0:
-        return Interval(np.nan, np.nan, np.nan, 0)
-    random = np.random.default_rng(seed)
-    by_seed = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    by_example = (
-        random.multinomial(examples, np.full(examples, 1 / examples), size=resamples) / examples
-    )
-    drawn = ((by_seed @ values.astype(float)) * by_example).sum(1)
-    tails = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tails, 1 - tails])
-    return Interval(float(values.mean()), float(low), float(high), examples)
+    return Resampling(*values.shape, seed=seed, resamples=resamples).mean(values)
+
+
+class Resampling:
+    """Draws of seeds and of examples, for the intervals of any number of rows of one table.
+
+    Every row of a table meets the same draws, so that equal rows have equal intervals.
+    """
+
+    def __init__(
+        self, seeds: int, examples: int, *, seed: int = 0, resamples: int = RESAMPLES
+    ) -> None:
+        self._shape = seeds, examples
+        if seeds and examples:
+            random = np.random.default_rng(seed)
+            shares = np.full(seeds, 1 / seeds), np.full(examples, 1 / examples)
+            self._by_seed = random.multinomial(seeds, shares[0], size=resamples) / seeds
+            self._by_example = random.multinomial(examples, shares[1], size=resamples) / examples
+
+    def mean(self, values: Float[np.ndarray, "seeds examples"]) -> Interval:
+        """The mean with a 95 % interval that resamples seeds and examples, each as a whole."""
+        if values.size == 0:
+            return Interval(np.nan, np.nan, np.nan, 0)
+        if values.shape != self._shape:
+            raise InputError(f"values are {values.shape!r}, and the draws for {self._shape!r}")
+        drawn = ((self._by_seed @ values.astype(float)) * self._by_example).sum(1)
+        tails = (1 - LEVEL) / 2
+        low, high = np.quantile(drawn, [tails, 1 - tails])
+        return Interval(float(values.mean()), float(low), float(high), values.shape[1])
+
+    def difference(
+        self,
+        method: Bool[np.ndarray, "seeds examples"],
+        control: Bool[np.ndarray, "seeds examples"],
+    ) -> Interval:
+        """`paired_difference` by these draws."""
+        return self.mean(method.astype(float) - control.astype(float))
 
 
 def paired_difference(
@@ -43,8 +69,7 @@ def paired_difference(
 ) -> Interval:
     """Accuracy of `method` minus that of `control` (above 0 is better), seed by seed and"
     " image by image."""
-    difference = method.astype(float) - control.astype(float)
-    return mean_over_seeds_and_examples(difference, seed=seed, resamples=resamples)
+    return Resampling(*method.shape, seed=seed, resamples=resamples).difference(method, control)
 
 
 def transfer_table(
@@ -56,10 +81,10 @@ def transfer_table(
     (mean over seeds of the learning rate or weight), seeds, n.
     """
     base = outcomes[control].correct
+    draws = Resampling(*base.shape, seed=seed)
     rows = []
     for name, outcome in outcomes.items():
-        level = mean_over_seeds_and_examples(outcome.correct, seed=seed)
-        gain = paired_difference(outcome.correct, base, seed=seed)
+        level, gain = draws.mean(outcome.correct), draws.difference(outcome.correct, base)
         rows.append(
             {
                 "method": name,

@@ -10,15 +10,14 @@ import polars as pl
 
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder
-from saywell.influence import tracin
 from saywell.influence.proponents import opponents_anywhere, proponents
-from saywell.influence.tracin import Examples
-from saywell.influence.training import train_head
+from saywell.scorers.text_influence import Measured
 from saywell.scorers.text_influence import select as select_texts
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter
 from saywell.studies.class_network import network_scores
 from saywell.studies.class_rows import (
+    Choosing,
     Pool,
     make_pool,
     readable_files,
@@ -26,7 +25,6 @@ from saywell.studies.class_rows import (
 )
 from saywell.studies.class_subject import Space
 from saywell.studies.class_texts import usable_texts
-from saywell.transfer.centring import balanced_mean, centred
 
 SHOWN = 8
 """Proponent and opponent images a class that are kept."""
@@ -52,22 +50,19 @@ def text_pool(
 
 
 def influence_table(
-    study: StudyWriter, space: Space, measured: np.ndarray | None, config: Mapping[str, Any],
-    seed: int,
+    study: StudyWriter, space: Space, by: Choosing, measured: np.ndarray | None,
+    config: Mapping[str, Any], seed: int,
 ) -> pl.DataFrame:  # fmt: skip
     """Step 4: the strongest training images of every class, as `score_texts` sees them."""
-    train, beside = space.rows["train"], space.rows["validation"]
-    checked = beside if len(beside) else train
-    mean = balanced_mean(space.vectors[train], space.labels[train])
-    seen = Examples(centred(space.vectors[train], mean), space.labels[train])
-    held = Examples(centred(space.vectors[checked], mean), space.labels[checked])
-    head = train_head(seen, len(space.names), seed=seed)
-    by_class = tracin.mean_over_classes(seen, held, head)
-    own = by_class[np.arange(len(train)), seen.labels]
+    train = space.rows["train"]
+    seen = by.measured[0]
+    if not len(space.rows["validation"]):  # the training images are their own validation images
+        seen = Measured(by.train, by.train, classes=len(space.names), seed=seed)
+    own = seen.influence[np.arange(len(train)), seen.labels]
     ids = study.examples["id"].to_numpy()[train]
     rows = []
     sides = [(LINEAR, "proponent", proponents(own, space.labels[train], len(space.names), SHOWN)),
-             (LINEAR, "opponent", opponents_anywhere(by_class, SHOWN))]  # fmt: skip
+             (LINEAR, "opponent", opponents_anywhere(seen.influence, SHOWN))]  # fmt: skip
     if measured is not None:
         name = str(config["network"][0])
         found = proponents(measured, space.labels[train], len(space.names), SHOWN)
@@ -83,6 +78,7 @@ def text_score_table(
     study: StudyWriter,
     space: Space,
     pool: Pool,
+    by: Choosing,
     measured: np.ndarray | None,
     per_class: int,
     seed: int,
@@ -90,9 +86,8 @@ def text_score_table(
     """Step 5: every rule's score of every text, its rank in its class, and whether it is chosen."""
     table, text_class = usable_texts(study, space.names)
     scores = score_candidates(
-        pool, space.vectors, space.labels, space.rows["train"], space.rows["validation"],
-        len(space.names), per_class=per_class, strings=table["text"].to_list(), seed=seed,
-    )  # fmt: skip
+        pool, by, per_class=per_class, strings=table["text"].to_list(), seed=seed
+    )
     if measured is not None:
         train = space.rows["train"]
         scores |= network_scores(

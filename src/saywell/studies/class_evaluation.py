@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from saywell.scorers.intervals import LEVEL, RESAMPLES, Interval
 from saywell.scorers.judge import AGAIN, CRITERIA, TURNED, self_agreement, share_best
-from saywell.scorers.transfer import mean_over_seeds_and_examples, paired_difference
+from saywell.scorers.transfer import Resampling
 from saywell.store.files import write_arrays
 from saywell.store.schemas import empty_table
 from saywell.store.study import Metric
@@ -64,14 +64,16 @@ def zero_shot_table(
     }
     searched = {rule: SEARCHED, rule + NAME_FREE: SEARCHED_FREE}
 
+    resampling = Resampling(len(draws), len(labels), seed=seed)
+
     def over(right: np.ndarray, base: str | None) -> Interval:
         if base not in correct:
             return Interval(np.nan, np.nan, np.nan, 0)
-        return paired_difference(right, correct[base], seed=seed)
+        return resampling.difference(right, correct[base])
 
     rows = []
     for name, right in correct.items():
-        level = mean_over_seeds_and_examples(right, seed=seed)
+        level = resampling.mean(right)
         used = int((draws[0][name] > 0).sum())
         rows.append(
             (name, role_of(name), used, *level[:3], *over(right, CLASS_NAMES)[:3], level.n,
@@ -116,6 +118,9 @@ def transfer_tables(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `transfer` and `transfer_summary` from outcomes by (shots, selection)."""
     by_seed, summary = [], []
+    # Every run has the same seeds and test images.
+    shape = next((o[IMAGES_ONLY].correct.shape for o in runs.values()), (0, 0))
+    draws = Resampling(*shape, seed=seed)
     for (shots, selection), outcomes in runs.items():
         base = outcomes[IMAGES_ONLY].correct
         for name, outcome in outcomes.items():
@@ -124,8 +129,7 @@ def transfer_tables(
                 training = JOINT
             for number, right, chosen in zip(seeds, outcome.correct, outcome.chosen, strict=True):
                 by_seed.append((method, training, shots, selection, number, right.mean(), chosen))
-            level = mean_over_seeds_and_examples(outcome.correct, seed=seed)
-            gain = paired_difference(outcome.correct, base, seed=seed)
+            level, gain = draws.mean(outcome.correct), draws.difference(outcome.correct, base)
             summary.append(
                 (method, training, role_of(method), shots, selection, *level[:3], *gain[:3],
                  len(outcome.correct), level.n)

@@ -18,10 +18,11 @@ from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
 from saywell.influence.tracin import Examples
 from saywell.scorers.text_influence import (
+    Measured,
     at_random,
     clip_only,
+    measured_inside,
     score_texts,
-    score_texts_inside,
     select,
     standardised,
 )
@@ -153,13 +154,37 @@ def readable_files(
     return result
 
 
-def score_candidates(
-    pool: Pool,
+@dataclass(frozen=True)
+class Choosing:
+    """The labelled images that rules choose by: `train`, measured against `beside` where there are
+    any, else inside `train` by cross-validation. What images alone say is computed once, whatever
+    texts are scored."""
+
+    train: Examples
+    measured: Sequence[Measured]
+    classes: int
+
+
+def choosing(
     images: Float[np.ndarray, "images dim"],
     labels: Int[np.ndarray, " images"],
     fit: Int[np.ndarray, " fit"],
     beside: Int[np.ndarray, " beside"],
     classes: int,
+    *,
+    seed: int = 0,
+) -> Choosing:
+    """Images of the rows `fit` and `beside` to choose by."""
+    train = Examples(images[fit], labels[fit])
+    if not len(beside):
+        return Choosing(train, measured_inside(train, classes=classes, seed=seed), classes)
+    check = Examples(images[beside], labels[beside])
+    return Choosing(train, [Measured(train, check, classes=classes, seed=seed)], classes)
+
+
+def score_candidates(
+    pool: Pool,
+    by: Choosing,
     *,
     per_class: int = 10,
     strings: Sequence[str] | None = None,
@@ -167,24 +192,19 @@ def score_candidates(
     only: str | None = None,
     seed: int = 0,
 ) -> Scores:
-    """What every rule and control (of those of `score_texts` only `only`, where it is given) says of
-    the texts of one part of the pool, from images `fit` and, where there are any, `beside`;
-    without them influence is measured inside `fit` by cross-validation."""
-    train = Examples(images[fit], labels[fit])
+    """What every rule and control, or `only` one, says of the texts of one part of the pool."""
     texts, place = pool.vectors[pool.parts[part]], pool.classes[pool.parts[part]]
-    options = {
-        "classes": classes, "strings": strings, "texts_a_class": per_class, "only": only, "seed": seed,
-    }  # fmt: skip
-    if len(beside):
-        check = Examples(images[beside], labels[beside])
-        scores = score_texts(train, check, texts, place, **options)
-    else:
-        scores = score_texts_inside(train, texts, place, **options)
-    scores["neighbourhood"] = neighbourhood_scores(texts, place, images[fit], labels[fit], classes)
-    # The proponent rule with every image of the class weighing the same: what is left of the rule
-    # when influence is taken out of it.
-    z = standardised(unit(images[fit]) @ unit(texts).T, labels[fit])
-    scores[STANDARDISED] = clip_only(z, labels[fit], place)
+    scores = score_texts(
+        by.measured, texts, place, strings=strings, texts_a_class=per_class, only=only, seed=seed
+    )
+    images, labels = np.asarray(by.train.features), np.asarray(by.train.labels)
+    if only in (None, "neighbourhood"):
+        scores["neighbourhood"] = neighbourhood_scores(texts, place, images, labels, by.classes)
+    if only in (None, STANDARDISED):
+        # The proponent rule with every image of the class weighing the same: what is left of the
+        # rule when influence is taken out of it.
+        z = standardised(unit(images) @ unit(texts).T, labels)
+        scores[STANDARDISED] = clip_only(z, labels, place)
     return scores
 
 
@@ -220,16 +240,7 @@ def text_sets(
 
 
 def searched_sets(
-    pool: Pool,
-    rule: str,
-    images: Float[np.ndarray, "images dim"],
-    labels: Int[np.ndarray, " images"],
-    fit: Int[np.ndarray, " fit"],
-    beside: Int[np.ndarray, " beside"],
-    classes: int,
-    *,
-    per_class: int = 10,
-    seed: int = 0,
+    pool: Pool, rule: str, by: Choosing, *, per_class: int = 10, seed: int = 0
 ) -> dict[str, Float[np.ndarray, " pool"]]:
     """What the rule chooses where only random words are to be had, as many as there are texts.
 
@@ -240,10 +251,7 @@ def searched_sets(
     for part in (SEARCHED, SEARCHED_FREE):
         if not pool.vectors[pool.parts[part]].any():
             continue  # vectors from files: there are none of random words
-        scores = score_candidates(
-            pool, images, labels, fit, beside, classes, per_class=per_class, part=part, only=rule,
-            seed=seed,
-        )  # fmt: skip
+        scores = score_candidates(pool, by, per_class=per_class, part=part, only=rule, seed=seed)
         if rule in scores:  # the longest random words would be nothing to compare with
             chosen = select(scores[rule], pool.classes[pool.parts[part]], per_class, seed=seed)
             weights = np.zeros(len(pool.classes))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,10 @@ from saywell.studies.class_rows import (
     CLIP_ONLY,
     NAME_FREE,
     STANDARDISED,
+    Choosing,
     Pool,
+    Scores,
+    choosing,
     score_candidates,
     searched_sets,
     text_sets,
@@ -30,19 +32,23 @@ from saywell.studies.class_rows import (
 from saywell.studies.class_subject import Space, Steps
 from saywell.studies.class_texts import usable_texts
 from saywell.transfer.cross_modal import Embedded, Outcome, Settings, transfer
+from saywell.transfer.linear_heads import one_thread
 
 WITH_VALIDATION, INSIDE = "validation", "shots"
 
 
 def zero_shot(
-    study: StudyWriter, space: Space, pool: Pool, rule: str, per_class: int, seed: int
+    study: StudyWriter,
+    space: Space,
+    pool: Pool,
+    by: Choosing,
+    rule: str,
+    per_class: int,
+    seed: int,
 ) -> pl.DataFrame:
     """Step 7: table `zero_shot`, over several draws of the random controls."""
     scores = stored_scores(study)
-    searched = searched_sets(
-        pool, rule, space.vectors, space.labels, space.rows["train"], space.rows["validation"],
-        len(space.names), per_class=per_class, seed=seed,
-    )  # fmt: skip
+    searched = searched_sets(pool, rule, by, per_class=per_class, seed=seed)
     draws = [
         text_sets(pool, scores, rule, per_class=per_class, seed=seed + draw) | searched
         for draw in range(evaluation.DRAWS)
@@ -53,10 +59,15 @@ def zero_shot(
     )
 
 
+Sets = Mapping[str, np.ndarray]
+"""Text sets by name: weights over the pool."""
+
+
 def transfer_tables(
     study: StudyWriter,
     space: Space,
     pool: Pool,
+    by: Choosing,
     rule: str,
     per_class: int,
     shots: Sequence[int],
@@ -66,93 +77,83 @@ def transfer_tables(
     progress: Progress,
 ) -> None:
     """Step 8: all images, then low shots in both forms; each run is kept as soon as it is done."""
-    table, _ = usable_texts(study, space.names)
-    strings = table["text"].to_list()
-    full = stored_scores(study)
     has_validation = len(space.rows["validation"]) > 0
     plan = [(0, WITH_VALIDATION if has_validation else INSIDE)]
     for number in shots:
         plan += [(number, form) for form in (WITH_VALIDATION, INSIDE)
                  if has_validation or form == INSIDE]  # fmt: skip
     most = max(np.bincount(space.labels[space.rows["train"]]).tolist())
+    plan = [(number, form) for number, form in plan if number <= most]
 
     def make() -> tuple[pl.DataFrame, pl.DataFrame]:
+        table, _ = usable_texts(study, space.names)
+        strings = table["text"].to_list()
+
+        def sets_of(by: Choosing, scores: Scores | None, drawn: int) -> Sets:
+            known = scores or score_candidates(
+                pool, by, per_class=per_class, strings=strings, seed=seed
+            )
+            every = text_sets(pool, known, rule, per_class=per_class, seed=drawn)
+            every |= searched_sets(pool, rule, by, per_class=per_class, seed=seed)
+            return {
+                name: weights for name, weights in every.items()
+                if not name.endswith(NAME_FREE) or name == rule + NAME_FREE
+            }  # fmt: skip
+
+        rows = space.rows["train"], space.rows["validation"]
+        whole = sets_of(by, stored_scores(study), _draw(seed, rows[0]))
         runs: dict[tuple[int, str], dict[str, Outcome]] = {}
-        with progress("transfer", len(plan)) as advance:
+        with progress("transfer", len(plan) * len(whole)) as advance, one_thread():
             for number, form in plan:
+                path = study.arrays(f"transfer/{number}-{form}.safetensors")
+                if path.exists():
+                    advance(len(whole))
                 run = partial(
-                    _transfer_run, space, pool, strings, rule, per_class, number, form, seeds,
-                    settings, seed, full,
+                    _transfer_run, space, pool, whole, sets_of, rule, number, form, seeds, settings,
+                    seed, advance,
                 )  # fmt: skip
-                if number <= most:
-                    path = study.arrays(f"transfer/{number}-{form}.safetensors")
-                    runs[number, form] = evaluation.kept_outcomes(path, run)
-                advance(1)
+                runs[number, form] = evaluation.kept_outcomes(path, run)
         return evaluation.transfer_tables(runs, range(seeds), seed=seed)
 
     study.tables(("transfer", "transfer_summary"), make)
 
 
+def _draw(seed: int, fit: np.ndarray) -> int:
+    """The random choice differs between draws of the shots, as they do."""
+    return seed + int(fit.sum()) % 2**31
+
+
 def _transfer_run(
     space: Space,
     pool: Pool,
-    strings: Sequence[str],
+    whole: Sets,
+    sets_of: Callable[[Choosing, Scores | None, int], Sets],
     rule: str,
-    per_class: int,
     shots: int,
     form: str,
     seeds: int,
     settings: Settings,
     seed: int,
-    full: Mapping[str, np.ndarray],
+    advance: Callable[[int], None],
 ) -> dict[str, Outcome]:
-    made: dict[tuple[bytes, bytes], dict[str, np.ndarray]] = {}
-    texts = pool.centred if settings.centre else pool.vectors
+    train, validation = space.rows["train"], space.rows["validation"]
+    empty = np.zeros(len(pool.classes))
 
-    def sets(fit: np.ndarray, beside: np.ndarray) -> dict[str, np.ndarray]:
-        key = (fit.tobytes(), beside.tobytes())
-        if key not in made:
-            whole = (len(fit), len(beside)) == tuple(
-                len(space.rows[part]) for part in ("train", "validation")
-            )
-            scores = full if whole else score_candidates(
-                pool, space.vectors, space.labels, fit, beside, len(space.names),
-                per_class=per_class, strings=strings, seed=seed,
-            )  # fmt: skip
-            searched = searched_sets(
-                pool, rule, space.vectors, space.labels, fit, beside, len(space.names),
-                per_class=per_class, seed=seed,
-            )  # fmt: skip
-            # The random choice differs between draws of the shots, as they do.
-            drawn = seed + int(fit.sum()) % 2**31
-            every = text_sets(pool, scores, rule, per_class=per_class, seed=drawn) | searched
-            made[key] = {
-                name: weights for name, weights in every.items()
-                if not name.endswith(NAME_FREE) or name == rule + NAME_FREE
-            }  # fmt: skip
-        return made[key]
+    def choose(fit: np.ndarray, beside: np.ndarray) -> Sets:
+        if (len(fit), len(beside)) == (len(train), len(validation)):
+            return whole
+        by = choosing(space.vectors, space.labels, fit, beside, len(space.names), seed=seed)
+        every = sets_of(by, None, _draw(seed, fit))
+        # A fold of few shots can leave a rule without scores; the rows are those of the whole data.
+        return {name: every.get(name, empty) for name in whole}
 
-    def train(keep: Sequence[str] | None, weights: tuple[float, ...]) -> dict[str, Outcome]:
-        def choose(fit: np.ndarray, beside: np.ndarray) -> dict[str, np.ndarray]:
-            every = sets(fit, beside)
-            empty = np.zeros(len(pool.classes))
-            wanted = kinds if keep is None else [k for k in keep if k in kinds]
-            return {name: every.get(name, empty) for name in wanted}
-
-        return transfer(
-            Embedded(space.vectors, space.labels), Embedded(texts, pool.classes),
-            train=space.rows["train"], validation=space.rows["validation"],
-            test=space.rows["test"], classes=len(space.names), choose_texts=choose,
-            shots=shots or None, choose=form, seeds=range(seeds),  # type: ignore[arg-type]
-            settings=replace(settings, joint_weights=weights), texts_centred=True,
-        )  # fmt: skip
-
-    # A fold of few shots can leave a rule without scores; the rows are those of the whole data.
-    kinds = list(sets(space.rows["train"], space.rows["validation"]))
-    outcomes = train(None, ())
-    if settings.joint_weights:
-        outcomes |= train([rule], settings.joint_weights)
-    return outcomes
+    return transfer(
+        Embedded(space.vectors, space.labels),
+        Embedded(pool.centred if settings.centre else pool.vectors, pool.classes),
+        train=train, validation=validation, test=space.rows["test"], classes=len(space.names),
+        choose_texts=choose, shots=shots or None, choose=form,  # type: ignore[arg-type]
+        seeds=range(seeds), settings=settings, texts_centred=True, joint=[rule], progress=advance,
+    )  # fmt: skip
 
 
 def judged(

@@ -44,7 +44,7 @@ from saywell.studies.class_choice import influence_table, text_pool, text_score_
 from saywell.studies.class_network import network_influence
 from saywell.studies.class_notes import write_notes
 from saywell.studies.class_pictures import picture_tables
-from saywell.studies.class_rows import CONTROLS, RULES
+from saywell.studies.class_rows import CONTROLS, RULES, choosing
 from saywell.studies.class_scores import class_score_tables, description_table
 from saywell.studies.class_subject import Steps, embed, example_tables
 from saywell.studies.class_texts import article_tables, text_table, usable_texts
@@ -166,9 +166,14 @@ def describe_classes(
                     study.arrays("network"), epochs=network_epochs, side=network_side, seed=seed,
                     progress=advance,
                 )  # fmt: skip
-        study.table("influence", lambda: influence_table(study, space, measured, config, seed))
+        by = choosing(
+            space.vectors, space.labels, space.rows["train"], space.rows["validation"],
+            len(names), seed=seed,
+        )  # fmt: skip
+        study.table("influence", lambda: influence_table(study, space, by, measured, config, seed))
         study.table(
-            "text_scores", lambda: text_score_table(study, space, pool, measured, per_class, seed)
+            "text_scores",
+            lambda: text_score_table(study, space, pool, by, measured, per_class, seed),
         )
         study.table("descriptions", lambda: description_table(study, space, rule))
         with progress("scores", 1):
@@ -177,9 +182,11 @@ def describe_classes(
                 lambda: class_score_tables(study, space, pool, rule, per_class, seed),
             )
         with progress("zero-shot", 1):
-            study.table("zero_shot", lambda: zero_shot(study, space, pool, rule, per_class, seed))
+            study.table(
+                "zero_shot", lambda: zero_shot(study, space, pool, by, rule, per_class, seed)
+            )
         transfer_tables(
-            study, space, pool, rule, per_class, config["shots"], seeds, asked, seed, progress
+            study, space, pool, by, rule, per_class, config["shots"], seeds, asked, seed, progress
         )
         if judge and llm is not None:
             with progress("judge", 0) as advance:

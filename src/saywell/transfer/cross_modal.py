@@ -8,7 +8,7 @@ it, joint training on batches of both kinds (Lin et al. 2023). The classifier al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -27,6 +27,8 @@ from saywell.transfer.linear_heads import (
     zero_heads,
 )
 
+_KEPT = 50_000_000
+"""Numbers of centred images that are kept (200 MB)."""
 IMAGES_ONLY = "images only"
 IMAGES_AND_VALIDATION = "images and validation images"
 
@@ -88,6 +90,8 @@ def transfer(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     settings: Settings | None = None,
     texts_centred: bool = False,
+    joint: Collection[str] | None = None,
+    progress: Callable[[int], None] = lambda sets: None,
 ) -> dict[str, Outcome]:
     """Train on `shots` images a class (all where None) and read the test images once.
 
@@ -105,6 +109,8 @@ def transfer(
 
     `texts_centred` says that the mean of the texts is not to be subtracted here: where sets are
     compared that have means of their own, one set must not move because another is in the table.
+    `joint` names the sets that are also trained jointly (None: all); `progress` is told of each set
+    that is done.
 
     Raises InputError for rows, classes or settings that cannot be used.
     """
@@ -136,23 +142,32 @@ def transfer(
         # Accuracies are ratios of whole numbers: what differs in the last digit is equal.
         return np.round(means, 9).argmax(1)
 
-    def at(values: Sequence[float], picked: np.ndarray) -> np.ndarray:
+    def of_seed(values: Sequence[float], picked: np.ndarray) -> np.ndarray:
         return np.asarray(values, dtype=float)[picked]
 
-    rates = settings.image_rates
-    picked = (
-        pick(space.image_phase(trials, [rates] * len(trials)), rates)
-        if len(rates) > 1
-        else np.zeros(len(seeds), int)
-    )
-    per_seed = at(rates, picked)
-    base = space.image_phase(final, [[rate] for rate in per_seed])
-    outcomes = {IMAGES_ONLY: Outcome(space.correct(base, final, test), per_seed)}
+    def trained(
+        train: Callable[[Sequence[_Trial], Sequence[Sequence[float]]], Heads],
+        values: Sequence[float],
+    ) -> tuple[Heads, Float[np.ndarray, " seeds"]]:
+        """Train the trials with every value, then the final heads with the value picked."""
+        heads = train(trials, [values] * len(trials))
+        picked = pick(heads, values)
+        chosen = of_seed(values, picked)
+        if trials is final:  # they are among those that were trained
+            rows = torch.as_tensor(np.arange(len(final)) * len(values) + picked)
+            return Heads(heads.weights[rows], heads.biases[rows]), chosen
+        return train(final, [[value] for value in chosen]), chosen
+
+    base, rate = trained(space.image_phase, settings.image_rates)
+    outcomes = {IMAGES_ONLY: Outcome(space.correct(base, final, test), rate)}
     if choose == "validation" and len(validation):
         more = [t._replace(fit=np.sort(np.concatenate([t.fit, validation]))) for t in final]
-        heads = space.image_phase(more, [[rate] for rate in per_seed])
-        outcomes[IMAGES_AND_VALIDATION] = Outcome(space.correct(heads, more, test), per_seed)
-    start = space.image_phase(trials, [[per_seed[t.number]] for t in trials]) if trials else base
+        heads = space.image_phase(more, [[own] for own in rate])
+        outcomes[IMAGES_AND_VALIDATION] = Outcome(space.correct(heads, more, test), rate)
+    # Texts start from the images of their own trial.
+    starts = {id(final): base}
+    if trials is not final:
+        starts[id(trials)] = space.image_phase(trials, [[rate[t.number]] for t in trials])
     for name in sets[id(final[0])] if final else ():
         weights = {
             key: _loss_weights(name, chosen[name], len(texts.classes))
@@ -164,21 +179,22 @@ def transfer(
         ) -> list[np.ndarray]:
             return [weights[id(trial)] for trial in group]
 
-        rates = settings.text_rates
-        chosen = at(
-            rates, pick(space.text_phase(start, trials, of(trials), [rates] * len(trials)), rates)
+        heads, chosen = trained(
+            lambda group, values, of=of: space.text_phase(
+                starts[id(group)], group, of(group), values
+            ),
+            settings.text_rates,
         )
-        heads = space.text_phase(base, final, of(final), [[rate] for rate in chosen])
         outcomes[name] = Outcome(space.correct(heads, final, test), chosen)
-        values = settings.joint_weights
-        if values:
-            of_trials = [per_seed[t.number] for t in trials]
-            picked = pick(
-                space.joint(trials, of(trials), of_trials, [values] * len(trials)), values
+        if settings.joint_weights and (joint is None or name in joint):
+            heads, chosen = trained(
+                lambda group, values, of=of: space.joint(
+                    group, of(group), [rate[t.number] for t in group], values
+                ),
+                settings.joint_weights,
             )
-            chosen = at(values, picked)
-            heads = space.joint(final, of(final), list(per_seed), [[value] for value in chosen])
             outcomes[f"{name}, joint"] = Outcome(space.correct(heads, final, test), chosen)
+        progress(1)
     return outcomes
 
 
@@ -260,6 +276,7 @@ class _Space:
         texts_centred: bool,
     ) -> None:
         self._images = Embedded(unit(images.vectors.astype(np.float32)), images.classes)
+        self._kept: dict[tuple[bytes, bytes], torch.Tensor] = {}
         vectors = unit(texts.vectors.astype(np.float32))
         if settings.centre and not texts_centred and len(vectors):
             vectors = centred(vectors, balanced_mean(vectors, texts.classes))
@@ -320,27 +337,47 @@ class _Space:
         """Accuracy on each trial's held images."""
         result = np.zeros((len(trials), values))
         for t, trial in enumerate(trials):
-            x = self._seen(trial, trial.held)
-            truth = self._images.classes[trial.held]
-            for v in range(values):
-                found = _predict(heads, t * values + v, x)
-                result[t, v] = (found == truth).mean() if len(truth) else 0.0
+            if len(trial.held):
+                found = self._predicted(
+                    heads, slice(t * values, (t + 1) * values), trial, trial.held
+                )
+                result[t] = (found == self._images.classes[trial.held]).mean(1)
         return result
 
     def correct(
         self, heads: Heads, trials: Sequence[_Trial], rows: np.ndarray
     ) -> Bool[np.ndarray, "trials rows"]:
         """Which of the rows each trial's one head classifies rightly."""
-        truth = self._images.classes[rows]
-        found = [_predict(heads, t, self._seen(trial, rows)) for t, trial in enumerate(trials)]
-        return np.stack(found) == truth
+        found = [
+            self._predicted(heads, slice(t, t + 1), trial, rows)[0]
+            for t, trial in enumerate(trials)
+        ]
+        return np.stack(found) == self._images.classes[rows]
+
+    def _predicted(
+        self, heads: Heads, runs: slice, trial: _Trial, rows: np.ndarray
+    ) -> Int[np.ndarray, "runs rows"]:
+        x = self._seen(trial, rows).to(heads.weights.dtype)
+        return np.stack(
+            [
+                torch.addmm(bias, x, weight.T).argmax(1).numpy()
+                for weight, bias in zip(heads.weights[runs], heads.biases[runs], strict=True)
+            ]
+        )
 
     def _seen(self, trial: _Trial, rows: np.ndarray) -> torch.Tensor:
+        """The rows as the trial sees them: with `centre`, without the mean of its own images."""
         vectors = self._images.vectors
-        if self._settings.centre:
-            mean = balanced_mean(vectors[trial.fit], self._images.classes[trial.fit])
-            return torch.from_numpy(centred(vectors[rows], mean).astype(np.float32))
-        return torch.from_numpy(vectors[rows])
+        if not self._settings.centre:
+            return torch.from_numpy(vectors[rows])
+        key = (trial.fit.tobytes(), rows.tobytes())
+        if key in self._kept:
+            return self._kept[key]
+        mean = balanced_mean(vectors[trial.fit], self._images.classes[trial.fit])
+        found = torch.from_numpy(centred(vectors[rows], mean).astype(np.float32))
+        if sum(len(x) for x in self._kept.values()) + len(found) <= _KEPT // vectors.shape[1]:
+            self._kept[key] = found  # every set of texts asks for the same
+        return found
 
     def _image_stream(self, trials: Sequence[_Trial], each: Sequence[int], size: int) -> Stream:
         places: dict[bytes, np.ndarray] = {}
@@ -401,10 +438,6 @@ class _Space:
             return start
         owners = np.repeat([trial.number for trial in trials], each)
         return train_heads(start, streams, rates, [self._seeds[i] for i in owners])[epochs]
-
-
-def _predict(heads: Heads, run: int, x: torch.Tensor) -> np.ndarray:
-    return torch.addmm(heads.biases[run], x, heads.weights[run].T).argmax(1).numpy()
 
 
 def _folds(labels: np.ndarray, rows: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Many small linear classifiers trained at once by SGD on features that are already computed.
+"""Many small linear classifiers trained by SGD on features that are already computed.
 
 Runs differ in their examples, weights, learning rates and seeds; each comes out the same whichever
 runs are trained beside it.
@@ -6,7 +6,8 @@ runs are trained beside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Float, Int
 
 _HEAD_NUMBERS = 16_000_000
 """Weights trained side by side (64 MB of float32); more runs are taken in turn."""
+_MOST_KEPT = 2_000  # rows whose orders are kept for other runs of the same seed
 
 
 class Heads(NamedTuple):
@@ -70,31 +72,48 @@ def train_heads(
     """SGD on the weighted cross-entropy; the heads after each epoch in `keep` and after the last.
 
     The key of a result is the number of epochs done. Every step takes one batch from each stream
-    and adds their gradients; an epoch is one pass through the first stream, and the others begin
-    anew when they run out. A batch's loss is sum_i w_i * loss_i / (number of its examples). The
-    order of examples depends on the run's seed, the epoch and the stream alone. No momentum and
-    no weight decay, as in the paper. `start` is not changed.
+    and adds their gradients; an epoch is one pass through a run's rows of the first stream, and the
+    others begin anew when they run out. A batch's loss is sum_i w_i * loss_i / (number of its
+    examples). The order of examples depends on the run's seed, the epoch and the stream alone. No
+    momentum and no weight decay, as in the paper. `start` is not changed.
+
+    Runs with the same rows and seed meet the same batches, and are trained in one product.
     """
     runs, classes, dim = start.weights.shape
-    rates = np.broadcast_to(rates, (runs, rates.shape[-1])).copy()
-    at_once = max(1, _HEAD_NUMBERS // (classes * dim))
-    parts = [
-        _train(
-            Heads(*(array[part] for array in start)),
-            [s._replace(rows=s.rows[part], weights=s.weights[part]) for s in streams],
-            rates[part],
-            list(seeds)[part],
-            keep,
-        )
-        for part in (slice(i, i + at_once) for i in range(0, runs, at_once))
-    ]
-    return {
-        epoch: Heads(
-            torch.cat([part[epoch].weights for part in parts]),
-            torch.cat([part[epoch].biases for part in parts]),
-        )
-        for epoch in parts[0]
+    rates = np.broadcast_to(rates, (runs, rates.shape[-1]))
+    epochs = rates.shape[1]
+    kept = {
+        epoch: Heads(start.weights.clone(), start.biases.clone())
+        for epoch in sorted({epoch for epoch in keep if epoch <= epochs} | {epochs})
     }
+    teams: dict[tuple, list[int]] = {}
+    for run in np.flatnonzero(rates.any(1)).tolist():  # the others stay where they start
+        key = (seeds[run], *(stream.rows[run].tobytes() for stream in streams))
+        teams.setdefault(key, []).append(run)
+    orders: dict[tuple[int, int, int, int], np.ndarray] = {}
+    with one_thread():
+        for members in teams.values():
+            own = [stream.rows[members[0]] for stream in streams]
+            own = [rows[rows >= 0] for rows in own]
+            if not len(own[0]):
+                continue
+            features = torch.cat(
+                [s.features[torch.from_numpy(r)] for s, r in zip(streams, own, strict=True)]
+            ).to(start.weights.dtype)
+            labels = torch.cat(
+                [s.labels[torch.from_numpy(r)] for s, r in zip(streams, own, strict=True)]
+            )
+            batches = _Batches([len(r) for r in own], [s.batch_size for s in streams],
+                               seeds[members[0]], orders)  # fmt: skip
+            numbers = classes * max(dim, len(features))
+            at_once = max(1, _HEAD_NUMBERS // numbers)
+            for first in range(0, len(members), at_once):
+                part = members[first : first + at_once]
+                losses = np.concatenate(
+                    [s.weights[part][:, : len(r)] for s, r in zip(streams, own, strict=True)], 1
+                )
+                _train(start, kept, part, features, labels, losses, rates[part], batches)
+    return kept
 
 
 def pad_rows(rows: Sequence[Int[np.ndarray, " n"]]) -> Int[np.ndarray, "runs most"]:
@@ -107,85 +126,135 @@ def pad_rows(rows: Sequence[Int[np.ndarray, " n"]]) -> Int[np.ndarray, "runs mos
 
 def _train(
     start: Heads,
-    streams: Sequence[Stream],
-    rates: np.ndarray,
-    seeds: Sequence[int],
-    keep: Collection[int],
-) -> dict[int, Heads]:
-    weights, biases = start.weights.clone(), start.biases.clone()
-    epochs = rates.shape[1]
-    steps = -(-streams[0].rows.shape[1] // streams[0].batch_size)
-    kept: dict[int, Heads] = {}
-    feeds = [_Feed(stream, seeds, number) for number, stream in enumerate(streams)]
-    for epoch in range(epochs):
-        if epoch in keep:
-            kept[epoch] = Heads(weights.clone(), biases.clone())
-        rate = torch.as_tensor(rates[:, epoch], dtype=weights.dtype)[:, None, None]
-        for step in range(steps):
-            batches = [feed.batch(epoch * steps + step) for feed in feeds]
-            # All gradients are taken before any is applied.
-            gradients = [_gradient(weights, biases, *batch) for batch in batches]
-            for by_weight, by_bias in gradients:
-                weights -= rate * by_weight
-                biases -= rate[:, :, 0] * by_bias
-    kept[epochs] = Heads(weights, biases)
-    return kept
-
-
-def _gradient(
-    weights: torch.Tensor,
-    biases: torch.Tensor,
+    kept: dict[int, Heads],
+    runs: list[int],
     features: torch.Tensor,
     labels: torch.Tensor,
-    shares: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = torch.baddbmm(biases[:, None], features, weights.transpose(1, 2))
-    errors = logits.softmax(-1)
-    errors.scatter_add_(-1, labels[:, :, None], -torch.ones_like(shares)[:, :, None])
-    errors *= shares[:, :, None]
-    return errors.transpose(1, 2) @ features, errors.sum(1)
+    losses: Float[np.ndarray, "runs n"],
+    rates: Float[np.ndarray, "runs epochs"],
+    batches: _Batches,
+) -> None:
+    """Train runs that meet the same batches, and write their heads into `kept`."""
+    _, classes, dim = start.weights.shape
+    dtype = features.dtype
+    solver = (_Dual if len(features) <= 2 * dim else _Primal)(
+        features, start.weights[runs].reshape(-1, dim), start.biases[runs].reshape(-1)
+    )
+    shares = torch.as_tensor(losses.T, dtype=dtype)  # [n, runs]
+    truth = torch.nn.functional.one_hot(labels, classes).to(dtype)[:, None]
+    for epoch in range(rates.shape[1]):
+        if epoch in kept:
+            _write(kept[epoch], runs, solver.heads(), classes)
+        rate = torch.as_tensor(rates[:, epoch], dtype=dtype)
+        for rows, sizes in batches.of(epoch):
+            errors = solver.logits(rows).view(-1, len(runs), classes).softmax(-1)
+            errors -= truth[rows]
+            errors *= (shares[rows] / sizes * -rate)[:, :, None]
+            solver.add(rows, errors.view(len(errors), -1))
+    _write(kept[rates.shape[1]], runs, solver.heads(), classes)
 
 
-class _Feed:
-    """Hands out the batches of one stream, pass after pass."""
+def _write(
+    kept: Heads, runs: list[int], heads: tuple[torch.Tensor, torch.Tensor], classes: int
+) -> None:
+    weights, biases = heads
+    kept.weights[runs] = weights.view(len(runs), classes, -1)
+    kept.biases[runs] = biases.view(len(runs), classes)
 
-    def __init__(self, stream: Stream, seeds: Sequence[int], number: int) -> None:
-        self._stream, self._seeds, self._number = stream, seeds, number
-        self._counts = (stream.rows >= 0).sum(1)
-        self._steps = max(1, -(-stream.rows.shape[1] // stream.batch_size))
-        self._pass = -1
-        self._only: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Features [runs, batch, dim], labels [runs, batch] and the weight of each loss."""
-        if self._only is not None:
-            return self._only
-        done, place = divmod(step, self._steps)
-        if self._steps == 1:  # every pass is the same batch, and its order changes nothing
-            self._only = self._gather(self._stream.rows, self._stream.weights)
-            return self._only
-        if done != self._pass:
-            self._shuffle(done)
-        part = slice(place * self._stream.batch_size, (place + 1) * self._stream.batch_size)
-        return self._gather(self._rows[:, part], self._weights[:, part])
+class _Primal:
+    """Heads as they are: [runs * classes, dim]."""
 
-    def _shuffle(self, done: int) -> None:
-        self._pass = done
-        order = np.tile(np.arange(self._stream.rows.shape[1]), (len(self._seeds), 1))
-        drawn: dict[tuple[int, int], np.ndarray] = {}
-        for run, key in enumerate(zip(self._seeds, self._counts.tolist(), strict=True)):
-            if key not in drawn:
-                random = np.random.default_rng([key[0], done, self._number])
-                drawn[key] = random.permutation(key[1])
-            order[run, : key[1]] = drawn[key]
-        self._rows = np.take_along_axis(self._stream.rows, order, axis=1)
-        self._weights = np.take_along_axis(self._stream.weights, order, axis=1)
+    def __init__(self, features: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor) -> None:
+        self._features, self._weights, self._biases = features, weights.clone(), biases.clone()
 
-    def _gather(
-        self, rows: np.ndarray, weights: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        real = rows >= 0
-        shares = np.where(real, weights, 0.0) / np.maximum(real.sum(1, keepdims=True), 1)
-        index = torch.from_numpy(np.maximum(rows, 0))
-        features = self._stream.features[index]
-        return features, self._stream.labels[index], torch.as_tensor(shares, dtype=features.dtype)
+    def logits(self, rows: torch.Tensor | slice) -> torch.Tensor:
+        return torch.addmm(self._biases, self._features[rows], self._weights.T)
+
+    def add(self, rows: torch.Tensor | slice, moves: torch.Tensor) -> None:
+        """Add every example of the batch as many times to every class of every run."""
+        self._weights.addmm_(moves.T, self._features[rows])
+        self._biases += moves.sum(0)
+
+    def heads(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._weights, self._biases
+
+
+class _Dual:
+    """Heads as what was added to them: so many times each example. Fewer numbers where there are
+    fewer examples than dimensions, and a step is one product instead of two."""
+
+    def __init__(self, features: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor) -> None:
+        self._features, self._weights, self._biases = features, weights, biases
+        self._products = features @ features.T + 1  # 1: of the bias
+        self._first = torch.addmm(biases, features, weights.T)
+        self._times = torch.zeros_like(self._first)
+
+    def logits(self, rows: torch.Tensor | slice) -> torch.Tensor:
+        return torch.addmm(self._first[rows], self._products[rows], self._times)
+
+    def add(self, rows: torch.Tensor | slice, moves: torch.Tensor) -> None:
+        if isinstance(rows, slice):
+            self._times += moves
+        else:
+            self._times.index_add_(0, rows, moves)
+
+    def heads(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return (
+            torch.addmm(self._weights, self._times.T, self._features),
+            self._biases + self._times.sum(0),
+        )
+
+
+class _Batches:
+    """The batches of one team: rows of all streams, one behind the other."""
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        sizes: Sequence[int],
+        seed: int,
+        orders: dict[tuple[int, int, int, int], np.ndarray],
+    ) -> None:
+        self._counts, self._sizes, self._seed, self._orders = counts, sizes, seed, orders
+        self._steps = [max(1, -(-count // size)) for count, size in zip(counts, sizes, strict=True)]
+        self._offsets = np.cumsum([0, *counts])
+        self._whole = torch.cat([torch.full((n, 1), float(max(n, 1))) for n in counts])
+
+    def of(self, epoch: int) -> Iterator[tuple[torch.Tensor | slice, torch.Tensor]]:
+        """Rows, and [rows, 1] of how many of its own stream stand in the batch with each."""
+        if max(self._steps) == 1:  # every batch is everything, and its order changes nothing
+            yield slice(None), self._whole
+            return
+        for step in range(epoch * self._steps[0], (epoch + 1) * self._steps[0]):
+            rows, sizes = [], []
+            for number, (steps, size) in enumerate(zip(self._steps, self._sizes, strict=True)):
+                done, place = divmod(step, steps)
+                found = self._order(done, number)[place * size : (place + 1) * size]
+                rows.append(found + self._offsets[number])
+                sizes += [float(len(found))] * len(found)
+            yield torch.from_numpy(np.concatenate(rows)), torch.tensor(sizes)[:, None]
+
+    def _order(self, done: int, number: int) -> np.ndarray:
+        count = self._counts[number]
+        key = (self._seed, done, number, count)
+        if key in self._orders:
+            return self._orders[key]
+        order = np.random.default_rng([self._seed, done, number]).permutation(count)
+        if count > _MOST_KEPT:  # of many rows, only those of this pass
+            for old in [k for k in self._orders if k[2] == number and k[3] > _MOST_KEPT]:
+                del self._orders[old]
+        self._orders[key] = order
+        return order
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The products are small, and threads would wait for each other: many times longer where
+    other processes want the processor, too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
