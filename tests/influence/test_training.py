@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from saywell.errors import InputError
 from saywell.influence.tracin import Examples
@@ -17,6 +19,7 @@ from saywell.influence.training import (
     train_network,
 )
 from saywell.transfer.linear_heads import (
+    Heads,
     Stream,
     cosine_rates,
     pad_rows,
@@ -91,6 +94,62 @@ def test_runs_do_not_depend_on_their_company():
         )
         assert torch.allclose(together.weights[run], alone.weight.detach(), atol=1e-12)
     assert not together.weights[3].any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_many_runs_at_once_equal_a_plain_loop_each(seed):
+    """Runs that share rows and runs that do not, with one stream and with two, by either solver."""
+    random = np.random.default_rng(seed)
+    n, dim, classes, runs = 40, int(random.choice([3, 30])), 3, 5
+    x = torch.as_tensor(random.normal(size=(n, dim)))
+    y = torch.as_tensor(random.integers(0, classes, n))
+    sets = [np.sort(random.permutation(n)[: random.integers(1, n)]) for _ in range(2)]
+    owner = random.integers(0, 2, runs)
+    streams = []
+    for _ in range(random.integers(1, 3)):
+        rows = pad_rows([sets[o] for o in owner])
+        streams.append(Stream(x, y, rows, random.uniform(0, 2, rows.shape),
+                              int(random.integers(2, 50))))  # fmt: skip
+    seeds, rates = random.integers(0, 2, runs).tolist(), random.uniform(0, 0.5, (runs, 3))
+    rates[0] = 0
+    start = Heads(
+        torch.as_tensor(random.normal(size=(runs, classes, dim))),
+        torch.as_tensor(random.normal(size=(runs, classes))),
+    )
+    found = train_heads(start, streams, rates, seeds, keep=[0, 2])
+    assert sorted(found) == [0, 2, 3] and torch.equal(found[0].weights, start.weights)
+    for run in range(runs):
+        expected = loop(start, streams, rates[run], seeds[run], run)
+        assert torch.allclose(found[3].weights[run], expected[0], atol=1e-10)
+        assert torch.allclose(found[3].biases[run], expected[1], atol=1e-10)
+
+
+def loop(start, streams, rates, seed, run):
+    """Step by step, with torch's own derivatives."""
+    weight = start.weights[run].clone().requires_grad_()
+    bias = start.biases[run].clone().requires_grad_()
+    own = [s.rows[run][s.rows[run] >= 0] for s in streams]
+    steps = [-(-len(rows) // s.batch_size) for rows, s in zip(own, streams, strict=True)]
+    for epoch, rate in enumerate(rates):
+        for step in range(epoch * steps[0], (epoch + 1) * steps[0]):
+            loss = torch.zeros(())
+            for number, stream in enumerate(streams):
+                done, place = divmod(step, steps[number])
+                random = np.random.default_rng([seed, done, number])
+                part = slice(place * stream.batch_size, (place + 1) * stream.batch_size)
+                order = random.permutation(len(own[number]))[part]
+                rows = own[number][order]
+                logits = stream.features[rows] @ weight.T + bias
+                each = torch.nn.functional.cross_entropy(
+                    logits, stream.labels[rows], reduction="none"
+                )
+                loss = loss + (torch.as_tensor(stream.weights[run][order]) * each).mean()
+            by_weight, by_bias = torch.autograd.grad(loss, [weight, bias])
+            with torch.no_grad():
+                weight -= rate * by_weight
+                bias -= rate * by_bias
+    return weight.detach(), bias.detach()
 
 
 def test_two_streams_add_their_gradients():

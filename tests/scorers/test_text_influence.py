@@ -190,3 +190,11 @@ def test_one_image_one_text_and_a_class_with_neither():
     measured = [rules.Measured(train, validation, **options)]
     none = rules.score_texts(measured, texts[:0], text_class[:0])
     assert all(values.shape == (0,) for values in none.values())
+
+
+def test_texts_with_the_same_neighbours_score_the_same_to_the_last_digit():
+    random = np.random.default_rng(0)
+    similarity = random.random((7, 40))
+    similarity[5:] -= 2  # the other five are nearest to every text, each time in another order
+    scores = rules.nearest(similarity, random.normal(size=(7, 1)), np.zeros(40, dtype=int))
+    assert len(set(scores.tolist())) == 1

@@ -10,6 +10,7 @@ import torch
 
 from saywell.errors import InputError
 from saywell.scorers.transfer import paired_difference, transfer_table
+from saywell.transfer import linear_heads
 from saywell.transfer.centring import balanced_mean, centred, unit
 from saywell.transfer.cross_modal import (
     IMAGES_AND_VALIDATION,
@@ -346,3 +347,37 @@ def test_misuse_is_named(change, message):
     }
     with pytest.raises(InputError, match=message):
         transfer(**{**options, **change})
+
+
+def test_what_else_is_trained_changes_nothing(monkeypatch):
+    """Sets, rates and folds of other sizes beside a set, both ways of solving, and any company."""
+    images, texts, splits = world(noise=2.0, dim=24)
+    one, few = np.ones(30), np.zeros(30)
+    few[::4] = 1
+    settings = replace(FAST, text_rates=(0.0, 0.3, 2.0), joint_weights=(0.5, 1.0), batch_size=6)
+    common = {**splits, "classes": 5, "shots": 3, "choose": "shots", "settings": settings}
+
+    def run(sets, **options):
+        return transfer(images, texts, choose_texts=lambda t, v: sets, **(common | options))
+
+    alone = run({"few": few}, seeds=[4])
+    beside = run({"all": one, "few": few}, seeds=[1, 4], joint=["few"])
+    assert set(beside) == {IMAGES_ONLY, "all", "few", "few, joint"}
+    for name in alone:
+        assert np.array_equal(beside[name].correct[1], alone[name].correct[0]), name
+        assert beside[name].chosen[1] == alone[name].chosen[0]
+    monkeypatch.setattr("saywell.transfer.linear_heads._Dual", linear_heads._Primal)
+    monkeypatch.setattr("saywell.transfer.linear_heads._HEAD_NUMBERS", 1)
+    plainly = run({"few": few}, seeds=[4])
+    for name in alone:
+        assert np.array_equal(plainly[name].correct, alone[name].correct), name
+
+
+def test_progress_counts_sets():
+    images, texts, splits = world()
+    done = []
+    transfer(
+        images, texts, **splits, classes=5, shots=1, settings=FAST, progress=done.append,
+        choose_texts=lambda t, v: {"all": np.ones(30), "none": np.zeros(30)},
+    )  # fmt: skip
+    assert done == [1, 1]

@@ -110,7 +110,8 @@ def nearest(
     neighbours: int = 5,
 ) -> Float[np.ndarray, " texts"]:
     """R4: a text inherits the mean influence on its class of the training images nearest to it."""
-    near = np.argsort(-similarity, axis=0, kind="stable")[:neighbours]
+    # In the order of the images: texts with the same neighbours have the same score, to the last digit.
+    near = np.sort(np.argsort(-similarity, axis=0, kind="stable")[:neighbours], axis=0)
     return influence[near, text_class].mean(0)
 
 
