@@ -63,11 +63,53 @@ def test_no_barrier_and_no_complaint(open_page, pages, kind, scheme):
     _clean(watched)
 
 
+NARROW = """least => [...document.querySelectorAll("main p, main li, main dd, main td")].filter(part => {
+    const box = part.getBoundingClientRect();
+    return box.width && box.width < least && part.checkVisibility()
+        && part.textContent.trim().split(/\\s+/).length > 8;
+}).map(part => part.outerHTML.slice(0, 120))"""
+
+
 @pytest.mark.parametrize("kind", ["neurons", "classes"])
-def test_a_phone_does_not_scroll_sideways(open_page, pages, kind):
-    watched = open_page(viewport={"width": 375, "height": 740}, device_scale_factor=2)
-    watched.page.goto(pages[kind])
-    assert watched.page.evaluate("document.documentElement.scrollWidth") <= 375
+@pytest.mark.parametrize("width", [375, 390])
+def test_a_phone_reads_the_page_in_one_column(open_page, pages, kind, width):
+    watched = open_page(viewport={"width": width, "height": 844}, device_scale_factor=2)
+    page = watched.page
+    page.goto(pages[kind])
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(NARROW, 200) == []
+    assert page.evaluate("document.documentElement.scrollHeight") < 25_000
+    # The answer stands on the first screen.
+    assert page.locator(".firsts li").first.bounding_box()["y"] < 400
+    for folded in page.locator("details.class-card").all()[:2]:
+        folded.locator("summary").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(NARROW, 200) == []
+    _clean(watched)
+
+
+def test_a_first_description_leads_to_its_evidence(open_page, pages):
+    for kind, inside in (("neurons", ".inside"), ("classes", "table.texts")):
+        watched = open_page()
+        watched.page.goto(pages[kind])
+        link = watched.page.locator(".firsts a").first
+        place = link.get_attribute("href")
+        link.click()
+        watched.page.locator(f"{place} {inside}").first.wait_for(state="visible")
+        _clean(watched)
+
+
+def test_more_units_are_shown_when_asked_for(open_page, pages):
+    watched = open_page()
+    page = watched.page
+    page.goto(pages["neurons"])
+    rows = page.locator("#unit-table > tbody:not([hidden])")
+    assert rows.count() == 50
+    page.locator("#more").click()
+    assert rows.count() > 50
+    assert page.locator("#more").is_hidden()
+    page.get_by_label("Verdict").select_option("verified")
+    assert rows.count() <= 50
     _clean(watched)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from saywell.report import neurons
+from saywell.report import charts, neurons
+from saywell.report.class_charts import plane_chart
 from saywell.report.neurons import write_report
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Metric, Study, write_study
@@ -248,6 +249,72 @@ def test_a_section_that_fails_leaves_the_others(study, monkeypatch):
     tree = Tree(html)
     assert "no <b>layers</b>" in tree.text and "could not be drawn" in tree.text
     assert [a for a in tree.find("tbody") if "data-unit" in a]
+
+
+def test_the_page_opens_with_verified_descriptions_and_their_sentences(study):
+    html = _page(study)
+    first = html.split('<ul class="firsts">')[1].split("</ul>")[0]
+    shown = first.split("<li>")[1:]
+    assert 1 <= len(shown) <= 10
+    assert all(one.count("<mark ") == 1 and "F1 0." in one for one in shown)
+    titles = [re.search(r"<h3>(.*?)</h3>", one)[1] for one in shown]
+    assert len(set(titles)) == len(titles)
+    assert html.index('class="firsts"') < html.index('class="tiles"') < html.index('class="drawing')
+    assert "true of the unit, not that training put it there" in html
+    links = re.findall(r'href="#(b\d+)"', first)
+    assert len(links) == len(shown) and set(links) <= set(re.findall(r'id="(b\d+)"', html))
+
+
+def test_a_page_without_room_for_cards_has_no_link_to_them(study):
+    html = _page(study, most_bytes=100_000)
+    assert '<ul class="firsts">' in html
+    assert set(re.findall(r'href="#(b\d+)"', html)) == set(re.findall(r' id="(b\d+)"', html))
+
+
+def test_readers_stand_side_by_side_and_say_when_one_is_the_model(study):
+    assert "model under study" not in _page(study)
+    manifest = json.loads((study.path / "study.json").read_text("utf-8"))
+    manifest["config"] |= {"encoder": manifest["config"]["model"]}
+    (study.path / "study.json").write_text(json.dumps(manifest), "utf-8")
+    html = _page(Study(study.path))
+    assert "Verified by each reader" in html and "is the model under study" in html
+
+
+def test_no_two_marks_of_a_chart_look_alike():
+    names = ["measured", "most frequent", "linear probe", *(f"control {n}" for n in range(30))]
+    styles = charts.styles_of(names)
+    assert list(styles) == names
+    assert len({(s.colour, s.shape) for s in styles.values()}) == len(names)
+    first = [styles[f"control {n}"] for n in range(7)]
+    assert len({s.shape for s in first}) >= 6 and len({s.colour for s in first}) >= 6
+
+
+def test_a_reference_that_was_surpassed_is_not_called_a_bound(study):
+    study.path.joinpath("metrics.json").write_text(json.dumps([
+        Metric(name="recall@2", value=0.98, ci_low=0.97, ci_high=0.99, n=9, of="sentences",
+               reference={"linear probe": 0.94}, ceiling={"best possible": 1.0}).model_dump()
+    ]))  # fmt: skip
+    html = _page(study)
+    assert "linear probe</bdi> (reference)" in html and "best possible</bdi> (bound)" in html
+    assert "ceiling" not in html
+
+
+def test_classes_on_the_plane_have_a_mark_and_a_name_each():
+    names = [f"class {n}" for n in range(30)]
+    rows = [
+        {"kind": kind, "id": f"{kind}{n}", "class": name, "x": float(n % 5), "y": float(n)}
+        for n, name in enumerate(names) for kind in ("image", "text", "chosen")
+    ]  # fmt: skip
+    drawn = plane_chart(pl.DataFrame(rows), names).to_dict(validate=False)
+    layers = drawn["layer"]
+    hues = layers[0]["encoding"]["color"]["scale"]["range"]
+    shapes = layers[0]["encoding"]["shape"]["scale"]["range"]
+    marked = list(zip(hues, shapes, strict=True))
+    assert len(set(hues[:-1])) == 8 and len(set(marked)) == len(marked) == 25
+    labels = drawn["layer"][-1]["data"]["values"]
+    assert [label["name"] for label in labels] == names[:24]
+    near = [(a, b) for a in labels for b in labels if a is not b and abs(a["x"] - b["x"]) < 1]
+    assert min(abs(a["y"] - b["y"]) for a, b in near) >= 29 / 34 - 1e-9
 
 
 def test_a_study_that_has_only_begun_has_a_page(tmp_path):

@@ -41,14 +41,40 @@ STYLES = {
     "another neuron": Style(VERMILLION, (3, 2.5), "triangle-left"),
     "random weights": Style(PURPLE, (1.5, 2.5), "square"),
     "linear probe": Style(GREEN, (10, 2), "diamond", "reference"),
+    "images only, all training images": Style(GREEN, (10, 2), "diamond", "reference"),
     "best possible": Style(INK, (9, 2, 2, 2), "triangle-up", "bound"),
 }
-_OTHER = Style(INK, (4, 4), "triangle-right")
+WINE, OLIVE = "#882255", "#7F7F00"
+_SHAPES = ("triangle-right", "diamond", "square", "cross", "triangle-down", "triangle-left",
+           "triangle-up")  # fmt: skip
+_HUES = (VERMILLION, ORANGE, PURPLE, GREEN, SKY, WINE, OLIVE)
+_DASHES = ((4, 4), (2, 2), (8, 3), (6, 2, 2, 2), (1, 3), (10, 4), (3, 6))
 
 
-def style_of(name: str) -> Style:
-    """How a variant is drawn; one that nobody foresaw is drawn in ink."""
-    return STYLES.get(name, _OTHER)
+def styles_of(names: Sequence[str]) -> dict[str, Style]:
+    """How each of these is drawn, so that no two of them look alike.
+
+    Shape and hue change together, so neither alone has to be seen; the first seven that nobody
+    foresaw differ in both, and 49 in one.
+    """
+    taken = {(STYLES[name].colour, STYLES[name].shape) for name in names if name in STYLES}
+    free = (
+        Style(_HUES[(n + n // 7) % 7], _DASHES[n % 7], _SHAPES[n % 7])
+        for n in range(49)
+        if (_HUES[(n + n // 7) % 7], _SHAPES[n % 7]) not in taken
+    )
+    last = Style(INK, (4, 4), "circle")
+    return {name: STYLES[name] if name in STYLES else next(free, last) for name in names}
+
+
+def others_of(metrics: Sequence[Metric]) -> list[str]:
+    """Names of all that figures stand beside, those that every study knows first."""
+    names = dict.fromkeys(
+        name for m in metrics for name, value in {**m.controls, **m.reference, **m.ceiling}.items()
+        if value is not None
+    )  # fmt: skip
+    known = list(STYLES)
+    return sorted(names, key=lambda name: known.index(name) if name in STYLES else len(known))
 
 
 @dataclass(frozen=True)
@@ -104,7 +130,7 @@ def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int =
     )  # fmt: skip
     base = alt.Chart(data(rows)).encode(
         x=across.scale(zero=False, nice=False) if counted else across.scale(domain=[0, 1]),
-        color=alt.Color("name:N").scale(domain=names, range=[style_of(n).colour for n in names])
+        color=alt.Color("name:N").scale(domain=names, range=[STYLES[n].colour for n in names])
         .legend(None),
     )  # fmt: skip
     up = alt.Scale(domain=[0, 1])
@@ -114,7 +140,7 @@ def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int =
     line = base.mark_line(strokeWidth=1.6).encode(
         y=alt.Y("value:Q").scale(up).title(y),
         strokeDash=alt.StrokeDash("name:N")
-        .scale(domain=names, range=[list(style_of(n).dash) or [1, 0] for n in names])
+        .scale(domain=names, range=[list(STYLES[n].dash) or [1, 0] for n in names])
         .legend(None),
     )  # fmt: skip
     dots = base.transform_filter(alt.datum.name == MEASURED).mark_point(
@@ -138,15 +164,14 @@ def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Ch
              "ci_high": metric.ci_high}
         )  # fmt: skip
         rows += [
-            {"metric": name, "name": clip(visible(other), 40), "value": value, "ci_low": None,
+            {"metric": name, "name": other, "value": value, "ci_low": None,
              "ci_high": None}
             for other, value in others.items() if value is not None
         ]  # fmt: skip
-    kinds = list(dict.fromkeys(row["name"] for row in rows))
-    kinds.sort(key=lambda kind: list(STYLES).index(kind) if kind in STYLES else len(STYLES))
+    kinds = [MEASURED, *others_of(shown)]
     top = max([1.0, *(row["value"] for row in rows)])
     low = min([0.0, *(row["value"] for row in rows)])
-    styles = [style_of(kind) for kind in kinds]
+    styles = list(styles_of(kinds).values())
     up = alt.Y("metric:N").sort(names).title(None).axis(
         labels=not narrow, labelLimit=0, ticks=False, domain=False, labelPadding=14,
         minExtent=0 if narrow else extent(names),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,48 +12,35 @@ from saywell.report.parts import (
     Element,
     Part,
     Rendered,
+    Thumbnail,
     el,
-    escape,
     said,
 )
 from saywell.report.unit_cards import verdict_line
 from saywell.store.study import Study
 
 MOST_REJECTED = 12
+_OPEN = 24
+"""Classes that stand in the page; the rest is folded away together."""
 _COLUMNS = ("ift-literal", "ift-proponent", "text-influence", "nearest", "clip-only")
 CSS = "classes.css"
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """A small JPEG inside the page; anything that does not begin like one is refused."""
+def class_section(
+    study: Study, room: int, first: Mapping[str, str], jpegs: Mapping[str, bytes]
+) -> Element:
+    """A folded card for each class, as many as fit.
 
-    jpeg: bytes
-    words: str
-
-    def __post_init__(self) -> None:
-        if not self.jpeg.startswith(b"\xff\xd8\xff"):
-            raise ValueError(f"a thumbnail is a JPEG; these bytes begin with {self.jpeg[:3]!r}")
-
-    def html(self) -> str:
-        """The picture as a data address, which needs no network."""
-        data = base64.b64encode(self.jpeg).decode("ascii")
-        return f'<img alt="{escape(self.words)}" src="data:image/jpeg;base64,{data}">'
-
-    def assets(self) -> Iterator[str]:
-        """The style sheet of class cards."""
-        yield CSS
-
-
-def class_section(study: Study, room: int) -> Element:
-    """A card for each class, as many as fit."""
+    `first` are the classes that the page begins with, and the anchors at which it expects them.
+    """
     rule = study.manifest.config["select"]
     texts, scores = study.table("class_texts"), study.table("text_scores")
-    jpegs: dict[str, bytes] = {}
-    influence = None
-    if "thumbnails" in study.manifest.tables:
-        jpegs = dict(study.table("thumbnails").iter_rows())
-        influence = study.table("influence")
+    has = study.manifest.tables
+    influence = study.table("influence") if "thumbnails" in has else None
+    articles: dict[str, dict[str, Any]] = {}
+    if "articles" in has:
+        articles = {row["class"]: row for row in study.table("articles").iter_rows(named=True)}
+    against = study.table("counterexamples") if "counterexamples" in has else None
     wide = scores.filter(pl.col("rule").is_in([*_COLUMNS, rule])).pivot(
         "rule", index="text", values="score"
     )
@@ -68,43 +53,55 @@ def class_section(study: Study, room: int) -> Element:
     )
     names = study.table("classes")["name"].to_list()
     tested: dict[str, dict[str, Any]] = {}
-    if "scores" in study.manifest.tables:
+    if "scores" in has:
         rows = study.verdicts().rename({"status": "verdict"}).iter_rows(named=True)
         tested = {row["unit"]: row for row in rows}
-    shown: list[Part] = []
-    for name in names:
+    made: dict[str, Part] = {}
+    for name in sorted(names, key=lambda name: name not in first):
         own = joined.filter(pl.col("class") == name)
-        card = Rendered.of(_card(study, name, own, rule, influence, jpegs, tested.get(name)))
+        card = Rendered.of(
+            _card(name, first.get(name), own, rule, influence, jpegs, tested.get(name),
+                  articles.get(name), against)
+        )  # fmt: skip
         if card.size > room:
             break
         room -= card.size
-        shown.append(card)
+        made[name] = card
+    shown = [made[name] for name in names if name in made]
     left = len(names) - len(shown)
-    parts: list[Part] = [el("h2", {"id": "h-classes"}, "Class by class")]
+    parts: list[Part] = [
+        el("h2", {"id": "h-classes"}, "Class by class"),
+        el("p", {"class": "how"}, "Open a class for its texts, how they were chosen, and the images"
+           " that speak for and against them."),
+    ]  # fmt: skip
     if left:
         parts.append(
             el("p", {"class": "warn"}, f"{count(left)} more classes do not fit on this page; their"
                " texts are in class_texts.parquet and text_scores.parquet.")
         )  # fmt: skip
-    return el("section", {"aria-labelledby": "h-classes"}, *parts, *shown, needs=(CSS,))
+    parts += shown[:_OPEN]
+    if len(shown) > _OPEN:
+        parts.append(
+            el("details", {"class": "rest"},
+               el("summary", None, f"and {count(len(shown) - _OPEN)} more classes"), *shown[_OPEN:])
+        )  # fmt: skip
+    return el("section", {"aria-labelledby": "h-classes"}, *parts, needs=(CSS,))
 
 
 def _card(
-    study: Study,
     name: str,
+    anchor: str | None,
     rows: pl.DataFrame,
     rule: str,
     influence: pl.DataFrame | None,
-    jpegs: dict[str, bytes],
+    jpegs: Mapping[str, bytes],
     score: dict[str, Any] | None,
+    article: dict[str, Any] | None,
+    counterexamples: pl.DataFrame | None,
 ) -> Element:
     chosen = rows.filter(pl.col("chosen").fill_null(False))
     others = rows.filter(~pl.col("chosen").fill_null(False))
-    parts: list[Part] = [el("h3", None, said(name, 120))]
-    article = (
-        study.table("articles").filter(pl.col("class") == name).row(0, named=True)
-        if "articles" in study.manifest.tables else None
-    )  # fmt: skip
+    parts: list[Part] = []
     if article is not None:
         state = (
             article["status"]
@@ -124,7 +121,7 @@ def _card(
         ]  # fmt: skip
         if sides:
             parts.append(el("div", {"class": "sides"}, *sides))
-    against = _against(study, name, jpegs)
+    against = _against(counterexamples, name, jpegs)
     if against:
         parts.append(el("div", {"class": "sides"}, *against))
     columns = [c for c in dict.fromkeys((rule, *_COLUMNS)) if c in rows.columns]
@@ -139,14 +136,20 @@ def _card(
                *([el("p", {"class": "how"}, f"and {others.height - MOST_REJECTED} more")]
                  if others.height > MOST_REJECTED else []))
         )  # fmt: skip
-    return el("article", {"class": "class-card"}, *parts, needs=(CSS,))
+    verdict = score["verdict"] if score is not None else ""
+    line = chosen["words"][0] if chosen.height else "no text was chosen"
+    head = el("summary", None, el("h3", None, said(name, 120)),
+              el("span", {"class": "v v-" + (verdict.split() or ["none"])[0]}, verdict),
+              el("span", {"class": "line"}, said(line, 160)))  # fmt: skip
+    place = {} if anchor is None else {"id": anchor}
+    return el("details", {"class": "class-card", **place}, head, *parts, needs=(CSS,))
 
 
-def _against(study: Study, name: str, jpegs: dict[str, bytes]) -> list[Part]:
+def _against(table: pl.DataFrame | None, name: str, jpegs: Mapping[str, bytes]) -> list[Part]:
     """Test images that the class's texts get wrong."""
-    if "counterexamples" not in study.manifest.tables:
+    if table is None:
         return []
-    rows = study.table("counterexamples").filter(unit=name).sort("kind", "rank")
+    rows = table.filter(unit=name).sort("kind", "rank")
     sides: list[Part] = []
     for kind, title in (
         ("silent", "Taken for this class by its texts, and not of it"),
@@ -161,7 +164,7 @@ def _against(study: Study, name: str, jpegs: dict[str, bytes]) -> list[Part]:
     return sides
 
 
-def _pictures(rows: pl.DataFrame, jpegs: dict[str, bytes]) -> Element:
+def _pictures(rows: pl.DataFrame, jpegs: Mapping[str, bytes]) -> Element:
     first = rows["model"][0]
     shown = rows.filter(pl.col("model") == first).sort("rank")
     items = []
@@ -184,12 +187,13 @@ def _texts_table(title: str, rows: pl.DataFrame, columns: Sequence[str]) -> Elem
             el("tr", None,
                el("td", {"class": "said"}, said(r["words"] or "–", 300),
                   el("br"), el("span", {"class": "source"}, said(about + source, 260), verdict)),
-               *(el("td", {"class": "n"}, _score(r[column])) for column in columns))
+               *(el("td", {"class": "n", "data-name": column}, _score(r[column]))
+                 for column in columns))
         )  # fmt: skip
     head = el("tr", None, el("th", {"scope": "col"}, title),
               *(el("th", {"scope": "col", "class": "n"}, c) for c in columns))  # fmt: skip
     return el("div", {"class": "scroll", "tabindex": "0"},
-              el("table", None, el("thead", None, head), el("tbody", None, *body)))  # fmt: skip
+              el("table", {"class": "texts"}, el("thead", None, head), el("tbody", None, *body)))  # fmt: skip
 
 
 def _score(value: float | None) -> str:

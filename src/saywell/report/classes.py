@@ -7,12 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-from saywell.report.charts import STYLES, headline_chart, svg
+from saywell.report.best import FIRST, anchors_of, best_section, reader_table
+from saywell.report.charts import MEASURED, headline_chart, others_of, svg
 from saywell.report.class_cards import CSS, class_section
 from saywell.report.class_charts import LINES, ROLES, plane_chart, transfer_chart, zero_shot_chart
-from saywell.report.figures import folded_table
+from saywell.report.figures import folded_table, key, marks_key
 from saywell.report.formats import count, dated, duration, interval, two
-from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page
+from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
 from saywell.report.parts import (
     Drawing,
     Element,
@@ -38,9 +39,13 @@ def report_page_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     has = set(study.manifest.tables)
     metrics = study.headline() if (study.path / "metrics.json").exists() else []
     ready = {"class_texts", "text_scores"} <= has
+    best = study.best(FIRST) if {"scores", "descriptions"} <= has else []
+    jpegs = dict(study.table("thumbnails").iter_rows()) if "thumbnails" in has else {}
     return build_page(
         study,
         f"Classes, described by {_short(study.manifest.config.get('encoder', 'an encoder'))}",
+        lambda: _title(study),
+        lambda has: best_section(study, best, has, jpegs),
         lambda: _first_screen(study, metrics),
         [
             ("zero-shot", "Zero-shot", lambda: _zero_shot(study) if "zero_shot" in has else None),
@@ -49,7 +54,8 @@ def report_page_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
             ("judge", "Judge", lambda: _judge(study) if "judgements" in has else None),
             ("plane", "Texts among images", lambda: _plane(study) if "plane" in has else None),
         ],
-        ("classes", "Classes", lambda room: class_section(study, room) if ready else None),
+        ("classes", "Classes", lambda room: class_section(study, room, anchors_of(best), jpegs) if ready
+         else None),
         "Texts were written and chosen without the test images, which all accuracies are of."
         " Intervals are 95 %, by bootstrap over images, and over seeds where there are several.",
         most_bytes=most_bytes,
@@ -57,8 +63,8 @@ def report_page_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     )  # fmt: skip
 
 
-def _first_screen(study: Study, metrics: Sequence[Metric]) -> Element:
-    config, manifest = study.manifest.config, study.manifest
+def _title(study: Study) -> Element:
+    manifest = study.manifest
     parts: list[Part] = [
         el("p", {"class": "eyebrow"}, "Study of classes · ", dated(manifest.started)),
         el("h1", None, "Which words help to recognise these classes"),
@@ -68,6 +74,12 @@ def _first_screen(study: Study, metrics: Sequence[Metric]) -> Element:
             el("p", {"class": "warn", "role": "note"},
                f"This study is not finished (it is {manifest.status}): figures may be missing.")
         )  # fmt: skip
+    return el("div", None, *parts)
+
+
+def _first_screen(study: Study, metrics: Sequence[Metric]) -> Element:
+    config, manifest = study.manifest.config, study.manifest
+    parts: list[Part] = []
     tables = manifest.tables
     if {"classes", "class_texts", "text_scores"} <= set(tables):
         texts, scores = study.table("class_texts"), study.table("text_scores")
@@ -89,7 +101,7 @@ def _first_screen(study: Study, metrics: Sequence[Metric]) -> Element:
         )  # fmt: skip
     parts.append(_facts(study))
     if metrics:
-        parts.append(_headline(metrics))
+        parts.append(_headline(study, metrics))
     parts.append(_failures(study))
     if manifest.notes:
         parts.append(
@@ -125,24 +137,21 @@ def _facts(study: Study) -> Element:
     ))  # fmt: skip
 
 
-def _headline(metrics: Sequence[Metric]) -> Element:
+def _headline(study: Study, metrics: Sequence[Metric]) -> Element:
     shown = [m for m in metrics if m.value is not None]
-    label = "; ".join(f"{m.name} {two(m.value)} {interval(m.ci_low, m.ci_high)}" for m in shown)
-    plain = [_without_others(m) for m in shown]
+    names = [MEASURED, *others_of(shown)]
+    readers = reader_table(study) if "scores" in study.manifest.tables else None
     return el(
         "section", {"class": "headline", "aria-labelledby": "headline"},
         el("h2", {"id": "headline"}, "Headline figures"),
-        el("p", {"class": "how"}, "Dot and bar: the value and its 95 % interval; marks: controls"
-           " that should do worse, and references. Their names and figures are in the table."),
-        el("div", {"class": "wide"}, Drawing(svg(headline_chart(shown)), label)),
-        el("div", {"class": "narrow"}, Drawing(svg(headline_chart(plain, narrow=True)), label)),
-        metric_numbers(metrics),
+        el("p", {"class": "how"}, "Dot and bar: the value and its 95 % interval. The other marks are"
+           " controls, which should do worse, where the key says nothing else. A figure says something"
+           " where its bar lies clear of every control."),
+        key(names, points=True),
+        el("div", {"class": "wide"}, Drawing(svg(headline_chart(shown)), told(shown))),
+        el("div", {"class": "narrow"}, Drawing(svg(headline_chart(shown, narrow=True)), told(shown))),
+        metric_numbers(metrics), *([readers] if readers is not None else []),
     )  # fmt: skip
-
-
-def _without_others(metric: Metric) -> Metric:
-    known = {name: value for name, value in metric.controls.items() if name in STYLES}
-    return metric.model_copy(update={"controls": known, "reference": {}, "ceiling": {}})
 
 
 def _failures(study: Study) -> Element:
@@ -201,10 +210,10 @@ def _zero_shot(study: Study) -> Element:
         el("h2", {"id": "h-zero"}, "Zero-shot: by words alone"),
         el("p", {"class": "how"}, "An image goes to the class whose texts have the highest mean"
            " cosine with it. Name-free: class names inside the texts are masked."),
-        el("ul", {"class": "methods"}, *(
-            el("li", None, el("span", {"class": f"role r-{role}"}), role) for role in ROLES
-        )),
-        Drawing(svg(zero_shot_chart(table)), clip(label, 2000)),
+        marks_key(ROLES),
+        el("div", {"class": "wide"}, Drawing(svg(zero_shot_chart(table)), clip(label, 2000))),
+        el("div", {"class": "narrow"},
+           Drawing(svg(zero_shot_chart(table, narrow=True)), clip(label, 2000))),
         folded_table("Numbers", head, rows),
     )  # fmt: skip
 
@@ -317,13 +326,15 @@ def _plane(study: Study) -> Element | None:
     if plane.is_empty():
         return None
     label = f"{plane.height} images and texts on a plane; near means similar"
+    points, names = plane_points(study), study.table("classes")["name"].to_list()
     return el(
         "section", {"aria-labelledby": "h-plane"},
         el("h2", {"id": "h-plane"}, "Texts among images"),
-        el("p", {"class": "how"}, "Training images (dots) and texts (crosses, the chosen ones large)"
-           " by t-SNE of their embeddings, each kind without its own mean. Near means similar; far"
-           " apart means little."),
-        Drawing(svg(plane_chart(plane_points(study), study.table("classes")["name"].to_list())), label),
+        el("p", {"class": "how"}, "Training images (small marks) and texts (crosses, the chosen ones"
+           " large) by t-SNE of their embeddings, each kind without its own mean; a class's name"
+           " stands amid its images. Near means similar; far apart means little."),
+        el("div", {"class": "wide"}, Drawing(svg(plane_chart(points, names)), label)),
+        el("div", {"class": "narrow"}, Drawing(svg(plane_chart(points, names, narrow=True)), label)),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -11,11 +11,12 @@ from saywell.report.charts import (
     MEASURED,
     STYLES,
     Panel,
+    Style,
     curve_chart,
     descriptor_chart,
     layer_chart,
     panels,
-    style_of,
+    styles_of,
     svg,
 )
 from saywell.report.formats import count, interval, two
@@ -110,8 +111,7 @@ def _curve_name(row: dict[str, Any], figures: Sequence[str]) -> str:
 def key(names: Sequence[str], *, points: bool = False) -> Element:
     """What the lines (or, with `points`, the marks) of a chart stand for."""
     items = []
-    for name in names:
-        style = style_of(name)
+    for name, style in styles_of(names).items():
         width = "2.5" if name == MEASURED else "1.6"
         path = {"d": POINTS[style.shape], "fill": "none", "stroke": style.colour}
         if name == MEASURED:
@@ -124,8 +124,18 @@ def key(names: Sequence[str], *, points: bool = False) -> Element:
             "class": "swatch",
             "aria-hidden": "true",
         }
-        words = name if style.role == "measured" else f"{name} ({style.role})"
-        items.append(el("li", None, el("svg", box, el("path", path)), words))
+        role = f" ({style.role})" if style.role in ("reference", "bound") else ""
+        items.append(el("li", None, el("svg", box, el("path", path)), said(name, 60), role))
+    return el("ul", {"class": "key"}, *items, needs=("drawings.css",))
+
+
+def marks_key(styles: Mapping[str, Style]) -> Element:
+    """What the marks of a chart stand for."""
+    box = {"viewBox": "0 0 16 16", "class": "swatch", "aria-hidden": "true"}
+    items = []
+    for name, style in styles.items():
+        path = {"d": POINTS[style.shape], "fill": "none", "stroke": style.colour}
+        items.append(el("li", None, el("svg", box, el("path", path)), said(name, 60)))
     return el("ul", {"class": "key"}, *items, needs=("drawings.css",))
 
 

@@ -30,6 +30,8 @@ def save_page(study: Study, page: Page) -> Path:
 def build_page(
     study: Study,
     title: str,
+    head: Callable[[], Part | None],
+    begin: Callable[[Callable[[str], bool]], Part | None],
     first: Callable[[], Part | None],
     wanted: Sequence[Section],
     cards: tuple[str, str, Callable[[int], Part | None]],
@@ -38,21 +40,28 @@ def build_page(
     most_bytes: int,
     needs: tuple[str, ...] = (),
 ) -> Page:
-    """The page as parts: the first screen, sections, and last the cards that fit into what is left.
+    """The page as parts: title, what to begin with, the summary, sections, and last the cards that
+    fit into what is left.
 
-    A part that cannot be drawn becomes a box that says so.
+    `begin` is told which anchors the page has, so that none of its links leads nowhere. A part that
+    cannot be drawn becomes a box that says so.
     """
     sections = [
         (name, heading, part)
         for name, heading, make in wanted
         if (part := attempt(heading, make)) is not None
     ]
+    opening, beginning = attempt("Title", head), "Descriptions to begin with"
+    longest = attempt(beginning, lambda: begin(lambda anchor: True))
     above = attempt("Summary", first)
-    spent = _FRAME + sum(part.size for _, _, part in sections) + (above.size if above else 0)
+    made = [opening, longest, above, *(part for _, _, part in sections)]
+    spent = _FRAME + sum(part.size for part in made if part is not None)
     name, heading, make = cards
     last = attempt(heading, lambda: make(most_bytes - spent))
     if last is not None:
         sections.append((name, heading, last))
+    cards_there = "" if last is None else last.markup
+    best = attempt(beginning, lambda: begin(lambda anchor: f' id="{anchor}"' in cards_there))
     links = [el("a", {"href": f"#{name}"}, heading) for name, heading, _ in sections]
     versions = ", ".join(f"{name} {version}" for name, version in study.manifest.versions.items())
     body = (
@@ -63,7 +72,8 @@ def build_page(
             el("button", {"id": "theme", "type": "button", "hidden": True}, "Dark"),
         ),
         el(
-            "main", {"id": "main"}, *([above] if above else []),
+            "main", {"id": "main"},
+            *(part for part in (opening, best, above) if part is not None),
             *(el("div", {"id": name}, part) for name, _, part in sections),
         ),
         el("footer", None, el("p", None, closing), el("p", None, said(versions, 400))),
@@ -84,6 +94,16 @@ def metric_numbers(metrics: Sequence[Metric]) -> Element:
     ]  # fmt: skip
     head = ("figure", "value", "95 % interval", "controls", "references and bounds", "n")
     return folded_table("These figures as a table", head, rows)
+
+
+def told(metrics: Sequence[Metric]) -> str:
+    """What a chart of headline figures shows, in words: values, intervals, all that stands beside."""
+    said = (
+        f"{m.name} {two(m.value)}, {interval(m.ci_low, m.ci_high)}"
+        f" ({_listed({**m.controls, **m.reference, **m.ceiling})})"
+        for m in metrics
+    )
+    return clip("; ".join(said), 4000)
 
 
 def _listed(values: dict[str, float | None]) -> str:

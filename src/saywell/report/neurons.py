@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from saywell.report.charts import MEASURED, STYLES, headline_chart, svg
+from saywell.report.best import FIRST, anchors_of, best_section, reader_table
+from saywell.report.charts import MEASURED, headline_chart, others_of, svg
 from saywell.report.figures import (
     curve_figures,
     descriptor_figure,
@@ -13,8 +14,8 @@ from saywell.report.figures import (
     layer_figure,
     recovered_table,
 )
-from saywell.report.formats import count, dated, duration, interval, percent, two
-from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page
+from saywell.report.formats import count, dated, duration, percent
+from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
 from saywell.report.parts import Drawing, Element, Page, Part, el, said
 from saywell.report.units import Verdicts, unit_section, verdicts
 from saywell.store.study import Metric, Study
@@ -34,9 +35,12 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     found = verdicts(study) if {"units", "descriptions", "scores"} <= set(has) else None
     metrics = study.headline() if (study.path / "metrics.json").exists() else []
     curves = study.table("curves") if "curves" in has else None
+    best = study.best(FIRST) if found is not None else []
     return build_page(
         study,
         f"Neurons of {study.manifest.config.get('model', 'a model')}",
+        lambda: _title(study),
+        lambda has: best_section(study, best, has, {}),
         lambda: _first_screen(study, found, metrics),
         [
             ("figures", "How far the descriptors hold", lambda: curve_figures(curves)),
@@ -45,14 +49,14 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
             ("gold", "Gold descriptors",
              lambda: recovered_table(study) if "recovered" in has else None),
         ],
-        ("units", "Units", lambda room: unit_section(study, found, room) if found else None),
+        ("units", "Units", lambda room: found and unit_section(study, found, room, anchors_of(best))),
         "F1, precision and recall are of test sentences, which nothing was described from; Jaccard"
         " compares calibration with validation. Intervals are 95 %, by bootstrap.",
         most_bytes=most_bytes,
     )  # fmt: skip
 
 
-def _first_screen(study: Study, found: Verdicts | None, metrics: Sequence[Metric]) -> Element:
+def _title(study: Study) -> Element:
     config, manifest = study.manifest.config, study.manifest
     parts: list[Part] = [
         el("p", {"class": "eyebrow"}, "Study of neurons · ", dated(manifest.started)),
@@ -64,11 +68,16 @@ def _first_screen(study: Study, found: Verdicts | None, metrics: Sequence[Metric
             el("p", {"class": "warn", "role": "note"},
                f"This study is not finished (it is {manifest.status}): figures may be missing.")
         )  # fmt: skip
+    return el("div", None, *parts)
+
+
+def _first_screen(study: Study, found: Verdicts | None, metrics: Sequence[Metric]) -> Element:
+    manifest, parts = study.manifest, []
     if found is not None:
         parts.append(_lede(found))
     parts.append(_facts(study))
     if metrics:
-        parts.append(_headline(metrics))
+        parts.append(_headline(study, metrics))
     parts.append(_failures(study, found))
     if manifest.notes:
         parts.append(
@@ -180,21 +189,23 @@ def _failures(study: Study, found: Verdicts | None) -> Element:
     )  # fmt: skip
 
 
-def _headline(metrics: Sequence[Metric]) -> Element:
+def _headline(study: Study, metrics: Sequence[Metric]) -> Element:
     # Figures under other tags and other readings come with the curves further down.
     main = [m for m in metrics if m.value is not None and "(" not in m.name] or list(metrics)
     missing = [m.name for m in metrics if m.value is None]
-    label = "; ".join(f"{m.name} {two(m.value)} {interval(m.ci_low, m.ci_high)}" for m in main)
-    names = {MEASURED, *(n for m in main for n in (*m.controls, *m.reference, *m.ceiling))}
+    label, names = told(main), [MEASURED, *others_of(main)]
     body: list[Part] = [
         el("h2", {"id": "headline"}, "Headline figures"),
-        el("p", {"class": "how"}, "Dot and bar: the value and its 95 % interval. A figure says"
-           " something where its bar lies clear of every control."),
-        key([name for name in STYLES if name in names], points=True),
+        el("p", {"class": "how"}, "Dot and bar: the value and its 95 % interval. The other marks are"
+           " controls, which should do worse, where the key says nothing else. A figure says something"
+           " where its bar lies clear of every control."),
+        key(names, points=True),
         el("div", {"class": "wide"}, Drawing(svg(headline_chart(main)), label)),
         el("div", {"class": "narrow"}, Drawing(svg(headline_chart(main, narrow=True)), label)),
         metric_numbers(metrics),
     ]  # fmt: skip
     if missing:
         body.append(el("p", {"class": "how"}, "Without a value: ", said(", ".join(missing), 400)))
+    readers = reader_table(study) if "scores" in study.manifest.tables else None
+    body += [readers] if readers is not None else []
     return el("section", {"class": "headline", "aria-labelledby": "headline"}, *body)

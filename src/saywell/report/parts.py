@@ -170,6 +170,27 @@ class Drawing:
         yield "drawings.css"
 
 
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small JPEG inside the page; anything that does not begin like one is refused."""
+
+    jpeg: bytes
+    words: str
+
+    def __post_init__(self) -> None:
+        if not self.jpeg.startswith(b"\xff\xd8\xff"):
+            raise ValueError(f"a thumbnail is a JPEG; these bytes begin with {self.jpeg[:3]!r}")
+
+    def html(self) -> str:
+        """The picture as a data address, which needs no network."""
+        data = base64.b64encode(self.jpeg).decode("ascii")
+        return f'<img alt="{escape(self.words)}" src="data:image/jpeg;base64,{data}">'
+
+    def assets(self) -> Iterator[str]:
+        """None."""
+        yield from ()
+
+
 def _drawn(node: ElementTree.Element) -> str:
     tag = _local(node.tag)
     if tag not in _SVG_TAGS or node.get("display") == "none":

@@ -14,7 +14,7 @@ import altair as alt
 
 from saywell.errors import InputError
 from saywell.report import charts, class_charts
-from saywell.report.charts import MEASURED, STYLES, Style, style_of, svg
+from saywell.report.charts import MEASURED, STYLES, Style, svg
 from saywell.report.classes import plane_points, transfer_rows
 from saywell.report.figures import AXES, POINTS, descriptor_counts, layer_counts
 from saywell.report.parts import clip, visible
@@ -95,8 +95,7 @@ def save_plot(study: Study, name: str, path: Path) -> None:
 
 def _headline(study: Study) -> Plot:
     metrics = study.headline()
-    names = dict.fromkeys(n for m in metrics for n in (*m.controls, *m.reference, *m.ceiling))
-    key = [(name, style_of(name)) for name in (MEASURED, *names)]
+    key = list(charts.styles_of([MEASURED, *charts.others_of(metrics)]).items())
     return Plot("Headline figures with 95 % intervals", charts.headline_chart(metrics), key, True)
 
 

@@ -256,22 +256,26 @@ def _exemplar(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any
 
 def sentence_line(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any]]) -> Element:
     """The sentence, cut around its span, and the span shaded by how strong it is."""
-    text, start, end = one["text"], one["span_start"] or 0, one["span_end"] or 0
-    start, end = max(0, min(start, len(text))), max(0, min(end, len(text)))
-    end = min(end, start + MOST_CHARACTERS // 2)
-    room = MOST_CHARACTERS - (end - start)
-    first = 0 if len(text) <= MOST_CHARACTERS else max(0, start - room // 2)
-    last = min(len(text), first + MOST_CHARACTERS)
-    before, after = text[first:start], text[end:last]
     strength = row["sign"] * one["activation"]
     top = max(row["sign"] * other["activation"] for other in all_)
     base = min(row["threshold"] or 0.0, top)
     share = (strength - base) / (top - base) if top > base else 1.0
     shade = 1 + round(max(0.0, min(1.0, share)) * (LEVELS - 1))
-    inner: list[Part | str] = ["…" if first else "", before]
+    return sentence_parts(one["text"], (one["span_start"] or 0, one["span_end"] or 0), f"s{shade}")
+
+
+def sentence_parts(text: str, span: tuple[int, int] | None, shade: str) -> Element:
+    """A sentence, cut around its span, which is marked; none where nothing of it is responsible."""
+    start, end = span or (0, 0)
+    start, end = max(0, min(start, len(text))), max(0, min(end, len(text)))
+    end = min(end, start + MOST_CHARACTERS // 2)
+    room = MOST_CHARACTERS - (end - start)
+    first = 0 if len(text) <= MOST_CHARACTERS else max(0, start - room // 2)
+    last = min(len(text), first + MOST_CHARACTERS)
+    inner: list[Part | str] = ["…" if first else "", text[first:start]]
     if end > start:
-        inner.append(el("mark", {"class": f"s{shade}"}, text[start:end]))
-    inner += [after, "…" if last < len(text) else ""]
+        inner.append(el("mark", {"class": shade}, text[start:end]))
+    inner += [text[end:last], "…" if last < len(text) else ""]
     return el("bdi", {"class": "sentence"}, *inner)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,9 +78,12 @@ def verdicts(study: Study) -> Verdicts:
     return Verdicts(table)
 
 
-def chosen_units(found: Verdicts) -> pl.DataFrame:
-    """The units that get a card: the best-verified, and of the others some from all over."""
-    verified = found.verified.head(SHOWN[VERIFIED])
+def chosen_units(found: Verdicts, first: Collection[str] = ()) -> pl.DataFrame:
+    """The units that get a card: `first`, the best-verified, and of the others some from all over."""
+    wanted = pl.col("id").is_in(list(first))
+    verified = found.verified.with_row_index("_place").filter(
+        wanted | (pl.col("_place") < SHOWN[VERIFIED])
+    ).drop("_place")  # fmt: skip
     unsure = _spread(found.table.filter(verdict=NOT_VERIFIED), SHOWN[NOT_VERIFIED])
     without = found.undescribed.sort("status", "layer", "index", "sign")
     samples, room = [], SHOWN[NONE]
@@ -99,17 +102,22 @@ def _spread(table: pl.DataFrame, most: int) -> pl.DataFrame:
     return table[[row * table.height // most for row in range(most)]]
 
 
-def unit_section(study: Study, found: Verdicts, most_bytes: int) -> Element:
-    """The table with a card per unit; units are left out from its end when they do not fit."""
-    chosen = chosen_units(found)
+def unit_section(
+    study: Study, found: Verdicts, most_bytes: int, first: Mapping[str, str]
+) -> Element:
+    """The table with a card per unit; units are left out from its end when they do not fit.
+
+    `first` are the units that the page begins with, and the anchors at which it expects them.
+    """
+    chosen = chosen_units(found, first)
     evidence = read_evidence(study, chosen)
     others = {row["id"]: row for row in found.table.select("id", "layer", "index", "sign", "text",
               "status", "verdict").filter(pl.struct("layer", "index").is_in(
                   chosen.select(pl.struct("layer", "index")).to_series().implode()
               )).iter_rows(named=True)}  # fmt: skip
-    anchors = {unit: f"u{row}" for row, unit in enumerate(chosen["id"])}
+    anchors = {unit: first.get(unit, f"u{row}") for row, unit in enumerate(chosen["id"])}
     rows = list(chosen.iter_rows(named=True))
-    fits = _that_fit(rows, most_bytes, lambda row: _unit(row, anchors, others, evidence))
+    fits = _that_fit(rows, first, most_bytes, lambda row: _unit(row, anchors, others, evidence))
     if len(fits) < len(rows):
         # Links to units that were left out would lead nowhere; without them parts only get smaller.
         anchors = {rows[i]["id"]: anchors[rows[i]["id"]] for i in fits}
@@ -126,16 +134,24 @@ def unit_section(study: Study, found: Verdicts, most_bytes: int) -> Element:
         el("table", {"id": "unit-table", "class": "units"},
            el("caption", {"class": "unseen"}, "Units with description and score, best first"),
            el("thead", None, el("tr", None, *_head())), *bodies),
+        el("p", None, el("button", {"id": "more", "type": "button", "hidden": True}, "Show more")),
         needs=("units.css", "units.js", "drawings.css"),
     )  # fmt: skip
 
 
 def _that_fit(
-    rows: list[dict[str, Any]], most_bytes: int, make: Callable[[dict[str, Any]], Part]
+    rows: list[dict[str, Any]],
+    first: Collection[str],
+    most_bytes: int,
+    make: Callable[[dict[str, Any]], Part],
 ) -> dict[int, Rendered]:
-    """Rows whose parts fit into so many bytes, by place. Samples go first: they keep a page honest."""
+    """Rows whose parts fit into so many bytes, by place.
+
+    Those that the page begins with go first, then samples of what failed: they keep it honest.
+    """
     fits: dict[int, Rendered] = {}
-    for i in sorted(range(len(rows)), key=lambda i: (rows[i]["verdict"] == VERIFIED, i)):
+    order = [(row["id"] not in first, row["verdict"] == VERIFIED) for row in rows]
+    for i in sorted(range(len(rows)), key=lambda i: (order[i], i)):
         part = Rendered.of(make(rows[i]))
         if part.size <= most_bytes:
             most_bytes -= part.size

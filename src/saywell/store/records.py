@@ -439,9 +439,9 @@ def _strongest(study: Study, units: Sequence[str] | None = None) -> pl.DataFrame
     columns = ("unit", "rank", "example", "value", "span_start", "span_end")
     if "exemplars" in has:
         rows = study.exemplars
-        described = rows["split"].unique()
-        split = "calibration" if "calibration" in described else described.min()
-        rows = rows.filter(pl.col("split") == split).rename({"activation": "value"})
+        splits = rows["split"].unique().to_list()
+        split = "calibration" if "calibration" in splits else min(splits, default="")
+        rows = rows.filter(split=split).rename({"activation": "value"})
     elif "influence" in has:
         rows = study.table("influence").filter(side="proponent")
         first = rows["model"].first()

@@ -17,4 +17,12 @@
   system.addEventListener("change", label);
   button.hidden = false;
   label();
+  const unfold = () => {
+    const place = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    if (!place) return;
+    for (let part = place; part; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    if (place.tagName === "DETAILS") place.scrollIntoView();
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
 })();

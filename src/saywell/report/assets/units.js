@@ -6,23 +6,31 @@
   const choices = [...filters.querySelectorAll("[data-filter]")];
   const bodies = [...table.tBodies];
   const words = new Map();
+  const more = document.getElementById("more");
+  const PAGE = 50;
+  let most = PAGE;
   const numeric = new Set(["layer", "score", "interval", "skill"]);
 
   const wordsOf = body => {
     if (!words.has(body)) words.set(body, body.textContent.toLowerCase());
     return words.get(body);
   };
-  const filter = () => {
+  const show = () => {
     const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
+    let found = 0;
     for (const body of bodies) {
       const keeps = choices.every(c => !c.value || body.dataset[c.dataset.filter] === c.value)
         && (!wanted.length || wanted.every(word => wordsOf(body).includes(word)));
-      body.hidden = !keeps;
-      shown += keeps;
+      found += keeps;
+      body.hidden = !keeps || found > most;
     }
-    said.textContent = `${shown} of ${bodies.length} units shown`;
+    const shown = Math.min(found, most);
+    said.textContent = found === bodies.length ? `${shown} of ${found} units shown`
+      : `${shown} shown of ${found} that match, of ${bodies.length} units`;
+    more.hidden = found <= most;
+    more.textContent = `Show ${Math.min(PAGE, found - most)} more of ${found - most}`;
   };
+  const filter = () => { most = PAGE; show(); };
   const natural = new Intl.Collator("en", { numeric: true });
   const compare = (name, falling) => (a, b) => {
     const x = a.dataset[name], y = b.dataset[name];
@@ -39,6 +47,7 @@
     head.setAttribute("aria-sort", next);
     bodies.sort(compare(head.dataset.sort, next === "descending"));
     table.append(...bodies);
+    show();
   };
   for (const head of table.tHead.rows[0].cells) {
     const button = document.createElement("button");
@@ -54,6 +63,12 @@
     body.querySelector("details").open = true;
     body.scrollIntoView({ block: "center" });
   };
+  more.addEventListener("click", () => {
+    const next = bodies.filter(body => !body.hidden).length;
+    most += PAGE;
+    show();
+    bodies.filter(body => !body.hidden)[next]?.querySelector("summary").focus();
+  });
   search.addEventListener("input", filter);
   for (const choice of choices) choice.addEventListener("change", filter);
   addEventListener("hashchange", follow);

@@ -1,0 +1,116 @@
+"""What a page opens with: a few descriptions to begin with, and what it means that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import polars as pl
+
+from saywell.report.formats import count, two
+from saywell.report.parts import Element, Part, Thumbnail, clip, el, said
+from saywell.report.unit_cards import sentence_parts
+from saywell.store.records import Unit, verified_by_all
+from saywell.store.study import Study
+
+FIRST = 10
+_SENTENCES, _PICTURES = 2, 5
+MEANING = (
+    "Verified: on unseen examples, who is given the words alone can say when the unit fires, and"
+    " better than every floor (wrong words, a constant answer). It means that the words are true of"
+    " the unit, not that training put it there."
+)
+
+
+def anchors_of(best: Sequence[Unit]) -> dict[str, str]:
+    """By unit, where on the page its whole evidence stands."""
+    return {unit.id: f"b{place}" for place, unit in enumerate(best)}
+
+
+def best_section(
+    study: Study, best: Sequence[Unit], has: Callable[[str], bool], jpegs: Mapping[str, bytes]
+) -> Element | None:
+    """The descriptions to begin with; `has` says whether an anchor is on the page."""
+    if "scores" not in study.manifest.tables:
+        return None
+    verified = study.verdicts().filter(status="verified").height
+    if not best:
+        return el("p", {"class": "lede"}, "No description was verified.")
+    anchors = anchors_of(best)
+    items = [
+        _card(unit, anchors[unit.id] if has(anchors[unit.id]) else None, jpegs) for unit in best
+    ]
+    return el(
+        "section", {"class": "best", "aria-labelledby": "h-best"},
+        el("h2", {"id": "h-best", "class": "unseen"}, "Descriptions to begin with"),
+        el("p", {"class": "lede"}, f"{len(best)} of {count(verified)} verified descriptions,"
+           " chosen to be sure, short and unlike each other."),
+        el("ul", {"class": "firsts"}, *items),
+        el("p", {"class": "how"}, MEANING),
+        needs=("best.css",),
+    )  # fmt: skip
+
+
+def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element:
+    name = said(unit.id, 60)
+    link: Part = name if anchor is None else el("a", {"href": f"#{anchor}"}, name)
+    body: list[Part] = []
+    if unit.pictures:
+        title: Part = link
+        body += [el("p", None, said(text, 200)) for text in unit.texts[:_SENTENCES]]
+        shown = [one for one in unit.exemplars if one.id in jpegs][:_PICTURES]
+        if shown:
+            body.append(el("ul", {"class": "shots"}, *(
+                el("li", None, Thumbnail(jpegs[one.id], f"training image {clip(one.text, 80)}"))
+                for one in shown
+            )))  # fmt: skip
+    else:
+        title = said(unit.description, 160)
+        body += [
+            el("p", {"class": "sentence"}, sentence_parts(one.text, one.span, "s4"))
+            for one in unit.exemplars[:1]
+        ]
+    score = unit.score
+    assert score is not None, "what is verified has a score"
+    by = ", ".join(unit.verified_by)
+    facts = f"F1 {two(score.score)}, floor {two(score.floor_score)} · by {by}"
+    where: tuple[Part, ...] = () if unit.pictures else (link, el("span", None, " · "))
+    return el("li", None, el("h3", None, title), *body,
+              el("p", {"class": "source"}, *where, el("span", None, facts)))  # fmt: skip
+
+
+def reader_table(study: Study) -> Element | None:
+    """How many descriptions each reader verifies, side by side, with what that is worth."""
+    counts: pl.DataFrame = study.readers()
+    if counts.is_empty():
+        return None
+    rows = [
+        el("tr", None, el("th", {"scope": "row"}, said(row["reader"], 60)),
+           el("td", {"class": "n"}, count(row["verified"])),
+           el("td", {"class": "n"}, count(row["tested"])))
+        for row in counts.iter_rows(named=True)
+    ]  # fmt: skip
+    if counts.height > 1:
+        tested = int(counts["tested"].max() or 0)  # type: ignore[arg-type]
+        rows.append(
+            el("tr", None, el("th", {"scope": "row"}, "all of them"),
+               el("td", {"class": "n"}, count(verified_by_all(study))),
+               el("td", {"class": "n"}, count(tested)))
+        )  # fmt: skip
+    config = study.manifest.config
+    same = config.get("encoder") is not None and config.get("encoder") == config.get("model")
+    notes = (
+        [el("p", {"class": "how"}, "The encoder that tags and reads is the model under study, so"
+            " tags and sentence encoder may agree with its units for that reason alone. The reader"
+            " by words does not depend on it.")]
+        if same else []
+    )  # fmt: skip
+    first = counts["reader"][0]
+    return el(
+        "div", {"class": "readers"},
+        el("table", {"class": "tight"},
+           el("caption", {"class": "how"}, "Verified by each reader; the figures above go by the"
+              " first, ", said(first, 60), "."),
+           el("thead", None, el("tr", None, *(
+               el("th", {"scope": "col"}, name) for name in ("reader", "verified", "of tested")))),
+           el("tbody", None, *rows)), *notes,
+    )  # fmt: skip
