@@ -49,7 +49,7 @@ def _tensor_digest(tensor: Any) -> str:
     if not isinstance(tensor, torch.Tensor):  # a module's extra state
         return repr(tensor)
     whole = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    digest = blake2b(whole.numpy(), digest_size=16).hexdigest()
+    digest = blake2b(whole.numpy().data, digest_size=16).hexdigest()
     return f"{tuple(tensor.shape)} {tensor.dtype} {digest}"
 
 

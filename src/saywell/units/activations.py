@@ -2,7 +2,7 @@
 
 The pass is a map over *shards* (a few thousand texts of one split). A finished shard leaves
 
-    activations/SPLIT-00000.safetensors   high, low [texts, units] float16, rows [texts] int32
+    activations/SPLIT-00000.safetensors   high, low [texts, units] float32, rows [texts] int32
     activations/SPLIT-top.safetensors     strongest and weakest examples so far, shards included
 
 so a pass that was stopped goes on with the next shard, and memory is bounded by one shard and the
@@ -32,15 +32,16 @@ from saywell.units.tokens import Batch, Tokens, batches
 
 SHARD_TEXTS = 2048
 _SIDES = ("high", "low")
-_HALF_MAX = torch.finfo(torch.float16).max
+_FEWEST_TEXTS, _CELLS = 256, 1 << 24
+"""A shard of very many units holds fewer texts, so that its arrays take some hundreds of megabytes."""
 
 
 class BrokenActivations(InputError):
     """A unit's activation is not finite; `text` is the position of the text that made it."""
 
-    def __init__(self, text: int, module: str) -> None:
+    def __init__(self, text: int, unit: str) -> None:
         super().__init__(
-            f"{module!r} gave an activation that is NaN or infinite on text {text}; check the model's"
+            f"unit {unit} gave an activation that is NaN or infinite on text {text}; check the model's"
             " weights, or, if it was loaded in half precision, load it with --dtype float32"
         )
         self.text = text
@@ -74,23 +75,21 @@ def collect_activations(
     strongest examples are wanted. `progress` is told how many texts each batch held, and at the
     start how many an earlier pass had done.
 
-    Raises BrokenActivations when an activation is not a number, naming the module and the text.
+    Raises BrokenActivations when an activation is NaN or infinite, naming the unit and the text.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
     # Files are written while the next shard is computed, one at a time and in order.
     with (
         ThreadPoolExecutor(1) as writer,
-        _Tap(model, sites, settings.pool) as tap,
+        _Tap(model, sites, settings.pool, int(tokens.lengths.max(initial=0))) as tap,
         torch.inference_mode(),
     ):
+        texts = min(settings.shard_texts, max(_FEWEST_TEXTS, _CELLS // max(1, tap.units)))
         writing: Future[None] | None = None
         for split, rows in splits.items():
             ordered = processing_order(tokens, rows)
-            shards = [
-                ordered[start : start + settings.shard_texts]
-                for start in range(0, len(ordered), settings.shard_texts)
-            ]
+            shards = [ordered[start : start + texts] for start in range(0, len(ordered), texts)]
             tops = _Tops(sites, settings.top, tap.device) if split in keep_top else None
             done = _resume(folder, split, tops)
             seen = sum(len(shard) for shard in shards[:done])
@@ -222,8 +221,11 @@ class _Tops:
 class _Tap:
     """Hooks on a model's sites that pool each batch into the shard's arrays as it passes."""
 
-    def __init__(self, model: nn.Module, sites: Sequence[Site], pool: Pooling) -> None:
+    def __init__(
+        self, model: nn.Module, sites: Sequence[Site], pool: Pooling, longest: int
+    ) -> None:
         self.model, self.sites = model, sites
+        self._place = torch.int16 if longest <= torch.iinfo(torch.int16).max else torch.int32
         self.pool: Pooling = pool
         self.device = next(model.parameters()).device
         self.units = sum(site.units for site in sites)
@@ -264,9 +266,9 @@ class _Tap:
 
     def begin_shard(self, texts: int, *, positions: bool) -> None:
         """Room for a shard of `texts` texts."""
-        names = dict.fromkeys(self._sides, torch.float16)
+        names = dict.fromkeys(self._sides, torch.float32)
         if positions:
-            names |= {f"{side}_position": torch.int16 for side in _SIDES}
+            names |= {f"{side}_position": self._place for side in _SIDES}
         self._filled = 0
         # Two sets of arrays take turns: one fills while the other is written. Fresh memory for
         # every shard would cost a page fault every 4 kB.
@@ -322,14 +324,14 @@ class _Tap:
             array[here, columns] = getattr(pooled, name)
 
     def _check(self, rows: np.ndarray) -> None:
-        """Refuse NaN, and bring what float16 cannot hold to its largest number."""
+        """Refuse what is NaN or infinite."""
         for values in (self._shard[side] for side in self._sides):
-            broken = torch.isnan(values).nonzero()
-            if len(broken):
-                row, unit = broken[0].tolist()
-                site = self.sites[int(np.searchsorted(self._offsets, unit, side="right")) - 1]
-                raise BrokenActivations(int(rows[row]), site.module)
-            values.clamp_(-_HALF_MAX, _HALF_MAX)
+            if torch.isfinite(values).all():
+                continue
+            row, column = (~torch.isfinite(values)).nonzero()[0].tolist()
+            number = int(np.searchsorted(self._offsets, column, side="right")) - 1
+            unit = f"{self.sites[number].module}[{column - self._offsets[number]}]"
+            raise BrokenActivations(int(rows[row]), unit)
 
 
 def _head_lengths(inputs: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:

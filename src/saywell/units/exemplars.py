@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float16, Int, Int32
+from jaxtyping import Float, Float32, Int, Int64
 
 _CHUNK = 1 << 15
-"""Rows that are ranked at once: their numbers have to fit beside a float16 in 32 bits."""
+"""Rows that are ranked at once: their numbers have to fit beside a float32 in 64 bits."""
 
 
 class Exemplars(NamedTuple):
@@ -37,7 +37,7 @@ class TopExamples:
 
     def add(
         self,
-        values: Float16[torch.Tensor, "chunk units"],
+        values: Float32[torch.Tensor, "chunk units"],
         positions: Int[torch.Tensor, "chunk units"],
         first_example: int,
         *,
@@ -60,7 +60,7 @@ class TopExamples:
         rank = _packed(by_unit).topk(min(self.m, len(values)), dim=1).values
         row = (_CHUNK - 1 - (rank & (_CHUNK - 1))).long()
         found = Exemplars(
-            by_unit.gather(1, row).float(),
+            by_unit.gather(1, row),
             (first_example + row).int(),
             positions[row, torch.arange(self.units, device=row.device)[:, None]].int(),
         )
@@ -80,14 +80,14 @@ class TopExamples:
 
 
 def _packed(
-    values: Float16[torch.Tensor, "units chunk"],
-) -> Int32[torch.Tensor, "units chunk"]:
+    values: Float32[torch.Tensor, "units chunk"],
+) -> Int64[torch.Tensor, "units chunk"]:
     """Integers in the order of the values and, where these are equal, of arrival, earlier higher."""
-    bits = (values + 0.0).view(torch.int16)  # adding 0 makes -0 the same number as 0
+    bits = (values + 0.0).view(torch.int32)  # adding 0 makes -0 the same number as 0
     # The bits of a float, read as a number, grow with it; below zero they run the other way.
-    bits ^= (bits >> 15) & 0x7FFF
-    arrival = torch.arange(_CHUNK - 1, -1, -1, dtype=torch.int32, device=values.device)
-    packed = bits.int()
+    bits ^= (bits >> 31) & 0x7FFFFFFF
+    arrival = torch.arange(_CHUNK - 1, -1, -1, device=values.device)
+    packed = bits.long()
     packed <<= 15
     packed |= arrival[: values.shape[1]]
     return packed

@@ -18,7 +18,9 @@ FIRING_SHARE = 0.05
 BINS = 24
 """Steps of a unit's histogram."""
 MAX_FIRING_SHARE = 0.2
-"""A unit that reaches its threshold on more than this share has no top to speak of."""
+"""A unit that comes near its threshold on more than this share has no top to speak of."""
+NEAR = 0.002
+"""Near is within this part of the unit's range, or of the threshold's size where that is smaller."""
 
 
 def unit_table(
@@ -26,8 +28,8 @@ def unit_table(
 ) -> pl.DataFrame:
     """Table `units`: every unit going high, then every unit going low, with its statistics.
 
-    `state` is "ok", "constant" (one value throughout) or "flat" (no threshold that few texts reach,
-    such as the low side of a ReLU).
+    `state` is "ok", "constant" (one value throughout) or "flat" (no threshold that few texts come
+    near, such as the low side of a ReLU, which has one value there, or of a GELU, which has nearly one).
     """
     places = [(site, index) for site in sites for index in range(site.units)]
     frames = []
@@ -54,11 +56,11 @@ def unit_table(
     state = (
         pl.when(pl.col("maximum") <= pl.col("minimum"))
         .then(pl.lit("constant"))
-        .when(pl.col("fires") > MAX_FIRING_SHARE)
+        .when(pl.col("near") > MAX_FIRING_SHARE)
         .then(pl.lit("flat"))
         .otherwise(pl.lit("ok"))
     )
-    return table.with_columns(state=state)
+    return table.with_columns(state=state).drop("near")
 
 
 def unit_id(layer: int, index: int, sign: int = 1) -> str:
@@ -69,23 +71,27 @@ def unit_id(layer: int, index: int, sign: int = 1) -> str:
 def _statistics(activations: Activations, units: int, sign: int) -> dict[str, list[np.ndarray]]:
     found: dict[str, list[np.ndarray]] = {
         name: []
-        for name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "histogram")
+        for name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "near", "histogram")
     }
     for _, values in activations.blocks("calibration", units, sign=sign):
         threshold = np.quantile(values, 1 - FIRING_SHARE, axis=0, method="higher")
+        lowest, highest = values.min(0), values.max(0)
+        close = threshold - NEAR * np.minimum(np.abs(threshold), highest - lowest)
         found["mean"].append(values.mean(0, dtype=np.float64))
         found["std"].append(values.std(0, dtype=np.float64))
-        found["minimum"].append(values.min(0).astype(np.float64))
-        found["maximum"].append(values.max(0).astype(np.float64))
+        found["minimum"].append(lowest.astype(np.float64))
+        found["maximum"].append(highest.astype(np.float64))
         found["threshold"].append(threshold.astype(np.float64))
         found["fires"].append((values >= threshold).mean(0))
+        found["near"].append((values >= close).mean(0))
         found["histogram"].append(_histograms(values))
     return found
 
 
 def _histograms(values: np.ndarray) -> np.ndarray:
     """Columns x BINS: how many of a column's values lie in each step from its lowest to its highest."""
-    low, high = values.min(0), values.max(0)
+    # Wide, so that neither a tiny nor a huge range leaves the numbers that there are.
+    low, high = (edge.astype(np.float64) for edge in (values.min(0), values.max(0)))
     scale = BINS / np.where(high > low, high - low, 1)
     steps = np.clip(((values - low) * scale).astype(np.int32), 0, BINS - 1)
     flat = steps + BINS * np.arange(values.shape[1], dtype=np.int32)

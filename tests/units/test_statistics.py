@@ -1,0 +1,44 @@
+"""What a unit's values say of it, whatever their size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from saywell.store.files import write_arrays
+from saywell.units.activations import Activations
+from saywell.units.sites import Site
+from saywell.units.statistics import unit_table
+
+
+def table(values: np.ndarray, folder):
+    """Table `units`, going high, of [texts, units]."""
+    high = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    rows = torch.arange(len(values), dtype=torch.int32)
+    write_arrays(folder / "calibration-00000.safetensors", {"high": high, "rows": rows})
+    site = Site(0, "residual", "block", "output", values.shape[1])
+    return unit_table(Activations(folder), [site], "model", signs=(1,))
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
+def test_states(tmp_path, scale):
+    random = np.random.default_rng(0)
+    normal = random.normal(size=1000)
+    outlier = np.where(np.arange(1000) == 7, 1000.0, normal)
+    columns = {
+        "ok": normal, "ok far from zero": 2000 + normal / 10, "ok with one giant": outlier,
+        "constant": np.full(1000, 3.0), "flat": np.maximum(normal - 3, 0),
+    }  # fmt: skip
+    found = table(scale * np.stack(list(columns.values()), axis=1), tmp_path)
+    assert found["state"].to_list() == [name.split()[0] for name in columns]
+    ok = found["fires"].to_numpy()[:3]
+    assert ok == pytest.approx([0.05] * 3, abs=0.002)
+    assert all(sum(counts) == 1000 and counts[-1] < 100 for counts in found["histogram"][:3])
+
+
+def test_the_low_side_of_a_gelu_has_no_top(tmp_path):
+    x = torch.randn(1000, 20, 3, generator=torch.Generator().manual_seed(0))
+    lowest = torch.nn.functional.gelu(x).amin(1).numpy()
+    assert len(np.unique(lowest)) > 900  # different numbers, all of them next to -0.17
+    assert table(-lowest, tmp_path)["state"].to_list() == ["flat"] * 3
