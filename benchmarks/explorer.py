@@ -7,28 +7,38 @@ Makes a study of 50,000 units and 2,000,000 exemplars, serves it from another pr
     search, filter, card, compare     medians of repeated requests with different words
     50 readers     fifty threads that each ask for ten pages; errors and the slowest answer
 
-Run: python benchmarks/explorer.py [--units 50000] [--exemplars 40] [--folder FOLDER]
+With --ask STUDY it serves a finished study of neurons instead, such as the demo's, and measures
+
+    first_s        the first question, which opens a model (and reads every description)
+    alone_s        the median of ten questions, one after the other
+    together       fifty questions at once, beside fifty pages
+
+Run: python benchmarks/explorer.py [--units 50000] [--exemplars 40] [--folder FOLDER] [--ask STUDY]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import random
+import re
 import socket
 import statistics
 import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import numpy as np
 import polars as pl
 
 from saywell.explorer.app import build_app
+from saywell.explorer.connections import bounded_protocol
 from saywell.explorer.filters import Filters
 from saywell.explorer.security import Door
 from saywell.explorer.server import listen
@@ -136,7 +146,8 @@ def serve(folder: str, listening: socket.socket, ready: object) -> None:
     shelf = open_studies([folder])
     ready.send(time.perf_counter() - started)  # type: ignore[attr-defined]
     app = build_app(shelf, Door("127.0.0.1", listening.getsockname()[1]))
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+    config = uvicorn.Config(app, http=bounded_protocol(), log_level="warning")
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def timed(address: str) -> float:
@@ -173,6 +184,59 @@ def readers(place: str, pages: list[str], count: int, each: int) -> dict[str, fl
     }  # fmt: skip
 
 
+def questions(study: Path, how: str, count: int) -> dict[str, object]:
+    """One question after the other, then `count` at once beside as many pages."""
+    texts = pl.read_parquet(study / "examples.parquet")["text"].to_list()
+    with served(study) as (place, _):
+        with urllib.request.urlopen(place + "ask") as page:
+            found = re.search(r'name="secret" value="([^"]+)"', page.read().decode())
+        assert found is not None
+
+        def ask(number: int) -> float:
+            form = {"secret": found[1], "how": how, "sentence": texts[number % len(texts)]}
+            origin = place.removesuffix("/1/")
+            asked = urllib.request.Request(
+                place + "ask", urlencode(form).encode(), {"origin": origin}
+            )
+            started = time.perf_counter()
+            with urllib.request.urlopen(asked, timeout=600) as answer:
+                answer.read()
+            return time.perf_counter() - started
+
+        first = ask(0)
+        alone = statistics.median(ask(n) for n in range(1, 11))
+        took: dict[str, list[float]] = {"question": [], "page": []}
+        jobs = [lambda n=n: took["question"].append(ask(n)) for n in range(count)]
+        jobs += [
+            lambda n=n: took["page"].append(timed(f"{place}?page={n % 9}")) for n in range(count)
+        ]
+        threads = [threading.Thread(target=job) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return {
+            "first_s": round(first, 2), "alone_s": round(alone, 3), "answered": len(took["question"]),
+            **{f"{what}_{name}_s": round(of(times), 2) for what, times in took.items()
+               for name, of in (("median", statistics.median), ("slowest", max))},
+        }  # fmt: skip
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[tuple[str, float]]:
+    """A study served from another process: its address, and how long opening it took."""
+    listening = listen("127.0.0.1", 0)
+    context = multiprocessing.get_context("spawn")
+    heard, said = context.Pipe(False)
+    server = context.Process(target=serve, args=(str(folder), listening, said), daemon=True)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/1/", heard.recv()
+    finally:
+        server.terminate()
+        server.join()
+
+
 def measure(folder: Path, count: int) -> dict[str, object]:
     """All figures of one study."""
     started = time.perf_counter()
@@ -182,14 +246,7 @@ def measure(folder: Path, count: int) -> dict[str, object]:
     in_process = time.perf_counter() - started
     shelf[0].tables.close()
 
-    listening = listen("127.0.0.1", 0)
-    place = f"http://127.0.0.1:{listening.getsockname()[1]}/1/"
-    context = multiprocessing.get_context("spawn")
-    heard, said = context.Pipe(False)
-    server = context.Process(target=serve, args=(str(folder), listening, said), daemon=True)
-    server.start()
-    try:
-        opening = heard.recv()
+    with served(folder) as (place, opening):
         first = timed(place)
         words = [f"word{n}" for n in (7, 40, 300, 1000, 4000)]
         units = [f"layer.{n % LAYERS}/{n * 13 % 1000}" for n in range(10)]
@@ -197,7 +254,7 @@ def measure(folder: Path, count: int) -> dict[str, object]:
         def median(addresses: list[str]) -> float:
             return statistics.median(timed(place + address) for address in addresses)
 
-        figures = {
+        figures: dict[str, object] = {
             "open_s": round(opened, 3),
             "open_and_rows_s": round(in_process, 3),
             "open_in_server_s": round(opening, 3),
@@ -217,9 +274,6 @@ def measure(folder: Path, count: int) -> dict[str, object]:
         ]
         figures["readers"] = {k: round(v, 3) for k, v in readers(place, pages, count, 10).items()}
         return figures
-    finally:
-        server.terminate()
-        server.join()
 
 
 def main() -> None:
@@ -230,7 +284,12 @@ def main() -> None:
     parser.add_argument("--exemplars", type=int, default=40)
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--folder", type=Path, help="keep the study here, and use it again")
+    parser.add_argument("--ask", type=Path, help="a finished study of neurons: ask it instead")
     options = parser.parse_args()
+    if options.ask is not None:
+        asked = {how: questions(options.ask, how, options.readers) for how in ("read", "fire")}
+        print(json.dumps(asked, indent=2))
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary) / "study"
         if not (folder / "study.json").exists():
