@@ -302,7 +302,7 @@ def test_tags_that_are_tables_are_refused(tmp_path):
         load_texts(pl.DataFrame({"text": TEXTS, "t": [{"a": 1}] * 60}), tags="t")
     path = tmp_path / "texts.jsonl"
     path.write_text('{"text": "a", "t": ["b", 2, true, null]}\n{"text": "b", "t": {"c": 1}}\n')
-    with pytest.raises(InputError, match=r"line 2: 't' holds"):
+    with pytest.raises(InputError, match=r"row 1: 't' holds"):
         load_texts(path, tags="t")
 
 
@@ -371,19 +371,24 @@ def test_lines_of_json_that_are_no_objects_are_rejected(tmp_path):
         ("a.csv", b"text\n", "has no rows"),
         (
             "a.csv",
-            b"Text,n\na,1\n",
-            r"no column 'text'; columns: 'Text', 'n' \(did you mean 'Text'\?\)",
+            b"Text,n\na,b\n",
+            r"no column 'text'; columns: 'Text', 'n' \(did you mean 'Text'\?\); 'Text' and 'n' could be"
+            r" meant; say which with text=\.\.\. \(--text\)",
         ),
         ("a.csv", b"text,text\na,1\n", "more than one column 'text'"),
         ("a.csv", b"text,n\na,1\nb, c,2\n", r"line 3: 3 fields, but the header has 2"),
         ("a.csv", b'text,n\na,1\n"b\nc",2\n"d" e,3\n', r"line 5: .* expected after"),
         ("a.csv", b'text,n\na,1\n"never closed,2\nb,3\n', "line 3: unexpected end of data"),
-        ("a.csv", b"text\nfine\ncaf\xe9\n", r"line 3 is not UTF-8 \(byte 0xe9 at byte 4\)"),
-        ("a.txt", "hé\n".encode("utf-16"), "begins as UTF-16"),
+        ("a.csv", b"text\nfine\ncaf\xe9\x81\n", r"line 3 is not UTF-8 \(byte 0xe9 at byte 4\)"),
+        ("a.txt", "hé\n".encode("utf-16")[:-1], "no utf-16; save the file as UTF-8"),
         ("a.txt", b"\n\n\xff\n", "line 3 is not UTF-8"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not JSON"),
         ("a.jsonl", b'{"text": "a"}\n' + b"[" * 100_000, "line 2 is not JSON"),
-        ("a.jsonl", b'{"txet": "a"}\n', r"columns: 'txet' \(did you mean 'txet'\?\)"),
+        (
+            "a.jsonl",
+            b'{"txet": "a", "b": "c"}\n',
+            r"columns: 'txet', 'b' \(did you mean 'txet'\?\)",
+        ),
         ("a.jsonl", b'"a"\n', r"no column 'text'; columns: none"),
         ("a.parquet", b"PAR1 not really PAR1", "cannot be read as Parquet"),
         ("a.parquet", b"text", "cannot be read as Parquet"),

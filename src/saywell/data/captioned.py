@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median_low
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -33,7 +32,7 @@ class Captioned(NamedTuple):
 
 
 def load_captioned(
-    source: str | Path, *, image: str = "image", label: str = "label", most: int = MOST
+    source: Any, *, image: str = "image", label: str = "label", most: int = MOST
 ) -> Captioned:
     """The pictures of a source (as in `load_images`) with the text in column `label`, one a row.
 
@@ -64,7 +63,7 @@ def load_captioned(
 
 
 def typical_side(
-    source: str | Path, *, image: str = "image", label: str = "label", most: int = 200
+    source: Any, *, image: str = "image", label: str = "label", most: int = 200
 ) -> int:
     """The median shorter side, in pixels, of the pictures of a source (as in `load_images`).
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
-import polars as pl
 from jaxtyping import Int
 
+from saywell.data.files import open_regular
+from saywell.data.tables import open_table, suffix_of
 from saywell.errors import InputError
 
 _TEXT_COLUMNS = ("text", "descriptor", "description")
@@ -22,10 +24,10 @@ def load_descriptors(
 ) -> tuple[list[str], Int[np.ndarray, " texts"]]:
     """The texts of `source` for these classes, class by class, and the place of each one's class.
 
-    `source` is a JSON file with an object of class -> list of texts, a Parquet or CSV file with the
-    columns class and text, or a mapping. Case, underscores and spacing of names do not matter, the
-    order does not either; classes that are not asked for are left out. Repeated texts of a class
-    count once.
+    `source` is a JSON file with an object of class -> list of texts, a table (.parquet, .csv, .tsv,
+    .jsonl, .json) with the columns class and text, or a mapping. Case, underscores and spacing of
+    names do not matter, the order does not either; classes that are not asked for are left out.
+    Repeated texts of a class count once.
 
     Raises InputError for a file that cannot be read and for a class that it has no text for:
     lists joined to the wrong classes do not look wrong, they only score low.
@@ -59,38 +61,39 @@ def _read(source: str | Path | Mapping[str, Sequence[str]]) -> tuple[dict[str, l
     if isinstance(source, Mapping):
         return {name: list(texts) for name, texts in source.items()}, "the mapping of texts"
     path, shown = Path(source), repr(str(source)[:200])
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"there is no file {shown} with texts for classes")
     if path.suffix.lower() == ".json":
-        try:
-            value = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{shown} cannot be read as JSON: {error}") from error
-        if not isinstance(value, dict) or not all(
+        value = _json(path, shown)
+        is_mapping = isinstance(value, dict) and all(
             isinstance(texts, list) and all(isinstance(t, str) for t in texts)
             for texts in value.values()
-        ):
-            raise InputError(f"{shown} must hold an object of class -> list of texts")
-        return value, shown
-    try:
-        with path.open("rb") as file:
-            reads = {".parquet": pl.read_parquet, ".csv": pl.read_csv}
-            read = reads.get(path.suffix.lower())
-            if read is None:
-                raise InputError(f"{shown} does not end in .json, .parquet or .csv")
-            table = read(file)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{shown} cannot be read: {error}") from error
-    column = next((name for name in _TEXT_COLUMNS if name in table.columns), None)
-    if column is None or "class" not in table.columns:
-        raise InputError(
-            f"{shown} needs the columns 'class' and 'text'; it has {', '.join(table.columns)}"
         )
-    rows = table.select("class", pl.col(column).cast(pl.String)).drop_nulls()
+        if is_mapping:
+            return value, shown
+        if not (isinstance(value, list) and all(isinstance(row, dict) for row in value)):
+            raise InputError(f"{shown} must hold an object of class -> list of texts")
+    elif suffix_of(path) in (None, ".txt", ".txt.gz"):
+        raise InputError(f"{shown} does not end in .json, .jsonl, .parquet, .csv or .tsv")
+    table = open_table(path)
+    column = next((name for name in _TEXT_COLUMNS if name in table.kinds), None)
+    if column is None or "class" not in table.kinds:
+        raise InputError(
+            f"{shown} needs the columns 'class' and 'text'; it has {', '.join(table.kinds)}"
+        )
     result: dict[str, list[str]] = {}
-    for name, text in rows.iter_rows():
-        result.setdefault(str(name), []).append(text)
+    for name, text in zip(*table.take(["class", column]), strict=True):
+        if name is not None and text is not None and str(name).strip():
+            result.setdefault(str(name), []).append(str(text))
     return result, shown
+
+
+def _json(path: Path, shown: str) -> Any:
+    try:
+        with open_regular(path) as file:
+            return json.loads(file.read().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{shown} cannot be read as JSON: {error}") from error
 
 
 def _key(name: str) -> str:

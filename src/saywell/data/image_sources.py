@@ -1,26 +1,44 @@
-"""Where labelled images come from: folders, tables of paths, Parquet, saved datasets.
+"""Where labelled images come from: folders, tables of paths, Parquet, datasets, lists.
 
 Every source becomes a table of rows (what is known without opening a picture) and a function that
-fetches the bytes of rows one after another, so that no source is ever in memory as a whole.
+fetches the bytes of rows one after another, so that no file is ever in memory as a whole.
 """
 
 from __future__ import annotations
 
-import csv
-import json
+import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from saywell.data.files import open_regular
 from saywell.data.pictures import BadPicture, picture_bytes
-from saywell.errors import InputError, MissingPackage
+from saywell.data.tables import (
+    IMAGES,
+    NAMES,
+    OTHER,
+    SHOWN,
+    TEXT,
+    Table,
+    files_that_fit,
+    is_dataset,
+    is_saved_dataset,
+    load_saved_dataset,
+    open_table,
+    part_table,
+    shown,
+    suffix_of,
+)
+from saywell.errors import InputError
 
-TABLES = (".parquet", ".csv", ".tsv")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif",
+)  # fmt: skip
 PARTS = {
     "train": "train", "training": "train",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
@@ -29,6 +47,14 @@ PARTS = {
 
 _ROWS = {"row": pl.Int64, "name": pl.String, "label": pl.String, "part": pl.String}
 _NO_PICTURES = ("thumbs.db", "desktop.ini")
+# What programs and systems leave beside one's own folders; passed over where no images are inside.
+_NO_CLASSES = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+_MAGIC = (
+    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\xff\x4f\xff\x51",
+    b"\0\0\0\x0cjP  ", *(b"P%d" % n for n in range(1, 7)),
+)  # fmt: skip
+_RESOURCE_FORKS = (b"\0\x05\x16\x07", b"\0\x05\x16\0")  # AppleDouble, AppleSingle
+_LOOKED_AT = 20  # values, to tell whether a column of text holds paths of images
 Blob = bytes | BadPicture
 
 
@@ -37,71 +63,144 @@ class ImageSource:
     """`rows`: row (from 0), name (file or row, for messages), label (null: none), part (null: none).
 
     `classes` are those the source names, with or without images. `fetch` takes ascending row
-    numbers and yields each with its bytes, or with the reason why there are none.
+    numbers and yields each with its bytes, or with the reason why there are none. `notes` says what
+    had to be assumed.
     """
 
     rows: pl.DataFrame
     classes: list[str]
     fetch: Callable[[Sequence[int]], Iterator[tuple[int, Blob]]]
+    notes: tuple[str, ...] = ()
 
 
-def open_source(source: str | Path, image: str, label: str, split: str | None) -> ImageSource:
-    """The images of a folder of class folders, a Parquet, CSV or TSV file, or a saved dataset.
+def open_source(source: Any, image: str, label: str, split: str | None) -> ImageSource:
+    """The images of a folder of class folders, a file or files of a table, a dataset, or a list.
 
     Raises InputError for a source or columns that cannot be used, MissingPackage when a saved
     Hugging Face dataset is given and `datasets` is not installed.
     """
-    path, name = Path(source), repr(str(source)[:200])
+    name = shown(source)
+    if not isinstance(source, str | Path):
+        if is_dataset(source) or (
+            isinstance(source, Mapping) and source and all(is_dataset(v) for v in source.values())
+        ):
+            return _dataset(source, Path(), name, image, label, split)
+        return _of_table(open_table(source), Path(), image, label, split)
+    path = Path(source)
     if path.is_dir():
-        if any((path / file).is_file() for file in ("state.json", "dataset_dict.json")):
-            return _saved_dataset(path, name, image, label, split)
+        if is_saved_dataset(path):
+            loaded = load_saved_dataset(path, name)
+            return _dataset(loaded, path, name, image, label, split)
+        if not _folders(path) and (files := _shards_in(path)):
+            return _files_of_tables(files, image, label, split)
         if split is not None:
             raise InputError(
                 f"split={split!r} names a column, but {name} is a folder: put the class folders into"
                 " folders called train, validation and test, or leave split out"
             )
         return _folder(path, name)
-    if not path.is_file():
-        raise InputError(f"there is no file or folder {name}")
-    suffix = path.suffix.lower()
-    if suffix not in TABLES:
-        raise InputError(
-            f"{name} ends in {suffix!r}: images are read from a folder of class folders, a saved"
-            f" Hugging Face dataset, or a file that ends in {', '.join(TABLES)}"
-        )
-    if suffix == ".parquet":
-        return _parquet(path, name, image, label, split)
-    return _delimited(path, name, image, label, split, "," if suffix == ".csv" else "\t")
+    if not path.exists():
+        found = files_that_fit(source)
+        if not found:
+            raise InputError(f"there is no file or folder {name}")
+        return _files_of_tables(found, image, label, split)
+    return _files_of_tables([path], image, label, split)
 
 
-# ---- files
+# ---- folders
 
 
-def _folder(root: Path, name: str) -> ImageSource:
-    parts: list[tuple[Path, str | None]] = [(root, None)]
+def _folder(top: Path, name: str) -> ImageSource:
+    root = _unwrapped(top)
+    notes = [] if root == top else [f"The folders in {str(root.relative_to(top))!r} were read."]
     folders = _folders(root)
-    if folders and all(folder.name.lower() in PARTS for folder in folders):
-        parts = [(folder, folder.name) for folder in folders]
+    holding = [folder for folder in folders if _holds_images(folder)]
+    # A split holds folders of images; a class that is called 'train' holds the images themselves.
+    called = [folder for folder in holding if folder.name.lower() in PARTS]
+    splits = [f for f in called if not _has_images(f) and any(map(_holds_images, _folders(f)))]
+    others = [folder for folder in holding if folder not in called]
+    if others and len({PARTS[folder.name.lower()] for folder in splits}) > 1:
+        raise InputError(
+            f"{name} has the splits {' and '.join(repr(f.name) for f in splits[:2])}, and beside them"
+            f" {others[0].name!r}, which holds images and is none of train, validation and test: move"
+            " or rename it"
+        )
+    are_splits = bool(splits) and not others
+    tops = called if are_splits else [root]
     files: list[tuple[Path, str | None, str | None]] = []
     classes: set[str] = set()
-    for top, part in parts:
-        files += [(file, None, part) for file in _files(top, deep=False)]
-        for folder in _folders(top):
-            classes.add(folder.name)
-            files += [(file, folder.name, part) for file in _files(folder, deep=True)]
-    if parts[0][0] != root:
+    for start in tops:
+        part = start.name if are_splits else None
+        files += [(file, None, part) for file in _files(start, deep=False)]
+        for folder in _folders(start):
+            its_class = folder.name if _is_class(folder) else None
+            if its_class is not None:
+                classes.add(its_class)
+            files += [(file, its_class, part) for file in _files(folder, deep=True)]
+    if are_splits:
         files += [(file, None, None) for file in _files(root, deep=False)]
+        for stray in (folder for folder in folders if folder not in called):
+            files += [(file, None, None) for file in _files(stray, deep=True)]
     if not classes:
         raise InputError(
             f"{name} holds no class folders: give each class a folder of its images, named after it"
         )
-    files.sort(key=lambda item: item[0].relative_to(root).as_posix())
+    files.sort(key=lambda item: item[0].relative_to(top).as_posix())
     rows = [
-        (row, file.relative_to(root).as_posix(), label, part)
+        (row, file.relative_to(top).as_posix(), label, part)
         for row, (file, label, part) in enumerate(files)
     ]
     paths = [file for file, _, _ in files]
-    return ImageSource(_table(rows), sorted(classes), lambda wanted: _read_files(paths, wanted))
+    return ImageSource(
+        _table(rows), sorted(classes), lambda wanted: _read_files(paths, wanted), tuple(notes)
+    )
+
+
+def _unwrapped(top: Path) -> Path:
+    """The folder that holds the class folders: archives often put one more around it."""
+    while True:
+        folders = [folder for folder in _folders(top) if _is_class(folder)]
+        if len(folders) != 1 or _has_images(top) or folders[0].name.lower() in PARTS:
+            return top
+        inner = folders[0]
+        below = [folder for folder in _folders(inner) if _is_class(folder)]
+        if _has_images(inner) or not below:
+            return top
+        if len(below) == 1 and below[0].name.lower() not in PARTS and _has_images(below[0]):
+            return top
+        top = inner
+
+
+def _is_class(folder: Path) -> bool:
+    """Whether a folder holds images, or nothing at all: a class without images is one too."""
+    if _holds_images(folder):
+        return True
+    return folder.name.lower() not in _NO_CLASSES and not any(folder.iterdir())
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(map(_looks_like_an_image, _files(folder, deep=True)))
+
+
+def _has_images(folder: Path) -> bool:
+    return any(map(_looks_like_an_image, _files(folder, deep=False)))
+
+
+def _looks_like_an_image(file: Path) -> bool:
+    """By its first bytes, or, where they say nothing, by its name: a broken image belongs to a class."""
+    try:
+        with open_regular(file) as opened:
+            head = opened.read(16)
+    except OSError:
+        return file.suffix.lower() in SUFFIXES
+    if head.startswith(_RESOURCE_FORKS):
+        return False
+    return (
+        file.suffix.lower() in SUFFIXES
+        or head.startswith(_MAGIC)
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or head[4:11] == b"ftypavi"
+    )
 
 
 def _folders(top: Path) -> list[Path]:
@@ -116,79 +215,129 @@ def _files(top: Path, *, deep: bool) -> Iterator[Path]:
                 yield Path(folder) / file
 
 
-def _delimited(
-    path: Path, name: str, image: str, label: str, split: str | None, delimiter: str
-) -> ImageSource:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            records = list(csv.reader(file, delimiter=delimiter, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{name} cannot be read: {error}; save it as UTF-8") from error
-    header = records[0] if records else []
-    # 'path' is what people call the column; 'image' is what every other source calls it.
-    column = "path" if image == "image" and image not in header else image
-    _check_columns(header, name, [column, label, split])
-    at = {wanted: header.index(wanted) for wanted in (column, label, split) if wanted is not None}
-    rows, paths = [], []
-    for fields in records[1:]:
-        if not fields:
-            continue
-        if len(fields) != len(header):
-            raise InputError(
-                f"{name}, row {len(rows)}: {len(fields)} fields, but the header has {len(header)}"
-            )
-        paths.append(path.parent / fields[at[column]] if fields[at[column]] else None)
-        part = fields[at[split]] if split is not None else None
-        rows.append((len(rows), fields[at[column]], fields[at[label]] or None, part))
-    table = _table(rows)
-    return ImageSource(table, _named(table), lambda wanted: _read_files(paths, wanted))
-
-
-def _read_files(paths: Sequence[Path | None], wanted: Iterable[int]) -> Iterator[tuple[int, Blob]]:
+def _read_files(paths: Sequence[Path], wanted: Iterable[int]) -> Iterator[tuple[int, Blob]]:
     for row in wanted:
         yield row, _read_file(paths[row])
 
 
-def _read_file(path: Path | None) -> Blob:
-    if path is None:
-        return BadPicture("no image", "the row names no file")
+def _read_file(path: Path) -> Blob:
     try:
         return picture_bytes(path)
     except BadPicture as bad:
         return bad
 
 
-# ---- tables that hold the bytes
+# ---- tables
 
 
-def _parquet(path: Path, name: str, image: str, label: str, split: str | None) -> ImageSource:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _shards_in(folder: Path) -> list[Path]:
+    return [file for file in _files(folder, deep=False) if suffix_of(file) not in (None, ".txt")]
 
-    try:
-        file = pq.ParquetFile(path)
-        schema = file.schema_arrow
-        _check_columns(schema.names, name, [image, label, split])
-        columns = file.read(columns=[c for c in (label, split) if c is not None])
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{name} cannot be read as Parquet: {error}") from error
-    _check_image_type(schema.field(image).type, name, image)
-    names = _label_names(schema.metadata or {}, label)
-    labels = _labels(columns.column(label).to_pylist(), names, name, label, schema.names)
-    parts = columns.column(split).to_pylist() if split is not None else [None] * len(labels)
-    rows = [
-        (row, f"row {row}", name_, None if part is None else str(part))
-        for row, (name_, part) in enumerate(zip(labels, parts, strict=True))
-    ]
-    table = _table(rows)
+
+def _files_of_tables(
+    files: Sequence[Path], image: str, label: str, split: str | None
+) -> ImageSource:
+    """The rows of files of one kind, one after another."""
+    for file in files:
+        if suffix_of(file) in (None, ".txt", ".txt.gz"):
+            raise InputError(
+                f"{shown(file)} ends in {file.suffix!r}: images are read from a folder of class"
+                " folders, a saved Hugging Face dataset, or a file that ends in .parquet, .csv, .tsv,"
+                " .json or .jsonl"
+            )
+    sources = []
+    for file in files:
+        if suffix_of(file) == ".parquet":
+            sources.append(_parquet(file, image, label, split))
+        else:
+            table = open_table(file)
+            # 'path' is what people call the column; 'image' is what every other source calls it.
+            called = "path" if image == "image" and image not in table.kinds else image
+            sources.append(_of_table(table, file.parent, called, label, split))
+    return _one_after_another(sources)
+
+
+def _one_after_another(sources: Sequence[ImageSource]) -> ImageSource:
+    if len(sources) == 1:
+        return sources[0]
+    starts = [0]
+    for source in sources:
+        starts.append(starts[-1] + source.rows.height)
+
+    def fetch(wanted: Sequence[int]) -> Iterator[tuple[int, Blob]]:
+        for source, begin, end in zip(sources, starts, starts[1:], strict=False):
+            inside = [row - begin for row in wanted if begin <= row < end]
+            if inside:
+                yield from ((row + begin, blob) for row, blob in source.fetch(inside))
+
+    rows = pl.concat(source.rows for source in sources).with_columns(
+        row=pl.int_range(pl.len(), dtype=pl.Int64)
+    )
+    numbered = pl.col("name").str.contains(r"^row \d+$")
+    rows = rows.with_columns(
+        name=pl.when(numbered).then(pl.format("row {}", "row")).otherwise("name")
+    )
     return ImageSource(
-        table,
-        names or _named(table),
-        lambda wanted: _read_parquet(path, image, wanted),
+        rows,
+        list(dict.fromkeys(c for source in sources for c in source.classes)),
+        fetch,
+        tuple(dict.fromkeys(note for source in sources for note in source.notes)),
     )
 
 
-def _read_parquet(path: Path, image: str, wanted: Sequence[int]) -> Iterator[tuple[int, Blob]]:
+def _of_table(table: Table, folder: Path, image: str, label: str, split: str | None) -> ImageSource:
+    """Images whose bytes, pictures or paths are in a table that is in memory, or paths in a file."""
+    table, image = _image_column(table, image)
+    table, label = _label_column(table, label, image)
+    if split is not None:
+        table.require(split, "split")
+    pictures, *others = table.take([c for c in (image, label, split) if c is not None])
+    labels = _labels(list(others[0]), table, label)
+    parts = list(others[1]) if split is not None else [None] * len(labels)
+    values = list(pictures) if isinstance(pictures, pl.Series) else pictures
+    rows = [
+        (row, value if isinstance(value, str) and value else f"row {row}", named, _part(part))
+        for row, (value, named, part) in enumerate(zip(values, labels, parts, strict=True))
+    ]
+
+    def fetch(wanted: Sequence[int]) -> Iterator[tuple[int, Blob]]:
+        for row in wanted:
+            yield row, _blob(values[row], folder)
+
+    rows = _table(rows)
+    return ImageSource(rows, _class_list(table, label, rows), fetch, table.notes)
+
+
+def _parquet(path: Path, image: str, label: str, split: str | None) -> ImageSource:
+    import pyarrow.parquet as pq
+
+    table = open_table(path)
+    table, image = _image_column(table, image)
+    table, label = _label_column(table, label, image)
+    if split is not None:
+        table.require(split, "split")
+    outer, *inner = [image] if image in pq.read_schema(path).names else image.split(".")
+    _check_image_type(pq.read_schema(path).field(outer).type, inner, table.name, image)
+    found = table.take([c for c in (label, split) if c is not None])
+    labels = _labels(list(found[0]), table, label)
+    parts = list(found[1]) if split is not None else [None] * len(labels)
+    rows = _table(
+        [
+            (row, f"row {row}", named, _part(part))
+            for row, (named, part) in enumerate(zip(labels, parts, strict=True))
+        ]
+    )
+    return ImageSource(
+        rows,
+        _class_list(table, label, rows),
+        lambda wanted: _read_parquet(path, outer, inner, wanted),
+        table.notes,
+    )
+
+
+def _read_parquet(
+    path: Path, column: str, inner: Sequence[str], wanted: Sequence[int]
+) -> Iterator[tuple[int, Blob]]:
     import pyarrow.parquet as pq
 
     rows = list(wanted)
@@ -197,118 +346,159 @@ def _read_parquet(path: Path, image: str, wanted: Sequence[int]) -> Iterator[tup
         for group in range(file.num_row_groups):
             end = begin + file.metadata.row_group(group).num_rows
             if position < len(rows) and rows[position] < end:
-                for batch in file.iter_batches(16, row_groups=[group], columns=[image]):
+                for batch in file.iter_batches(16, row_groups=[group], columns=[column]):
                     stop = begin + len(batch)
                     while position < len(rows) and rows[position] < stop:
                         value = batch.column(0)[rows[position] - begin].as_py()
+                        for name in inner:
+                            value = value.get(name) if isinstance(value, dict) else None
                         yield rows[position], _blob(value, path.parent)
                         position += 1
                     begin = stop
             begin = end
 
 
-def _saved_dataset(path: Path, name: str, image: str, label: str, split: str | None) -> ImageSource:
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingPackage(
-            "datasets", "datasets", f"reading the dataset folder {name}"
-        ) from error
-    try:
-        loaded = datasets.load_from_disk(str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{name} cannot be read as a saved dataset: {error}") from error
-    parts: dict[Any, Any] = dict(loaded) if isinstance(loaded, dict) else {None: loaded}
-    rows: list[tuple[int, str, str | None, str | None]] = []
-    classes: list[str] = []
-    blobs: list[Any] = []
+def _dataset(
+    loaded: Any, folder: Path, name: str, image: str, label: str, split: str | None
+) -> ImageSource:
+    """The images of a Dataset, or of all parts of a DatasetDict; its parts are splits."""
+    import datasets
+
+    parts: dict[Any, Any] = dict(loaded) if isinstance(loaded, Mapping) else {None: loaded}
     own = all(str(part).lower() in PARTS for part in parts)
+    sources = []
     for part, data in parts.items():
-        _check_columns(data.column_names, name, [image, label, split])
-        if isinstance(data.features[image], datasets.Image):
-            data = data.cast_column(image, datasets.Image(decode=False))
-        names = getattr(data.features[label], "names", None)
-        classes += [c for c in names or [] if c not in classes]
-        labels = _labels(list(data[label]), names, name, label, data.column_names)
-        given = list(data[split]) if split is not None else [part if own else None] * len(labels)
-        for place, (named, its_part) in enumerate(zip(labels, given, strict=True)):
-            rows.append(
-                (len(rows), f"row {len(rows)}", named, None if its_part is None else str(its_part))
-            )
-            blobs.append((data, place))
+        table, its_image = _image_column(part_table(data, name), image)
+        table, its_label = _label_column(table, label, its_image)
+        if split is not None:
+            table.require(split, "split")
+        if isinstance(data.features.get(its_image), datasets.Image):
+            data = data.cast_column(its_image, datasets.Image(decode=False))
+        found = table.take([c for c in (its_label, split) if c is not None])
+        labels = _labels(list(found[0]), table, its_label)
+        given = list(found[1]) if split is not None else [part if own else None] * len(labels)
+        rows = _table(
+            [
+                (row, f"row {row}", named, _part(its_part))
+                for row, (named, its_part) in enumerate(zip(labels, given, strict=True))
+            ]
+        )
 
-    def fetch(wanted: Sequence[int]) -> Iterator[tuple[int, Blob]]:
-        for row in wanted:
-            data, place = blobs[row]
-            yield row, _blob(data[place][image], path)
+        def fetch(
+            wanted: Sequence[int], data: Any = data, column: str = its_image
+        ) -> Iterator[tuple[int, Blob]]:
+            outer, *inner = [column] if column in data.column_names else column.split(".")
+            for row in wanted:
+                value = data[row][outer]
+                for key in inner:
+                    value = value.get(key) if isinstance(value, dict) else None
+                yield row, _blob(value, folder)
 
-    table = _table(rows)
-    return ImageSource(table, classes or _named(table), fetch)
+        sources.append(ImageSource(rows, _class_list(table, its_label, rows), fetch, table.notes))
+    return _one_after_another(sources)
+
+
+def _image_column(table: Table, image: str) -> tuple[Table, str]:
+    """The column of images: the one named, or else the only one that holds images or their paths."""
+    if image in table.kinds or image not in ("image", "path"):
+        return table.choose(image, "image", IMAGES, "image")
+    texts = [column for column, kind in table.kinds.items() if kind == TEXT]
+    paths = {c: IMAGES for c, v in zip(texts, table.take(texts), strict=True) if _are_paths(v)}
+    kinds = {column: paths.get(column, kind) for column, kind in table.kinds.items()}
+    guessed, column = Table(table.name, kinds, table.take, table.notes, table.classes).choose(
+        image, image, IMAGES, "image"
+    )
+    return Table(table.name, table.kinds, table.take, guessed.notes, table.classes), column
+
+
+def _are_paths(values: pl.Series | list[Any]) -> bool:
+    """Whether the first texts of a column all end as files of images do."""
+    first: list[str] = []
+    for value in values:
+        if value:
+            first.append(str(value).lower())
+        if len(first) == _LOOKED_AT:
+            break
+    return bool(first) and all(value.endswith(SUFFIXES) for value in first)
+
+
+def _label_column(table: Table, label: str, image: str) -> tuple[Table, str]:
+    """The column of labels: the one named, or else the only one of class labels, or of text."""
+    if label in table.kinds or label != "label":
+        return table, table.require(label, "label")
+    fit = [c for c, kind in table.kinds.items() if kind == NAMES and c != image]
+    fit = fit or [c for c, kind in table.kinds.items() if kind == TEXT and c != image]
+    if len(fit) != 1:
+        raise InputError(table.no_column(label, "label", fit))
+    note = f"The column {fit[0][:SHOWN]!r} was read for the labels, the only one that could be."
+    notes = (*table.notes, note)
+    return Table(table.name, table.kinds, table.take, notes, table.classes), fit[0]
 
 
 def _blob(value: Any, folder: Path) -> Blob:
-    if isinstance(value, dict):
+    """The bytes of an image from what stands in a row: bytes, a path, both, a picture or an array."""
+    if isinstance(value, Mapping):
         if value.get("bytes"):
             return value["bytes"]
         value = value.get("path") if value.get("bytes") is None else b""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str) and value:
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, str | Path) and str(value):
         return _read_file(folder / value)
+    if hasattr(value, "__array_interface__"):  # a picture of Pillow's, an array of numpy's
+        return _as_png(value)
     return BadPicture("no image", "the row holds neither bytes nor a path")
 
 
-def _check_image_type(dtype: Any, name: str, image: str) -> None:
+def _as_png(value: Any) -> Blob:
+    from PIL import Image
+
+    try:
+        picture = value if isinstance(value, Image.Image) else Image.fromarray(value)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+    except Exception as error:  # Pillow raises nearly anything on arrays that are no picture
+        return BadPicture("no image", f"{type(value).__name__}: {error}"[:200])
+    return buffer.getvalue()
+
+
+def _check_image_type(dtype: Any, inner: Sequence[str], name: str, image: str) -> None:
     import pyarrow as pa
 
-    simple = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string)
+    for field in inner:
+        dtype = dtype.field(field).type
     fields = {field.name for field in dtype} if pa.types.is_struct(dtype) else set()
-    if not (any(is_one(dtype) for is_one in simple) or fields & {"bytes", "path"}):
+    if pa.types.is_dictionary(dtype):
+        dtype = dtype.value_type
+    kinds = (
+        "binary", "large_binary", "binary_view", "fixed_size_binary", "string", "large_string",
+        "string_view", "null",
+    )  # fmt: skip
+    if not (any(getattr(pa.types, f"is_{k}")(dtype) for k in kinds) or fields & {"bytes", "path"}):
         raise InputError(
             f"column {image!r} of {name} holds {str(dtype)[:80]}: images are bytes, a struct of bytes"
             " and path, or a path; name the column with image=..."
         )
 
 
-def _label_names(metadata: dict[bytes, bytes], label: str) -> list[str] | None:
-    """The class names that Hugging Face datasets writes into a Parquet file's metadata."""
-    try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        names = features[label]["names"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return [str(name) for name in names] if isinstance(names, list) else None
-
-
-def _labels(
-    values: list[Any], names: list[str] | None, name: str, label: str, columns: Sequence[str]
-) -> list[str | None]:
-    if names is not None:
-        known = range(len(names))
-        return [names[v] if isinstance(v, int) and v in known else None for v in values]
-    wrong = next((v for v in values if v is not None and not isinstance(v, str)), None)
+def _labels(values: list[Any], table: Table, label: str) -> list[str | None]:
+    wrong = next((v for v in values if v is not None and v == v and not isinstance(v, str)), None)
     if wrong is not None:
-        others = ", ".join(repr(c) for c in columns if c != label)
+        likely = [c for c, kind in table.kinds.items() if c != label and kind != OTHER]
         raise InputError(
-            f"column {label!r} of {name} holds {wrong!r}, not the name of a class; descriptions need"
-            f" names: give label=... one of {others}"
+            f"column {label!r} of {table.name} holds {wrong!r}, not the name of a class; descriptions"
+            f" need names: give label=... one of {', '.join(map(repr, likely)) or 'no other column'}"
         )
-    return values
+    return [value if value and value == value else None for value in values]
+
+
+def _part(value: Any) -> str | None:
+    return None if value is None or value != value else str(value)
+
+
+def _class_list(table: Table, label: str, rows: pl.DataFrame) -> list[str]:
+    return list(table.classes.get(label) or rows["label"].drop_nulls().unique().sort())
 
 
 def _table(rows: list[tuple[int, str, str | None, str | None]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_ROWS, orient="row")
-
-
-def _named(table: pl.DataFrame) -> list[str]:
-    return table["label"].drop_nulls().unique().sort().to_list()
-
-
-def _check_columns(columns: Sequence[str], name: str, wanted: Sequence[str | None]) -> None:
-    for column in wanted:
-        if column is None or column in columns:
-            continue
-        close = get_close_matches(column, columns, n=1, cutoff=0.6)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        there = ", ".join(repr(c[:80]) for c in columns) or "none"
-        raise InputError(f"{name} has no column {column!r}; columns: {there}{hint}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -50,6 +50,8 @@ class Images:
     `converted`: row, name, change: used, but altered on the way to RGB; sorted by row and change.
     `classes`: name, and the number of usable images in each split; a class without any is there.
     `fingerprint`: 32 hex digits, a hash of the ids, labels and splits.
+    `total_rows`: rows in the source; those in neither table were left out by `limit`.
+    `notes`: what had to be assumed of the source, one sentence each.
     """
 
     examples: pl.DataFrame
@@ -59,6 +61,7 @@ class Images:
     fingerprint: str
     total_rows: int
     _source: ImageSource = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def pictures(self, ids: Sequence[str] | None = None) -> Iterator[tuple[str, Image.Image]]:
         """Each id with its RGB picture, one in memory at a time, in the order of the source.
@@ -83,11 +86,12 @@ class Images:
 
 
 def load_images(
-    source: str | Path,
+    source: Any,
     *,
     image: str = "image",
     label: str = "label",
     split: str | None = None,
+    limit: int | None = None,
     seed: int = 0,
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     near: float | None = TOLERANCE,
@@ -96,17 +100,23 @@ def load_images(
     """Read, check, de-duplicate and split the labelled images of `source`.
 
     `source` is a folder with a folder of images for each class (or with such folders inside train,
-    validation and test), a Parquet file with image bytes, a CSV or TSV file of paths, or the folder
-    of a saved Hugging Face dataset. `image`, `label` and `split` name columns; in a CSV 'path' also
-    serves as `image`, and paths start at the folder of the file. Labels are names, not numbers.
+    validation and test), a Parquet file with image bytes, a CSV, TSV or JSON file of paths, a pattern
+    or folder of such files, the folder of a saved Hugging Face dataset, a table (polars, pandas,
+    pyarrow, datasets), or a list of dicts. `image`, `label` and `split` name columns, those inside
+    records as 'outer.inner'; 'path' also serves as `image`, and where the usual column is missing the
+    only one that could be meant is read. Paths start at the folder of the file. Labels are names,
+    not numbers.
 
     Every file is decoded once here, one at a time, so that nothing broken is met later. Copies with
     the same pixels are rejected but for the first; where their labels differ, all are. Pictures
     nearer than `near` (see image_duplicates; None: do not look) share a split. Without a split
     of the source's own, each class is divided by hash of content, keyed by `seed`, into shares as
     near to `fractions` (train, validation, test) as whole groups allow. With one, it is kept; a
-    missing validation part is taken from train, and training images that are near duplicates
-    of a validation or test image are rejected.
+    missing validation or test part is taken from train, and training images that are near duplicates
+    of a validation or test image are rejected. One part alone is no split.
+
+    `limit` keeps about that many images, chosen by a hash of content and `seed`: each class has its
+    share, and at least one. A larger limit keeps what a smaller one kept.
 
     `progress` is told after each image how many are read.
 
@@ -121,9 +131,13 @@ def load_images(
     shown = repr(str(source)[:200])
     opened = open_source(source, image, label, split)
     names = class_names(opened.classes, shown)
-    parts = _parts(opened.rows["part"], shown)
+    parts = _parts(opened.rows, shown)
+    notes = opened.notes if parts is None else (*opened.notes, *_notes_on_parts(parts))
+    chosen = list(range(opened.rows.height))
+    if limit is not None:
+        chosen = _limited(opened, limit, seed)
 
-    scan = _scan(opened, names, progress)
+    scan = _scan(opened, names, chosen, progress)
     rejected = list(scan.rejected)
     found = _without_copies(scan, parts, rejected)
     if not found:
@@ -137,7 +151,7 @@ def load_images(
         own = [parts[f.row] for f in found]
         keep = _without_leaks(found, own, groups, rejected)
         found, groups = [found[k] for k in keep], groups[keep]
-        splits = _with_validation(found, [own[k] for k in keep], groups, seed)
+        splits = _with_all_parts(found, [own[k] for k in keep], groups, seed, shares)
 
     first = {}
     for each, group in zip(found, groups, strict=True):
@@ -163,6 +177,7 @@ def load_images(
         _fingerprint(examples),
         opened.rows.height,
         opened,
+        notes,
     )
 
 
@@ -256,11 +271,46 @@ class _Scan:
     rejected: list[tuple[int, str, str, str]]
 
 
-def _scan(opened: ImageSource, names: Mapping[str, str], progress: Callable[[int], None]) -> _Scan:
+def _limited(opened: ImageSource, limit: int, seed: int) -> list[int]:
+    """The rows to use, ascending: of each class the same share, by hash of content, at least one."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InputError(f"limit={limit!r} is not a whole number of at least 1, or None")
+    labels = opened.rows["label"].to_list()
+    labelled = [row for row, label in enumerate(labels) if label is not None]
+    classes = len({labels[row] for row in labelled})
+    if limit < classes:
+        raise InputError(
+            f"limit={limit!r} is fewer than the {classes} classes: give at least {classes}"
+        )
+    # Equal files are one image; a file that cannot be read counts as one, and is then rejected.
+    ids = {
+        row: f"unread {row}" if isinstance(blob, BadPicture) else content_id(blob)
+        for row, blob in opened.fetch(labelled)
+    }
+    first = list({id: row for row, id in reversed(ids.items())}.values())[::-1]
+    numbers = hash_numbers([ids[row] for row in first], seed, "image limit")
+    places: dict[str, int] = {}
+    sizes = Counter(labels[row] for row in first)
+    ranked = []
+    for k in np.argsort(numbers, kind="stable").tolist():
+        row = first[k]
+        place = places[labels[row]] = places.get(labels[row], -1) + 1
+        # The share of its class that comes before it: the smallest shares are the same for all.
+        ranked.append((place > 0, (place + 0.5) / sizes[labels[row]], int(numbers[k]), row))
+    kept = {ids[row] for *_, row in sorted(ranked)[:limit]}
+    return [row for row in labelled if ids[row] in kept]
+
+
+def _scan(
+    opened: ImageSource,
+    names: Mapping[str, str],
+    chosen: Sequence[int],
+    progress: Callable[[int], None],
+) -> _Scan:
     found: list[_Found] = []
     rejected: list[tuple[int, str, str, str]] = []
     rows = opened.rows.select("name", "label").rows()
-    for done, (row, blob) in enumerate(opened.fetch(range(len(rows))), 1):
+    for done, (row, blob) in enumerate(opened.fetch(chosen), 1):
         name, label = rows[row]
         try:
             if label is None or not names[label]:
@@ -331,7 +381,9 @@ def _groups(found: list[_Found], near: float | None) -> np.ndarray:
 # ---- splits that the source brings
 
 
-def _parts(column: pl.Series, shown: str) -> list[str] | None:
+def _parts(rows: pl.DataFrame, shown: str) -> list[str] | None:
+    """The split of each row where the source brings at least two; None where it does not."""
+    column = rows["part"]
     if column.null_count() == len(column):
         return None
     values = [None if v is None else PARTS.get(v.strip().lower()) for v in column]
@@ -340,14 +392,25 @@ def _parts(column: pl.Series, shown: str) -> list[str] | None:
             raise InputError(
                 f"{shown} has the split {given!r}; splits are called train, validation or test"
             )
-    # A file outside the folders of the splits has no class either, and is rejected for that.
-    parts = [part or "train" for part in values]
-    if missing := {"train", "test"} - set(parts):
+    # Images without a label, as test sets often are, make no split; they are rejected anyway.
+    labelled = {
+        p for p, label in zip(values, rows["label"], strict=True) if p and label is not None
+    }
+    if len(labelled) < 2:
+        return None
+    if "train" not in labelled:
         raise InputError(
-            f"{shown} brings splits of its own, but no {sorted(missing)[0]!r}: name no split column,"
-            " and saywell divides the images itself"
+            f"{shown} brings the splits test and validation, but no train: call one of them train"
         )
-    return parts
+    # A file outside the folders of the splits has no class either, and is rejected for that.
+    return [part or "train" for part in values]
+
+
+def _notes_on_parts(parts: Sequence[str]) -> list[str]:
+    missing = [part for part in ("validation", "test") if part not in parts]
+    return [
+        f"The source has no {part} split; it was taken from its train split." for part in missing
+    ]
 
 
 def _without_leaks(
@@ -369,21 +432,29 @@ def _without_leaks(
     return keep
 
 
-def _with_validation(
-    found: list[_Found], own: list[str], groups: np.ndarray, seed: int
+def _with_all_parts(
+    found: list[_Found], own: list[str], groups: np.ndarray, seed: int, shares: Sequence[float]
 ) -> list[str]:
-    if "validation" in own:
-        return own
+    """The splits of the source, and those it lacks made of train, in their shares."""
+    result = list(own)
+    share: dict[str, float] = dict(zip(SPLITS, shares, strict=True))
+    missing = [part for part in SPLITS if part not in own]
+    if not missing:
+        return result
+    wanted = ["train", *missing]
+    if missing == ["validation"]:
+        fractions = [0.8, 0.2]
+    else:
+        fractions = [share[part] / sum(share[p] for p in wanted) for part in wanted]
     train = [k for k, part in enumerate(own) if part == "train"]
     parts = split_by_class(
         [found[k].label for k in train],
         [found[k].id for k in train],
         groups[train],
         seed,
-        (0.8, 0.2),
-        ("train", "validation"),
+        fractions,
+        wanted,
     )
-    result = list(own)
     for k, part in zip(train, parts, strict=True):
         result[k] = part
     return result

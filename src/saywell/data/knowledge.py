@@ -14,8 +14,10 @@ from unicodedata import normalize
 
 import polars as pl
 
+from saywell.data.files import open_regular
 from saywell.data.markup import html_to_text, plain_text
 from saywell.data.sentences import sentence_spans
+from saywell.data.tables import open_table
 from saywell.data.wikipedia import MOST_CHARACTERS, Wiki
 from saywell.errors import InputError
 
@@ -23,6 +25,7 @@ NONE, WIKIPEDIA = "none", "wikipedia"
 FILES = (".txt", ".md", ".html", ".htm")
 TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 
+_FIELDS = ("class", "text", "title", "url", "revision", "language")
 _ARTICLES = {
     "class": pl.String, "status": pl.String, "title": pl.String, "url": pl.String,
     "revision": pl.String, "language": pl.String, "text": pl.String, "truncated": pl.Boolean,
@@ -175,7 +178,7 @@ def _local(
         path, shown = Path(source), repr(str(source)[:200])
         if path.is_dir():
             given = _read_folder(path)
-        elif path.is_file() and path.suffix.lower() in TABLES:
+        elif path.exists() and path.name.lower().removesuffix(".gz").endswith(TABLES):
             given = _read_table(path, shown)
         elif path.exists():
             raise InputError(f"{shown} is no folder and does not end in {', '.join(TABLES)}")
@@ -235,7 +238,10 @@ def _read_folder(folder: Path) -> list[dict[str, str]]:
             record["problem"] = f"{file.name} is larger than {_MOST_BYTES:,} bytes"
         else:
             try:
-                text = file.read_text("utf-8-sig")
+                with open_regular(file) as opened:
+                    text = opened.read().decode("utf-8-sig")
+            except OSError as error:
+                record["problem"] = f"{file.name} cannot be read: {error.strerror}"
             except UnicodeDecodeError as error:
                 record["problem"] = f"{file.name} is not UTF-8 ({error.reason})"
             else:
@@ -246,25 +252,20 @@ def _read_folder(folder: Path) -> list[dict[str, str]]:
 
 
 def _read_table(path: Path, shown: str) -> list[dict[str, str]]:
-    suffix = path.suffix.lower()
-    try:
-        with path.open("rb") as file:
-            if suffix == ".parquet":
-                table = pl.read_parquet(file)
-            elif suffix in (".csv", ".tsv"):
-                separator = "," if suffix == ".csv" else "\t"
-                table = pl.read_csv(file, separator=separator, infer_schema=False)
-            elif suffix == ".json":
-                return _from_json(json.loads(file.read()), shown)
-            else:
-                table = pl.read_ndjson(file)
-    except (pl.exceptions.PolarsError, OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{shown} cannot be read: {error}") from error
+    if path.suffix.lower() == ".json":
+        try:
+            with open_regular(path) as file:
+                return _from_json(json.loads(file.read().decode("utf-8-sig")), shown)
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{shown} cannot be read: {error}") from error
+    table = open_table(path)
     for column in ("class", "text"):
-        if column not in table.columns:
-            there = ", ".join(map(repr, table.columns))
+        if column not in table.kinds:
+            there = ", ".join(map(repr, table.kinds))
             raise InputError(f"{shown} has no column {column!r}; columns: {there}")
-    return [_record(row) for row in table.iter_rows(named=True) if row["class"] is not None]
+    wanted = [column for column in _FIELDS if column in table.kinds]
+    rows = (dict(zip(wanted, row, strict=True)) for row in zip(*table.take(wanted), strict=True))
+    return [_record(row) for row in rows if row["class"] not in (None, "")]
 
 
 def _from_json(value: Any, shown: str) -> list[dict[str, str]]:
@@ -280,8 +281,7 @@ def _from_json(value: Any, shown: str) -> list[dict[str, str]]:
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, str]:
-    fields = ("class", "text", "title", "url", "revision", "language")
-    record = {f: str(row[f]) for f in fields if row.get(f) is not None}
+    record = {f: str(row[f]) for f in _FIELDS if row.get(f) is not None}
     record["text"] = _prose(record.get("text", ""))
     return record
 

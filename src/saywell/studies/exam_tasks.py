@@ -10,6 +10,7 @@ from scipy.special import ndtri
 
 from saywell.data.planted_units import NOISE, PlantedUnit
 from saywell.data.splits import content_ids, hash_numbers
+from saywell.data.tables import open_table
 from saywell.errors import InputError
 
 TASK = "task"
@@ -32,18 +33,19 @@ def read_tasks(
     Raises InputError for a file that cannot be read or lacks a column, a task with several gold
     descriptions, and a part of a task that lacks one of the two groups.
     """
-    path = Path(path)
-    try:
-        read = pl.read_csv if path.suffix == ".csv" else pl.read_parquet
-        table = read(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"cannot read the tasks in {str(path)!r}: {error}") from error
-    missing = [column for column in _COLUMNS if column not in table.columns]
+    source = open_table(path)
+    missing = [column for column in _COLUMNS if column not in source.kinds]
     if missing:
         raise InputError(
             f"{str(path)!r} has no column {missing[0]!r}; tasks need {', '.join(_COLUMNS)}"
         )
-    table = table.select(pl.col(name).cast(dtype) for name, dtype in _COLUMNS.items()).drop_nulls()
+    # Names stay as they are written: a task called 00012 is no number.
+    given = zip(_COLUMNS, source.take(list(_COLUMNS)), strict=True)
+    try:
+        table = pl.DataFrame([pl.Series(name, values) for name, values in given])
+        table = table.with_columns(pl.col(pl.String).replace("", None)).cast(_COLUMNS).drop_nulls()  # type: ignore[arg-type]
+    except (TypeError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"cannot read the tasks in {str(path)!r}: {error}") from error
     strange = table.filter(~pl.col("label").is_in([0, 1]))
     if strange.height:
         raise InputError(f"label {strange['label'][0]!r} in {str(path)!r} is neither 0 nor 1")
