@@ -50,10 +50,17 @@ def test_every_item_is_answered_once():
 
 
 @pytest.mark.parametrize(
-    "fault",
-    ["duplicated-items", "missing-items", "invented-items", "wrong-json", "truncated", "refusal"],
+    ("fault", "calls"),
+    [
+        ("duplicated-items", 2),  # shown to the model
+        ("missing-items", 2),
+        ("invented-items", 2),
+        ("wrong-json", 2),
+        ("truncated", 2),  # with a larger limit
+        ("refusal", 1 + 10),
+    ],
 )
-def test_a_spoilt_batch_is_mended_by_asking_singly(fault):
+def test_a_spoilt_batch_is_mended_by_asking_again(fault, calls):
     with FaultServer(lambda messages: gold(messages[0]["content"]), [fault]) as server:
         with open_language_model(
             "openai-compatible:x", url=server.url, env={}, concurrency=1
@@ -61,8 +68,7 @@ def test_a_spoilt_batch_is_mended_by_asking_singly(fault):
             result = ask_items(model, items(10), PROMPT, Row, step="tag", batch_size=10)
         assert {r.status for r in result.values()} == {"ok"}
         assert all(r.row and r.row.tag == f"TEXT {id[2:]}" for id, r in result.items())
-        again = {"missing-items": 1, "duplicated-items": 1, "invented-items": 0, "wrong-json": 1}
-        assert len(server.requests) == 1 + again.get(fault, 10)
+        assert len(server.requests) == calls
 
 
 def test_an_item_never_answered_is_unscored_with_the_reason():
@@ -72,9 +78,11 @@ def test_an_item_never_answered_is_unscored_with_the_reason():
 
     with Scripted(answer) as model:
         result = ask_items(model, items(6), PROMPT, Row, step="tag", batch_size=3)
-        assert model.spent.calls == 3
+        # One good batch; the other one, the same shown what is wrong, and its three items, one of
+        # them twice.
+        assert model.spent.calls == 1 + 2 + 4
     assert result["id3"].row is None and result["id3"].status == "unparsed"
-    assert result["id3"].error == "item not in the reply"
+    assert "1 not in the reply" in result["id3"].error
     assert sum(r.row is not None for r in result.values()) == 5
 
 

@@ -81,7 +81,7 @@ def test_a_hostile_description_stays_data(described):
     ("spoil", "reason"),
     [
         (lambda rows, bad: [r for r in rows if r[0] not in bad], "not in the reply"),
-        (lambda rows, bad: rows + [r for r in rows if r[0] in bad], "answered 2 times"),
+        (lambda rows, bad: rows + [r for r in rows if r[0] in bad], "answered more than once"),
         (lambda rows, bad: [(n, h, 7 if n in bad else c) for n, h, c in rows], "confidence 7.0"),
     ],
 )

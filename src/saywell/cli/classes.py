@@ -13,6 +13,8 @@ from saywell.cli.options import (
     Concurrency,
     DryRun,
     LlmDeadline,
+    LlmEffort,
+    LlmReplyTokens,
     LlmUrl,
     MaxCalls,
     MaxTokens,
@@ -94,6 +96,8 @@ def classes(
     prompts: Prompts = None,
     llm_url: LlmUrl = None,
     llm_deadline: LlmDeadline = 600.0,
+    llm_effort: LlmEffort = None,
+    llm_reply_tokens: LlmReplyTokens = 16_384,
     max_calls: MaxCalls = None,
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
@@ -114,7 +118,8 @@ def classes(
 
     with (
         opened_llm(
-            llm, out / "calls.sqlite", url=llm_url, deadline=llm_deadline, max_calls=max_calls,
+            llm, out / "calls.sqlite", url=llm_url, deadline=llm_deadline, effort=llm_effort,
+            reply_tokens=llm_reply_tokens, max_calls=max_calls,
             max_usd=max_usd, max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
         ) as asked,
         Wiki(language, cache=out.parent / "wikipedia", contact=contact) as wiki,

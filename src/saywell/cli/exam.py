@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saywell.cli.options import LlmDeadline
+from saywell.cli.options import LlmDeadline, LlmEffort, LlmReplyTokens
 
 if TYPE_CHECKING:
     from saywell.studies.exam import Exam
@@ -44,6 +44,8 @@ def exam(
     seed: Annotated[int, typer.Option(help="Rules, splits and noise depend on it.")] = 0,
     llm_url: Annotated[str | None, typer.Option(help="Base URL of the LLM's endpoint.")] = None,
     llm_deadline: LlmDeadline = 600.0,
+    llm_effort: LlmEffort = None,
+    llm_reply_tokens: LlmReplyTokens = 16_384,
     max_calls: Annotated[int | None, typer.Option(help="Stop before more LLM calls.")] = None,
     max_usd: Annotated[float | None, typer.Option(help="Stop before spending more.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Stop before more tokens.")] = None,
@@ -84,7 +86,8 @@ def exam(
         raise InputError("--tasks and --texts are two different exams: give one of them")
     calls = (out or Path()) / "calls.sqlite"
     with opened_llm(
-        llm, calls, url=llm_url, deadline=llm_deadline, max_calls=max_calls,
+        llm, calls, url=llm_url, deadline=llm_deadline, effort=llm_effort,
+        reply_tokens=llm_reply_tokens, max_calls=max_calls,
         max_usd=max_usd, max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=False,
     ) as asked:  # fmt: skip
         shared = dict(

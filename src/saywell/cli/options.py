@@ -15,6 +15,12 @@ DryRun = Annotated[
 LlmDeadline = Annotated[
     float, typer.Option(help="Most seconds to wait while the LLM answers nothing.")
 ]
+LlmEffort = Annotated[
+    str | None, typer.Option(help="How long an LLM that reasons may do so: none, low, ...")
+]
+LlmReplyTokens = Annotated[
+    int, typer.Option(help="Most tokens of one reply, when a smaller limit cut it off.")
+]
 LlmUrl = Annotated[str | None, typer.Option(help="Base URL of the LLM's endpoint.")]
 MaxCalls = Annotated[int | None, typer.Option(help="Stop before more LLM calls.")]
 MaxTokens = Annotated[int | None, typer.Option(help="Stop before more tokens.")]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 from saywell.errors import SaywellError
+from saywell.language_models.again import MOST_REPLY_TOKENS, next_request, together
 from saywell.language_models.backend import Backend, Sent, Trouble
 from saywell.language_models.background import Background
 from saywell.language_models.budget import Budget, Limits, estimate_input_tokens
@@ -21,8 +21,9 @@ from saywell.language_models.gate import Gate
 from saywell.language_models.ledger import CacheMiss, Ledger, Row, Spent, canonical_request
 from saywell.language_models.prices import Price
 from saywell.language_models.providers import ProviderError
+from saywell.language_models.reasoning import final_text
 from saywell.language_models.requests import Reply, Request
-from saywell.language_models.structured import classify, repair_request, schema_text
+from saywell.language_models.structured import classify, schema_text
 
 _SCHEME = "c1:"  # changes whenever canonical_request does
 # So many different requests that all failed, with no reply between, mean that the rest would too.
@@ -30,7 +31,7 @@ _HOPELESS = 3
 # So often nobody was there to take a request.
 _UNREACHABLE = 4
 _GO_ON = "Every reply so far is kept; the same command goes on from there"
-_Amount = TypeVar("_Amount", int, float)
+_REJECTED = "rejected"
 log = logging.getLogger("saywell.language_models")
 
 
@@ -84,7 +85,8 @@ class _Batch:
 class Client:
     """A language model (see the protocol LanguageModel) over a backend and a calls file.
 
-    `calls` None keeps cache and ledger in memory. With `replay` nothing is sent: a request whose
+    `calls` None keeps cache and ledger in memory. An answer that is cut off is asked for again with a
+    larger limit, up to `most_reply_tokens`. With `replay` nothing is sent: a request whose
     reply is not stored raises CacheMiss. `stand_in` is the price at which calls count against a
     limit in dollars when nobody says what they cost. Use as a context manager, or call `close`.
     """
@@ -99,6 +101,7 @@ class Client:
         concurrency: int = 16,
         requests_per_minute: float | None = None,
         retries: Retries | None = None,
+        most_reply_tokens: int = MOST_REPLY_TOKENS,
         jitter: random.Random | None = None,
         clock: Callable[[], float] = time.time,
         stand_in: Price | None = None,
@@ -106,6 +109,8 @@ class Client:
     ) -> None:
         if concurrency < 1:
             raise SaywellError(f"concurrency must be at least 1, got {concurrency!r}")
+        if most_reply_tokens < 1:
+            raise SaywellError(f"--llm-reply-tokens must be at least 1, got {most_reply_tokens!r}")
         limits = limits or Limits()
         self.name = backend.name
         self._backend = backend
@@ -133,6 +138,10 @@ class Client:
         self._settled: asyncio.Future[None] | None = None
         self._answered = self._ledger.has_reply(self.name)
         self._turned_away: set[str] = set()
+        self._most_reply_tokens = most_reply_tokens
+        self._read_any = False
+        self._cut_off = 0
+        self._said_overflow = False
 
     def __enter__(self) -> Client:
         return self
@@ -167,12 +176,16 @@ class Client:
         rows = self._ledger.find(keys)
         replies: list[tuple[str, Reply | None]] = []
         for request, key in zip(requests, keys, strict=True):
-            reply = _read(rows[key], request, True) if key in rows else None
-            if reply is not None and reply.status == "unparsed":
-                again = repair_request(request, reply.text, reply.error or "")
-                row = self._ledger.find([self._key(again)[1]]).get(self._key(again)[1])
-                reply = _repaired(reply, _read(row, again, True)) if row else None
-            replies.append((key, reply))
+            tried: list[Reply] = []
+            row, asked = rows.get(key), request
+            while row is not None:
+                tried.append(_read(row, asked, True))
+                again = next_request(asked, tried, self._most_reply_tokens)
+                if again is None:
+                    break
+                asked, other = again, self._key(again)[1]
+                row = self._ledger.find([other]).get(other)
+            replies.append((key, together(tried) if row is not None else None))
         return replies
 
     def complete(
@@ -260,16 +273,36 @@ class Client:
     async def _resolve(
         self, request: Request, key: str, text: str, row: Row | None, batch: _Batch
     ) -> Reply | None:
-        """The reply, from the cache or by asking, repaired once if need be; None: not stored."""
-        first = await self._fetch(request, key, text, row, batch)
-        if first is None or first.status != "unparsed":
-            return first
-        again = repair_request(request, first.text, first.error or "")
-        text, key = self._key(again)
-        second = await self._fetch(again, key, text, self._ledger.find([key]).get(key), batch)
-        if second is None:
-            return None
-        return _repaired(first, second)
+        """The reply, from the cache or by asking, more than once if need be; None: not stored."""
+        replies: list[Reply] = []
+        asked: Request | None = request
+        while asked is not None:
+            reply = await self._fetch(asked, key, text, row, batch)
+            if reply is None:
+                return None
+            replies.append(reply)
+            asked = next_request(asked, replies, self._most_reply_tokens)
+            if asked is not None:
+                text, key = self._key(asked)
+                row = self._ledger.find([key]).get(key)
+        result = together(replies)
+        self._look_at(result, request, batch)
+        return result
+
+    def _look_at(self, reply: Reply, request: Request, batch: _Batch) -> None:
+        """Says what is the matter where it is the same for all, and stops where it is hopeless."""
+        self._read_any = self._read_any or reply.status == "ok"
+        if reply.status == "overflow" and not self._said_overflow:
+            self._said_overflow = True
+            log.warning("%s: %s", self.name, reply.error)
+        limit = reply.max_tokens or 0
+        exhausted = request.answer is not None and limit >= self._most_reply_tokens
+        if reply.status != "truncated" or not exhausted or reply.cached or self._read_any:
+            return
+        self._cut_off += 1
+        if self._cut_off >= _HOPELESS:
+            reason = f"none of {self._cut_off} replies came to an end: {reply.error}"
+            batch.stop(ProviderError(f"{self.name}: {reason}. {_GO_ON}"))
 
     async def _fetch(
         self, request: Request, key: str, text: str, row: Row | None, batch: _Batch
@@ -323,7 +356,7 @@ class Client:
             tries += not problem.wait
             wait = pause if problem.wait else self._jittered(tries)
             late = loop.time() + wait - max(began, self._gate.last_reply) > self._retries.deadline
-            if reason := self._hopeless(problem, key, late, wait):
+            if reason := self._hopeless(problem, request, key, late):
                 batch.stop(ProviderError(f"{self.name}: {reason}"))
                 self._gate.begin_anew()
                 return row
@@ -407,7 +440,7 @@ class Client:
             self._gate.heard()
         return 0.0
 
-    def _hopeless(self, problem: Trouble, key: str, late: bool, wait: float) -> str | None:
+    def _hopeless(self, problem: Trouble, request: Request, key: str, late: bool) -> str | None:
         """Why the failure of this request says that all will fail; None when it does not."""
         said, gate, deadline = problem.message, self._gate, self._retries.deadline
         if problem.wait and (late or (problem.after or 0.0) > deadline):
@@ -418,9 +451,9 @@ class Client:
             )
         if problem.kind == "fatal" or (problem.kind == "redirect" and not self._answered):
             return f"{said}. Nothing more was sent. {_GO_ON}"
-        if problem.kind == "gone" or (
-            problem.kind == "reject" and not problem.too_long and not self._answered
-        ):
+        # Where a request about many items is rejected, one about fewer may not be.
+        whole = problem.kind == "reject" and not problem.too_long and request.items == 1
+        if problem.kind == "gone" or (whole and not self._answered):
             self._turned_away.add(key)
             if len(self._turned_away) >= _HOPELESS:
                 return f"{said}. No request was accepted, so no more were sent. {_GO_ON}"
@@ -441,9 +474,7 @@ class Client:
     def _answer(self, pending: Row, sent: Sent, request: Request) -> Row:
         """The row of a request that was answered; tokens that nobody reported stay the most it may
         have taken."""
-        status, _, error = classify(
-            sent.text, sent.finish, sent.refusal, request.answer, request.max_tokens
-        )
+        status, _, error = classify(request, sent)
         asked, answered = sent.input_tokens, sent.output_tokens
         row = replace(
             pending,
@@ -474,6 +505,8 @@ class Client:
 def _failure(pending: Row, problem: Trouble) -> Row:
     """The row of a request without a reply: free, unless the provider may have charged for it."""
     row = replace(pending, status="failed", error=problem.message, requests=int(problem.sent))
+    if problem.kind == "reject":
+        row = replace(row, finish=_REJECTED)
     if problem.charged:
         return row
     return replace(row, input_tokens=0, output_tokens=0, estimated=False, cost_usd=0.0, price=None)
@@ -483,12 +516,11 @@ def _read(row: Row, request: Request, cached: bool) -> Reply:
     if row.status == "failed":
         status, parsed, error = "failed", None, row.error
     else:
-        status, parsed, error = classify(
-            row.text, row.finish, row.refusal, request.answer, request.max_tokens
-        )
+        status, parsed, error = classify(request, row)
+    free = status == "ok" and request.answer is None
     return Reply(
         status=status,
-        text=row.text,
+        text=final_text(row.text) if free else row.text,
         parsed=parsed,
         error=error,
         input_tokens=row.input_tokens,
@@ -499,26 +531,6 @@ def _read(row: Row, request: Request, cached: bool) -> Reply:
         cached=cached,
         key=row.key,
         model=row.replied_model or row.model,
+        max_tokens=request.max_tokens,
+        rejected=status == "failed" and row.finish == _REJECTED,
     )
-
-
-def _repaired(first: Reply, second: Reply) -> Reply:
-    """The two replies of a repair as one: sums of what they took, and the answer if any."""
-    both = replace(
-        second,
-        input_tokens=_add(first.input_tokens, second.input_tokens),
-        output_tokens=_add(first.output_tokens, second.output_tokens),
-        cost_usd=_add(first.cost_usd, second.cost_usd),
-        seconds=first.seconds + second.seconds,
-        attempts=first.attempts + second.attempts,
-        cached=first.cached and second.cached,
-    )
-    if second.status == "ok":
-        return both
-    error = f"{first.error}; asked again, {second.status}: {second.error}"
-    status = "failed" if second.status == "failed" else "unparsed"
-    return replace(both, status=status, text=first.text, parsed=None, error=error, key=first.key)
-
-
-def _add(first: _Amount | None, second: _Amount | None) -> _Amount | None:
-    return None if first is None or second is None else first + second

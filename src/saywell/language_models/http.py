@@ -223,6 +223,7 @@ class HttpBackend:
             finish = choices[0].get("finish_reason")
             content, refusal = message.get("content"), message.get("refusal")
             text = content if isinstance(content, str) else _joined(content)
+            text = text if text.strip() else _reasoning(message)
             asked, answered, cost = _usage(reply.get("usage"), bool(text))
             return Sent(
                 text=self._clean(text),
@@ -370,6 +371,15 @@ def _usage(usage: Any, some_text: bool) -> tuple[int | None, int | None, float |
     if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost < 1e6:
         cost = None
     return asked or None, None if some_text and not answered else answered, cost
+
+
+def _reasoning(message: dict[str, Any]) -> str:
+    """What a message without content holds as reasoning, marked as such; "" for nothing.
+
+    Servers that divide replies at marks of reasoning put all of it here when no mark came.
+    """
+    said = next((message[n] for n in ("reasoning_content", "reasoning") if message.get(n)), "")
+    return f"<reasoning>\n{said}\n</reasoning>" if isinstance(said, str) and said.strip() else ""
 
 
 def _count(value: Any) -> int | None:

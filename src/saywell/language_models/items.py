@@ -1,19 +1,21 @@
-"""Several items in one request, with the check that each was answered exactly once."""
+"""Several items in one request, answered each exactly once or asked about again."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import cache
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, create_model
+from pydantic import AfterValidator, BaseModel, create_model
 
 from saywell.errors import InputError
 from saywell.language_models.prompts import Prompt
 from saywell.language_models.requests import LanguageModel, Reply, Request, Status
 
 Row = TypeVar("Row", bound=BaseModel)
+Check = Callable[[Sequence[Any]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def ask_items(
     step: str,
     batch_size: int = 20,
     data: Mapping[str, Any] | None = None,
+    check: Check | None = None,
     temperature: float = 0.0,
     max_tokens_per_item: int = 100,
     seed: int | None = None,
@@ -47,62 +50,115 @@ def ask_items(
 
     `row` is the answer for one item, a pydantic model with an integer field `item`. The prompt is
     rendered with `items`, pairs of number and text counted from 1 in each request, and with `data`;
-    the model must answer {"items": [row, ...]}. An item that is missing or answered twice, and
-    every item of a reply that could not be read, is asked once more alone; rows for numbers that
-    were not asked are ignored. What is still not answered is unscored, with the reason. `progress`
-    counts items.
+    the model must answer {"items": [row, ...]} with every number exactly once. An answer with other
+    numbers is none, because a model that counts otherwise gives each item the row of its neighbour;
+    nor is one of which `check` (given all rows) says what is wrong with it.
+
+    A request that was too large (rejected, cut off, or read in part) is asked again in halves, every
+    other one without answer item by item. What is still not answered is unscored, with the reason.
+    `progress` counts the items of the first round.
     """
     if "item" not in row.model_fields:
         raise InputError(f"the row model {row.__name__!r} needs an integer field 'item'")
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size!r}")
-    answer = create_model(f"{row.__name__}List", items=(list[row], ...))  # pyright: ignore
     ids = list(items)
 
-    def request(batch: list[str]) -> Request:
-        numbered = [(number, items[id]) for number, id in enumerate(batch, 1)]
+    @cache
+    def answer(count: int) -> type[BaseModel]:
+        def exact(rows: list[Row]) -> list[Row]:
+            problem = _wrong_numbers([r.item for r in rows], count) or (check and check(rows))  # pyright: ignore
+            if problem:
+                raise ValueError(problem)
+            return rows
+
+        rows = Annotated[list[row], AfterValidator(exact)]
+        return create_model(f"{row.__name__}List", items=(rows, ...))  # pyright: ignore
+
+    def request(batch: _Batch) -> Request:
+        numbered = [(number, items[id]) for number, id in enumerate(batch.ids, 1)]
         messages = prompt.render(items=numbered, **(data or {}))
-        most = 50 + max_tokens_per_item * len(batch)
-        return Request(step, messages, answer, prompt.hash, temperature, most, seed)
+        most = max(50 + max_tokens_per_item * len(numbered), batch.max_tokens)
+        return Request(
+            step,
+            messages,
+            answer(len(numbered)),
+            prompt.hash,
+            temperature,
+            most,
+            seed,
+            len(numbered),
+        )
 
-    batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
-    counts = [0, *_running(len(batch) for batch in batches)]
-    replies = model.complete(
-        [request(batch) for batch in batches],
-        progress=None if progress is None else lambda done: progress(counts[done]),
-    )
+    waiting = [_Batch(ids[start : start + batch_size]) for start in range(0, len(ids), batch_size)]
+    counts = [0, *_running(len(batch.ids) for batch in waiting)]
+    tell = None if progress is None else lambda done: progress(counts[done])
     result: dict[str, ItemReply[Row]] = {}
-    for batch, reply in zip(batches, replies, strict=True):
-        result.update(_read(batch, reply))
-    alone = [
-        id
-        for batch in batches
-        if len(batch) > 1
-        for id in batch
-        if result[id].status not in ("ok", "failed")
+    while waiting:
+        replies = model.complete([request(batch) for batch in waiting], progress=tell)
+        tell = None
+        smaller: list[_Batch] = []
+        for batch, reply in zip(waiting, replies, strict=True):
+            pieces = _pieces(batch, reply)
+            smaller += pieces
+            if not pieces:
+                result.update(_read(batch.ids, reply))
+        waiting = smaller
+    return {id: result[id] for id in ids}
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    ids: list[str]
+    max_tokens: int = 0
+    """A limit that was not too large, where a larger batch needed it."""
+
+
+def _pieces(batch: _Batch, reply: Reply) -> list[_Batch]:
+    """The smaller batches to ask instead of one that has no answer; none: it is done."""
+    ids, most = batch.ids, batch.max_tokens
+    if reply.status == "ok" or len(ids) == 1 or (reply.status == "failed" and not reply.rejected):
+        return []
+    if reply.status not in ("failed", "overflow", "truncated"):
+        return [_Batch([id], most) for id in ids]
+    if reply.status == "truncated":
+        most = reply.max_tokens or most
+    half = (len(ids) + 1) // 2
+    return [_Batch(ids[:half], most), _Batch(ids[half:], most)]
+
+
+def _wrong_numbers(numbers: Sequence[int], count: int) -> str | None:
+    """What is wrong with the numbers of an answer about `count` items.
+
+    Where one item was asked about, a model that counts from 0 still means that one.
+    """
+    if count == 1 and list(numbers) == [0]:
+        return None
+    times = Counter(numbers)
+    asked = range(1, count + 1)
+    problems = [
+        (sorted(n for n in times if n not in asked), "not asked about"),
+        ([n for n in asked if n not in times], "not in the reply"),
+        (sorted(n for n in times if times[n] > 1), "answered more than once"),
     ]
-    for id, reply in zip(alone, model.complete([request([id]) for id in alone]), strict=True):
-        result.update(_read([id], reply))
-    return result
+    said = [f"{', '.join(map(str, some[:10]))} {what}" for some, what in problems if some]
+    expected = f"item numbers are 1 to {count}, each exactly once"
+    return f"{expected}: {'; '.join(said)}" if said else None
 
 
-def _read(batch: list[str], reply: Reply) -> dict[str, ItemReply[Any]]:
+def _read(ids: list[str], reply: Reply) -> dict[str, ItemReply[Any]]:
     if reply.parsed is None:
         return {
             id: ItemReply(id, None, reply.status, reply.error, reply.key, reply.cached)
-            for id in batch
+            for id in ids
         }
     rows: list[Any] = getattr(reply.parsed, "items")  # noqa: B009
-    times = Counter(row.item for row in rows)
-    answered = {row.item: row for row in rows}
-    result = {}
-    for number, id in enumerate(batch, 1):
-        if times[number] == 1:
-            result[id] = ItemReply(id, answered[number], "ok", None, reply.key, reply.cached)
-        else:
-            reason = "not in the reply" if times[number] == 0 else f"answered {times[number]} times"
-            result[id] = ItemReply(id, None, "unparsed", f"item {reason}", reply.key, reply.cached)
-    return result
+    if len(ids) > 1:
+        rows = sorted(rows, key=lambda row: row.item)
+    return {
+        id: ItemReply(id, row, "ok", None, reply.key, reply.cached)
+        for id, row in zip(ids, rows, strict=True)
+    }
 
 
 def _running(sizes: Any) -> list[int]:

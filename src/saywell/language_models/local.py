@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saywell.errors import InputError
-from saywell.language_models.backend import Sent
+from saywell.language_models.backend import Sent, Trouble
 from saywell.language_models.prices import FREE
 from saywell.language_models.requests import Message, Request
 from saywell.language_models.structured import with_instructions
@@ -35,7 +35,8 @@ class LocalBackend:
         self.identity = {"provider": "hf", "url": "", "model": _fingerprint(checkpoint)}
 
     async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
-        """The model's reply. Raises InputError for images and for checkpoints that cannot chat."""
+        """The model's reply. Raises InputError for images and for checkpoints that cannot chat,
+        Trouble for a question that is longer than the model reads."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._generate, request)
 
@@ -55,8 +56,16 @@ class LocalBackend:
         if request.answer is not None:
             messages = with_instructions(messages, request.answer)
         ids = _tokens(tokenizer, messages).to(model.device)
+        context = getattr(model.config, "max_position_embeddings", None) or 1 << 30
+        if ids.shape[1] >= context:
+            raise Trouble(
+                f"the question has {ids.shape[1]} tokens; {self.name} reads {context}",
+                "reject",
+                too_long=True,
+            )
+        most = min(request.max_tokens, context - ids.shape[1])
         config = GenerationConfig(
-            max_new_tokens=request.max_tokens,
+            max_new_tokens=most,
             do_sample=request.temperature > 0,
             temperature=request.temperature if request.temperature > 0 else None,
             top_k=0 if request.temperature > 0 else None,
@@ -77,7 +86,7 @@ class LocalBackend:
         text = tokenizer.decode(new, skip_special_tokens=True)
         return Sent(
             text=text,
-            finish="stop" if ended or len(new) < request.max_tokens else "length",
+            finish="stop" if ended or len(new) < most else "length",
             model=self.name,
             input_tokens=int(ids.shape[1]),
             output_tokens=len(new),

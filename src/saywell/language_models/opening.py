@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from saywell.errors import InputError
+from saywell.language_models.again import MOST_REPLY_TOKENS
 from saywell.language_models.budget import Limits
 from saywell.language_models.client import Client, Retries
 from saywell.language_models.prices import FREE, dearest_price, find_price
@@ -23,6 +24,7 @@ def open_language_model(
     concurrency: int = 16,
     requests_per_minute: float | None = None,
     effort: str | None = None,
+    most_reply_tokens: int = MOST_REPLY_TOKENS,
     timeout: float = 120.0,
     deadline: float = 600.0,
     retries: Retries | None = None,
@@ -31,7 +33,8 @@ def open_language_model(
     """The language model "provider:model" (see providers.PROVIDERS), with its cache and ledger in
     `calls`.
 
-    `effort` goes to models that reason, as reasoning_effort ("none", "low", ...).
+    `effort` goes to models that reason, as reasoning_effort ("none", "low", ...);
+    `most_reply_tokens` is the largest limit that an answer which was cut off is asked for again with.
     `timeout` bounds one attempt in seconds, `deadline` the time that a request waits while the
     provider answers none (`retries`, when given, says this and more). With `replay` no key is
     needed and nothing is sent. Close it, or use it in a `with`. Raises InputError for a name or
@@ -47,8 +50,9 @@ def open_language_model(
 
         local = LocalBackend(model)
         return Client(
-            local, calls=calls, limits=limits, replay=replay, concurrency=1, retries=retries
-        )
+            local, calls=calls, limits=limits, replay=replay, concurrency=1, retries=retries,
+            most_reply_tokens=most_reply_tokens,
+        )  # fmt: skip
     address = base_url(provider, url)
     key = find_key(provider, env)
     if key is None and provider.key_needed and not replay:
@@ -79,5 +83,6 @@ def open_language_model(
         concurrency=concurrency,
         requests_per_minute=requests_per_minute,
         retries=retries,
+        most_reply_tokens=most_reply_tokens,
         stand_in=dearest_price(env) if limits.max_usd is not None else None,
     )

@@ -13,7 +13,9 @@ from pydantic import BaseModel
 from saywell.errors import InputError
 
 Role = Literal["system", "user", "assistant"]
-Status = Literal["ok", "refused", "empty", "truncated", "filtered", "unparsed", "failed"]
+Status = Literal[
+    "ok", "refused", "empty", "truncated", "overflow", "filtered", "unparsed", "failed"
+]
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -77,9 +79,10 @@ class Message:
 class Request:
     """One question to a language model.
 
-    `step` names the part of the study that asks (the ledger sums by it) and `prompt_hash` the
-    prompt file it was rendered from; neither is seen by the model, so neither is in the cache key.
-    `answer` is the pydantic model that the reply must parse into; None asks for free text.
+    `step` names the part of the study that asks (the ledger sums by it), `prompt_hash` the prompt
+    file it was rendered from and `items` how many things it asks about (a server that rejects many
+    may take fewer); none of them is seen by the model, so none is in the cache key. `answer` is the
+    pydantic model that the reply must parse into; None asks for free text.
     """
 
     step: str
@@ -89,17 +92,20 @@ class Request:
     temperature: float = 0.0
     max_tokens: int = 1024
     seed: int | None = None
+    items: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back for one request.
 
-    `text` is the raw reply, kept whatever became of it. `parsed` is set only when the status is
-    "ok" and the request named an answer model. Anything but "ok" is *unscored*: leave it out of
+    `text` is the raw reply, kept whatever became of it; without its reasoning where free text was
+    asked for and the status is "ok". `parsed` is set only when the status is "ok" and the request
+    named an answer model. Anything but "ok" is *unscored*: leave it out of
     means and count it. `cost_usd` None means that the price is not known. `cached` replies cost
-    nothing this time; their tokens and cost are those of the call that fetched them. A repaired
-    reply carries the sums of both calls.
+    nothing this time; their tokens and cost are those of the call that fetched them. Where it was
+    asked more than once (see again.py) it carries the sums. `max_tokens` is the last limit on its
+    length; `rejected` marks a failure that stays, however often the same is asked.
     """
 
     status: Status
@@ -114,6 +120,8 @@ class Reply:
     cached: bool = False
     key: str = ""
     model: str = ""
+    max_tokens: int | None = None
+    rejected: bool = False
 
 
 class LanguageModel(Protocol):

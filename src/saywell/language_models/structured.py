@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from saywell.language_models.backend import Sent
+from saywell.language_models.ledger import Row
+from saywell.language_models.reasoning import Final, after_reasoning, final_text
 from saywell.language_models.requests import Message, Request, Status
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -33,16 +39,27 @@ _DROPPED = frozenset(
         "uniqueItems",
     ]
 )
-_FENCED = re.compile(r"```[a-zA-Z0-9_-]*\s*\n(.*?)```", re.DOTALL)
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 _REFUSAL = re.compile(
     r"\s*(i['’]?m (very |so )?sorry|sorry,|i apologi[sz]e|i can(no|['’])t |i am (unable|not able) "
     r"|i['’]m (unable|not able) |i won['’]t |as an ai )",
     re.IGNORECASE,
 )
+_BEGINS = re.compile(r'\{\s*["}]|\[\s*[\["{}\]\dtfn-]')
+_KEY = re.compile(r'\{\s*"([^"\\\n]{1,200})"\s*:')
+_BEFORE = re.compile(r"\s*(```[\w-]*[ \t]*\n)?\s*")
+_AFTER = re.compile(r"\s*(```)?\s*")
+_SENTENCE = re.compile(r".*\w[^\w\n]*?[.!?…。！？][^\w\n:]*\n\s*(```[\w-]*[ \t]*\n)?\s*", re.DOTALL)
+_RUN = re.compile(r"(.)\1+", re.DOTALL)
+_WIDE = re.compile(r"[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+_LOOSEST = 8
+# Servers that leave out of their count what they had read before give small numbers too; a context
+# that is smaller than this is not to be had.
+_SMALLEST_CONTEXT = 1000
+_QUOTED_NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,15})?")
 # A reply is hostile text: bound the work that looking for JSON inside prose can take.
-_MOST_STARTS = 200
-_LONGEST_PROSE = 200_000
+_LONGEST_PROSE = 1_000_000
+_MOST_WORK = 4_000_000  # characters that decoding may look at
+_DEEPEST = 100_000  # about what it looks at before it finds that a value is nested too deeply
 
 
 class Unreadable(ValueError):
@@ -124,116 +141,248 @@ def repair_request(request: Request, text: str, reason: str) -> Request:
 
 
 def read_answer(text: str, answer: type[Answer], *, whole: bool = False) -> Answer:
-    """The answer that a reply contains: the whole text, a fenced block, or the one JSON value in
-    prose.
+    """The answer that a reply contains: the whole text, or the last value of the asked form.
 
-    With `whole` only the whole text counts (a truncated reply must not be mistaken for one of its
-    parts). Raises Unreadable when there is none or when there are several that differ.
+    It has to stand after all reasoning (see reasoning.py), and to be the last that was begun there:
+    one that is broken or does not fit is no reason to take an earlier one. A different earlier one is
+    a draft only where the last stands by itself at the end, after a finished sentence; elsewhere
+    nobody can tell which of the two is meant. With `whole` nothing may stand beside the answer (a
+    truncated reply must not be mistaken for one of its parts). Raises Unreadable when there is none.
     """
-    text = _THOUGHT.sub("", text).strip()
+    text = text.strip()
+    found: list[_Value] = []
     try:
-        value = _load(text)
+        value, faults = _decode(text)
     except ValueError as error:
         reason = f"it is not JSON ({error})"
     else:
-        try:
-            return answer.model_validate(value)
-        except ValidationError as error:
-            reason = _explain(error)
-    if whole or len(text) > _LONGEST_PROSE:
+        return _fit(value, faults, answer)
+    if len(text) > _LONGEST_PROSE:
         raise Unreadable(reason)
-    found: list[Answer] = []
-    for block in _FENCED.findall(text) or [text]:
-        for value in _values_in(block):
-            # A part of a broken answer must not pass for the answer, so all fields have to be
-            # there.
-            if isinstance(value, dict) and not answer.model_fields.keys() <= value.keys():
-                reason = (
-                    f"the fields {sorted(answer.model_fields.keys() - value.keys())} are missing"
-                )
-                continue
-            try:
-                parsed = answer.model_validate(value)
-            except ValidationError as error:
-                reason = _explain(error)
-            else:
-                if parsed not in found:
-                    found.append(parsed)
-    if len(found) == 1:
-        return found[0]
-    raise Unreadable(f"it holds {len(found)} different answers" if found else reason)
+    found = _values_in(text, answer.model_fields.keys())
+    final = after_reasoning(text, [(v.start, v.end) for v in found if v.complete])
+    if final.problem is not None:
+        raise Unreadable(final.problem)
+    begun = [
+        v for v in found
+        if v.is_answer and final.start <= v.start and max(v.end, v.start + 1) <= final.end
+    ]  # fmt: skip
+    if not begun:
+        late = any(v.is_answer for v in found)
+        raise Unreadable("nothing but reasoning stands in it" if late else reason)
+    last = begun[-1]
+    if not last.complete:
+        raise Unreadable("its last answer is not complete JSON")
+    if missing := answer.model_fields.keys() - last.value.keys():
+        # A part of a broken answer must not pass for the answer.
+        raise Unreadable(f"the fields {sorted(missing)} are missing")
+    read = _fit(last.value, last.faults, answer)
+    alone = _is_alone(text, last, final)
+    if (final.alone or whole) and not alone:
+        raise Unreadable("other text stands beside the answer, inside marks or cut off")
+    others = [v for v in begun[:-1] if not (v.complete and v.value == last.value)]
+    if others and not _is_revision(text, others[-1], last, final):
+        raise Unreadable("it holds several answers that differ")
+    return read
 
 
-def classify(
-    text: str,
-    finish: str | None,
-    refusal: str | None,
-    answer: type[BaseModel] | None,
-    max_tokens: int,
-) -> tuple[Status, BaseModel | None, str | None]:
-    """Status, parsed answer and reason of a reply, told apart in this order.
+def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | None, str | None]:
+    """Status, parsed answer and reason of a reply (as it came or is stored), told apart in this order.
 
-    Filtered and refused by the provider's own flags, empty, truncated by length, a refusal in plain
-    words, unparsed, ok. Deterministic in its inputs, so a reply from the cache gets what it got
-    when it arrived.
+    Filtered and refused by the provider's own flags, an answer to a part of the question, truncated
+    by length, empty, a refusal in plain words, unparsed, ok. Deterministic in its inputs, so a reply
+    from the cache gets what it got when it arrived.
     """
-    if finish == "content_filter":
+    text, answer = said.text, request.answer
+    if said.finish == "content_filter":
         return "filtered", None, "the provider's content filter stopped the reply"
-    if refusal:
-        return "refused", None, refusal
-    if finish == "length":
+    if said.refusal:
+        return "refused", None, said.refusal
+    counted = said.input_tokens or 0
+    if counted >= _SMALLEST_CONTEXT and counted < (least := fewest_tokens(request)):
+        reason = (
+            f"the server read {counted:,} tokens of a question that has {least:,} or more: "
+            "it cut off what its context has no room for; give the model a larger context"
+        )
+        return "overflow", None, reason
+    if said.finish == "length":
         if answer is not None:
             try:
                 return "ok", read_answer(text, answer, whole=True), None
             except Unreadable:
                 pass
-        return "truncated", None, f"cut off at max_tokens = {max_tokens}"
+        return "truncated", None, f"cut off at max_tokens = {request.max_tokens}"
     if not text.strip():
         return "empty", None, "the reply has no text"
     if answer is None:
+        if not final_text(text):
+            return "empty", None, "the reply has no text but its reasoning"
         return "ok", None, None
     try:
         return "ok", read_answer(text, answer), None
     except Unreadable as error:
-        if "{" not in text and _REFUSAL.match(text):
+        if "{" not in text and _REFUSAL.match(final_text(text)):
             return "refused", None, text.strip()[:300]
         return "unparsed", None, str(error)
 
 
-def _values_in(text: str) -> list[Any]:
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
-    values: list[Any] = []
-    position = 0
-    for _ in range(_MOST_STARTS):
-        start = min(
-            (i for i in (text.find("{", position), text.find("[", position)) if i >= 0), default=-1
-        )
-        if start < 0:
-            break
+def fewest_tokens(request: Request) -> int:
+    """A number of tokens that the texts of the request have in any common tokenizer, or more.
+
+    Eight characters a token, where a run of equal characters counts as one and one of a wide script
+    (Chinese, Japanese, Korean) as three. Words of prose have 4 to 5 characters a token; the loosest
+    of the texts and tokenizers that were measured had 6.6 (benchmarks/tokens_of_texts.py).
+    """
+    return sum(_fewest_tokens(message.text) for message in request.messages)
+
+
+def _fewest_tokens(text: str) -> int:
+    runs = _RUN.sub(r"\1", text)
+    return (len(runs) + 2 * len(_WIDE.findall(runs))) // _LOOSEST
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A JSON object or array in a text, end exclusive, or (not complete) the beginning of one."""
+
+    start: int
+    end: int
+    complete: bool
+    is_answer: bool
+    """Whether it is an object with one of the asked fields."""
+    value: Any = None
+    faults: tuple[str, ...] = ()
+
+
+def _values_in(text: str, fields: Collection[str]) -> list[_Value]:
+    """The outermost JSON values, and the beginnings of answers that are none."""
+    values: list[_Value] = []
+    position, work = 0, 0
+    while begin := _BEGINS.search(text, position):
+        start = begin.start()
         try:
-            value, position = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
+            value, end, faults = _decode_at(text, start)
+        except ValueError as error:
+            key = _KEY.match(text, start)
+            if key and key[1] in fields:
+                values.append(_Value(start, start, False, True))
             position = start + 1
+            work += getattr(error, "pos", start + _DEEPEST) - start + 200
         else:
-            values.append(value)
+            is_answer = isinstance(value, dict) and not value.keys().isdisjoint(fields)
+            values.append(_Value(start, end, True, is_answer, value, faults))
+            position = end
+            work += end - start
+        if work > _MOST_WORK:
+            raise Unreadable("it is not JSON, and too tangled to look for JSON in it")
     return values
 
 
-def _load(text: str) -> Any:
+def _is_alone(text: str, value: _Value, final: Final) -> bool:
+    """Whether nothing but a fence stands beside the value."""
+    before = _BEFORE.fullmatch(text, final.start, value.start)
+    return bool(before and _AFTER.fullmatch(text, value.end, final.end))
+
+
+def _is_revision(text: str, earlier: _Value, last: _Value, final: Final) -> bool:
+    """Whether the last value is a block of its own at the end, after a finished sentence."""
+    between = _SENTENCE.fullmatch(text, earlier.end, last.start)
+    return earlier.complete and bool(between and _AFTER.fullmatch(text, last.end, final.end))
+
+
+def _decode(text: str) -> tuple[Any, tuple[str, ...]]:
+    value, end, faults = _decode_at(text, 0)
+    if text[end:].strip():
+        raise ValueError(f"there is more after its character {end}")
+    return value, faults
+
+
+def _decode_at(text: str, start: int) -> tuple[Any, int, tuple[str, ...]]:
+    """The JSON value at `start`, its end, and what is wrong with it although it can be decoded."""
+    faults: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            twice = next(k for k, n in Counter(key for key, _ in pairs).items() if n > 1)
+            faults.append(f"the key {twice[:100]!r} stands twice in one object")
+        return value
+
+    def constant(name: str) -> None:
+        # NaN and Infinity are not JSON; as a score they would poison a mean.
+        faults.append(f"{name} is not a JSON value")
+
+    def integer(digits: str) -> int | None:
+        if len(digits) > 300:
+            faults.append(f"a number of {len(digits)} digits")
+            return None
+        return int(digits)
+
+    def number(digits: str) -> float | int:
+        value = _number(digits)
+        if not math.isfinite(value):
+            faults.append(f"the number {digits[:50]} is too large")
+        return value
+
+    decoder = json.JSONDecoder(
+        object_pairs_hook=unique, parse_constant=constant, parse_int=integer, parse_float=number
+    )
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        value, end = decoder.raw_decode(text, start)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return value, end, tuple(faults)
 
 
-def _no_constant(name: str) -> NoReturn:
-    # NaN and Infinity are not JSON; as a score they would poison a mean.
-    raise ValueError(f"{name} is not a JSON value")
+def _fit(value: Any, faults: Sequence[str], answer: type[Answer]) -> Answer:
+    """The value as an answer, its types taken at their word: true is no number, 3.7 no integer.
+
+    One thing is mended, because it can mean only one thing: a number in quotation marks.
+    """
+    if faults:
+        raise Unreadable(faults[0])
+    try:
+        return answer.model_validate(value, strict=True)
+    except ValidationError as error:
+        problem = error
+    if _unquote(value, problem):
+        try:
+            return answer.model_validate(value, strict=True)
+        except ValidationError as error:
+            problem = error
+    raise Unreadable(_explain(problem))
+
+
+def _unquote(value: Any, error: ValidationError) -> bool:
+    """Replaces numbers in quotation marks where numbers are due; whether there were any."""
+    mended = False
+    for problem in error.errors(include_url=False, include_context=False):
+        said, place = problem["input"], problem["loc"]
+        if problem["type"] not in ("int_type", "float_type") or not isinstance(said, str):
+            continue
+        if not place or not _QUOTED_NUMBER.fullmatch(said):
+            continue
+        try:
+            holder = value
+            for step in place[:-1]:
+                holder = holder[step]
+            holder[place[-1]] = _number(said)
+            mended = True
+        except (LookupError, TypeError):
+            continue  # a place inside a union, which is none of the value
+    return mended
+
+
+def _number(digits: str) -> float | int:
+    """The number, as an integer where it is one: to JSON 7.0 and 7 are the same."""
+    value = float(digits)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def _explain(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_input=False)[:5]
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'answer'}: {problem['msg']}"
+        f"{'.'.join(map(str, problem['loc'])) or 'answer'}: "
+        f"{problem['msg'].removeprefix('Value error, ')}"
         for problem in problems
     )
