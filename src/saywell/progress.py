@@ -1,17 +1,76 @@
-"""How long steps tell someone how far they are."""
+"""How long steps tell someone how far they are, and how libraries are kept from telling it too."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeAlias
+from html import escape
+from typing import Any, TypeAlias
 
 Advance: TypeAlias = Callable[[int], None]
 Progress: TypeAlias = Callable[[str, int], AbstractContextManager[Advance]]
 """`with progress("label", total) as advance:` and then `advance(n)` for every n items done."""
+
+_SECONDS_BETWEEN = 0.5
 
 
 @contextmanager
 def silent(label: str, total: int) -> Iterator[Advance]:
     """Progress for nobody."""
     yield lambda done: None
+
+
+def automatic(label: str, total: int) -> AbstractContextManager[Advance]:
+    """One line in a notebook, which changes in place; silence everywhere else."""
+    shell = sys.modules.get("IPython")
+    running = shell.get_ipython() if shell is not None else None
+    return notebook(label, total) if hasattr(running, "kernel") else silent(label, total)
+
+
+@contextmanager
+def notebook(
+    label: str, total: int, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Advance]:
+    """A line of HTML in the cell's output, written again at most twice a second."""
+    from IPython.display import HTML, display  # type: ignore[import-not-found]
+
+    started = shown = clock()
+    done = 0
+    handle: Any = display(HTML(_line(label, 0, total, 0.0)), display_id=True)
+
+    def advance(more: int) -> None:
+        nonlocal done, shown
+        done += more
+        if clock() - shown >= _SECONDS_BETWEEN:
+            shown = clock()
+            handle.update(HTML(_line(label, done, total, shown - started)))
+
+    yield advance
+    handle.update(HTML(_line(label, total, total, clock() - started)))
+
+
+def _line(label: str, done: int, total: int, seconds: float) -> str:
+    known = total > 1
+    bar = f'<progress value="{min(done, total)}" max="{total}"></progress> ' if known else ""
+    count = f" {done:,} of {total:,}," if known else ""
+    return f"<div>{bar}{escape(label)}:{count} {seconds:.0f} s</div>"
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """While a model is read from disk, no bar of transformers' own; downloads still show theirs."""
+    from huggingface_hub import utils as hub
+    from transformers.utils import logging
+
+    own, downloads = logging.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
+    restore = hub.enable_progress_bars if downloads else hub.disable_progress_bars
+    logging.disable_progress_bar()  # of the hub too
+    restore()
+    try:
+        yield
+    finally:
+        if own:
+            logging.enable_progress_bar()
+        restore()

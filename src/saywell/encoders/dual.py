@@ -12,6 +12,7 @@ from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import model_fingerprint
 from saywell.encoders.vision import open_image_processor
 from saywell.errors import InputError
+from saywell.progress import quiet_loading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +50,8 @@ def open_dual_encoder(name: str, *, device: str | None = None, batch_size: int =
 
     where = find_checkpoint(name)
     try:
-        model = AutoModel.from_pretrained(where, use_safetensors=True)
+        with quiet_loading():
+            model = AutoModel.from_pretrained(where, use_safetensors=True)
         if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
             raise InputError(
                 f"{name!r} is a model of type {model.config.model_type!r}, which does not encode images"

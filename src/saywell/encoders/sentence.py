@@ -12,6 +12,7 @@ from jaxtyping import Float
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import combined, model_fingerprint
 from saywell.errors import InputError
+from saywell.progress import quiet_loading
 
 
 class SentenceEncoder(Protocol):
@@ -32,9 +33,10 @@ def open_sentence_encoder(name: str, *, device: str | None = None) -> SentenceEn
     from sentence_transformers import SentenceTransformer
 
     try:
-        model = SentenceTransformer(
-            find_checkpoint(name), device=device, model_kwargs={"use_safetensors": True}
-        )
+        with quiet_loading():
+            model = SentenceTransformer(
+                find_checkpoint(name), device=device, model_kwargs={"use_safetensors": True}
+            )
     except (OSError, ValueError) as error:
         raise InputError(f"cannot load the sentence encoder {name!r}: {error}") from error
     return _SentenceTransformer(name, model)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import model_fingerprint
 from saywell.errors import InputError
+from saywell.progress import quiet_loading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +50,8 @@ def open_vision_encoder(
 
     where = find_checkpoint(name)
     try:
-        model = AutoModel.from_pretrained(where, use_safetensors=True)
+        with quiet_loading():
+            model = AutoModel.from_pretrained(where, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot load the vision encoder {name!r}: {error}") from error
     # Of a model for images and texts together, the part that sees is used.

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.errors import InputError
 from saywell.influence.tracin import Examples, HeadCheckpoints
+from saywell.progress import quiet_loading
 from saywell.store.files import write_whole
 from saywell.transfer.linear_heads import Stream, cosine_rates, train_heads, zero_heads
 
@@ -215,9 +216,10 @@ def image_classifier(name: str, classes: int) -> torch.nn.Module:
     from transformers import AutoModelForImageClassification
 
     try:
-        return AutoModelForImageClassification.from_pretrained(
-            find_checkpoint(name), num_labels=classes, ignore_mismatched_sizes=True
-        )
+        with quiet_loading():
+            return AutoModelForImageClassification.from_pretrained(
+                find_checkpoint(name), num_labels=classes, ignore_mismatched_sizes=True
+            )
     except (OSError, ValueError) as error:
         raise InputError(f"cannot load the image classifier {name!r}: {error}") from error
 

@@ -13,6 +13,7 @@ from saywell.language_models.backend import Sent, Trouble
 from saywell.language_models.prices import FREE
 from saywell.language_models.requests import Message, Request
 from saywell.language_models.structured import with_instructions
+from saywell.progress import quiet_loading
 
 
 class LocalBackend:
@@ -99,7 +100,8 @@ class LocalBackend:
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             tokenizer = AutoTokenizer.from_pretrained(self._checkpoint)
-            model = AutoModelForCausalLM.from_pretrained(self._checkpoint, dtype="auto")
+            with quiet_loading():
+                model = AutoModelForCausalLM.from_pretrained(self._checkpoint, dtype="auto")
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self.name} cannot be loaded ({str(error).splitlines()[0][:300]}); give a folder "

@@ -36,7 +36,7 @@ from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.encoders.joined import JoinedEncoder, save_map
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt
-from saywell.progress import Progress, silent
+from saywell.progress import Progress, automatic
 from saywell.report.classes import write_report_classes
 from saywell.scorers.judge import JUDGE, REPEATS
 from saywell.store.study import Study, write_study
@@ -84,7 +84,7 @@ def describe_classes(
     settings: Settings | None = None,
     prompts: Path | None = None,
     command: Sequence[str] = (),
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> Study:
     """Describe classes of images in words, and measure which of the words help to recognise them.
 

@@ -29,7 +29,7 @@ from saywell.data.texts import load_texts
 from saywell.encoders.sentence import SentenceEncoder, encode_in_chunks, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel
-from saywell.progress import Progress, silent
+from saywell.progress import Progress, automatic
 from saywell.readers.lexical import LexicalReader
 from saywell.readers.reader import Reader
 from saywell.readers.sentence_encoder import SentenceEncoderReader
@@ -60,7 +60,7 @@ def run_exam(
     out: Path | None = None,
     seed: int = 0,
     command: Sequence[str] = (),
-    progress: Progress = silent,
+    progress: Progress = automatic,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Exam:
     """Examine describers on planted units over a corpus, by default the one that ships with saywell.
@@ -113,7 +113,7 @@ def run_task_exam(
     out: Path | None = None,
     seed: int = 0,
     command: Sequence[str] = (),
-    progress: Progress = silent,
+    progress: Progress = automatic,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Exam:
     """Examine describers on pairs of groups with a gold description (see `read_tasks`).

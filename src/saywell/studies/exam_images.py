@@ -32,7 +32,7 @@ from saywell.data.splits import assign_split
 from saywell.describers.associations import MIN_HITS, MIN_LIFT, enrichment_p
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.errors import InputError
-from saywell.progress import Progress, silent
+from saywell.progress import Progress, automatic, silent
 from saywell.readers.dual_encoder import DualEncoderReader
 from saywell.studies.exam_describers import (
     MOST_NAMED,
@@ -62,7 +62,7 @@ def run_image_exam(
     out: Path | None = None,
     seed: int = 0,
     command: Sequence[str] = (),
-    progress: Progress = silent,
+    progress: Progress = automatic,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Exam:
     """Examine describers on planted units over so many pictures of the planted world.

@@ -29,7 +29,7 @@ from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.sentence import SentenceEncoder, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt
-from saywell.progress import Progress, silent
+from saywell.progress import Progress, automatic
 from saywell.readers.detection import DETECT, EXAMPLES_PER_REQUEST
 from saywell.report.neurons import write_report
 from saywell.store.schemas import empty_table
@@ -96,7 +96,7 @@ def describe_neurons(
     device: str = "auto",
     dtype: str | None = None,
     command: Sequence[str] = (),
-    progress: Progress = silent,
+    progress: Progress = automatic,
 ) -> Study:
     """Describe the neurons of a language model with what its strongest sentences have in common.
 

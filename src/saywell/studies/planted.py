@@ -11,7 +11,7 @@ import polars as pl
 from saywell.data.planted import encoder_folder
 from saywell.data.planted.articles import sentences, write_articles
 from saywell.data.planted.world import write_pictures
-from saywell.progress import Progress, silent
+from saywell.progress import Progress, automatic
 from saywell.store.study import Study
 from saywell.studies.classes import describe_classes
 
@@ -30,7 +30,7 @@ def describe_planted_classes(
     per_class_images: int = 60,
     world_seed: int = 0,
     command: Sequence[str] = (),
-    progress: Progress = silent,
+    progress: Progress = automatic,
     **options: Any,
 ) -> Study:
     """Draw the planted world into the folder `world` and describe its classes, without an LLM.

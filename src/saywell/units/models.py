@@ -12,6 +12,7 @@ from torch import nn
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import model_fingerprint
 from saywell.errors import InputError
+from saywell.progress import quiet_loading
 from saywell.units.sites import encoder_of
 
 
@@ -48,7 +49,8 @@ def load_model(name: str, *, device: str = "auto", dtype: str | None = None) -> 
     kind = _dtype(dtype or ("float32" if place.type == "cpu" else "auto"))
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        model = AutoModel.from_pretrained(checkpoint, dtype=kind, use_safetensors=True)
+        with quiet_loading():
+            model = AutoModel.from_pretrained(checkpoint, dtype=kind, use_safetensors=True)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"cannot load {name!r} as a language model: {_first_line(error)}"
