@@ -19,6 +19,9 @@ _KERNEL_FOLDERS = ("/proc/", "/sys/")  # what stands there is made up when it is
 class NotRegular(OSError):
     """What a path names is no regular file; `strerror` says what it is."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 def open_regular(path: str | Path) -> BinaryIO:
     """The regular file at `path`, or at the end of the links that start there, open for reading.

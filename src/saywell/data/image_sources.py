@@ -26,6 +26,7 @@ from saywell.data.tables import (
     Table,
     files_that_fit,
     is_dataset,
+    is_missing,
     is_saved_dataset,
     load_saved_dataset,
     open_table,
@@ -482,18 +483,18 @@ def _check_image_type(dtype: Any, inner: Sequence[str], name: str, image: str) -
 
 
 def _labels(values: list[Any], table: Table, label: str) -> list[str | None]:
-    wrong = next((v for v in values if v is not None and v == v and not isinstance(v, str)), None)
+    wrong = next((v for v in values if not is_missing(v) and not isinstance(v, str)), None)
     if wrong is not None:
         likely = [c for c, kind in table.kinds.items() if c != label and kind != OTHER]
         raise InputError(
             f"column {label!r} of {table.name} holds {wrong!r}, not the name of a class; descriptions"
             f" need names: give label=... one of {', '.join(map(repr, likely)) or 'no other column'}"
         )
-    return [value if value and value == value else None for value in values]
+    return [None if is_missing(value) or not value else value for value in values]
 
 
 def _part(value: Any) -> str | None:
-    return None if value is None or value != value else str(value)
+    return None if is_missing(value) else str(value)
 
 
 def _class_list(table: Table, label: str, rows: pl.DataFrame) -> list[str]:

@@ -20,6 +20,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import polars as pl
 
 from saywell.data.encodings import encoding_of
@@ -87,6 +88,13 @@ class Table:
         may_be = f"; {' and '.join(repr(c[:SHOWN]) for c in fit)} could be meant" if fit else ""
         say = f"; say which with {option}=... (--{option})" if there else ""
         return f"{self.name} has no column {wanted!r}; columns: {listed}{hint}{may_be}{say}"
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value of Python's says that there is none: None, NaN, NaT or pandas' NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
 
 
 def shown(source: object) -> str:
@@ -472,7 +480,7 @@ def _add_kinds(record: Any, kinds: dict[str, str], outer: str = "") -> None:
 
 
 def _kind_of(value: Any) -> str | None:
-    if value is None or value != value:
+    if is_missing(value):
         return None
     if isinstance(value, str):
         return TEXT
@@ -566,23 +574,11 @@ def _pandas_table(source: Any, name: str) -> Table:
 
 def _from_pandas(series: Any) -> Column:
     if str(series.dtype) == "object":
-        return [None if missing else v for v, missing in zip(series, _missing(series), strict=True)]
+        return [None if is_missing(value) else value for value in series]
     try:
         return pl.from_pandas(series)  # type: ignore[return-value]
     except (TypeError, ValueError, pl.exceptions.PolarsError):
         return list(series)
-
-
-def _missing(series: Any) -> list[bool]:
-    # Of a list, pandas would say for each of its items whether it is missing.
-    return [not isinstance(v, list | tuple | dict | str) and _is_missing(v) for v in series]
-
-
-def _is_missing(value: Any) -> bool:
-    try:
-        return value is None or bool(value != value) or str(value) in ("<NA>", "NaT")
-    except (TypeError, ValueError):
-        return False
 
 
 def _stacked_columns(columns: Mapping[str, Column], name: str) -> Table:

@@ -20,7 +20,7 @@ from saywell.data.splits import (
     content_ids,
     hash_numbers,
 )
-from saywell.data.tables import TEXT, Column, Table, open_table, shown
+from saywell.data.tables import TEXT, Column, Table, is_missing, open_table, shown
 from saywell.data.tag_lists import parse_lists
 from saywell.errors import InputError
 
@@ -255,7 +255,7 @@ def _from_values(values: Iterable[object]) -> pl.DataFrame:
     texts: list[str | None] = []
     problems: list[str | None] = []
     for value in values:
-        if value is None or value != value:
+        if is_missing(value):
             text, problem = None, "null"
         elif not isinstance(value, str):
             text, problem = None, _encodable(repr(value)[:DETAIL])
@@ -273,7 +273,7 @@ def _from_values(values: Iterable[object]) -> pl.DataFrame:
 def _tags(column: Column, called: str, name: str) -> tuple[pl.Series, str]:
     """The tags of each row, and a note where words for a missing value were found among them."""
     if not isinstance(column, pl.Series) or column.dtype == pl.Object:
-        values = [None if value is None or value != value else value for value in column]
+        values = [None if is_missing(value) else value for value in column]
         if all(value is None or isinstance(value, str) for value in values):
             strings = [None if value is None else _encodable(value) for value in values]
             return _tags(pl.Series(called, strings, dtype=pl.String), called, name)
@@ -292,9 +292,11 @@ def _tags(column: Column, called: str, name: str) -> tuple[pl.Series, str]:
             "or a str with tags separated by ';'"
         )
     if isinstance(dtype, pl.List):
-        lists = column.cast(pl.List(pl.String))
+        numbers = simple.is_float()  # type: ignore[union-attr]
+        values = column.list.eval(pl.element().fill_nan(None)) if numbers else column
+        lists = values.cast(pl.List(pl.String))
     else:
-        strings = column.cast(pl.String)
+        strings = (column.fill_nan(None) if dtype.is_float() else column).cast(pl.String)
         printed = parse_lists(strings, f"tags column {called!r} of {name}")
         lists = _apart(strings) if printed is None else printed
     return _clean_tags(lists, called)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from saywell.data.files import check_regular, open_regular
 from saywell.encoders.dual import unit
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
@@ -168,6 +169,7 @@ def _tensor(path: Path, name: str | None, option: str) -> np.ndarray:
     from safetensors import SafetensorError, safe_open
 
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             there = list(file.keys())
             wanted = name if name is not None else there[0] if len(there) == 1 else None
@@ -184,7 +186,7 @@ def _tensor(path: Path, name: str | None, option: str) -> np.ndarray:
 
 def _table(path: Path) -> pl.DataFrame:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return pl.read_parquet(file)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{str(path)!r} cannot be read as Parquet: {error}") from error
@@ -224,7 +226,8 @@ def _checked(values: np.ndarray, path: Path) -> np.ndarray:
 
 def _json_list(path: Path) -> list[str]:
     try:
-        value = json.loads(path.read_text("utf-8"))
+        with open_regular(path) as file:
+            value = json.loads(file.read().decode("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read as JSON: {error}") from error
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):

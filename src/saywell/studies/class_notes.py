@@ -13,6 +13,8 @@ from saywell.studies.class_subject import Space
 
 def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rule: str) -> None:
     """Refused images, classes without images or texts, and rows that cannot say much."""
+    for note in shown.notes:
+        study.note(note)
     if shown.rejected.height:
         counts = shown.rejected["reason"].value_counts(sort=True).sort("count", "reason")
         listed = ", ".join(f"{count} {reason}" for reason, count in counts.iter_rows())

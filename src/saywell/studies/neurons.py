@@ -333,6 +333,8 @@ def _scores(
 
 
 def _notes(study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel) -> None:
+    for note in data.notes:
+        study.note(note)
     rejected = study.table("rejected")
     if rejected.height:
         counts = rejected["reason"].value_counts(sort=True)
