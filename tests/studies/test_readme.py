@@ -40,6 +40,9 @@ def written(corpus, bert, tokenizer, encoder, tmp_path_factory):
             patch.setattr(
                 f"saywell.studies.{module}.open_sentence_encoder", lambda *_, **__: encoder
             )
+        patch.setattr(
+            "saywell.studies.neurons.write_report", lambda study: None
+        )  # tested elsewhere
         patch.chdir(folder)
         first = commands()[0]
         patch.setattr(sys, "argv", first)

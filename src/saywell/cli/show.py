@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from saywell.store.study import Metric, Study
 
 LEXICAL = " (lexical tags)"
-MEANING = (
-    "Verified: on unseen examples, who is given the words alone can say when the unit fires, and"
-    " better than every floor (wrong words, a constant answer). It means that the words are true of"
-    " the unit, not that training put it there."
-)
+_BRIEF = 5
 _SENTENCES = 2
 """Of a class; the whole list is in `saywell neuron` and on the page."""
 
@@ -53,14 +49,14 @@ def print_study(study: Study, *, json: bool, top: int = 10) -> None:
         _print(study, top)
 
 
-def print_studies(studies: Sequence[Study], *, json: bool, top: int = 10) -> None:
-    """`print_study` of several; in JSON a list."""
+def print_studies(studies: Sequence[Study], *, json: bool) -> None:
+    """A few descriptions of each of several studies, and where to go on; in JSON a list."""
     if json:
-        _print_json([_facts(study, top) for study in studies])
+        _print_json([_facts(study, 10) for study in studies])
         return
     for study in studies:
-        _print(study, top)
-        typer.echo()
+        _print(study, _BRIEF, figures=False)
+        typer.echo(f"all of it: saywell show {study.path}\n")
 
 
 def _facts(study: Study, top: int) -> dict[str, object]:
@@ -81,7 +77,7 @@ def _print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-def _print(study: Study, top: int) -> None:
+def _print(study: Study, top: int, *, figures: bool = True) -> None:
     from saywell.cli.terminal import open_console, plain
 
     console = open_console()
@@ -96,17 +92,17 @@ def _print(study: Study, top: int) -> None:
         _print_best(study, console, top)
     for line in _class_counts(study) if manifest.kind == "classes" else _unit_counts(study):
         console.print(line, markup=False)
-    if (study.path / "metrics.json").exists():
-        figures = study.headline()
-        lexical = [m for m in figures if m.name.endswith(LEXICAL)]
-        console.print(_figures([m for m in figures if m not in lexical], "held-out data"))
+    if figures and (study.path / "metrics.json").exists():
+        found = study.headline()
+        lexical = [m for m in found if m.name.endswith(LEXICAL)]
+        console.print(_figures([m for m in found if m not in lexical], "held-out data"))
         if lexical:
             console.print(_figures(lexical, "the same with lexical tags"))
     if "recovered" in manifest.tables:
         recovered = study.table("recovered")
         found = recovered.filter(found=True).height
         console.print(f"Gold descriptors found: {found} of {recovered.height}")
-    for note in manifest.notes:
+    for note in manifest.notes if figures else []:
         console.print(f"note: {plain(note)}", style="dim", markup=False)
     report = study.path / "report.html"
     if report.exists():
@@ -114,6 +110,7 @@ def _print(study: Study, top: int) -> None:
 
 
 def _print_best(study: Study, console: Console, top: int) -> None:
+    from saywell.report.best import meaning
     from saywell.store.records import verified_by_all
 
     best = study.best(top)
@@ -126,7 +123,7 @@ def _print_best(study: Study, console: Console, top: int) -> None:
         for unit in best:
             _print_unit(unit, console)
         console.print()
-        console.print(MEANING, style="dim")
+        console.print(meaning(best[0].pictures), style="dim", markup=False)
     elif not verified:
         console.print("No description was verified.")
     if not verified:

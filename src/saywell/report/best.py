@@ -14,11 +14,19 @@ from saywell.store.study import Study
 
 FIRST = 10
 _SENTENCES, _PICTURES = 2, 5
-MEANING = (
-    "Verified: on unseen examples, who is given the words alone can say when the unit fires, and"
-    " better than every floor (wrong words, a constant answer). It means that the words are true of"
-    " the unit, not that training put it there."
-)
+
+
+def meaning(pictures: bool) -> str:
+    """What `verified` says and what it does not, in a line."""
+    does = "of unseen images whether they are of the class" if pictures else (
+        "on unseen examples when the unit fires"
+    )  # fmt: skip
+    wrong = "another class's words, its own name" if pictures else "another unit's words"
+    return (
+        f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
+        f" a constant answer). So the words are true of the {'class' if pictures else 'unit'}; it does"
+        " not follow that the model learned them."
+    )
 
 
 def anchors_of(best: Sequence[Unit]) -> dict[str, str]:
@@ -45,7 +53,7 @@ def best_section(
         el("p", {"class": "lede"}, f"{len(best)} of {count(verified)} verified descriptions,"
            " chosen to be sure, short and unlike each other."),
         el("ul", {"class": "firsts"}, *items),
-        el("p", {"class": "how"}, MEANING),
+        el("p", {"class": "how"}, meaning(best[0].pictures)),
         needs=("best.css",),
     )  # fmt: skip
 
