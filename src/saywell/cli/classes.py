@@ -34,7 +34,7 @@ def classes(
     ],
     out: Annotated[Path, typer.Option(help="Study folder to write.")],
     encoder: Annotated[
-        str | None, typer.Option(help="CLIP or SigLIP checkpoint: folder or Hugging Face name.")
+        str | None, typer.Option(help="CLIP or SigLIP checkpoint: folder, hub name or 'planted'.")
     ] = None,
     vision: Annotated[
         str | None, typer.Option(help="Without a dual encoder: vision model to be joined.")
@@ -91,6 +91,7 @@ def classes(
     split: Annotated[
         str | None, typer.Option(help="Column with train, validation, test; else by hash.")
     ] = None,
+    limit: Annotated[int | None, typer.Option(help="Use that many images, of all classes.")] = None,
     seed: Annotated[int, typer.Option(help="Splits and controls depend on it.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps, for encoders.")] = None,
     prompts: Prompts = None,
@@ -124,27 +125,30 @@ def classes(
         ) as asked,
         Wiki(language, cache=out.parent / "wikipedia", contact=contact) as wiki,
     ):  # fmt: skip
+        encoders = {
+            "vision": vision, "sentences": sentences, "join_on": join_on, "join_label": join_label,
+            "image_vectors": image_vectors, "text_vectors": text_vectors,
+        }  # fmt: skip
+        check_encoder(encoder, **encoders)
+        asked_for = {
+            "knowledge": knowledge, "texts": texts, "select": select, "per_class": per_class,
+            "shots": parse_shots(shots), "seeds": seeds, "compare": compare or [], "judge": judge,
+            "superclass": superclass, "context": context.split(), "wiki": wiki, "label": label,
+            "split": split, "seed": seed, "prompts": prompts,
+        }  # fmt: skip
         if dry_run:
-            if asked is not None:
-                plan_classes(
-                    images, asked, knowledge=knowledge, texts=texts, judge=judge,
-                    superclass=superclass, context=context.split(), wiki=wiki, label=label,
-                    split=split, seed=seed, prompts=prompts,
-                )  # fmt: skip
+            names = plan_classes(images, asked, **asked_for)
+            if not json:
+                typer.echo(f"{len(names)} classes; options, columns and files can be used")
             print_plan(asked, json=json)
             return
-        reader = opened_encoder(
-            encoder, images=images, label=label, vision=vision, sentences=sentences,
-            join_on=join_on, join_label=join_label, image_vectors=image_vectors,
-            text_vectors=text_vectors, device=device,
-        )  # fmt: skip
         study = describe_classes(
-            images, out=out, encoder=reader, llm=asked, knowledge=knowledge, texts=texts,
-            select=select, per_class=per_class, shots=parse_shots(shots), seeds=seeds,
-            compare=compare or [], judge=judge, network=network,
-            network_epochs=network_epochs, network_side=network_side, superclass=superclass,
-            context=context.split(), wiki=wiki, label=label, split=split, seed=seed,
-            prompts=prompts, command=sys.argv, progress=terminal_progress,
+            images, out=out, llm=asked, network=network, network_epochs=network_epochs,
+            network_side=network_side, limit=limit, command=sys.argv, progress=terminal_progress,
+            encoder=lambda: opened_encoder(
+                encoder, images=images, label=label, device=device, **encoders
+            ),
+            **asked_for,
         )  # fmt: skip
     print_study(study, json=json)
 
@@ -162,6 +166,47 @@ def parse_shots(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def check_encoder(
+    encoder: str | None,
+    *,
+    vision: str | None,
+    sentences: str,
+    join_on: str | None,
+    join_label: str,
+    image_vectors: Path | None,
+    text_vectors: Path | None,
+) -> None:
+    """Whether the options name one encoder, and files that are there; nothing is opened.
+
+    Raises InputError when they do not.
+    """
+    from saywell.data.image_sources import open_source
+    from saywell.encoders.checkpoints import find_checkpoint
+    from saywell.errors import InputError
+
+    if sum(given is not None for given in (encoder, vision, image_vectors)) != 1:
+        raise InputError(
+            "give one of --encoder (a CLIP or SigLIP checkpoint), --vision with --join-on (two models"
+            " to be joined), or --image-vectors with --text-vectors (files)"
+        )
+    if encoder is not None:
+        find_checkpoint(encoder)
+    elif image_vectors is not None:
+        if text_vectors is None:
+            raise InputError("--image-vectors needs --text-vectors, a Parquet file of texts")
+        for file in (image_vectors, text_vectors):
+            if not file.is_file():
+                raise InputError(f"there is no file {str(file)!r} with vectors")
+    elif vision is not None:
+        if join_on is None:
+            raise InputError(
+                "--vision needs --join-on: images with names or captions, to join it to --sentences"
+            )
+        find_checkpoint(vision)
+        find_checkpoint(sentences)
+        open_source(join_on, "image", join_label, None)
+
+
 def opened_encoder(
     encoder: str | None,
     *,
@@ -175,34 +220,24 @@ def opened_encoder(
     text_vectors: Path | None,
     device: str | None,
 ) -> DualEncoder:
-    """The dual encoder that the options name, in one of three ways.
+    """The dual encoder that the options name, in one of three ways; they are those of `check_encoder`.
 
     Two models are joined for pictures of the size that those of `images` have, whose classes are in
     column `label`.
-
-    Raises InputError when the options name no encoder, or more than one.
     """
-    from saywell.errors import InputError
-
-    if sum(given is not None for given in (encoder, vision, image_vectors)) != 1:
-        raise InputError(
-            "give one of --encoder (a CLIP or SigLIP checkpoint), --vision with --join-on (two models"
-            " to be joined), or --image-vectors with --text-vectors (files)"
-        )
+    check_encoder(
+        encoder, vision=vision, sentences=sentences, join_on=join_on, join_label=join_label,
+        image_vectors=image_vectors, text_vectors=text_vectors,
+    )  # fmt: skip
     if encoder is not None:
         from saywell.encoders.dual import open_dual_encoder
 
         return open_dual_encoder(encoder, device=device)
-    if image_vectors is not None:
+    if image_vectors is not None and text_vectors is not None:
         from saywell.encoders.precomputed import open_precomputed
 
-        if text_vectors is None:
-            raise InputError("--image-vectors needs --text-vectors, a Parquet file of texts")
         return open_precomputed(image_vectors, text_vectors)
-    if join_on is None or vision is None:
-        raise InputError(
-            "--vision needs --join-on: images with names or captions, to join it to --sentences"
-        )
+    assert vision is not None and join_on is not None  # see check_encoder
     from saywell.data.captioned import load_captioned, much_larger, typical_side
     from saywell.encoders.joined import join_encoders
     from saywell.encoders.sentence import open_sentence_encoder

@@ -40,7 +40,7 @@ class DualEncoder(Protocol):
 
 
 def open_dual_encoder(name: str, *, device: str | None = None, batch_size: int = 32) -> DualEncoder:
-    """A CLIP, SigLIP or like checkpoint of transformers, by folder or hub name.
+    """A CLIP, SigLIP or like checkpoint of transformers, by folder, hub name or the alias `planted`.
 
     Weights are read from safetensors, pictures are prepared with Pillow.
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from saywell.data.descriptor_files import load_descriptors
 from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
 from saywell.data.wikipedia import Wiki
 from saywell.describers.class_describer import USABLE, WRITING, extract_classes
@@ -16,10 +15,10 @@ from saywell.describers.class_describer import describe_classes as write_texts
 from saywell.describers.given import GIVEN, given_texts
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
-from saywell.errors import InputError
 from saywell.language_models import LanguageModel, load_prompt
-from saywell.progress import Progress
+from saywell.progress import Progress, silent
 from saywell.store.study import Study, StudyWriter
+from saywell.studies.class_request import check_usable
 from saywell.studies.class_subject import Steps
 
 
@@ -55,18 +54,44 @@ def text_table(
     names: list[str],
     encoder: DualEncoder,
     llm: LanguageModel | None,
-    given: str | Path | Mapping[str, Sequence[str]] | None,
+    given: tuple[list[str], np.ndarray] | None,
+    source: str | Path | Mapping[str, Sequence[str]] | None,
+    ready: pl.DataFrame | None,
     superclass: str,
     gold: pl.DataFrame | None,
     prompts: Path | None,
     seed: int,
     progress: Progress,
 ) -> pl.DataFrame:
-    """Step 2, in one of three ways: given texts, an LLM, or sentences of the articles."""
-    knowledge = Knowledge(study.table("articles"), study.table("passages"))
+    """Step 2: `ready` where there are texts already, else what `written_texts` makes now."""
+    table = ready
+    if table is None:
+        knowledge = Knowledge(study.table("articles"), study.table("passages"))
+        table = written_texts(
+            names, knowledge, encoder, llm, given, source, superclass, prompts, seed, progress
+        )
+    return table if gold is None else _with_gold(table, gold)
+
+
+def written_texts(
+    names: list[str],
+    knowledge: Knowledge,
+    encoder: DualEncoder,
+    llm: LanguageModel | None,
+    given: tuple[list[str], np.ndarray] | None,
+    source: str | Path | Mapping[str, Sequence[str]] | None,
+    superclass: str = "",
+    prompts: Path | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> pl.DataFrame:
+    """The texts in one of three ways: given ones, an LLM's, or sentences of the articles.
+
+    Raises InputError where none of them can be used.
+    """
     if given is not None:
-        source = GIVEN if isinstance(given, Mapping) else Path(given).name
-        table = given_texts(*load_descriptors(given, names), names, encoder, source)
+        name = Path(source).name if isinstance(source, str | Path) else GIVEN
+        table = given_texts(*given, names, encoder, name)
     elif llm is not None:
         chosen = {n: load_prompt(n, prompts) for n in WRITING}
         with progress("texts", len(names)) as advance:
@@ -82,13 +107,8 @@ def text_table(
         table = table.with_columns(
             status=pl.when(usable & ~known).then(pl.lit("no vector")).otherwise("status")
         )
-    if not table["status"].is_in(USABLE).any():
-        common = table["status"].mode().sort()[0]
-        raise InputError(
-            f"there is no usable text for any of the {len(names)} classes (most often: {common});"
-            " give llm=..., knowledge=... or texts=..."
-        )
-    return table if gold is None else _with_gold(table, gold)
+    check_usable(table, names)
+    return table
 
 
 def _with_gold(table: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:

@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from torch import nn
 
-from saywell.data.descriptor_files import load_descriptors
 from saywell.data.images import Images, load_images
-from saywell.data.knowledge import NONE, WIKIPEDIA, load_knowledge
+from saywell.data.knowledge import NONE, load_knowledge
 from saywell.data.wikipedia import Wiki
 from saywell.describers.class_describer import MOST_COMPONENTS, WRITING, choose_passages
 from saywell.describers.class_describer import describe_classes as write_texts
@@ -44,24 +43,22 @@ from saywell.studies.class_choice import influence_table, text_pool, text_score_
 from saywell.studies.class_network import network_influence
 from saywell.studies.class_notes import write_notes
 from saywell.studies.class_pictures import picture_tables
-from saywell.studies.class_rows import CONTROLS, RULES, choosing
+from saywell.studies.class_request import read_request
+from saywell.studies.class_rows import choosing
 from saywell.studies.class_scores import class_score_tables, description_table
 from saywell.studies.class_subject import Steps, embed, example_tables
-from saywell.studies.class_texts import article_tables, text_table, usable_texts
+from saywell.studies.class_texts import article_tables, text_table, usable_texts, written_texts
 from saywell.studies.class_worth import figures, judged, transfer_tables, zero_shot
 from saywell.studies.classify import MAP, keep_reader
 from saywell.studies.cost import note_cost
 from saywell.transfer.cross_modal import Settings
-
-SELECTS = {"ift": "ift-proponent"}
-"""Short names of rules."""
 
 
 def describe_classes(
     images: str | Path | Images,
     *,
     out: str | Path,
-    encoder: str | DualEncoder,
+    encoder: str | DualEncoder | Callable[[], DualEncoder],
     llm: LanguageModel | None = None,
     knowledge: str | Path | Mapping[str, str] = NONE,
     texts: str | Path | Mapping[str, Sequence[str]] | None = None,
@@ -80,6 +77,7 @@ def describe_classes(
     gold: pl.DataFrame | None = None,
     label: str = "label",
     split: str | None = None,
+    limit: int | None = None,
     seed: int = 0,
     settings: Settings | None = None,
     prompts: Path | None = None,
@@ -91,7 +89,8 @@ def describe_classes(
     `images`     a folder of class folders, Parquet with image bytes, a CSV of paths and labels or a
                  saved dataset (see `load_images`, also for `label` and `split`), or what it returned.
     `encoder`    a CLIP or SigLIP checkpoint by folder or hub name, or any `DualEncoder`: vectors from
-                 files, or a vision encoder joined to a sentence encoder.
+                 files, or a vision encoder joined to a sentence encoder. A function is called for it
+                 when everything that can be checked without it has been.
     `llm`        writes texts in two stages and, with `judge`, compares them; None: texts are taken
                  from the articles.
     `knowledge`  'wikipedia', a folder or table of articles, class -> article, or 'none'.
@@ -106,25 +105,36 @@ def describe_classes(
                  pretrained classifier, or a module that ends in a linear layer. `network_epochs`
                  and `network_side`: how long it learns, and the side of its square images in pixels.
     `superclass` what all classes are, such as 'bird'; `context` words decide between articles.
+    `limit`      use that many images, chosen by name and evenly over classes.
     `gold`       class, text (a sentence of the article) and good (boolean): used for figures only.
 
     A stopped run goes on where it was when called again with the same arguments, and leaves the
     same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
     """
-    rule = SELECTS.get(select, select)
-    _check_options(rule, select, per_class, shots, seeds, judge, llm)
+    asked_for = read_request(
+        images, asks=llm is not None, knowledge=knowledge, texts=texts, select=select,
+        per_class=per_class, shots=shots, seeds=seeds, compare=compare, judge=judge, label=label,
+        split=split, prompts=prompts,
+    )  # fmt: skip
+    rule, names, local, files = (
+        asked_for.rule, asked_for.names, asked_for.knowledge, asked_for.files,
+    )  # fmt: skip
+    reader = open_dual_encoder(encoder) if isinstance(encoder, str) else encoder
     shown = images if isinstance(images, Images) else None
     if shown is None:
         with progress("images", 0) as advance:
             done = Steps(advance)
-            shown = load_images(images, label=label, split=split, seed=seed, progress=done)  # type: ignore[arg-type]
-    names = shown.classes["name"].to_list()
+            shown = load_images(
+                images, label=label, split=split, limit=limit, seed=seed, progress=done  # type: ignore[arg-type]
+            )  # fmt: skip
     _check_images(shown)
-    reader = open_dual_encoder(encoder) if isinstance(encoder, str) else encoder
-    files = _compared(compare, names)
-    local = None
-    if not (isinstance(knowledge, str) and knowledge == WIKIPEDIA):
-        local = load_knowledge(knowledge, names)
+    if callable(reader):
+        reader = reader()
+    # Texts that nobody has to be asked for are made before there is a folder: where none can be
+    # used, the name of the folder is still free.
+    ready = None
+    if local is not None and (asked_for.texts is not None or llm is None):
+        ready = written_texts(names, local, reader, None, asked_for.texts, texts)
     asked = settings or Settings()
     config = {
         "llm": llm.name if llm else None, "knowledge": _named(knowledge), "texts": texts is not None,
@@ -132,7 +142,8 @@ def describe_classes(
         "shots": sorted(set(shots)), "seeds": seeds, "compare": sorted(files), "judge": judge,
         "network": _network_name(network) and [_network_name(network), network_epochs, network_side],
         "superclass": superclass, "context": list(context),
-        "seed": seed, "settings": json.loads(json.dumps(asked.__dict__)), "gold": gold is not None,
+        "limit": limit, "seed": seed, "settings": json.loads(json.dumps(asked.__dict__)),
+        "gold": gold is not None,
         "prompts": {
             name: load_prompt(name, prompts).hash
             for name in (*WRITING, *([JUDGE] if judge else []))
@@ -141,8 +152,8 @@ def describe_classes(
     inputs = {"images": shown.fingerprint, "encoder": reader.fingerprint}
     if local is not None:
         inputs["knowledge"] = local.fingerprint
-    if texts is not None:
-        inputs["texts"] = _content(*load_descriptors(texts, names))
+    if asked_for.texts is not None:
+        inputs["texts"] = _content(*asked_for.texts)
     inputs |= {f"compare {name}": _content(*given) for name, given in files.items()}
     with write_study(
         out, kind="classes", config=config, inputs=inputs, command=list(command)
@@ -152,7 +163,18 @@ def describe_classes(
         study.table(
             "class_texts",
             lambda: text_table(
-                study, names, reader, llm, texts, superclass, gold, prompts, seed, progress
+                study,
+                names,
+                reader,
+                llm,
+                asked_for.texts,
+                texts,
+                ready,
+                superclass,
+                gold,
+                prompts,
+                seed,
+                progress,
             ),
         )
         cache = EmbeddingCache(study.path / "embeddings.sqlite")
@@ -211,10 +233,15 @@ def describe_classes(
 
 def plan_classes(
     images: str | Path | Images,
-    llm: DryRun,
+    llm: DryRun | None,
     *,
     knowledge: str | Path | Mapping[str, str] = NONE,
     texts: str | Path | Mapping[str, Sequence[str]] | None = None,
+    select: str = "ift",
+    per_class: int = 10,
+    shots: Sequence[int] = (1, 2, 4, 8, 16),
+    seeds: int = 5,
+    compare: Sequence[str | Path] | Mapping[str, Mapping[str, Sequence[str]]] = (),
     judge: bool = False,
     superclass: str = "",
     context: Sequence[str] = (),
@@ -223,16 +250,25 @@ def plan_classes(
     split: str | None = None,
     seed: int = 0,
     prompts: Path | None = None,
-) -> None:
+) -> list[str]:
     """Tell a dry run what `describe_classes` would ask; nothing is sent to a model or stored.
 
+    The options, columns and files are checked as `describe_classes` does, no picture is decoded.
     Articles are fetched, since they are most of what a model would read. The second stage and the
     judge depend on replies; the plan says what the longest lists of components would take.
+
+    Returns the names of the classes. Raises InputError for unusable input.
     """
-    shown = images if isinstance(images, Images) else load_images(images, label=label, split=split)
-    names = shown.classes["name"].to_list()
+    asked_for = read_request(
+        images, asks=llm is not None, knowledge=knowledge, texts=texts, select=select,
+        per_class=per_class, shots=shots, seeds=seeds, compare=compare, judge=judge, label=label,
+        split=split, prompts=prompts,
+    )  # fmt: skip
+    names = asked_for.names
+    if llm is None:
+        return names
     if texts is None:
-        known = load_knowledge(knowledge, names, wiki=wiki, context=context)
+        known = asked_for.knowledge or load_knowledge(knowledge, names, wiki=wiki, context=context)
         chosen = {name: load_prompt(name, prompts) for name in WRITING}
         write_texts(
             names, known, None, llm, superclass=superclass, prompts=chosen, seed=seed
@@ -249,24 +285,7 @@ def plan_classes(
     if judge:
         questions = len(REPEATS) * len(names)
         llm.expect("judge", questions, 1500 * questions, 300 * questions)
-
-
-def _check_options(
-    rule: str, select: str, per_class: int, shots: Sequence[int], seeds: int, judge: bool,
-    llm: LanguageModel | None,
-) -> None:  # fmt: skip
-    known = (*RULES, *CONTROLS)
-    if rule not in known:
-        raise InputError(
-            f"select={select!r} is no rule; choose one of {', '.join((*SELECTS, *known))}"
-        )
-    if per_class < 1 or seeds < 1 or any(number < 1 for number in shots):
-        raise InputError(
-            f"per_class={per_class!r}, seeds={seeds!r} and every one of shots={list(shots)!r} must"
-            " be 1 or more"
-        )
-    if judge and llm is None:
-        raise InputError("judge=True asks a language model: give llm=...")
+    return names
 
 
 def _check_images(shown: Images) -> None:
@@ -277,10 +296,6 @@ def _check_images(shown: Images) -> None:
                 f"there is no {part} image among {shown.examples.height} usable ones"
                 f" ({counts}); give more images a class"
             )
-    if shown.classes.height < 2:
-        raise InputError(
-            f"there is one class, {shown.classes['name'][0]!r}; telling classes apart takes two"
-        )
 
 
 def _named(knowledge: str | Path | Mapping[str, str]) -> str:
@@ -301,14 +316,3 @@ def _content(texts: Sequence[str], classes: np.ndarray) -> str:
     digest = hashlib.blake2b(json.dumps(list(texts)).encode(), digest_size=16)
     digest.update(classes.astype("<i8").tobytes())
     return digest.hexdigest()
-
-
-def _compared(
-    compare: Sequence[str | Path] | Mapping[str, Mapping[str, Sequence[str]]], names: Sequence[str]
-) -> dict[str, tuple[list[str], np.ndarray]]:
-    given = compare if isinstance(compare, Mapping) else {Path(file).stem: file for file in compare}
-    if len(given) < len(compare):
-        raise InputError(
-            f"two of the files {[str(file) for file in compare]!r} have one name; rename one"
-        )
-    return {name: load_descriptors(source, names) for name, source in given.items()}

@@ -19,7 +19,6 @@ import polars as pl
 from jaxtyping import Float
 
 from saywell.data.parts import Parts, parts_of
-from saywell.data.planted import encoder_folder
 from saywell.data.planted.scenes import Scene, render
 from saywell.data.planted_image_units import (
     candidate_phrases,
@@ -30,6 +29,7 @@ from saywell.data.planted_image_units import (
 from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit
 from saywell.data.splits import assign_split
 from saywell.describers.associations import MIN_HITS, MIN_LIFT, enrichment_p
+from saywell.encoders.checkpoints import PLANTED
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.errors import InputError
 from saywell.progress import Progress, automatic, silent
@@ -76,9 +76,10 @@ def run_image_exam(
     chosen = check_names(describers or PICTURE_DESCRIBERS, PICTURE_DESCRIBERS)
     scenes = draw_scenes(pictures, seed)
     ids = scene_ids(scenes)
-    name = "planted" if encoder is None else encoder if isinstance(encoder, str) else encoder.name
-    if encoder is None or isinstance(encoder, str):
-        encoder = open_dual_encoder(encoder or str(encoder_folder()))
+    encoder = encoder or PLANTED
+    name = encoder if isinstance(encoder, str) else encoder.name
+    if isinstance(encoder, str):
+        encoder = open_dual_encoder(encoder)
 
     def make() -> Exam:
         vectors, brightness = see_scenes(scenes, encoder, seed, progress)

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from saywell.data.planted import encoder_folder
 from saywell.data.planted.articles import sentences, write_articles
 from saywell.data.planted.world import write_pictures
+from saywell.encoders.checkpoints import PLANTED
 from saywell.progress import Progress, automatic
 from saywell.store.study import Study
 from saywell.studies.classes import describe_classes
@@ -41,6 +41,6 @@ def describe_planted_classes(
     write_pictures(folder / "images", per_class_images, world_seed)
     write_articles(folder / "articles")
     return describe_classes(
-        folder / "images", out=out, encoder=str(encoder_folder()), knowledge=folder / "articles",
+        folder / "images", out=out, encoder=PLANTED, knowledge=folder / "articles",
         gold=planted_gold(), command=command, progress=progress, **options,
     )  # fmt: skip

@@ -1,0 +1,133 @@
+"""What a study of classes is asked for, read and checked before anything slow or lasting is done.
+
+Nothing here decodes a picture, opens a model, asks anyone or writes a file: what is wrong with the
+options, the columns or the files of texts is told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from saywell.data.descriptor_files import load_descriptors
+from saywell.data.image_sources import open_source
+from saywell.data.images import Images, class_names
+from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
+from saywell.describers.class_describer import USABLE, WRITING, extract_classes
+from saywell.errors import InputError
+from saywell.language_models import load_prompt
+from saywell.scorers.judge import JUDGE
+from saywell.studies.class_rows import CONTROLS, RULES
+
+SELECTS = {"ift": "ift-proponent"}
+"""Short names of rules."""
+Texts = tuple[list[str], np.ndarray]
+"""Texts, and the place of the class of each."""
+
+
+@dataclass(frozen=True)
+class ClassRequest:
+    """What was asked for: the rule, the classes by name, and the texts that are known so far.
+
+    `knowledge` is None where articles are yet to be fetched, `texts` where none were given.
+    """
+
+    rule: str
+    names: list[str]
+    knowledge: Knowledge | None
+    texts: Texts | None
+    files: dict[str, Texts]
+
+
+def read_request(
+    images: str | Path | Images,
+    *,
+    asks: bool,
+    knowledge: str | Path | Mapping[str, str],
+    texts: str | Path | Mapping[str, Sequence[str]] | None,
+    select: str,
+    per_class: int,
+    shots: Sequence[int],
+    seeds: int,
+    compare: Sequence[str | Path] | Mapping[str, Mapping[str, Sequence[str]]],
+    judge: bool,
+    label: str,
+    split: str | None,
+    prompts: Path | None = None,
+) -> ClassRequest:
+    """The request, where it can be met; `asks` says whether a language model is there to be asked.
+
+    Raises InputError for options that are none, columns and files that are not there, classes that
+    files do not name, and where no text for any class can come of it.
+    """
+    rule = SELECTS.get(select, select)
+    _check_options(rule, select, per_class, shots, seeds, judge, asks)
+    if isinstance(images, Images):
+        names = images.classes["name"].to_list()
+    else:
+        opened = open_source(images, "image", label, split)
+        names = sorted(set(class_names(opened.classes, repr(str(images)[:200])).values()))
+    if len(names) < 2:
+        raise InputError(
+            f"there is one class, {names[0]!r}; telling classes apart takes two"
+            if names
+            else f"{str(images)[:200]!r} names no class"
+        )
+    if asks:
+        for prompt in (*WRITING, *([JUDGE] if judge else [])):
+            load_prompt(prompt, prompts)
+    files = {name: load_descriptors(source, names) for name, source in _named(compare).items()}
+    given = None if texts is None else load_descriptors(texts, names)
+    fetched = isinstance(knowledge, str) and knowledge == WIKIPEDIA
+    local = None if fetched else load_knowledge(knowledge, names)
+    if local is not None and given is None and not asks:
+        check_usable(extract_classes(names, local, None), names)
+    return ClassRequest(rule, names, local, given, files)
+
+
+def check_usable(texts: pl.DataFrame, names: Sequence[str]) -> None:
+    """Raise InputError where table `class_texts` has no text that can be chosen."""
+    if not texts["status"].is_in(USABLE).any():
+        common = texts["status"].mode().sort()[0]
+        raise InputError(
+            f"there is no usable text for any of the {len(names)} classes (most often: {common});"
+            " give llm=..., knowledge=... or texts=..."
+        )
+
+
+def _check_options(
+    rule: str,
+    select: str,
+    per_class: int,
+    shots: Sequence[int],
+    seeds: int,
+    judge: bool,
+    asks: bool,
+) -> None:
+    known = (*RULES, *CONTROLS)
+    if rule not in known:
+        raise InputError(
+            f"select={select!r} is no rule; choose one of {', '.join((*SELECTS, *known))}"
+        )
+    if per_class < 1 or seeds < 1 or any(number < 1 for number in shots):
+        raise InputError(
+            f"per_class={per_class!r}, seeds={seeds!r} and every one of shots={list(shots)!r} must"
+            " be 1 or more"
+        )
+    if judge and not asks:
+        raise InputError("judge=True asks a language model: give llm=...")
+
+
+def _named(
+    compare: Sequence[str | Path] | Mapping[str, Mapping[str, Sequence[str]]],
+) -> Mapping[str, str | Path | Mapping[str, Sequence[str]]]:
+    given = compare if isinstance(compare, Mapping) else {Path(file).stem: file for file in compare}
+    if len(given) < len(compare):
+        raise InputError(
+            f"two of the files {[str(file) for file in compare]!r} have one name; rename one"
+        )
+    return given
