@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from saywell.cli import app
 from saywell.cli.classes import opened_encoder, parse_shots
 from saywell.errors import InputError
 
@@ -93,3 +95,31 @@ def test_nothing_is_said_where_nothing_is_larger(sees, tmp_path, capsys):
     theirs = folder_of(tmp_path / "theirs", [(30, 36)] * 20)
     opened_encoder(None, **(NOTHING | {"images": mine, "vision": "v", "join_on": theirs}))
     assert sees.seen == [(30, 36)] * 20 and capsys.readouterr().err == ""
+
+
+def run(arguments):
+    """What `saywell classes` prints, or the mistake that it tells."""
+    result = CliRunner().invoke(app, ["classes", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        assert isinstance(result.exception, InputError), result.exception
+        return str(result.exception)
+    return result.output
+
+
+def test_a_dry_run_checks_columns_files_and_the_encoder(tmp_path, capsys):
+    mine = folder_of(tmp_path / "mine", [(8, 8)] * 3)
+    (tmp_path / "texts.json").write_text('{"x": ["a"], "xx": ["b"], "xxx": ["c"]}')
+    given = [mine, "--texts", str(tmp_path / "texts.json"), "--encoder", "planted", "--dry-run",
+             "--out", str(tmp_path / "out")]  # fmt: skip
+    said = run(given)
+    assert said.startswith("3 classes; options, columns and files can be used\n"), said
+    for more, words in (
+        (["--label", "kind"], "'kind'"),
+        (["--texts", "nowhere.json"], "nowhere.json"),
+        (["--encoder", "./nowhere"], "./nowhere"),
+        (["--llm", "nobody:model"], "nobody"),
+        (["--vision", "v"], "give one of --encoder"),
+        (["--shots", "many"], "many"),
+    ):
+        assert words in run([*given, *more]), more
+    assert not (tmp_path / "out").exists()

@@ -287,6 +287,46 @@ def test_names_that_read_the_same_and_other_mistakes_are_told(world, tmp_path):
         describe_classes(load(tmp_path / "single"), out=tmp_path / "u", encoder=Colours())
 
 
+def test_what_cannot_be_used_is_told_before_anything_slow_and_leaves_the_name_free(world, tmp_path):
+    """No picture is decoded, no encoder opened and no folder made; then the same folder works."""
+    opened = []
+
+    def encoder():
+        opened.append(True)
+        return Colours()
+
+    given = {"out": tmp_path / "s", "encoder": encoder, "per_class": 2, "shots": (), "seeds": 1,
+             "settings": QUICK}  # fmt: skip
+    broken = tmp_path / "broken"
+    for name in CLASSES:
+        (broken / name).mkdir(parents=True)
+        (broken / name / "0.png").write_bytes(b"never looked at")
+    vague = dict.fromkeys(CLASSES, "It was traded. Old books mention it.")
+    for options, words in (
+        ({}, "no usable text"),
+        ({"knowledge": dict.fromkeys(CLASSES, "")}, "no usable text"),
+        ({"knowledge": tmp_path / "nowhere"}, "nowhere"),
+        ({"texts": tmp_path / "nowhere.json"}, "nowhere.json"),
+        ({"texts": TEXTS, "compare": [tmp_path / "none.csv"]}, "none.csv"),
+        ({"texts": TEXTS, "select": "magic"}, "no rule"),
+        ({"texts": TEXTS, "split": "part"}, "part"),
+    ):
+        with pytest.raises(InputError, match=words):
+            describe_classes(broken, **(given | options))
+        with pytest.raises(InputError, match=words):  # a dry run says the same
+            plan_classes(broken, None, **({"split": None} | options))
+    with pytest.raises(InputError, match="not an image"):
+        describe_classes(broken, **given, knowledge=vague)
+    assert not opened
+    long = {name: [" ".join(["word"] * 30)] for name in CLASSES}
+    with pytest.raises(InputError, match="too long"):
+        describe_classes(load(world / "images"), **given, texts=long)
+    assert opened and not (tmp_path / "s").exists()
+    found = describe_classes(load(world / "images"), **given, texts=TEXTS)
+    assert found.manifest.status == "complete"
+    assert plan_classes(broken, None, texts=TEXTS) == sorted(CLASSES)
+
+
 def test_a_file_to_compare_with_changes_no_other_row(tmp_path):
     random = np.random.default_rng(0)
     for name, colour in CLASSES.items():  # hardly to be told apart: any change would show

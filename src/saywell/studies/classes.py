@@ -105,7 +105,7 @@ def describe_classes(
                  pretrained classifier, or a module that ends in a linear layer. `network_epochs`
                  and `network_side`: how long it learns, and the side of its square images in pixels.
     `superclass` what all classes are, such as 'bird'; `context` words decide between articles.
-    `limit`      use that many images, chosen by name and evenly over classes.
+    `limit`      use that many images: of each class its share, chosen by content.
     `gold`       class, text (a sentence of the article) and good (boolean): used for figures only.
 
     A stopped run goes on where it was when called again with the same arguments, and leaves the
