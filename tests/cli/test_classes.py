@@ -97,9 +97,9 @@ def test_nothing_is_said_where_nothing_is_larger(sees, tmp_path, capsys):
     assert sees.seen == [(30, 36)] * 20 and capsys.readouterr().err == ""
 
 
-def run(arguments):
-    """What `saywell classes` prints, or the mistake that it tells."""
-    result = CliRunner().invoke(app, ["classes", *arguments])
+def run(arguments, command="classes"):
+    """What the command prints, or the mistake that it tells."""
+    result = CliRunner().invoke(app, [command, *arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         assert isinstance(result.exception, InputError), result.exception
         return str(result.exception)
@@ -122,4 +122,20 @@ def test_a_dry_run_checks_columns_files_and_the_encoder(tmp_path, capsys):
         (["--shots", "many"], "many"),
     ):
         assert words in run([*given, *more]), more
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_of_neurons_checks_its_texts_and_the_model(tmp_path):
+    file = tmp_path / "t.csv"
+    words = [" ".join(f"w{(7 * n + 11 * k) % 97}" for k in range(6)) for n in range(20)]
+    file.write_text("text,kind\n" + "\n".join(f"{line},a" for line in words))
+    given = [str(file), "--out", str(tmp_path / "out"), "--dry-run"]
+    good = [*given, "--model", "minilm"]
+    assert run(good, "neurons").strip() == "no language model would be asked anything"
+    for more, words in (
+        (["--text", "body"], "body"),
+        (["--tags", "themes"], "themes"),
+        (["--model", "./nowhere"], "./nowhere"),
+    ):
+        assert words in run([*good, *more], "neurons"), more
     assert not (tmp_path / "out").exists()

@@ -96,6 +96,18 @@ def test_the_sample_is_spread_over_the_rows(tmp_path):
     assert typical_side(table, most=1) == 10
 
 
+def test_where_no_picture_of_the_sample_can_be_read_others_are_looked_at(tmp_path):
+    table = pictures(tmp_path, [(10, 10)] * 4 + [(50, 50)] * 4)
+    for n in (0, 3, 6):  # all that a sample of three of eight looks at
+        next(tmp_path.glob(f"{n}.*")).write_bytes(b"no picture")
+    assert typical_side(table, most=3) == 50
+    for n in (1, 4, 7):
+        next(tmp_path.glob(f"{n}.*")).write_bytes(b"no picture")
+    assert typical_side(table, most=3) == 10
+    next(tmp_path.glob("2.*")).write_bytes(b"no picture")
+    assert typical_side(table, most=3) == 50
+
+
 def test_no_rows_no_side(tmp_path):
     (tmp_path / "t.csv").write_text("path,label\n")
     with pytest.raises(InputError, match="no usable picture among 0"):

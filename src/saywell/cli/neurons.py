@@ -85,6 +85,7 @@ def neurons(
     from saywell.cli.llm import opened_llm, print_plan
     from saywell.cli.progress import terminal_progress
     from saywell.cli.show import print_study
+    from saywell.encoders.checkpoints import find_checkpoint
     from saywell.studies.neurons import describe_neurons, plan_neurons
 
     with opened_llm(
@@ -93,17 +94,11 @@ def neurons(
         max_usd=max_usd, max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
     ) as asked:  # fmt: skip
         if dry_run:
-            if asked is not None:
-                plan_neurons(
-                    texts,
-                    asked,
-                    text=text,
-                    tags=tags,
-                    limit=limit,
-                    llm_units=llm_units,
-                    seed=seed,
-                    prompts=prompts,
-                )
+            find_checkpoint(model)
+            plan_neurons(
+                texts, asked, text=text, tags=tags, gold=gold, limit=limit, llm_units=llm_units,
+                seed=seed, prompts=prompts,
+            )  # fmt: skip
             print_plan(asked, json=json)
             return
         study = describe_neurons(

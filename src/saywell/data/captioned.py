@@ -68,21 +68,26 @@ def typical_side(
     """The median shorter side, in pixels, of the pictures of a source (as in `load_images`).
 
     Read from the headers of at most `most` pictures with a label, evenly spaced over the rows; of
-    two in the middle, the smaller. Those whose header cannot be read are left out.
+    two in the middle, the smaller. Those whose header cannot be read are left out; where that is all
+    of them, so many others are looked at, until one can be read.
 
     Raises InputError where the source cannot be used or no header can be read.
     """
     opened = open_source(source, image, label, None)
     rows = opened.rows.drop_nulls("label")["row"].to_list()
-    count = min(len(rows), most)
-    sample = [rows[k * len(rows) // count] for k in range(count)]
-    sides = [side for _, blob in opened.fetch(sample) if (side := _shorter_side(blob)) is not None]
-    if not sides:
-        raise InputError(
-            f"{str(source)[:200]!r} has no usable picture among {count} looked at; give pictures"
-            " that Pillow can read"
-        )
-    return median_low(sides)
+    rounds = max(1, -(-len(rows) // most))
+    for first in range(rounds):
+        # Every so-manieth row, from another one in each round: each row is looked at once.
+        sample = rows[first::rounds]
+        sides = [
+            side for _, blob in opened.fetch(sample) if (side := _shorter_side(blob)) is not None
+        ]
+        if sides:
+            return median_low(sides)
+    raise InputError(
+        f"{str(source)[:200]!r} has no usable picture among {len(rows)} looked at; give pictures"
+        " that Pillow can read"
+    )
 
 
 def seen_at(

@@ -197,10 +197,11 @@ def describe_neurons(
 
 def plan_neurons(
     texts: str | Path | pl.DataFrame | Sequence[str],
-    llm: DryRun,
+    llm: DryRun | None,
     *,
     text: str = "text",
     tags: str | None = None,
+    gold: str | None = None,
     limit: int | None = None,
     llm_units: int = 0,
     seed: int = 0,
@@ -211,14 +212,18 @@ def plan_neurons(
 
     How long the list of descriptors will be is known only after the first step; the plan says what
     `expected_descriptors` of them would take.
+
+    Raises InputError for texts and columns that `describe_neurons` could not use.
     """
+    examples = load_texts(texts, text=text, tags=tags or gold, limit=limit, seed=seed).examples
+    if llm is None:
+        return
     # Two splits are read, once with the unit's description and once with another's.
     readings = llm_units * 4 * -(-LLM_EXAMPLES // EXAMPLES_PER_REQUEST)
     if readings:
         llm.expect("detection", readings, 700 * readings, 40 * EXAMPLES_PER_REQUEST * readings)
     if tags is not None:
         return
-    examples = load_texts(texts, text=text, limit=limit, seed=seed).examples
     calibration = examples.filter(split="calibration")
     ask_candidates(llm, by_id(calibration), load_prompt(FIND, prompts), seed=seed)
     calls = tag_requests(examples.height, expected_descriptors)
