@@ -148,16 +148,22 @@ def test_a_class_without_components_has_a_row_that_says_so(knowledge):
     assert row["status"] == "empty" and row["detail"].startswith("components:")
 
 
-def test_numbers_not_asked_for_are_ignored_and_repeats_marked(knowledge):
+@pytest.mark.parametrize("numbers", [(0, 1), (9, 1, 2)])
+def test_an_answer_with_numbers_that_were_not_asked_is_none(knowledge, numbers):
+    facts = [fact(number, f"It is about {number}.") for number in numbers]
+    rows = described(knowledge, {"wren": facts}).filter(pl.col("class") == "wren")
+    assert rows["status"].to_list() == ["unparsed"] * 2 and rows["text"].to_list() == ["", ""]
+    assert all(f"[{numbers[0]}] are not from the list" in detail for detail in rows["detail"])
+
+
+def test_repeats_are_marked(knowledge):
     facts = [
-        fact(9, "A ghost."),
         fact(1, "A grey head."),
         fact(2, "a grey  head"),
         fact(2, "A red tail."),
     ]
     rows = described(knowledge, {"wren": facts}).filter(pl.col("class") == "wren")
     assert rows["status"].to_list() == ["ungrounded", "duplicate", "ungrounded"]
-    assert "A ghost." not in rows["text"].to_list()
 
 
 def test_long_texts_are_split_or_reported(knowledge):

@@ -151,6 +151,21 @@ def test_invented_and_repeated_numbers_leave_a_sentence_unanswered(numbers, reas
     assert said(held, "descriptor") == {"s1": {"d0"}, "s3": {"d0"}, "s4": {"d0"}}
 
 
+def test_one_descriptor_number_from_no_list_says_that_none_of_the_answer_can_be_trusted():
+    texts = {f"t{i}": f"sentence {i}" for i in range(4)}
+    asked = []
+
+    def from_zero(request):
+        numbers = sentences(request)
+        asked.append(len(numbers))
+        if len(numbers) > 1:
+            return reply((n, [(n + 1) % 4]) for n, _ in numbers)  # meant: the descriptor n + 2
+        return reply((n, [1]) for n, _ in numbers)
+
+    held = ask_held(from_zero, texts)
+    assert said(held, "descriptor") == {text: {"d0"} for text in texts} and asked.count(1) == 4
+
+
 def test_an_answer_with_sentence_numbers_that_were_not_asked_is_none():
     def more(request):
         return reply([*((n, [1]) for n, _ in sentences(request)), (77, [2])])

@@ -121,6 +121,14 @@ class FaultServer:
             self.active -= 1
 
 
+class PlainServer(FaultServer):
+    """Answers each request with the status and the JSON that `answer(payload)` gives."""
+
+    def __init__(self, answer: Callable[[dict[str, Any]], tuple[int, Any]]) -> None:
+        super().__init__(lambda messages: "")
+        self.answer = answer
+
+
 def _in_order(faults: Sequence[str | None]) -> Script:
     return lambda number, payload: faults[number] if number < len(faults) else None
 
@@ -150,6 +158,10 @@ class _Handler(BaseHTTPRequestHandler):
         payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         fault = state.arrive(payload, dict(self.headers.items()))
         try:
+            if isinstance(state, PlainServer):
+                status, body = state.answer(payload)
+                self._send(status, json.dumps(body).encode())
+                return
             if state.delay:
                 time.sleep(state.delay)
             self._reply(payload, fault)

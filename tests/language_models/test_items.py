@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from fault_server import FaultServer, first_try
+from fault_server import FaultServer, PlainServer, first_try
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from saywell.errors import InputError
-from saywell.language_models import Scripted, ask_items, open_language_model
+from saywell.language_models import ProviderError, Scripted, ask_items, open_language_model
 from saywell.language_models.prompts import parse_prompt
 
 PROMPT = parse_prompt(
@@ -84,6 +84,187 @@ def test_an_item_never_answered_is_unscored_with_the_reason():
     assert result["id3"].row is None and result["id3"].status == "unparsed"
     assert "1 not in the reply" in result["id3"].error
     assert sum(r.row is not None for r in result.values()) == 5
+
+
+@pytest.mark.parametrize(
+    "renumber",
+    [
+        lambda number: number - 1,
+        lambda number: number + 1,
+        lambda number: number + 100,
+        lambda number: -number,
+        lambda number: 2 * number,
+        lambda number: number if number < 3 else number - 1,
+    ],
+)
+@pytest.mark.parametrize("dropped", [None, 0, -1])
+def test_a_model_that_counts_otherwise_gives_no_item_the_row_of_its_neighbour(renumber, dropped):
+    def answer(request):
+        rows = json.loads(gold(request.messages[0].text))["items"]
+        if dropped is not None and len(rows) > 1:
+            del rows[dropped]
+        return json.dumps({"items": [{**row, "item": renumber(row["item"])} for row in rows]})
+
+    with Scripted(answer) as model:
+        result = ask_items(model, items(8), PROMPT, Row, step="tag")
+    for id, reply in result.items():
+        assert reply.row is None or reply.row.tag == f"TEXT {id[2:]}"
+    if renumber(1) == 0:  # alone, an item is known even by the number 0
+        assert all(reply.row is not None for reply in result.values())
+
+
+def sizes(server):
+    return [len(numbered(p["messages"][0]["content"])) for p in server.requests]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("says", ["too many tokens for the context", "bad request", "錯誤", None])
+def test_a_batch_that_the_server_rejects_is_asked_in_halves(status, says):
+    def answer(payload):
+        count = len(numbered(payload["messages"][0]["content"]))
+        if count > 3:
+            return status, {} if says is None else {"error": {"message": says}}
+        return 200, chat(gold(payload["messages"][0]["content"]))
+
+    with PlainServer(answer) as server:
+        with open_language_model("vllm:x", url=server.url, env={}) as model:
+            result = ask_items(model, items(50), PROMPT, Row, step="tag", batch_size=10)
+        assert all(r.row and r.row.tag == f"TEXT {id[2:]}" for id, r in result.items())
+        # Five batches of 10, ten of 5, twenty of 2 or 3; and tries without an option or two.
+        assert sorted(set(sizes(server))) == [2, 3, 5, 10] and len(server.requests) <= 35 + 20
+
+
+def test_one_item_that_is_rejected_costs_no_other_its_answer():
+    def answer(payload):
+        text = payload["messages"][0]["content"]
+        if "text 13\n" in text + "\n":
+            return 400, {"error": {"message": "no"}}
+        return 200, chat(gold(text))
+
+    with (
+        PlainServer(answer) as server,
+        open_language_model("vllm:x", url=server.url, env={}) as model,
+    ):
+        result = ask_items(model, items(20), PROMPT, Row, step="tag")
+    assert [id for id, r in result.items() if r.row is None] == ["id13"]
+    assert result["id13"].status == "failed" and "HTTP 400: no" in (result["id13"].error or "")
+
+
+def test_a_server_that_cuts_questions_is_found_out(caplog):
+    long = {f"id{i}": f"text {i} " + "word " * 500 for i in range(20)}
+
+    def answer(payload):
+        text = payload["messages"][0]["content"]
+        rows = [{"item": int(n), "tag": t.split()[1]} for n, t in numbered(text)]
+        usage = {"prompt_tokens": min(2048, len(text) // 5), "completion_tokens": 9}
+        return 200, chat(json.dumps({"items": rows}), usage=usage)
+
+    with (
+        PlainServer(answer) as server,
+        open_language_model("ollama:x", url=server.url, env={}) as model,
+    ):
+        result = ask_items(model, long, PROMPT, Row, step="tag", batch_size=20)
+        assert all(r.row and r.row.tag == id[2:] for id, r in result.items())
+        assert sorted(set(sizes(server)), reverse=True) == [20, 10, 5]
+        huge = ask_items(model, {"a": "word " * 9000}, PROMPT, Row, step="tag")
+    assert huge["a"].status == "overflow" and "read 2,048 tokens" in (huge["a"].error or "")
+    assert len([r for r in caplog.records if "larger context" in r.getMessage()]) == 1
+
+
+def test_a_model_that_thinks_gets_more_room_and_no_more_than_that():
+    """It thinks for 3,000 tokens; a limit below that brings nothing."""
+    limits = []
+
+    def answer(payload):
+        limits.append(payload["max_tokens"])
+        text = payload["messages"][0]["content"]
+        if payload["max_tokens"] < 3000:
+            return 200, chat("<think>hm", finish="length")
+        return 200, chat(f"<think>hm</think>{gold(text)}")
+
+    with PlainServer(answer) as server:
+        options = {"url": server.url, "env": {}, "concurrency": 1}
+        with open_language_model("vllm:x", **options) as model:
+            result = ask_items(model, items(10), PROMPT, Row, step="tag")
+            assert {r.status for r in result.values()} == {"ok"} and limits == [1050, 4200]
+        limits.clear()
+        with (
+            open_language_model("vllm:x", most_reply_tokens=2000, **options) as model,
+            pytest.raises(ProviderError, match=r"1,050, then 2,000 tokens.*--llm-reply-tokens"),
+        ):
+            ask_items(model, items(60), PROMPT, Row, step="tag", batch_size=10)
+        assert limits == [1050, 2000] * 3
+
+
+def test_a_smaller_batch_never_gets_less_room():
+    limits = []
+
+    def answer(payload):
+        text = payload["messages"][0]["content"]
+        count = len(numbered(text))
+        limits.append((count, payload["max_tokens"]))
+        if count > 2 or "text 5" in text:
+            return 200, chat('{"items": [', finish="length")
+        return 200, chat(gold(text))
+
+    with (
+        PlainServer(answer) as server,
+        open_language_model(
+            "vllm:x", url=server.url, env={}, concurrency=1, most_reply_tokens=1000
+        ) as model,
+    ):
+        ask_items(model, items(2), PROMPT, Row, step="tag")
+        limits.clear()
+        result = ask_items(model, items(8), PROMPT, Row, step="tag", max_tokens_per_item=50)
+    assert limits[:2] == [(8, 450), (8, 1000)]
+    assert all(limit == 1000 for _, limit in limits[2:])
+    assert [id for id, r in result.items() if r.row is None] == ["id5"]
+    assert result["id5"].status == "truncated" and "--llm-effort" in (result["id5"].error or "")
+
+
+def test_a_reply_that_goes_round_in_circles_is_given_no_more_room():
+    seen = []
+
+    def answer(payload):
+        seen.append(payload["max_tokens"])
+        return 200, chat('{"items": [' + "and so on " * 500, finish="length")
+
+    with (
+        PlainServer(answer) as server,
+        open_language_model("vllm:x", url=server.url, env={}) as model,
+    ):
+        result = ask_items(model, items(1), PROMPT, Row, step="tag")
+    assert seen == [150] and result["id0"].status == "truncated"
+
+
+@pytest.mark.parametrize("place", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize(
+    ("said", "status", "calls"),
+    [
+        ("{}", "ok", 1),
+        ("\n```json\n{}\n```\n", "ok", 1),
+        ('hm {{"items": []}}</reason>{}', "ok", 1),
+        ("I think of {}, or so.", "unparsed", 2),
+        ("hm", "unparsed", 2),
+    ],
+)
+def test_an_answer_in_the_place_of_reasoning(place, said, status, calls):
+    def answer(payload):
+        text = said.replace("{{", "{").replace("}}", "}") if "{{" in said else said
+        filled = text.replace("{}", gold(payload["messages"][0]["content"]))
+        return 200, chat(None, **{place: filled})
+
+    with PlainServer(answer) as server:
+        with open_language_model("vllm:x", url=server.url, env={}) as model:
+            result = ask_items(model, items(1), PROMPT, Row, step="tag")
+        assert result["id0"].status == status and len(server.requests) == calls
+
+
+def chat(content, finish="stop", usage=None, **message):
+    message = {"role": "assistant", "content": content, **message}
+    choice = {"index": 0, "finish_reason": finish, "message": message}
+    usage = usage or {"prompt_tokens": 20, "completion_tokens": 5}
+    return {"model": "x", "choices": [choice], "usage": usage}
 
 
 @settings(max_examples=40, deadline=None)

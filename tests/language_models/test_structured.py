@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from saywell.language_models import Image, Message, Reply, Request, Scripted
-from saywell.language_models.structured import Unreadable, read_answer, strict_schema
+from saywell.language_models.backend import Sent
+from saywell.language_models.structured import Unreadable, classify, read_answer, strict_schema
 
 
 class Tag(BaseModel):
@@ -84,6 +85,63 @@ def test_what_is_no_number_is_no_score(number):
             read_answer(text, Loose)
 
 
+class Typed(BaseModel):
+    count: int
+    weight: float
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "read"),
+    [
+        ("count", "7", 7),
+        ("count", "7.0", 7),  # to JSON the same number
+        ("count", '"7"', 7),  # can mean one thing only
+        ("count", '"-7"', -7),
+        ("count", "true", None),
+        ("count", "null", None),
+        ("count", "3.7", None),
+        ("count", '"3.7"', None),
+        ("count", '"seven"', None),
+        ("count", '""', None),
+        ("count", "[7]", None),
+        ("count", "1e400", None),
+        ("count", "9" * 400, None),
+        ("weight", "1", 1.0),
+        ("weight", '"0.5"', 0.5),
+        ("weight", "false", None),
+        ("weight", '"NaN"', None),
+        ("weight", '"inf"', None),
+        ("weight", "-1e999", None),
+        ("name", '"7"', "7"),
+        ("name", "7", None),
+        ("name", "null", None),
+    ],
+)
+def test_types_are_taken_at_their_word(field, said, read):
+    parts = {"count": "1", "weight": "0.1", "name": '"x"', field: said}
+    body = ", ".join(f'"{key}": {value}' for key, value in parts.items())
+    for text in (f"{{{body}}}", f"So: {{{body}}}."):
+        try:
+            found = getattr(read_answer(text, Typed), field)
+        except Unreadable:
+            found = None
+        assert found == read and type(found) is type(read)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"items": [], "items": []}',
+        '{"items": [{"item": 1, "tags": [], "item": 2}]}',
+        'So: {"items": [{"item": 1, "tags": [], "item": 1}]}',
+    ],
+)
+def test_a_key_that_stands_twice_leaves_no_answer(text):
+    with pytest.raises(Unreadable, match="twice"):
+        read_answer(text, Tags)
+
+
 @given(st.text(max_size=300))
 def test_no_text_breaks_the_reader(text):
     with contextlib.suppress(Unreadable):
@@ -134,6 +192,36 @@ def test_a_refusal_in_words_is_not_asked_again():
     seen = []
     reply = ask(lambda request: seen.append(1) or "I'm sorry, but I can't help with that.")
     assert reply.status == "refused" and len(seen) == 1
+
+
+def reading(tokens: int | None, text: str):
+    """The status of a good reply of a server that says it read so many tokens of `text`."""
+    request = Request("s", (Message("user", text),), Tags)
+    return classify(request, Sent(GOOD, "stop", input_tokens=tokens))
+
+
+def test_a_server_that_read_a_part_of_the_question_gave_no_answer_to_it():
+    long = "The soup was cold and the waiter rude. " * 1000
+    status, parsed, reason = reading(4096, long)
+    assert status == "overflow" and parsed is None and "read 4,096 tokens" in reason
+    assert "larger context" in reason
+    # Counts that may be right: all of it, none said, or what was not read before.
+    for tokens in (len(long) // 5, None, 40):
+        assert reading(tokens, long)[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [  # by the tokenizers that need fewest for them
+        ("Manufacturing responsibilities require extraordinary infrastructure " * 500, 2500),
+        ("餐厅的汤是冷的，服务员很粗鲁，我们再也不会来了。" * 300, 24 * 150),
+        ("Суп был холодным, а официант грубым. " * 400, 400 * 8),
+        ("=" * 50_000 + " " * 50_000 + "-" * 50_000, 1000),
+        ("of it to be in a " * 500, 500 * 17 // 4),  # a server that counts four characters as one
+    ],
+)
+def test_dense_texts_raise_no_false_alarm(text, tokens):
+    assert reading(tokens, text)[0] == "ok"
 
 
 def test_free_text_needs_no_json():

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import polars as pl
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, create_model
 
 from saywell.data.knowledge import Knowledge
 from saywell.data.sentences import sentence_spans
@@ -111,7 +111,8 @@ def describe_classes(
             most_words=most_words,
         )
         most = 200 + 200 * len(parts)
-        return Request("class sentences", messages, ClassFacts, prompt.hash, 0.0, most, seed)
+        answer = _facts_about([number for number, _ in parts])
+        return Request("class sentences", messages, answer, prompt.hash, 0.0, most, seed)
 
     def ask(what: list[tuple[str, list[tuple[int, str]]]], tell: Any) -> list[tuple[str, Any]]:
         replies = model.complete([question(*each) for each in what], progress=tell)
@@ -272,6 +273,25 @@ def _ask_components(
 # ---- stage two
 
 
+def _facts_about(numbers: Sequence[int]) -> type[ClassFacts]:
+    """ClassFacts about components of these numbers only.
+
+    One number that was not asked about says that the model counts otherwise than the list, and then
+    all other facts are about the neighbours of their components.
+    """
+
+    def known(facts: list[ClassFact]) -> list[ClassFact]:
+        strange = sorted({fact.component for fact in facts} - set(numbers))
+        if strange:
+            raise ValueError(f"component numbers {strange[:10]!r} are not from the list")
+        return facts
+
+    facts = Annotated[list[ClassFact], AfterValidator(known)]
+    return create_model(
+        "ClassFacts", __base__=ClassFacts, __doc__=ClassFacts.__doc__, facts=(facts, ...)
+    )
+
+
 def _judge(
     name: str,
     parts: Sequence[tuple[int, str]],
@@ -283,8 +303,6 @@ def _judge(
     known = dict(parts)
     rows = []
     for fact in found:
-        if fact.component not in known:
-            continue  # a number that was not asked; what it was meant for cannot be known
         text, quotation = _clean(fact.text), _clean(fact.quotation)
         row: dict[str, Any] = {"class": name, "component": known[fact.component], "text": text}
         if not text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import polars as pl
@@ -98,19 +99,18 @@ def ask_tags(
             step="tags",
             batch_size=SENTENCES_PER_REQUEST,
             data={"descriptors": list(enumerate(piece, start=1))},
+            check=partial(_strange, count=len(piece)),
             seed=seed,
             progress=_increments(progress),
         )
         for example, reply in replies.items():
             numbers = reply.row.descriptors if reply.row is not None else []
-            strange = sorted({n for n in numbers if not 1 <= n <= len(piece)})
             twice = sorted({n for n in numbers if numbers.count(n) > 1})
             if reply.row is None:
                 reason = f"{reply.status}: {reply.error or 'no reason given'}"
                 missing[example] = ("tags", example, reason, reply.key)
-            elif strange or twice:
-                wrong = "not from the list" if strange else "given more than once"
-                reason = f"unparsed: descriptor numbers {strange or twice!r} are {wrong}"
+            elif twice:
+                reason = f"unparsed: descriptor numbers {twice!r} are given more than once"
                 missing[example] = ("tags", example, reason, reply.key)
             else:
                 said[example].extend(names[start + n - 1] for n in numbers)
@@ -125,6 +125,16 @@ def ask_tags(
         list(missing.values()), schema=empty_table("unanswered").schema, orient="row"
     )
     return Answers(table.sort("example", "descriptor"), unanswered.sort("item"))
+
+
+def _strange(rows: Sequence[HoldingDescriptors], count: int) -> str | None:
+    """What is wrong with the numbers of an answer about `count` descriptors.
+
+    One number that is not in the list says that the model counts otherwise than it does, and then
+    all others mean their neighbours.
+    """
+    strange = sorted({n for row in rows for n in row.descriptors if not 1 <= n <= count})
+    return f"descriptor numbers {strange[:10]!r} are not from the list" if strange else None
 
 
 def tag_requests(texts: int, descriptors: int) -> int:

@@ -170,11 +170,12 @@ class Client:
         """Price per token; None when unknown."""
         return self._backend.price
 
-    def stored(self, requests: Sequence[Request]) -> list[tuple[str, Reply | None]]:
-        """For each request its cache key, and its reply if it can be had without sending."""
+    def stored(self, requests: Sequence[Request]) -> list[tuple[str, Reply | Request]]:
+        """For each request its cache key, and its reply if it can be had without sending, or else
+        what has to be sent next."""
         keys = [self._key(request)[1] for request in requests]
         rows = self._ledger.find(keys)
-        replies: list[tuple[str, Reply | None]] = []
+        replies: list[tuple[str, Reply | Request]] = []
         for request, key in zip(requests, keys, strict=True):
             tried: list[Reply] = []
             row, asked = rows.get(key), request
@@ -185,7 +186,7 @@ class Client:
                     break
                 asked, other = again, self._key(again)[1]
                 row = self._ledger.find([other]).get(other)
-            replies.append((key, together(tried) if row is not None else None))
+            replies.append((key, asked if row is None else together(tried)))
         return replies
 
     def complete(

@@ -17,8 +17,9 @@ class StepPlan:
     """What one step would send. `cached` requests are answered already and cost nothing.
 
     Tokens are estimates: `output_tokens` and `cost_usd` are the most it may be (every reply at its
-    full length). `cost_usd` None: the price is unknown. `guessed` counts the calls that were
-    announced with `expect` and not made of real requests.
+    full length, asked for once: a reply that cannot be used is asked for again). `cost_usd` None:
+    the price is unknown. `guessed` counts the calls that were announced with `expect` and not made
+    of real requests.
     """
 
     step: str
@@ -49,18 +50,21 @@ class DryRun:
     ) -> list[Reply]:
         """Stored replies where there are any; for the rest the status "failed"."""
         replies = self._model.stored(requests)
-        for request, (key, reply) in zip(requests, replies, strict=True):
+        for request, (key, found) in zip(requests, replies, strict=True):
             if key in self._seen:
                 continue
             self._seen.add(key)
-            if reply is not None:
+            if isinstance(found, Reply):
                 self._add(request.step, cached=1)
                 continue
-            extra = "" if request.answer is None else schema_text(request.answer)
-            self._add(request.step, 1, estimate_input_tokens(request, extra), request.max_tokens)
+            extra = "" if found.answer is None else schema_text(found.answer)
+            self._add(request.step, 1, estimate_input_tokens(found, extra), found.max_tokens)
         if progress is not None:
             progress(len(requests))
-        return [reply or Reply("failed", error="dry run", key=key) for key, reply in replies]
+        return [
+            found if isinstance(found, Reply) else Reply("failed", error="dry run", key=key)
+            for key, found in replies
+        ]
 
     def expect(self, step: str, calls: int, input_tokens: int, output_tokens: int) -> None:
         """Announces calls that cannot be made yet, and the tokens they may take together."""
