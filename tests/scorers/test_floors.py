@@ -4,7 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
+from saywell.data.splits import hash_numbers
+from saywell.scorers.floors import (
+    CANDIDATES,
+    another_unit,
+    most_frequent,
+    nearest_sibling,
+    reads_alike,
+)
 
 texts = st.lists(st.sampled_from("abcd"), min_size=1, max_size=12)
 
@@ -18,14 +25,12 @@ def test_floors_never_say_what_the_unit_says_itself(descriptions, seed):
         nearest_sibling(descriptions, vectors),
         most_frequent(descriptions),
     ):
-        if len(set(descriptions)) == 1:
-            assert (chosen == -1).all()
-            continue
-        assert all(
-            descriptions[other] != own
-            for own, other in zip(descriptions, chosen, strict=True)
-        )  # fmt: skip
-        assert (chosen >= 0).all()
+        others = len(set(descriptions)) - 1
+        for own, row in zip(descriptions, chosen.tolist(), strict=True):
+            there = min(others, CANDIDATES)
+            said = [descriptions[n] for n in row[:there]]
+            assert own not in said and len(set(said)) == there
+            assert row[there:] == [-1] * (CANDIDATES - there)
 
 
 @given(texts, st.randoms(use_true_random=False))
@@ -35,15 +40,27 @@ def test_another_unit_depends_on_no_order(descriptions, random):
     random.shuffle(order)
     first = another_unit(descriptions, units, seed=0)
     other = another_unit([descriptions[n] for n in order], [units[n] for n in order], seed=0)
-    named = {units[n]: units[first[n]] if first[n] >= 0 else None for n in order}
     for place, n in enumerate(order):
-        found = units[order[other[place]]] if other[place] >= 0 else None
-        assert found == named[units[n]]
+        for one, two in zip(first[n], other[place], strict=True):
+            assert (one if one < 0 else units[one]) == (two if two < 0 else units[order[two]])
+
+
+@given(texts)
+def test_another_unit_as_a_walk_round_the_ring(descriptions):
+    units = [f"u{n}" for n in range(len(descriptions))]
+    ring = np.argsort(hash_numbers(units, 3, "another unit"), kind="stable").tolist()
+    for place, unit in enumerate(ring):
+        walked: list[int] = []
+        for other in ring[place:] + ring[:place]:
+            if descriptions[other] not in [descriptions[n] for n in (unit, *walked)]:
+                walked.append(other)
+        found = another_unit(descriptions, units, seed=3)[unit]
+        assert [n for n in found.tolist() if n >= 0] == walked[:CANDIDATES]
 
 
 def test_another_unit_follows_the_seed_and_spreads():
     units = [f"u{n}" for n in range(300)]
-    one, two = (another_unit(units, units, seed=seed) for seed in (0, 1))
+    one, two = (another_unit(units, units, seed=seed)[:, 0] for seed in (0, 1))
     assert (one != two).mean() > 0.9 and len(set(one)) == 300
 
 
@@ -58,18 +75,49 @@ def test_nearest_sibling_as_a_plain_loop(monkeypatch):
         cosines = [
             vectors[n] @ vectors[unit] / np.linalg.norm(vectors[n]) for n in others
         ]  # fmt: skip
-        assert found[unit] == others[int(np.argmax(cosines))]
+        first: dict[str, int] = {}
+        for n in np.argsort(-np.array(cosines)):
+            first.setdefault(descriptions[others[n]], others[n])
+        assert found[unit].tolist() == list(first.values())[:CANDIDATES]
 
 
 def test_most_frequent_by_hand():
-    assert most_frequent(["x", "y", "x", "z", "y", "x"]).tolist() == [1, 0, 1, 0, 0, 1]
-    assert most_frequent(["b", "a"]).tolist() == [1, 0]
-    assert most_frequent([]).tolist() == []
+    found = most_frequent(["x", "y", "x", "z", "y", "x"], candidates=2)
+    assert found.tolist() == [[1, 3], [0, 3], [1, 3], [0, 1], [0, 3], [1, 3]]
+    assert most_frequent(["b", "a"], candidates=2).tolist() == [[1, -1], [0, -1]]
+    assert most_frequent([]).shape == (0, CANDIDATES)
 
 
 def test_units_that_name_a_part_in_common_are_no_siblings():
     vectors = np.array([[1.0, 0.0], [0.99, 0.1], [0.8, 0.6], [0.0, 1.0]])
     texts = ["soup, waiter", "soup", "room", "bed"]
     named = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=bool)
-    assert nearest_sibling(texts, vectors).tolist() == [1, 0, 1, 2]
-    assert nearest_sibling(texts, vectors, named).tolist() == [2, 2, 1, 2]
+    assert nearest_sibling(texts, vectors)[:, 0].tolist() == [1, 0, 1, 2]
+    found = nearest_sibling(texts, vectors, named)
+    assert found[:, 0].tolist() == [2, 2, 1, 2] and found[0].tolist() == [2, 3, -1, -1]
+
+
+def test_reading_alike_is_more_than_agreeing():
+    fires = np.zeros((1, 100))
+    fires[0, :10] = 1
+    shifted = np.roll(fires, 2, axis=1)  # 8 of 10 in common: phi 0.78
+    assert reads_alike(fires, fires)[0] and reads_alike(fires, shifted)[0]
+    assert not reads_alike(fires, np.roll(fires, 5, axis=1))[0]
+    # Both say yes of nine in ten: they agree on 80 of 100 examples, by chance.
+    assert not reads_alike(1 - fires, np.roll(1 - fires, 10, axis=1))[0]
+    assert not reads_alike(np.ones((1, 100)), np.ones((1, 100)))[0]
+    assert not reads_alike(fires, 1 - fires)[0]
+
+
+@given(st.integers(0, 2**31))
+def test_reading_alike_is_a_correlation_over_what_both_answered(seed):
+    random = np.random.default_rng(seed)
+    one, two = (random.random((3, 30)) < 0.5 for _ in range(2))
+    one, two = one.astype(np.float32), two.astype(np.float32)
+    two[0] = np.where(random.random(30) < 0.9, one[0], two[0])
+    one[random.random(one.shape) < 0.1] = np.nan
+    expected = []
+    for a, b in zip(one, two, strict=True):
+        kept = ~np.isnan(a)
+        expected.append(np.corrcoef(a[kept], b[kept])[0, 1] >= 0.6)
+    assert reads_alike(one, two, at_least=0.6).tolist() == expected

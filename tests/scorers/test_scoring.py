@@ -173,6 +173,34 @@ def test_a_floor_is_calibrated_to_the_unit(world):
     assert not verified(found.skill).any()
 
 
+def test_a_paraphrase_is_no_floor_and_what_reads_like_everything_keeps_one(world):
+    # Descriptions 40 to 79 say what 0 to 39 say in nearly the same direction.
+    random = np.random.default_rng(3)
+    described = np.concatenate([world.described, world.described * random.uniform(0.97, 1.03, (40, DIM))])
+
+    def predict(numbers, rows):
+        return described[numbers] @ world.texts[rows].T
+
+    def score(floor, block=7):
+        return score_units(
+            world.units, predict, world.fires, select=SELECT, score=SCORE,
+            floors={"other": floor}, seed=0, resamples=100, block=block,
+        )  # fmt: skip
+
+    wordings, others = np.arange(40, 80), np.roll(np.arange(40), 11)
+    alone, fixed = score(others), score(wordings)
+    assert not verified(fixed.skill).any() and not fixed.left_out["other"].any()
+    found = score(np.stack([wordings, others], axis=1))
+    assert found.left_out["other"].tolist() == [1] * 40
+    assert (found.stand_ins["other"] == others).all()
+    assert (found.skill.skill == alone.skill.skill).all() and verified(found.skill).mean() > 0.9
+    assert (found.skill.p == score(np.stack([wordings, others], axis=1), 40).skill.p).all()
+    # Nothing else to stand in: the paraphrase does.
+    only = score(np.stack([wordings, wordings, np.full(40, -1)], axis=1))
+    assert not only.left_out["other"].any() and (only.stand_ins["other"] == wordings).all()
+    assert (only.skill.skill == fixed.skill.skill).all()
+
+
 def test_units_without_a_floor(world):
     floors = {"nearest": world.floors["nearest"].copy()}
     floors["nearest"][::2] = -1

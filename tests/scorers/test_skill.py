@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from saywell.scorers.skill import Skill, measure_skill, verified
+from saywell.scorers.skill import (
+    MOST_RESAMPLES,
+    Skill,
+    measure,
+    measure_skill,
+    settle,
+    tally,
+    verified,
+)
 
 
 def names(count):
@@ -235,6 +243,26 @@ def test_the_order_of_units_and_examples_and_blocks_change_nothing(monkeypatch):
     monkeypatch.setattr("saywell.scorers.skill._BLOCK", 1000)
     assert same(whole, measure_skill(said, floors, fires, units=names(9), seed=0))
     assert not same(whole, measure_skill(said, floors, fires, units=names(9), seed=1))
+
+
+def test_verdicts_hang_on_no_seed_and_effort_goes_where_they_are_close():
+    random = np.random.default_rng(2)
+    fires = random.random((60, 400)) < 0.15
+    # From clearly better than the floor to no better at all.
+    hits = np.linspace(0.35, 0.75, 60)[:, None]
+    said = np.where(fires, random.random(fires.shape) < hits, random.random(fires.shape) < 0.1)
+    floors = {"twin": noisy(random, fires, 0.15, 0.4, 0.7)}
+    counts = [tally(said, floors, fires, units=names(60), seed=seed) for seed in range(3)]
+    fixed = np.array([verified(measure(counted)) for counted in counts])
+    found = [settle(counted) for counted in counts]
+    settled = np.array([verified(skill) for skill in found])
+    assert (settled != settled[0]).sum() <= 1 < (fixed != fixed[0]).sum()
+    number = found[0].resamples
+    assert number.min() == 400 < number.max() <= MOST_RESAMPLES and np.median(number) <= 1600
+    # A unit's entry follows from its own counts and the number of resamples.
+    alone = measure(counts[0].some(np.array([30])), number[30:31])
+    for name in ("value", "low", "high", "skill_low", "skill_high", "p", "resamples"):
+        assert getattr(alone, name)[0] == getattr(found[0], name)[30]
 
 
 def test_no_units():

@@ -15,8 +15,10 @@ from jaxtyping import Bool, Float, Int64
 
 from saywell.data.parts import Rows, ScoreRows, SelectRows, require
 from saywell.errors import LeakError
+from saywell.scorers.agreement import Predictions
+from saywell.scorers.floors import reads_alike
 from saywell.scorers.sampling import Sample
-from saywell.scorers.skill import RESAMPLES, Skill, measure_skill
+from saywell.scorers.skill import Skill, Tally, measure, settle, tally
 from saywell.scorers.thresholds import best_f1, decide, fit_thresholds
 
 BLOCK = 256
@@ -24,15 +26,22 @@ _OWN = ""
 
 # Numbers of descriptions, or units, and places of examples: one row for all, or a row for each.
 RowNumbers = Int64[np.ndarray, " examples"] | Int64[np.ndarray, "block examples"]
+StandIns = Int64[np.ndarray, " units"] | Int64[np.ndarray, "units candidates"]
 Predict = Callable[[Int64[np.ndarray, " block"], RowNumbers], Float[np.ndarray, "block examples"]]
 Fires = Callable[[Int64[np.ndarray, " block"], RowNumbers], Bool[np.ndarray, "block examples"]]
 
 
 class Scores(NamedTuple):
-    """What `score_units` finds: the skill of every unit's description, and the thresholds used."""
+    """What `score_units` finds: the skill of every unit's description, and the thresholds used.
+
+    `stand_ins` are the descriptions that each floor read, `left_out` how many before them read like
+    the unit's own.
+    """
 
     skill: Skill
     thresholds: Float[np.ndarray, " units"]
+    stand_ins: dict[str, Int64[np.ndarray, " units"]]
+    left_out: dict[str, Int64[np.ndarray, " units"]]
 
 
 def score_units(
@@ -42,52 +51,95 @@ def score_units(
     *,
     select: SelectRows,
     score: ScoreRows,
-    floors: Mapping[str, Int64[np.ndarray, " units"]],
+    floors: Mapping[str, StandIns],
     seed: int,
     own: Int64[np.ndarray, " units"] | None = None,
     samples: tuple[Sample, Sample] | None = None,
-    resamples: int = RESAMPLES,
+    resamples: int | Int64[np.ndarray, " units"] | None = None,
     block: int = BLOCK,
 ) -> Scores:
     """The skill of each unit's description on score examples.
 
     `own` are the numbers of the units' descriptions (the unit's own number by default); each of
-    `floors` names the descriptions that stand in for them (see scorers/floors.py), -1 for none. A
-    floor gets a threshold of its own, fitted to this unit on the same selection examples, so that it is as
-    well calibrated as the description. `samples` are the examples read of `select` and of `score`
-    where not all of them are.
+    `floors` names the descriptions that stand in for them (see scorers/floors.py), -1 for none. Of
+    several candidates it is the first that does not read like the unit's own on selection examples
+    (`reads_alike`): another wording of the same is no evidence against it. Where all do, what
+    the unit's own says is what everything says, and the first stays. A floor gets a threshold of its own,
+    fitted to this unit on the same selection examples, so that it is as well calibrated as the
+    description. `samples` are the examples read of `select` and of `score` where not all of them
+    are. Verdicts are settled (see `settle`) unless `resamples` says how many to draw.
 
     Raises LeakError when `select` or `score` are rows of another kind, or share an example.
     """
     check_rows(select, score)
     described = np.arange(len(units)) if own is None else own
     reading, scoring = samples if samples else (None, None)
-    parts: list[Skill] = []
+    parts: list[Tally] = []
     thresholds: list[np.ndarray] = []
+    candidates = {
+        name: whose[:, None] if whose.ndim == 1 else whose for name, whose in floors.items()
+    }
+    stand_ins = {name: whose[:, 0].copy() for name, whose in candidates.items()}
+    left_out = {name: np.zeros(len(units), dtype=np.int64) for name in floors}
     for start in range(0, max(1, len(units)), block):
         here = slice(start, start + block)
         numbers = np.arange(len(units))[here]
         fitted_on, scored_on = _rows(select, reading, here), _rows(score, scoring, here)
         known = fires(numbers, fitted_on)
         weights = None if reading is None else reading.block(here).weights
-        said = {}
-        for name, whose in {_OWN: described, **floors}.items():
-            fitted = fit_thresholds(_read(predict, whose[here], fitted_on), known, weights)
-            said[name] = decide(_read(predict, whose[here], scored_on), fitted)
-            if name == _OWN:
-                thresholds.append(fitted)
+        predicted = _read(predict, described[here], fitted_on)
+        fitted = fit_thresholds(predicted, known, weights)
+        thresholds.append(fitted)
+        own_said = decide(predicted, fitted)
+        said = {_OWN: decide(_read(predict, described[here], scored_on), fitted)}
+        for name, whose in candidates.items():
+            stand_ins[name][here], left_out[name][here], fitted = _first_apart(
+                own_said, whose[here], predict, fitted_on, known, weights
+            )
+            read = _read(predict, stand_ins[name][here], scored_on)
+            said[name] = decide(read, fitted)
         parts.append(
-            measure_skill(
+            tally(
                 said.pop(_OWN),
                 said,
                 fires(numbers, scored_on),
                 units=units[here],
                 seed=seed,
-                resamples=resamples,
                 sample=None if scoring is None else scoring.block(here),
             )
         )
-    return Scores(Skill.joined(parts), np.concatenate(thresholds))
+    counted = Tally.joined(parts)
+    skill = settle(counted) if resamples is None else measure(counted, resamples)
+    return Scores(skill, np.concatenate(thresholds), stand_ins, left_out)
+
+
+def _first_apart(
+    own_said: Predictions,
+    candidates: Int64[np.ndarray, "block candidates"],
+    predict: Predict,
+    rows: np.ndarray,
+    fires: np.ndarray,
+    weights: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The first candidate of each unit that does not read alike, how many do before it, its threshold."""
+    chosen, passed = candidates[:, 0].copy(), np.zeros(len(candidates), dtype=np.int64)
+    thresholds = np.full(len(candidates), np.inf)
+    open_ = np.arange(len(candidates))
+    for place, column in enumerate(candidates.T):
+        open_ = open_[column[open_] >= 0]
+        if not len(open_):
+            break
+        own_rows = rows if rows.ndim == 1 else rows[open_]
+        read = _read(predict, column[open_], own_rows)
+        fitted = fit_thresholds(read, fires[open_], None if weights is None else weights[open_])
+        alike = reads_alike(own_said[open_], decide(read, fitted))
+        if place == 0:
+            thresholds[open_] = fitted
+        found = open_[~alike]
+        chosen[found], passed[found] = column[found], place
+        thresholds[found] = fitted[~alike]
+        open_ = open_[alike]
+    return chosen, passed, thresholds
 
 
 def choose_best(

@@ -6,9 +6,12 @@ skill   score minus the best floor. A description that is no better than its flo
 
 Intervals are bootstrap intervals over examples. Resampling examples changes every one of these
 figures only through how many examples fall into each combination of firing and decisions, at most
-2^(2 + floors) cells, and those counts are multinomial: cells are counted once, and no example is
-looked at again. Score and floors are resampled together, and every resample subtracts the floor that
-is best in it, which is never smaller than the best floor overall would be.
+2^(2 + floors) cells, and those counts are multinomial: cells are counted once (`tally`), and no
+example is looked at again. Score and floors are resampled together, and every resample subtracts the
+floor that is best in it, which is never smaller than the best floor overall would be.
+
+A few hundred resamples say enough of most units. Where the verdict hangs on which ones were drawn,
+`settle` draws more, until it does not.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy import stats
+from jaxtyping import Bool, Float, Int, UInt64
+from scipy import special, stats
 
 from saywell.data.splits import hash_numbers
 from saywell.scorers.agreement import Predictions, answered
@@ -28,7 +31,13 @@ from saywell.scorers.sampling import STRATA, Sample
 
 ALWAYS, NEVER = "always", "never"
 RESAMPLES = 400
+MOST_RESAMPLES = RESAMPLES * 4**5
+FALSE_DISCOVERY_RATE = 0.05
+_MOST_ROUNDS, _FEW = 20, 1000
+_ERRORS = 3.0  # standard errors from which a figure counts as far from the decision
+_TAIL = float(special.ndtr(-_ERRORS))
 _BLOCK = 4_000_000  # numbers worked on at once
+_DRAWN_AT_ONCE = 25_600
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,8 @@ class Skill:
 
     `value` is F1 with its 95 % interval `low` to `high`; `floors` the F1 of each floor, NaN where a
     unit has no such floor; `skill` is `value` minus the floor called `best_floor`; `p` is the chance of a
-    skill as high where there is none. `n` examples counted, `unanswered` were left out.
+    skill as high where there is none. `n` examples counted, `unanswered` were left out. `resamples`
+    is how many the intervals and p are from.
     """
 
     value: Float[np.ndarray, " units"]
@@ -51,6 +61,7 @@ class Skill:
     p: Float[np.ndarray, " units"]
     n: Int[np.ndarray, " units"]
     unanswered: Int[np.ndarray, " units"]
+    resamples: Int[np.ndarray, " units"]
 
     @classmethod
     def joined(cls, parts: Sequence[Skill]) -> Skill:
@@ -65,6 +76,54 @@ class Skill:
         }
         return cls(**columns, floors=floors)
 
+    def replaced(self, units: Int[np.ndarray, " some"], others: Skill) -> Skill:
+        """The same with new entries, in order, for some of the units."""
+
+        def put(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+            column = old.copy()
+            column[units] = new
+            return column
+
+        columns = {
+            field.name: put(getattr(self, field.name), getattr(others, field.name))
+            for field in fields(Skill)
+            if field.name != "floors"
+        }
+        floors = {name: put(old, others.floors[name]) for name, old in self.floors.items()}
+        return Skill(**columns, floors=floors)
+
+
+class Tally(NamedTuple):
+    """All that skill depends on: how many answered examples fall into each combination, by unit.
+
+    A combination is whether the unit fires and who says so (see `_Outcomes`), in each stratum of
+    the sample; `sizes` says how many examples a stratum stands for, `partial` whether only some were
+    read. `there` says which floors a unit has, `asked` of how many examples decisions were wanted,
+    `keys` seed its random numbers.
+    """
+
+    floors: tuple[str, ...]
+    cells: Int[np.ndarray, "units strata cells"]
+    sizes: Int[np.ndarray, "units strata"]
+    partial: Bool[np.ndarray, "units strata"]
+    there: Bool[np.ndarray, "units floors"]
+    asked: Int[np.ndarray, " units"]
+    keys: UInt64[np.ndarray, " units"]
+    sampled: bool
+
+    @classmethod
+    def joined(cls, parts: Sequence[Tally]) -> Tally:
+        """Units of several tallies, with the same floors, one after the other."""
+        first = parts[0]
+        arrays = (
+            np.concatenate(columns) for columns in zip(*(p[1:-1] for p in parts), strict=True)
+        )
+        return cls(first.floors, *arrays, sampled=first.sampled)
+
+    def some(self, units: Int[np.ndarray, " some"] | slice) -> Tally:
+        """The tally of some of the units."""
+        return Tally(self.floors, *(column[units] for column in self[1:-1]), sampled=self.sampled)
+
 
 def measure_skill(
     said: Predictions,
@@ -76,7 +135,24 @@ def measure_skill(
     resamples: int = RESAMPLES,
     sample: Sample | None = None,
 ) -> Skill:
-    """F1 of decisions on score examples, its floors, and the skill that is left.
+    """F1 of decisions on score examples, its floors, and the skill that is left: `measure` of `tally`.
+
+    A unit's random numbers come from its id in `units` and the seed, so its entry does not depend on
+    other units, their order, or the order of examples.
+    """
+    return measure(tally(said, floors, fires, units=units, seed=seed, sample=sample), resamples)
+
+
+def tally(
+    said: Predictions,
+    floors: Mapping[str, Predictions],
+    fires: Bool[np.ndarray, "units examples"],
+    *,
+    units: Sequence[str],
+    seed: int,
+    sample: Sample | None = None,
+) -> Tally:
+    """Count what decisions on score examples come to.
 
     `floors` are decisions on the same examples; "always" (it fires on every example) and "never" (F1
     of 0) are added. An example that the score or a floor did not answer is left out of all of them and
@@ -88,70 +164,140 @@ def measure_skill(
     wrong is added to what is resampled (Jeffreys' prior), lest an error not seen in 60 examples of
     9,000 count as impossible. Where a stratum has no answer at all, nothing can be said of the
     whole, and the unit is NaN.
-
-    A unit's random numbers come from its id in `units` and the seed, so its entry does not depend on
-    other units, their order, or the order of examples.
     """
     step = max(1, _BLOCK // max(1, said.shape[1]))
-    parts = [
-        _measure_block(
-            said[block],
-            {name: floor[block] for name, floor in floors.items()},
-            fires[block],
-            hash_numbers(units[block], seed, "skill"),
-            resamples,
-            None if sample is None else sample.block(block),
-        )
-        for block in (slice(start, start + step) for start in range(0, max(1, len(said)), step))
-    ]
-    return Skill.joined(parts)
-
-
-def _measure_block(
-    said: np.ndarray,
-    floors: Mapping[str, np.ndarray],
-    fires: np.ndarray,
-    keys: np.ndarray,
-    resamples: int,
-    sample: Sample | None,
-) -> Skill:
-    names = [*floors, ALWAYS, NEVER]
-    cells = _count(said, list(floors.values()), fires, sample)
+    blocks = [slice(start, start + step) for start in range(0, max(1, len(said)), step)]
+    cells = np.concatenate(
+        [
+            _count(
+                said[block],
+                [floor[block] for floor in floors.values()],
+                fires[block],
+                None if sample is None else sample.block(block),
+            )
+            for block in blocks
+        ]
+    )
+    there = [answered(floor).any(1) for floor in floors.values()]
     n = cells.sum((1, 2))
-    sizes, partial = n[:, None], np.zeros((len(n), 1), dtype=bool)
-    if sample is not None:
-        sizes, partial = sample.sizes, sample.read < sample.sizes
-    outcomes = _Outcomes.of(len(floors))
-    figures = np.full((len(n), 6), np.nan)
-    of_floors = np.full((len(n), len(names)), np.nan)
-    best = np.full(len(n), "", dtype=object)
-    for unit, counts in enumerate(cells):
-        read = counts.sum(1)
-        if (read[sizes[unit] > 0] == 0).any() or not counts[:, 1::2].any():
+    return Tally(
+        floors=tuple(floors), cells=cells,
+        sizes=n[:, None] if sample is None else sample.sizes,
+        partial=np.zeros((len(n), 1), dtype=bool) if sample is None else sample.read < sample.sizes,
+        there=np.array(there, dtype=bool).reshape(len(floors), len(said)).T,
+        asked=np.full(len(said), said.shape[1]), keys=hash_numbers(units, seed, "skill"),
+        sampled=sample is not None,
+    )  # fmt: skip
+
+
+def measure(counted: Tally, resamples: int | Int[np.ndarray, " units"] = RESAMPLES) -> Skill:
+    """The skill of every unit from so many resamples."""
+    return _measure(counted, np.broadcast_to(resamples, len(counted.cells)))[0]
+
+
+def settle(counted: Tally, *, q: float = FALSE_DISCOVERY_RATE) -> Skill:
+    """The skill of every unit, from as many resamples as its verdict needs.
+
+    All units get 400. Both figures that decide, p and the lower end of skill, have a Monte Carlo error;
+    a unit whose verdict (`verified`) is not the same at both ends of it, with all others in doubt at
+    the same end, gets four times as many, up to 409,600, or until one more round would draw
+    more than 20 times what all units got at first. So another seed seldom gives another verdict.
+    """
+    number = np.full(len(counted.cells), RESAMPLES)
+    skill, doubt = _measure(counted, number)
+    draws = _MOST_ROUNDS * RESAMPLES * max(len(number), _FEW)
+    while True:
+        open_ = np.flatnonzero(_undecided(skill.p, doubt, q) & (number < MOST_RESAMPLES))
+        draws -= 4 * int(number[open_].sum())
+        if not len(open_) or draws < 0:
+            return skill
+        number[open_] *= 4
+        again, doubts = _measure(counted.some(open_), number[open_])
+        skill = skill.replaced(open_, again)
+        for column, values in zip(doubt, doubts, strict=True):
+            column[open_] = values
+
+
+class _Doubt(NamedTuple):
+    """Ends of the Monte Carlo error: of p, and of the share of resamples without skill."""
+
+    p_low: Float[np.ndarray, " units"]
+    p_high: Float[np.ndarray, " units"]
+    share_low: Float[np.ndarray, " units"]
+    share_high: Float[np.ndarray, " units"]
+
+
+def _undecided(p: np.ndarray, doubt: _Doubt, q: float) -> Bool[np.ndarray, " units"]:
+    tested = ~np.isnan(p)
+    result = np.zeros(len(p), dtype=bool)
+    if tested.any():
+        at_best, at_worst = (
+            (benjamini_hochberg(ps[tested]) <= q) & (shares[tested] < (1 - LEVEL) / 2)
+            for ps, shares in ((doubt.p_low, doubt.share_low), (doubt.p_high, doubt.share_high))
+        )
+        result[tested] = at_best & ~at_worst
+    return result
+
+
+def _measure(counted: Tally, resamples: Int[np.ndarray, " units"]) -> tuple[Skill, _Doubt]:
+    names = [*counted.floors, ALWAYS, NEVER]
+    count = len(counted.cells)
+    outcomes = _Outcomes.of(len(counted.floors))
+    figures = np.full((count, 6), np.nan)
+    doubt = _Doubt(*np.full((4, count), np.nan))
+    of_floors = np.full((count, len(names)), np.nan)
+    best = np.full(count, "", dtype=object)
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    for unit, (cells, sizes) in enumerate(zip(counted.cells, counted.sizes, strict=True)):
+        read = cells.sum(1)
+        if (read[sizes > 0] == 0).any() or not cells[:, 1::2].any():
             continue
-        observed = sizes[unit] @ (counts / np.maximum(read, 1)[:, None])
+        observed = sizes @ (cells / np.maximum(read, 1)[:, None])
         value, *against = outcomes.f1(observed[None])[0]
-        random = np.random.default_rng(int(keys[unit]))
-        drawn = outcomes.f1(_resample(counts, sizes[unit], partial[unit], random, resamples))
-        skills = drawn[:, 0] - drawn[:, 1:].max(1)
-        tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-        seen = counts.sum(0)
-        p = _p(skills, float(seen @ outcomes.hits[:, 0]))
-        if sample is None:
-            p = max(p, _fisher(seen, outcomes))
-        figures[unit] = (value, *np.quantile(drawn[:, 0], tails), *np.quantile(skills, tails), p)
+        random = np.random.default_rng(int(counted.keys[unit]))
+        scores, skills = _drawn(
+            cells, sizes, counted.partial[unit], outcomes, random, resamples[unit]
+        )
+        seen = cells.sum(0)
+        least = float(np.exp(-(seen @ outcomes.hits[:, 0])))
+        if not counted.sampled:
+            least = max(least, _fisher(seen, outcomes))
+        p, *ends = _p(skills, least)
+        figures[unit] = (value, *np.quantile(scores, tails), *np.quantile(skills, tails), p)
+        for column, end in zip(doubt, ends, strict=True):
+            column[unit] = end
         of_floors[unit] = against
         best[unit] = names[int(np.argmax(against))]
     value, low, high, skill_low, skill_high, p = figures.T
     skill = value - of_floors.max(1)
-    for place, floor in enumerate(floors.values()):
-        of_floors[~answered(floor).any(1), place] = np.nan
-    return Skill(
+    for place, there in enumerate(counted.there.T):
+        of_floors[~there, place] = np.nan
+    n = counted.cells.sum((1, 2))
+    found = Skill(
         value=value, low=low, high=high,
         floors={name: of_floors[:, place] for place, name in enumerate(names)},
         best_floor=best, skill=skill, skill_low=skill_low, skill_high=skill_high, p=p,
-        n=n, unanswered=said.shape[1] - n,
+        n=n, unanswered=counted.asked - n, resamples=np.array(resamples),
     )  # fmt: skip
+    return found, doubt
+
+
+def _drawn(
+    cells: np.ndarray,
+    sizes: np.ndarray,
+    partial: np.ndarray,
+    outcomes: _Outcomes,
+    random: np.random.Generator,
+    resamples: int,
+) -> tuple[Float[np.ndarray, " resamples"], Float[np.ndarray, " resamples"]]:
+    """F1 and skill in every resample."""
+    scores, skills = np.empty(resamples), np.empty(resamples)
+    for start in range(0, resamples, _DRAWN_AT_ONCE):
+        here = slice(start, min(start + _DRAWN_AT_ONCE, resamples))
+        f1 = outcomes.f1(_resample(cells, sizes, partial, random, here.stop - start))
+        scores[here] = f1[:, 0]
+        skills[here] = f1[:, 0] - f1[:, 1:].max(1)
+    return scores, skills
 
 
 class _Outcomes(NamedTuple):
@@ -221,20 +367,41 @@ def _resample(
     return result
 
 
-def _p(skills: Float[np.ndarray, " resamples"], hits: float) -> float:
-    """One-sided p of no skill from its bootstrap distribution, never 0: the largest of three.
+def _p(
+    skills: Float[np.ndarray, " resamples"], least: float
+) -> tuple[float, float, float, float, float]:
+    """One-sided p of no skill from its bootstrap distribution, never 0, and its Monte Carlo error.
 
-    Where all examples are read, `_fisher` is a fourth.
+    p is the largest of three. The share of resamples without skill, where there are any. The normal
+    tail with the distribution's mean and deviation, which resolves the small p that thousands of tests
+    need. And `least`, which takes no resamples: `exp(-hits)`, since a resample without any hit has no
+    skill, and hits are about Poisson, so a distribution that claims less has missed them (it is how a
+    score on three firing examples looks certain); and where all examples are read, `_fisher`.
 
-    The share of resamples without skill, where there are any. The normal tail with the distribution's
-    mean and deviation, which resolves the small p that thousands of tests need. And `exp(-hits)`:
-    a resample without any hit has no skill, and hits are about Poisson, so a distribution that
-    claims less has missed them (it is how a score on three firing examples looks certain).
+    Then the ends between which p and the share without skill lie, three standard errors out. Where no
+    resample was without skill, the share may be what 0 of so many allows (Clopper and Pearson 1934),
+    but not more than a normal tail half as far out.
     """
-    without, deviation = int((skills <= 0).sum()), skills.std()
-    counted = (without + 1) / (len(skills) + 1) if without else 0.0
-    normal = float(stats.norm.sf(skills.mean() / deviation)) if deviation > 0 else 0.0
-    return max(counted, normal, float(np.exp(-hits)))
+    number, without = len(skills), int((skills <= 0).sum())
+    mean, deviation = skills.mean(), skills.std()
+    z = mean / deviation if deviation > 0 else np.inf * (1 if mean > 0 else -1)
+    counted = (without + 1) / (number + 1) if without else 0.0
+    normal = float(special.ndtr(-z)) if deviation > 0 else 0.0
+    share_low, share_high = 0.0, 1.0
+    if without:
+        share_low = float(special.betaincinv(without, number - without + 1, _TAIL))
+    if without < number:
+        share_high = float(special.betaincinv(without + 1, number - without, 1 - _TAIL))
+    spread = _ERRORS * np.sqrt((1 + min(z * z, 1e9) / 2) / number)
+    if not without:
+        share_high = min(share_high, special.ndtr(-z / 2))
+    return (
+        max(counted, normal, least),
+        max(share_low, special.ndtr(-z - spread), least),
+        max(share_high, special.ndtr(-z + spread), least),
+        share_low,
+        share_high,
+    )
 
 
 def _fisher(seen: Int[np.ndarray, " cells"], outcomes: _Outcomes) -> float:
@@ -247,7 +414,7 @@ def _fisher(seen: Int[np.ndarray, " cells"], outcomes: _Outcomes) -> float:
     return float(stats.hypergeom.sf(hits - 1, seen.sum(), seen @ outcomes.fires, said))
 
 
-def verified(skill: Skill, q: float = 0.05) -> Bool[np.ndarray, " units"]:
+def verified(skill: Skill, q: float = FALSE_DISCOVERY_RATE) -> Bool[np.ndarray, " units"]:
     """Units whose description has skill: the interval is above 0, and so is p after correction.
 
     Benjamini and Hochberg's procedure over all units that could be tested holds the expected share of

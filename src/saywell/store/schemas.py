@@ -109,20 +109,22 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         ),
         # A description's agreement with the unit on examples its writer never saw. `control` is the
         # best of its floors and `floor` its name; skill = value - control, with its own interval.
-        # q is p after Benjamini and Hochberg over all rows of a scorer; n counts the examples read.
+        # q is p after Benjamini and Hochberg over all rows of a scorer; n counts the examples read,
+        # `resamples` how many the intervals and p are from.
         "scores": _schema(
-            2, ("unit", "description", "scorer", "split"),
+            2, ("unit", "description", "scorer", "split"), ("resamples",),
             unit=pl.String, description=pl.String, scorer=pl.String, scorer_version=pl.Int32,
             split=pl.String, value=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64,
             control=pl.Float64, n=pl.Int64, status=pl.String, floor=pl.String, skill=pl.Float64,
             skill_low=pl.Float64, skill_high=pl.Float64, p=pl.Float64, q=pl.Float64,
-            unanswered=pl.Int64, threshold=pl.Float64,
+            unanswered=pl.Int64, threshold=pl.Float64, resamples=pl.Int64,
         ),
         # The same scorer fed what should fail: another unit's description, always, never ...
+        # `left_out` counts the descriptions that were passed over since they read like the unit's own.
         "floors": _schema(
-            1, ("unit", "description", "scorer", "split", "floor"),
+            1, ("unit", "description", "scorer", "split", "floor"), ("left_out",),
             unit=pl.String, description=pl.String, scorer=pl.String, split=pl.String,
-            floor=pl.String, value=pl.Float64,
+            floor=pl.String, value=pl.Float64, left_out=pl.Int64,
         ),
         # Held-out examples that speak against a description: "silent" ones are predicted and leave
         # the unit cold, "unforeseen" ones fire it and are not predicted. Strongest first.

@@ -10,6 +10,7 @@ import polars as pl
 
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.errors import InputError
+from saywell.scorers.skill import RESAMPLES
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_descriptions import association_table
 from saywell.studies.neuron_descriptors import stored_vectors, tag_matrix
@@ -89,13 +90,20 @@ def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
     described = described_units(units, study.descriptions, study.table("descriptors"))
     if unit in described.ids:
         only = np.array([described.ids.index(unit)])
+        kept = study.scores.filter(unit=unit)
+        if "resamples" not in kept.columns:
+            kept = kept.with_columns(resamples=pl.lit(RESAMPLES))
+        resamples = {
+            scorer: np.array([number])
+            for scorer, number in kept.select("scorer", "resamples").iter_rows()
+        }
         with _reading(study, subject, described, carried["all"]) as reading:
-            scores = score_described(reading, described, subject, seed, only)
+            scores = score_described(reading, described, subject, seed, only, resamples)
         again, _ = score_tables([unit], [described.descriptions[only[0]]], scores)
         for row in again.iter_rows(named=True):
-            kept = study.scores.filter(unit=unit, scorer=row["scorer"]).row(0, named=True)
+            old = kept.row(by_predicate=pl.col("scorer") == row["scorer"], named=True)
             result += [
-                (f"{row['scorer']}: {name}", kept[name], row[name])
+                (f"{row['scorer']}: {name}", old[name], row[name])
                 for name in ("value", "ci_low", "ci_high", "control", "floor", "skill", "skill_low")
             ]
     return result

@@ -6,7 +6,7 @@ are measured on test sentences, and each stands beside its floors (docs/scores.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +40,7 @@ BY_TAGS = "f1-tags"
 BY_WORDS = "f1-lexical"
 BY_ENCODER = "f1-sentence-encoder"
 BY_LLM = "f1-detection"
+ANOTHER = "another unit"
 TOP_WORDS = 5
 LLM_EXAMPLES = 60
 """Sentences that an LLM reads of each of the two splits, for a unit."""
@@ -127,16 +128,19 @@ def score_described(
     subject: Subject,
     seed: int,
     only: Int64[np.ndarray, " some"] | None = None,
+    resamples: Mapping[str, Int64[np.ndarray, " some"]] | None = None,
 ) -> dict[str, Scores]:
     """The skill of every description by every reader, by the name of the scorer.
 
-    With `only`, of these places among the described units; a score does not depend on the others.
+    With `only`, of these places among the described units; with as many `resamples` as settled the
+    verdict over all of them (column `resamples` of table `scores`) a score does not depend on the
+    others.
     """
     some = np.arange(len(described.ids)) if only is None else only
     words = [described.texts[own] for own in described.own]
     profiles = subject.calibration.composition[described.units].astype(np.float32)
     stand_ins = {
-        "another unit": another_unit(words, described.ids, seed=seed),
+        ANOTHER: another_unit(words, described.ids, seed=seed),
         "nearest sibling": nearest_sibling(words, profiles, described.names[described.own]),
         "most frequent": most_frequent(words),
     }
@@ -153,6 +157,7 @@ def score_described(
             lambda numbers, rows: reading.fires(some[numbers], rows),
             select=reading.parts.select, score=reading.parts.score,
             floors=floors | own_words if name == BY_WORDS else floors, own=described.own[some], seed=seed,
+            resamples=resamples[name] if resamples else None,
         )
         for name, predict in reading.readers.items()
     }  # fmt: skip
@@ -165,6 +170,7 @@ def score_by_llm(
     examples: pl.DataFrame,
     llm: LanguageModel,
     units: int,
+    others: Int64[np.ndarray, " described"],
     seed: int,
     prompts: Path | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -172,7 +178,7 @@ def score_by_llm(
 
     Units are drawn by their ids. Of each split the LLM reads a few dozen sentences a unit, those that
     fire it more often than others, and every one counts for as many as it stands for. The only floor
-    that is read is another unit's description: readings are what costs.
+    that is read is another unit's description, `others` (-1 for none): readings are what costs.
     """
     keys = hash_numbers(described.ids, seed, "units that an LLM reads")
     some = np.sort(np.argsort(keys, kind="stable")[:units])
@@ -194,13 +200,11 @@ def score_by_llm(
     detector = DetectionReader(
         llm, examples["text"].to_list(), prompt=load_prompt(DETECT, prompts), seed=seed
     )
-    words = [described.texts[own] for own in described.own]
-    other = another_unit(words, described.ids, seed=seed)[some]
     found = score_units(
         ids, asking(detector.read, described.texts),
         lambda numbers, rows: by_row(reading.fires, some[numbers], rows),
         select=reading.parts.select, score=reading.parts.score,
-        floors={"another unit": np.where(other < 0, -1, described.own[other])},
+        floors={ANOTHER: others[some]},
         own=described.own[some], seed=seed,
         samples=(
             sample(reading.parts.select.rows, "validation"),

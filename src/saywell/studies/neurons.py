@@ -50,6 +50,8 @@ from saywell.studies.neuron_descriptors import (
 from saywell.studies.neuron_evaluation import curve_table, headline
 from saywell.studies.neuron_meanings import meaning_table
 from saywell.studies.neuron_scores import (
+    ANOTHER,
+    BY_TAGS,
     LLM_EXAMPLES,
     contrast_table,
     counterexample_table,
@@ -327,8 +329,9 @@ def _scores(
         found = score_described(reading, described, subject, seed)
         scores, floors = score_tables(described.ids, described.descriptions, found)
         if llm is not None and llm_units:
+            others = found[BY_TAGS].stand_ins[ANOTHER]
             read = score_by_llm(
-                reading, described, subject, examples, llm, llm_units, seed, prompts
+                reading, described, subject, examples, llm, llm_units, others, seed, prompts
             )
             scores, floors = (pl.concat(both) for both in zip((scores, floors), read, strict=True))
         against = counterexample_table(reading, described, subject, found, examples["id"].to_list())

@@ -12,7 +12,7 @@ from saywell.scorers.scoring import Scores
 from saywell.scorers.skill import verified
 from saywell.store.schemas import empty_table
 
-SCORER_VERSION = 2
+SCORER_VERSION = 3
 
 
 def score_tables(
@@ -21,7 +21,7 @@ def score_tables(
     """Tables `scores` and `floors`; the first of the scorers in `found` is the one that decides."""
     scores, floors = [empty_table("scores")], [empty_table("floors")]
     common = {"unit": list(units), "description": list(descriptions), "split": "test"}
-    for scorer, (skill, thresholds) in found.items():
+    for scorer, (skill, thresholds, _, left_out) in found.items():
         tested = ~np.isnan(skill.p)
         q = np.full(len(tested), np.nan)
         q[tested] = benjamini_hochberg(skill.p[tested])
@@ -37,13 +37,17 @@ def score_tables(
                     "floor": skill.best_floor.astype(str), "skill": skill.skill,
                     "skill_low": skill.skill_low, "skill_high": skill.skill_high, "p": skill.p,
                     "q": q, "unanswered": skill.unanswered, "threshold": thresholds,
+                    "resamples": skill.resamples,
                 },
                 schema=empty_table("scores").schema, strict=False,
             )
         )  # fmt: skip
         floors += [
             pl.DataFrame(
-                {**common, "scorer": scorer, "floor": name, "value": values},
+                {
+                    **common, "scorer": scorer, "floor": name, "value": values,
+                    "left_out": left_out.get(name),
+                },
                 schema=empty_table("floors").schema, strict=False,
             )
             for name, values in skill.floors.items()
