@@ -16,6 +16,7 @@ from saywell.scorers.intervals import (
     bootstrap_means,
     confusion,
     f1_of,
+    share_interval,
 )
 
 
@@ -173,3 +174,15 @@ def test_benjamini_hochberg_rejects_as_the_step_up_procedure(p, rate):
 def test_benjamini_hochberg_equals_scipy(p):
     expected = stats.false_discovery_control(np.array(p), method="bh")
     np.testing.assert_allclose(benjamini_hochberg(np.array(p)), expected, rtol=1e-12)
+
+
+def test_shares_as_clopper_and_pearson_and_never_a_point():
+    for successes, n in [(0, 25), (3, 25), (25, 25), (1, 1)]:
+        found = share_interval(np.array([1.0] * successes + [0.0] * (n - successes) + [np.nan]))
+        exact = stats.binomtest(successes, n).proportion_ci(0.95, method="exact")
+        assert found.value == successes / n and found.n == n
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    assert share_interval(np.zeros(25)).high == pytest.approx(0.137, abs=1e-3)
+    thirds = share_interval(np.array([1 / 3, 2 / 3, 1.0, 0.0] * 10))
+    assert thirds.value == pytest.approx(0.5) and thirds.low < 0.4 < 0.6 < thirds.high
+    assert np.isnan(share_interval(np.array([np.nan]))[:3]).all()

@@ -176,7 +176,9 @@ def test_a_floor_is_calibrated_to_the_unit(world):
 def test_a_paraphrase_is_no_floor_and_what_reads_like_everything_keeps_one(world):
     # Descriptions 40 to 79 say what 0 to 39 say in nearly the same direction.
     random = np.random.default_rng(3)
-    described = np.concatenate([world.described, world.described * random.uniform(0.97, 1.03, (40, DIM))])
+    described = np.concatenate(
+        [world.described, world.described * random.uniform(0.97, 1.03, (40, DIM))]
+    )
 
     def predict(numbers, rows):
         return described[numbers] @ world.texts[rows].T

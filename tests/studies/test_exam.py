@@ -19,7 +19,7 @@ from saywell.studies.audit import audit_study
 from saywell.studies.exam import run_exam, run_task_exam, stored_exam
 from saywell.studies.exam_describers import Answers
 from saywell.studies.exam_scoring import TRUTH, with_recovery
-from saywell.studies.exam_summary import by_kind, false_rate
+from saywell.studies.exam_summary import by_kind
 from saywell.studies.exam_tasks import read_tasks
 
 TOPICS = {
@@ -96,7 +96,10 @@ def test_every_describer_answers_for_every_unit(exam):
 
 def test_the_truth_is_the_ceiling_and_silence_the_floor(exam):
     truth, none = row(exam, TRUTH), row(exam, "none")
-    assert truth["recovered"] > 0.5 and truth["noise_described"] == 0
+    assert truth["readable"] > 0.5 * truth["known"] and truth["noise_described"] == 0
+    assert truth["recovered"] == 1 and truth["off_rule"] == 0 and none["off_rule"] is None
+    # Of so many failures none is no certainty.
+    assert 0 < none["recovered_high"] < 0.5 and none["recovered_low"] == 0
     assert none["recovered"] == none["described"] == none["false"] == none["f1"] == 0
     assert row(exam, "random-phrase")["recovered"] < 0.3
     assert none["bias"] is None and none["error"] is None
@@ -126,8 +129,11 @@ def test_neurons_without_a_known_truth_are_not_counted_as_recovered_or_missed(ex
     hidden = exam.answers.filter(kind="hidden neuron")
     assert hidden.height and hidden["recovered"].null_count() == hidden.height
     assert (hidden.filter(describer=TRUTH)["status"] == "no description").all()
-    known = exam.answers.filter(describer="llm")["recovered"].count()
-    assert known == exam.units.filter(pl.col("truth") != "").height
+    known = exam.units.filter(pl.col("truth") != "").height
+    readable = exam.answers.filter(describer=TRUTH, status="verified").height
+    for line in exam.summary.iter_rows(named=True):
+        assert (line["known"], line["readable"]) == (known, readable)
+    assert exam.answers.filter(describer="llm")["recovered"].count() == readable
     assert set(by_kind(exam.answers)["kind"]) == set(exam.units["kind"]) - {"noise"}
 
 
@@ -238,17 +244,18 @@ def test_recovered_is_verified_and_nearly_as_good_as_the_truth():
     rows = [
         (TRUTH, "u", "verified", 0.6, 0.1), ("good", "u", "verified", 0.5, 0.1),
         ("short", "u", "verified", 0.49, 0.1), ("unproven", "u", "not verified", 0.6, 0.1),
-        ("bad", "v", "verified", 0.1, 0.1), (TRUTH, "v", "not verified", 0.05, 0.1),
-        ("noise", "n", "verified", None, None),
+        ("other", "u", "verified", 0.34, 0.1), ("noise", "n", "verified", None, None),
+        # A truth that cannot be read is nobody's to recover, however low its bar.
+        (TRUTH, "v", "not verified", 0.15, 0.1), ("bad", "v", "verified", 0.2, 0.1),
+        ("lucky", "v", "verified", 0.6, 0.1), ("none", "v", "no description", 0.0, 0.1),
     ]  # fmt: skip
     columns = ["describer", "unit", "status", "rule_f1", "always_f1"]
     found = with_recovery(pl.DataFrame(rows, schema=columns, orient="row"))
-    assert found["recovered"].to_list() == [True, True, False, False, False, False, None]
-
-
-def test_exact_intervals_of_rare_errors():
-    assert false_rate(0, 60)[0] == 0 and false_rate(0, 60)[2] == pytest.approx(0.0596, abs=1e-4)
-    assert np.isnan(false_rate(0, 0)).all()
+    assert found["recovered"].to_list() == [True, True, False, False, False, *[None] * 5]
+    assert found["readable"].to_list() == [True] * 5 + [None] + [False] * 4
+    assert found["off_rule"].to_list() == [
+        False, False, False, None, True, None, None, True, False, None,
+    ]  # fmt: skip
 
 
 def test_an_exam_is_stored_shown_and_audited(corpus, tmp_path):

@@ -1,4 +1,4 @@
-"""Bootstrap intervals, and the false discovery rate over many tests."""
+"""Intervals of means, shares and F1, and the false discovery rate over many tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy import special
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -25,6 +26,22 @@ def bootstrap_mean(
 ) -> Interval:
     """The mean of one value per example, NaN left out, with a 95 % interval over examples."""
     return bootstrap_means(values[:, None], seed=seed, resamples=resamples)[0]
+
+
+def share_interval(values: Float[np.ndarray, " n"]) -> Interval:
+    """A mean of values from 0 to 1, NaN left out, with an interval that never shrinks to a point.
+
+    Clopper and Pearson (1934): exact for values of 0 and 1, where no resample of 25 failures would
+    ever show a success. Fractions spread less around the same mean, so for them it is cautious.
+    """
+    counted = values[~np.isnan(values)]
+    n, total = len(counted), float(counted.sum())
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    tail = (1 - LEVEL) / 2
+    low = float(special.betaincinv(total, n - total + 1, tail)) if total > 0 else 0.0
+    high = float(special.betaincinv(total + 1, n - total, 1 - tail)) if total < n else 1.0
+    return Interval(total / n, low, high, n)
 
 
 def bootstrap_means(

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from saywell.language_models import LanguageModel, Prompt, Request
 from saywell.language_models.requests import Image, Message
-from saywell.scorers.intervals import Interval, bootstrap_mean
+from saywell.scorers.intervals import Interval, share_interval
 from saywell.store.schemas import empty_table
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def judge_descriptions(
     return pl.DataFrame(rows, schema=empty_table("judgements").schema, orient="row")
 
 
-def share_best(judgements: pl.DataFrame, source: str, criterion: str, *, seed: int = 0) -> Interval:
+def share_best(judgements: pl.DataFrame, source: str, criterion: str) -> Interval:
     """How often a source is ranked first; the mean over a class's repeats, interval over classes."""
     answered = judgements.filter(criterion=criterion).drop_nulls("ranking")
     by_class = (
@@ -104,10 +104,10 @@ def share_best(judgements: pl.DataFrame, source: str, criterion: str, *, seed: i
         .group_by("class", maintain_order=True)
         .agg(best=(pl.col("ranking").list.first() == source).mean())
     )
-    return bootstrap_mean(by_class["best"].to_numpy(), seed=seed)
+    return share_interval(by_class["best"].to_numpy())
 
 
-def self_agreement(judgements: pl.DataFrame, repeat: str, *, seed: int = 0) -> Interval:
+def self_agreement(judgements: pl.DataFrame, repeat: str) -> Interval:
     """How often the judge names the same best one in `repeat` as at first, interval over classes."""
     answered = judgements.drop_nulls("ranking").with_columns(best=pl.col("ranking").list.first())
     first = answered.filter(repeat=FIRST).select("class", "criterion", "best")
@@ -117,7 +117,7 @@ def self_agreement(judgements: pl.DataFrame, repeat: str, *, seed: int = 0) -> I
         .group_by("class", maintain_order=True)
         .agg(same=(pl.col("best") == pl.col("other")).mean())
     )
-    return bootstrap_mean(both["same"].to_numpy(), seed=seed)
+    return share_interval(both["same"].to_numpy())
 
 
 def _jpeg(picture: PillowImage.Image) -> bytes:

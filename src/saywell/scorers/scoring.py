@@ -93,8 +93,14 @@ def score_units(
         own_said = decide(predicted, fitted)
         said = {_OWN: decide(_read(predict, described[here], scored_on), fitted)}
         for name, whose in candidates.items():
-            stand_ins[name][here], left_out[name][here], fitted = _first_apart(
-                own_said, whose[here], predict, fitted_on, known, weights
+            stand_ins[name][here], left_out[name][here], fitted = first_apart(
+                own_said,
+                whose[here],
+                lambda asked, places, rows=fitted_on: _read(
+                    predict, asked, rows if rows.ndim == 1 else rows[places]
+                ),
+                known,
+                weights,
             )
             read = _read(predict, stand_ins[name][here], scored_on)
             said[name] = decide(read, fitted)
@@ -113,15 +119,19 @@ def score_units(
     return Scores(skill, np.concatenate(thresholds), stand_ins, left_out)
 
 
-def _first_apart(
+def first_apart(
     own_said: Predictions,
-    candidates: Int64[np.ndarray, "block candidates"],
-    predict: Predict,
-    rows: np.ndarray,
-    fires: np.ndarray,
-    weights: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first candidate of each unit that does not read alike, how many do before it, its threshold."""
+    candidates: Int64[np.ndarray, "units candidates"],
+    read: Callable[[Int64[np.ndarray, " some"], Int64[np.ndarray, " some"]], np.ndarray],
+    fires: Bool[np.ndarray, "units examples"],
+    weights: Float[np.ndarray, "units examples"] | None = None,
+) -> tuple[Int64[np.ndarray, " units"], Int64[np.ndarray, " units"], Float[np.ndarray, " units"]]:
+    """Which candidate stands in for each unit's description, how many were left out, its threshold.
+
+    The first that does not read like the unit's own, whose decisions on selection examples are
+    `own_said`; where all do, or there is but one, the first (see `score_units`). `read` gives the
+    predictions of some candidates on those examples, for some units.
+    """
     chosen, passed = candidates[:, 0].copy(), np.zeros(len(candidates), dtype=np.int64)
     thresholds = np.full(len(candidates), np.inf)
     open_ = np.arange(len(candidates))
@@ -129,10 +139,10 @@ def _first_apart(
         open_ = open_[column[open_] >= 0]
         if not len(open_):
             break
-        own_rows = rows if rows.ndim == 1 else rows[open_]
-        read = _read(predict, column[open_], own_rows)
-        fitted = fit_thresholds(read, fires[open_], None if weights is None else weights[open_])
-        alike = reads_alike(own_said[open_], decide(read, fitted))
+        predicted = read(column[open_], open_)
+        weight = None if weights is None else weights[open_]
+        fitted = fit_thresholds(predicted, fires[open_], weight)
+        alike = reads_alike(own_said[open_], decide(predicted, fitted))
         if place == 0:
             thresholds[open_] = fitted
         found = open_[~alike]

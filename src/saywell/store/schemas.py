@@ -255,17 +255,20 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         # the unit does on score texts, `stated` the same F1 on select texts; rule_f1, truth_f1 and
         # always_f1 are against the true rule, of this text, the true description and "always".
         "exam_answers": _schema(
-            1, ("describer", "unit"),
+            1, ("describer", "unit"), ("readable", "off_rule"),
             describer=pl.String, unit=pl.String, kind=pl.String, text=pl.String, value=pl.Float64,
             ci_low=pl.Float64, ci_high=pl.Float64, control=pl.Float64, skill=pl.Float64,
             skill_low=pl.Float64, skill_high=pl.Float64, p=pl.Float64, n=pl.Int64, stated=pl.Float64,
             rule_f1=pl.Float64, always_f1=pl.Float64, status=pl.String, truth_f1=pl.Float64,
-            recovered=pl.Boolean,
+            readable=pl.Boolean, recovered=pl.Boolean, off_rule=pl.Boolean,
         ),
         # A line per describer: shares with 95 % intervals; see studies/exam_summary.py.
         "exam_summary": _schema(
             1, ("describer",),
+            ("known", "readable", "off_rule", "off_rule_low", "off_rule_high"),
             describer=pl.String, units=pl.Int64, described=pl.Int64, verified=pl.Int64,
+            known=pl.Int64, readable=pl.Int64, off_rule=pl.Float64, off_rule_low=pl.Float64,
+            off_rule_high=pl.Float64,
             recovered=pl.Float64, recovered_low=pl.Float64, recovered_high=pl.Float64,
             f1=pl.Float64, f1_low=pl.Float64, f1_high=pl.Float64, noise_units=pl.Int64,
             noise_described=pl.Int64, false=pl.Float64, false_low=pl.Float64, false_high=pl.Float64,

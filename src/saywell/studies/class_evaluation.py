@@ -295,21 +295,21 @@ def _table(name: str, rows: Sequence[tuple]) -> pl.DataFrame:
     return pl.DataFrame(cells, schema=empty_table(name).schema, orient="row")
 
 
-def judge_metrics(judgements: pl.DataFrame, rule: str, *, seed: int = 0) -> list[Metric]:
+def judge_metrics(judgements: pl.DataFrame, rule: str) -> list[Metric]:
     """How often the judge prefers the rule's texts, and how often it agrees with itself."""
     shown = judgements["order"].list.len().mean()
     chance = 1 / float(shown) if shown else None  # type: ignore[arg-type]
     found = []
     for criterion in CRITERIA:
-        interval = share_best(judgements, rule, criterion, seed=seed)
+        interval = share_best(judgements, rule, criterion)
         others = {"by chance": chance} | {
-            source: _number(share_best(judgements, source, criterion, seed=seed).value)
+            source: _number(share_best(judgements, source, criterion).value)
             for source in judgements["order"].explode().drop_nulls().unique().sort()
             if source != rule
         }
         found.append((f"judged most {criterion}, {rule}", interval, others))
     for repeat in (AGAIN, TURNED):
-        interval = self_agreement(judgements, repeat, seed=seed)
+        interval = self_agreement(judgements, repeat)
         found.append((f"judge agrees with itself, {repeat}", interval, {"by chance": chance}))
     return [
         Metric(

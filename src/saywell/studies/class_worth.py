@@ -210,4 +210,4 @@ def figures(study: Study, names: Sequence[str], rule: str, seed: int) -> list[Me
     measured = evaluation.headline(
         study.table("zero_shot"), study.table("transfer_summary"), golds, rule
     )
-    return measured + ([] if judged is None else evaluation.judge_metrics(judged, rule, seed=seed))
+    return measured + ([] if judged is None else evaluation.judge_metrics(judged, rule))

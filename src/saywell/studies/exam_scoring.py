@@ -15,14 +15,16 @@ from saywell.data.planted_units import PlantedUnit
 from saywell.readers.reader import Reader
 from saywell.scorers.agreement import f1
 from saywell.scorers.floors import NONE, another_unit
-from saywell.scorers.skill import Skill, measure_skill, verified
+from saywell.scorers.scoring import first_apart
+from saywell.scorers.skill import FALSE_DISCOVERY_RATE, Skill, Tally, settle, tally, verified
 from saywell.scorers.thresholds import best_f1, decide, fit_thresholds
 
 TRUTH = "true-description"
 """The row for the true descriptions themselves: the ceiling of a reader."""
-FALSE_DISCOVERY_RATE = 0.05
 ENOUGH = 0.8
 """Share of the true description's gain over "always" that a recovered one reaches at least."""
+LITTLE = 0.5
+"""Share of it below which a verified description does not say what the rule says."""
 _FLOOR = "another unit"
 
 M = TypeVar("M")
@@ -42,9 +44,9 @@ class World(NamedTuple, Generic[M]):
 
 
 class _Read(NamedTuple):
-    """What a world's units look like to a reader of some descriptions, on one part."""
+    """What a world's described units look like to a reader of their descriptions."""
 
-    skill: Skill
+    counted: Tally
     stated: np.ndarray
     rule_f1: np.ndarray
 
@@ -54,78 +56,99 @@ def score_answers(
 ) -> pl.DataFrame:
     """One row per unit (see ANSWERS) for a describer's texts: per world a text per unit, "" for none.
 
-    `truth_f1` and `recovered` are left to `with_recovery`, which needs the true descriptions' row.
+    What compares with the truth is left to `with_recovery`, which needs the true descriptions' row.
     """
-    stand_in = _stand_ins(worlds, texts, seed)
-    frames, skills = [], []
-    for world, said in zip(worlds, texts, strict=True):
-        rows = np.array([n for n, text in enumerate(said) if text], dtype=np.int64)
-        units = [world.units[n] for n in rows]
-        read = _read(
-            world,
-            units,
-            [said[int(n)] for n in rows],
-            [stand_in[unit.id] for unit in units],
-            seed,
-        )
-        skills.append(read.skill)
-        frames.append(_frame(describer, world, said, rows, read))
-    skill = Skill.joined(skills)
-    holds = verified(skill, FALSE_DISCOVERY_RATE)
-    table = pl.concat(frames)
-    described = table["text"] != ""
-    status = np.full(table.height, "no description", dtype=object)
-    status[described.to_numpy()] = np.where(holds, "verified", "not verified")
-    return table.with_columns(status=pl.Series(status.tolist(), dtype=pl.String))
+    stand_in, said = _stand_ins(worlds, texts, seed)
+    reads, start = [], 0
+    for world, own in zip(worlds, texts, strict=True):
+        units = [unit for unit, text in zip(world.units, own, strict=True) if text]
+        here = slice(start, start + len(units))
+        reads.append(_read(world, units, said[here], stand_in[here], said, seed))
+        start += len(units)
+    skill = settle(Tally.joined([read.counted for read in reads]), q=FALSE_DISCOVERY_RATE)
+    stated, rule_f1 = (
+        np.concatenate([getattr(read, name) for read in reads]) for name in ("stated", "rule_f1")
+    )
+    return _frame(describer, worlds, texts, skill, stated, rule_f1)
 
 
 def with_recovery(answers: pl.DataFrame) -> pl.DataFrame:
-    """Column `truth_f1`, and `recovered`: verified, and in its behaviour nearly as good as the truth.
+    """Columns `truth_f1`, `readable`, `recovered` and `off_rule`, from the true descriptions' row.
 
-    Null where there is nothing to recover, or nobody knows it.
+    `readable`: the true description itself is verified; what the reader cannot read of the truth, it
+    cannot tell a describer either. How far a description gets is its F1 against the rule less that
+    of "always". `recovered`: verified, and it gets nearly as far as the truth; asked of readable units
+    only. `off_rule`: verified, and it does not get half as far as the truth, or half of the
+    way to a perfect answer where the truth cannot be read: true of the unit, but not what the rule
+    says. Null where nobody knows the rule, and `off_rule` also where nothing was verified.
     """
-    ceiling = answers.filter(describer=TRUTH).select("unit", truth_f1="rule_f1")
-    gain, best = pl.col("rule_f1") - pl.col("always_f1"), pl.col("truth_f1") - pl.col("always_f1")
-    as_good = (pl.col("status") == "verified") & (gain > 0) & (gain >= ENOUGH * best)
-    known = pl.col("always_f1").is_not_null()
+    ceiling = answers.filter(describer=TRUTH).select(
+        "unit", truth_f1="rule_f1", readable=pl.col("status") == "verified"
+    )
+    always, known = pl.col("always_f1"), pl.col("always_f1").is_not_null()
+    verified_ = pl.col("status") == "verified"
+    gain, best = pl.col("rule_f1") - always, pl.col("truth_f1") - always
+    reach = pl.when("readable").then(best).otherwise(1 - always)
+    as_good = verified_ & (gain > 0) & (gain >= ENOUGH * best)
     return answers.join(ceiling, on="unit", how="left", maintain_order="left").with_columns(
-        recovered=pl.when(known).then(as_good.fill_null(False))
+        readable=pl.when(known).then("readable"),
+        recovered=pl.when(known & pl.col("readable")).then(as_good.fill_null(False)),
+        off_rule=pl.when(known & verified_).then(gain < LITTLE * reach),
     )
 
 
 def _read(
-    world: World, units: list[PlantedUnit], said: list[str], others: list[str], seed: int
+    world: World,
+    units: list[PlantedUnit],
+    own: list[str],
+    candidates: np.ndarray,
+    texts: list[str],
+    seed: int,
 ) -> _Read:
-    """Thresholds from select rows, everything else from score rows; `others` are the floor's texts."""
+    """Thresholds from select rows, everything else from score rows.
+
+    `candidates` number the `texts` that may stand in as the floor of each unit.
+    """
     select = require(SelectRows, world.parts.select).rows
     score = require(ScoreRows, world.parts.score).rows
-    both = np.concatenate([select, score])
-    names = [unit.id for unit in units]
-    shape = (len(units), len(both))
-    fires = np.array([unit.fires[both] for unit in units], dtype=bool).reshape(shape)
-    rule = np.array([unit.rule[both] for unit in units], dtype=bool).reshape(shape)
-    before = len(select)
 
-    def decided(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        read = world.reader.read(texts, [both] * len(texts))
-        predicted = np.array(list(read), dtype=np.float64).reshape(shape)
-        thresholds = fit_thresholds(predicted[:, :before], fires[:, :before])
-        return predicted, decide(predicted[:, before:], thresholds)
+    def read(said: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        predicted = list(world.reader.read(said, [rows] * len(said)))
+        return np.array(predicted, dtype=np.float64).reshape(len(said), len(rows))
 
-    predicted, own = decided(said)
-    floors = {_FLOOR: decided(others)[1]}
-    skill = measure_skill(own, floors, fires[:, before:], units=names, seed=seed)
-    return _Read(
-        skill, best_f1(predicted[:, :before], fires[:, :before]), f1(own, rule[:, before:])
+    def of_units(name: str, rows: np.ndarray) -> np.ndarray:
+        values = [getattr(unit, name)[rows] for unit in units]
+        return np.array(values, dtype=bool).reshape(len(units), len(rows))
+
+    fires = of_units("fires", select)
+    predicted = read(own, select)
+    thresholds = fit_thresholds(predicted, fires)
+    others, _, fitted = first_apart(
+        decide(predicted, thresholds),
+        candidates,
+        lambda numbers, _: read([texts[n] for n in numbers], select),
+        fires,
     )
+    there = np.flatnonzero(others != NONE)
+    other = np.full((len(units), len(score)), np.nan)
+    other[there] = decide(read([texts[n] for n in others[there]], score), fitted[there])
+    said = decide(read(own, score), thresholds)
+    counted = tally(
+        said,
+        {_FLOOR: other},
+        of_units("fires", score),
+        units=[unit.id for unit in units],
+        seed=seed,
+    )
+    return _Read(counted, best_f1(predicted, fires), f1(said, of_units("rule", score)))
 
 
 def _stand_ins(
     worlds: Sequence[World], texts: Sequence[Sequence[str]], seed: int
-) -> dict[str, str]:
-    """For each described unit (by id) the description of another one, "" where there is none.
+) -> tuple[np.ndarray, list[str]]:
+    """For each described unit others whose description may stand in, by number, and what all say.
 
-    The other has another description and another truth, and so has whoever shares either with it:
+    The others have another description and another truth, and so has whoever shares either with them:
     two units with the same rule, rightly described, are no evidence against each other.
     """
     named = [
@@ -142,50 +165,57 @@ def _stand_ins(
     rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     links = sp.coo_matrix((np.ones(len(pairs)), (rows, columns)), shape=(len(named),) * 2)
     family = connected_components(links, directed=False)[1] if named else np.zeros(0, dtype=int)
-    ids = [unit for unit, _, _ in named]
-    others = another_unit([str(n) for n in family], ids, seed=seed)
-    return {
-        unit: "" if n == NONE else named[n][1] for unit, n in zip(ids, others.tolist(), strict=True)
-    }
+    others = another_unit([str(n) for n in family], [unit for unit, _, _ in named], seed=seed)
+    return others, [text for _, text, _ in named]
 
 
 def _frame(
-    describer: str, world: World, said: Sequence[str], rows: np.ndarray, read: _Read
+    describer: str,
+    worlds: Sequence[World],
+    texts: Sequence[Sequence[str]],
+    skill: Skill,
+    stated: np.ndarray,
+    rule_f1: np.ndarray,
 ) -> pl.DataFrame:
-    def spread(values: np.ndarray) -> pl.Series:
-        column = np.full(len(said), np.nan)
-        column[rows] = values
-        return pl.Series(column).fill_nan(None)
+    units = [unit for world in worlds for unit in world.units]
+    said = [text for own in texts for text in own]
+    described = np.array([bool(text) for text in said], dtype=bool)
 
-    score = world.parts.score.rows
-    planted = [unit.rule[score] for unit in world.units]
-    known = np.array([bool(unit.truth) for unit in world.units], dtype=bool)
-    rates = np.array([rule.mean() for rule in planted], dtype=np.float64)
-    rule_f1 = np.zeros(len(said))  # who says nothing finds nothing
-    rule_f1[rows] = np.nan_to_num(read.rule_f1)
-    skill = read.skill
+    def spread(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
+        column = np.full(len(said), missing)
+        column[described] = values
+        return column
+
+    known = np.array([bool(unit.truth) for unit in units], dtype=bool)
+    rates = np.array(
+        [unit.rule[world.parts.score.rows].mean() for world in worlds for unit in world.units]
+    )
     floors = np.array(list(skill.floors.values()))
-    n = np.zeros(len(said), dtype=np.int64)
-    n[rows] = skill.n
+    holds = np.where(verified(skill, FALSE_DISCOVERY_RATE), "verified", "not verified")
+    status = np.full(len(said), "no description", dtype=object)
+    status[described] = holds
+    # Who says nothing finds nothing.
+    found = spread(np.nan_to_num(rule_f1), 0.0)
     return pl.DataFrame(
         {
             "describer": [describer] * len(said),
-            "unit": [unit.id for unit in world.units],
-            "kind": [unit.kind for unit in world.units],
-            "text": list(said),
+            "unit": [unit.id for unit in units],
+            "kind": [unit.kind for unit in units],
+            "text": said,
             "value": spread(skill.value),
             "ci_low": spread(skill.low),
             "ci_high": spread(skill.high),
-            "control": spread(np.fmax.reduce(floors, axis=0) if len(rows) else np.zeros(0)),
+            "control": spread(np.fmax.reduce(floors, axis=0)),
             "skill": spread(skill.skill),
             "skill_low": spread(skill.skill_low),
             "skill_high": spread(skill.skill_high),
             "p": spread(skill.p),
-            "n": n,
-            "stated": spread(read.stated),
-            "rule_f1": pl.Series(np.where(known, rule_f1, np.nan)).fill_nan(None),
-            "always_f1": pl.Series(np.where(known, 2 * rates / (1 + rates), np.nan)).fill_nan(None),
+            "n": spread(skill.n, 0).astype(np.int64),
+            "stated": spread(stated),
+            "rule_f1": np.where(known, found, np.nan),
+            "always_f1": np.where(known, 2 * rates / (1 + rates), np.nan),
+            "status": status.tolist(),
         },
         schema_overrides={"describer": pl.String, "unit": pl.String, "kind": pl.String,
-                          "text": pl.String},
-    )  # fmt: skip
+                          "text": pl.String, "status": pl.String},
+    ).with_columns(pl.selectors.float().fill_nan(None))  # fmt: skip
