@@ -15,12 +15,12 @@ from saywell.studies.exam_summary import summarize
 def result():
     """Two describers, a unit that one recovers, and one without a rule."""
     rows = [
-        ("a [bold]describer[/]", "u", "topic", "soup", 0.9, 1.0, 0.9, "verified", True),
-        ("a [bold]describer[/]", "n", "noise", "x", 0.2, 0.3, None, "not verified", None),
-        ("none", "u", "topic", "", None, None, 0.0, "no description", False),
-        ("none", "n", "noise", "", None, None, None, "no description", None),
+        ("a [bold]describer[/]", "u", "topic", "soup", 0.9, 1.0, 0.9, "verified", True, False),
+        ("a [bold]describer[/]", "n", "noise", "x", 0.2, 0.3, None, "not verified", None, None),
+        ("none", "u", "topic", "", None, None, 0.0, "no description", False, None),
+        ("none", "n", "noise", "", None, None, None, "no description", None, None),
     ]
-    columns = "describer unit kind text value stated rule_f1 status recovered".split()
+    columns = "describer unit kind text value stated rule_f1 status recovered off_rule".split()
     answers = pl.DataFrame(rows, schema=columns, orient="row").with_columns(
         always_f1=pl.when(kind="topic").then(0.1),
         readable=pl.when(kind="topic").then(pl.lit(True)),
@@ -33,7 +33,12 @@ def test_a_line_per_describer_in_80_columns(result, capsys):
     print_exam(result, json=False)
     out = capsys.readouterr().out
     assert "1 units with a known truth, 1 that follow no rule" in out
-    assert "100 (3–100)" in out and "1 of 1 true descriptions" in out and "[bold]" in out and "+0.10" in out
+    assert (
+        "100 (3–100)" in out
+        and "1 of 1 true descriptions" in out
+        and "[bold]" in out
+        and "+0.10" in out
+    )
     assert max(map(len, out.splitlines())) <= 80
 
 
