@@ -236,7 +236,7 @@ def test_bad_choices_are_told(corpus, tmp_path):
     with pytest.raises(InputError, match="no rule holds of enough"):
         run_exam(corpus.head(60), encoder=TopicEncoder())
     (tmp_path / "x.parquet").write_text("no table")
-    with pytest.raises(InputError, match="cannot read the tasks"):
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
         run_task_exam(tmp_path / "x.parquet", encoder=TopicEncoder())
 
 
