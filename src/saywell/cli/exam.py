@@ -70,6 +70,8 @@ def exam(
                 raise InputError(
                     f"{option} {str(value)!r} is for exams of texts; leave it out with --images"
                 )
+        if llm_url is not None:  # it may hold a password, so it is not repeated
+            raise InputError("--llm-url is for exams of texts; leave it out with --images")
         from saywell.studies.exam_images import run_image_exam
 
         result = run_image_exam(

@@ -27,32 +27,28 @@ def opened_llm(
     dry_run: bool,
 ) -> Iterator[Any]:
     """The model called `name`, closed afterwards; None for `extractive`; counting in a dry run."""
-    from saywell.describers.candidates import EXTRACTIVE
-
-    if name == EXTRACTIVE:
-        yield None
-        return
+    from saywell.errors import InputError
     from saywell.language_models import DryRun, Limits, open_language_model
+    from saywell.language_models.opening import opened
+    from saywell.language_models.providers import EXTRACTIVE
 
-    limits = Limits(max_calls=max_calls, max_usd=max_usd, max_tokens=max_tokens)
-    stored = None if dry_run and not calls.exists() else calls
-    if stored is not None:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-    model = open_language_model(
-        name,
-        calls=stored,
-        url=url,
-        deadline=deadline,
-        effort=effort,
-        most_reply_tokens=reply_tokens,
-        limits=limits,
-        replay=replay or dry_run,
-        concurrency=concurrency,
-    )
-    try:
-        yield DryRun(model) if dry_run else model
-    finally:
-        model.close()
+    if name == EXTRACTIVE and url is not None:
+        raise InputError(f"--llm-url needs --llm PROVIDER:MODEL; --llm {name} asks no model")
+    options: dict[str, Any] = {
+        "url": url,
+        "deadline": deadline,
+        "effort": effort,
+        "most_reply_tokens": reply_tokens,
+        "limits": Limits(max_calls=max_calls, max_usd=max_usd, max_tokens=max_tokens),
+        "replay": replay or dry_run,
+        "concurrency": concurrency,
+    }
+    if dry_run and name != EXTRACTIVE and not calls.exists():
+        with open_language_model(name, **options) as model:
+            yield DryRun(model)
+        return
+    with opened(name, calls.parent, **options) as model:
+        yield DryRun(model) if dry_run and model is not None else model
 
 
 def print_plan(plan: Any, *, json: bool) -> None:

@@ -13,8 +13,7 @@ import polars as pl
 from jaxtyping import Float
 
 from saywell.describers.phrases import PhraseCounts, log_odds_z, topic_labels
-
-EXTRACTIVE = "extractive"
+from saywell.language_models.providers import EXTRACTIVE as EXTRACTIVE
 
 
 def extract_candidates(

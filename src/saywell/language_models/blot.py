@@ -60,6 +60,10 @@ class Blot:
             end = max(end, last)
         return "".join([*kept, text[end:]])
 
+    def finds(self, text: str) -> bool:
+        """Whether a piece of a secret that is no word stands in the text."""
+        return bool(self._pieces) and bool(self._runs(text) or self._runs(_unescaped(text)[0]))
+
     def __repr__(self) -> str:
         return "Blot()"
 

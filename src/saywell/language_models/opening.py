@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from saywell.errors import InputError
 from saywell.language_models.again import MOST_REPLY_TOKENS
+from saywell.language_models.blot import Blot
 from saywell.language_models.budget import Limits
 from saywell.language_models.client import Client, Retries
 from saywell.language_models.prices import FREE, dearest_price, find_price
-from saywell.language_models.providers import base_url, find_key, missing_key, split_name
+from saywell.language_models.providers import (
+    EXTRACTIVE,
+    base_url,
+    find_key,
+    missing_key,
+    split_name,
+)
+from saywell.language_models.requests import LanguageModel
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def open_language_model(
@@ -57,6 +71,11 @@ def open_language_model(
     key = find_key(provider, env)
     if key is None and provider.key_needed and not replay:
         raise missing_key(provider)
+    if key is not None and Blot(key.value).finds(f"{name}\n{url}"):
+        raise InputError(
+            "the name or the address of the language model holds the key, and both are stored; give "
+            f"the key by the variable {provider.key_variable} alone"
+        )
     price = FREE if provider.free else find_price(f"{provider.name}:{model}", env=env)
     if limits.max_usd is not None and price is None and provider.name != "openrouter":
         raise InputError(
@@ -86,3 +105,39 @@ def open_language_model(
         most_reply_tokens=most_reply_tokens,
         stand_in=dearest_price(env) if limits.max_usd is not None else None,
     )
+
+
+@contextmanager
+def opened(llm: LanguageModel | str | None, folder: Path | None, **options: Any) -> Iterator[Any]:
+    """The language model that a study asks: `llm` itself, or opened by its name.
+
+    None and "extractive" are no model (None). A name is opened with `options` (those of
+    `open_language_model`) and the calls file of the study in `folder`, and closed afterwards.
+    """
+    if llm is None or llm == EXTRACTIVE:
+        yield None
+    elif not isinstance(llm, str):
+        yield llm
+    else:
+        split_name(llm)  # before a folder is made for it
+        if folder is None:
+            raise InputError(
+                f"the replies of {llm!r} need a study to be kept in: give out (--out FOLDER)"
+            )
+        if not options.get("replay"):
+            folder.mkdir(parents=True, exist_ok=True)
+        with open_language_model(llm, calls=folder / "calls.sqlite", **options) as model:
+            yield model
+
+
+def names_llm(function: Callable[P, R]) -> Callable[P, R]:
+    """For a function with the keyword arguments `llm` and `out`: `llm` may also be a name, as on the
+    command line, of a model that is opened for the call (see `opened`)."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        out: Any = kwargs.get("out")
+        with opened(kwargs.get("llm"), None if out is None else Path(out)) as model:  # type: ignore
+            return function(*args, **{**kwargs, "llm": model})  # type: ignore
+
+    return call

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from saywell.errors import InputError, SaywellError
 
+EXTRACTIVE = "extractive"
+"""Stands where a model's name could and names none: descriptors are taken from the texts."""
 SchemaMode = Literal["native", "instruct", "both"]
 
 
@@ -73,11 +75,11 @@ class Key:
 
 def split_name(name: str) -> tuple[Provider, str]:
     """Provider and model of a name such as "openai:gpt-x". Raises InputError for any other form."""
-    prefix, colon, model = name.partition(":")
-    if prefix not in PROVIDERS or not colon or not model.strip():
+    prefix, colon, model = name.strip().partition(":")
+    if prefix not in PROVIDERS or not colon or not model.strip() or not model.isprintable():
         raise InputError(
             f"{name!r} does not name a language model; write provider:model, where provider is "
-            f"one of {', '.join(PROVIDERS)}"
+            f"one of {', '.join(PROVIDERS)}, or {EXTRACTIVE!r} for none"
         )
     return PROVIDERS[prefix], model.strip()
 
@@ -94,7 +96,11 @@ def base_url(provider: Provider, url: str | None) -> str:
                 f"{provider.name}: needs the server's address; give --llm-url http://HOST:PORT/v1"
             )
         return provider.url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for what is no port
+    except ValueError:
+        raise InputError("--llm-url is no address; it must look like https://HOST/v1") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"--llm-url must look like https://HOST/v1, not {_without_secrets(url)!r}")
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -34,7 +34,7 @@ from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.encoders.joined import JoinedEncoder, save_map
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel, load_prompt
+from saywell.language_models import DryRun, LanguageModel, load_prompt, names_llm
 from saywell.progress import Progress, automatic
 from saywell.report.classes import write_report_classes
 from saywell.scorers.judge import JUDGE, REPEATS
@@ -54,12 +54,13 @@ from saywell.studies.cost import note_cost
 from saywell.transfer.cross_modal import Settings
 
 
+@names_llm
 def describe_classes(
     images: str | Path | Images,
     *,
     out: str | Path,
     encoder: str | DualEncoder | Callable[[], DualEncoder],
-    llm: LanguageModel | None = None,
+    llm: LanguageModel | str | None = None,
     knowledge: str | Path | Mapping[str, str] = NONE,
     texts: str | Path | Mapping[str, Sequence[str]] | None = None,
     select: str = "ift",
@@ -91,8 +92,8 @@ def describe_classes(
     `encoder`    a CLIP or SigLIP checkpoint by folder or hub name, or any `DualEncoder`: vectors from
                  files, or a vision encoder joined to a sentence encoder. A function is called for it
                  when everything that can be checked without it has been.
-    `llm`        writes texts in two stages and, with `judge`, compares them; None: texts are taken
-                 from the articles.
+    `llm`        writes texts in two stages and, with `judge`, compares them: a model, or its name as
+                 in "openai:gpt-x"; None: texts are taken from the articles.
     `knowledge`  'wikipedia', a folder or table of articles, class -> article, or 'none'.
     `texts`      class -> texts, or a file of them, to choose from instead of writing any.
     `select`     the rule whose choice the study stands for, such as 'ift' (which is
@@ -111,6 +112,7 @@ def describe_classes(
     A stopped run goes on where it was when called again with the same arguments, and leaves the
     same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
     """
+    assert not isinstance(llm, str)  # opened by then
     asked_for = read_request(
         images, asks=llm is not None, knowledge=knowledge, texts=texts, select=select,
         per_class=per_class, shots=shots, seeds=seeds, compare=compare, judge=judge, label=label,

@@ -28,7 +28,7 @@ from saywell.data.splits import content_ids
 from saywell.data.texts import load_texts
 from saywell.encoders.sentence import SentenceEncoder, encode_in_chunks, open_sentence_encoder
 from saywell.errors import InputError
-from saywell.language_models import LanguageModel
+from saywell.language_models import LanguageModel, names_llm
 from saywell.progress import Progress, automatic
 from saywell.readers.lexical import LexicalReader
 from saywell.readers.reader import Reader
@@ -46,6 +46,7 @@ TASK_TEXTS = 150
 """Texts of each group of a task in each split: 25 tasks of 900 texts take some minutes to encode."""
 
 
+@names_llm
 def run_exam(
     texts: str | Path | pl.DataFrame | None = None,
     *,
@@ -54,7 +55,7 @@ def run_exam(
     describers: Sequence[str] | None = None,
     reader: ReaderName = "sentence-encoder",
     encoder: str | SentenceEncoder = "minilm",
-    llm: LanguageModel | None = None,
+    llm: LanguageModel | str | None = None,
     per_kind: int = PER_KIND,
     noise_units: int = NOISE_UNITS,
     out: Path | None = None,
@@ -67,10 +68,12 @@ def run_exam(
 
     `tags` names the column with true topics of the texts; without one (None) there are only units that
     look at words. `describers` are names from `DESCRIBERS`; by default all that need nothing else, and
-    `llm` where a language model is given. With `out` the tables are stored as a study.
+    `llm` where a language model is given (or its name, as in "openai:gpt-x"). With `out` the tables are
+    stored as a study; a model given by name needs it, to keep its replies.
 
     Raises InputError for unknown names and for texts that leave nothing to ask.
     """
+    assert not isinstance(llm, str)  # opened by then
     chosen = _checked(describers, reader, llm)
     encoder = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
     if texts is None:
@@ -102,13 +105,14 @@ def run_exam(
     )
 
 
+@names_llm
 def run_task_exam(
     tasks: str | Path,
     *,
     describers: Sequence[str] | None = None,
     reader: ReaderName = "sentence-encoder",
     encoder: str | SentenceEncoder = "minilm",
-    llm: LanguageModel | None = None,
+    llm: LanguageModel | str | None = None,
     limit: int | None = TASK_TEXTS,
     out: Path | None = None,
     seed: int = 0,
@@ -122,6 +126,7 @@ def run_task_exam(
     `limit` keeps so many texts of each group in each split (None: all). Everything else is as in
     `run_exam`.
     """
+    assert not isinstance(llm, str)  # opened by then
     chosen = _checked(describers, reader, llm)
     if limit is not None and limit < 1:
         raise InputError(f"limit must be 1 or more, or None for all texts; got {limit!r}")

@@ -28,7 +28,7 @@ from saywell.describers.llm_descriptors import FIND, TAG, ask_candidates, tag_re
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.sentence import SentenceEncoder, open_sentence_encoder
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel, load_prompt
+from saywell.language_models import DryRun, LanguageModel, load_prompt, names_llm
 from saywell.progress import Progress, automatic
 from saywell.readers.detection import DETECT, EXAMPLES_PER_REQUEST
 from saywell.report.neurons import write_report
@@ -73,6 +73,7 @@ SPLITS = ("calibration", "validation", "test")
 SCORED = ("scores", "floors", "counterexamples", "contrasts", "meanings")
 
 
+@names_llm
 def describe_neurons(
     texts: str | Path | pl.DataFrame | Sequence[str],
     model: str | nn.Module,
@@ -81,7 +82,7 @@ def describe_neurons(
     text: str = "text",
     tags: str | None = None,
     gold: str | None = None,
-    llm: LanguageModel | None = None,
+    llm: LanguageModel | str | None = None,
     llm_units: int = 0,
     encoder: str | SentenceEncoder = "minilm",
     tokenizer: Any = None,
@@ -106,7 +107,8 @@ def describe_neurons(
                  name columns. With `tags` the gold tags in that column are the descriptors.
     `gold`       a column of tags that nobody gets to see, to say how many of them were found.
     `model`      a transformers model by folder, hub name or alias, or a module with its `tokenizer`.
-    `llm`        finds and tags descriptors; None for the extractive describer, which needs none.
+    `llm`        finds and tags descriptors, a model or its name ("openai:gpt-x", see `saywell doctor`);
+                 None for the extractive describer, which needs none.
     `llm_units`  so many units, drawn by chance, are also scored by the LLM as a reader: does the
                  description hold of this sentence? 24 requests a unit at ten sentences each.
     `kind`       `ffn`, `residual` or `attention-head`; `layers` keeps some, `modules` names the
@@ -119,6 +121,7 @@ def describe_neurons(
     A stopped run goes on where it was when called again with the same arguments, and leaves the
     same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
     """
+    assert not isinstance(llm, str)  # opened by then
     if pool not in POOLINGS:
         raise InputError(f"unknown pooling {pool!r}; choose one of {', '.join(POOLINGS)}")
     if top < 3 or not 0 < threshold <= 1:
