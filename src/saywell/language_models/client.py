@@ -342,21 +342,25 @@ class Client:
             started=0.0,
             seconds=0.0,
         )
-        began: float | None = None
         tries = 0
         without: tuple[str, ...] = ()
         while True:
-            pending = replace(pending, attempts=pending.attempts + 1)
-            row, problem, pause = await self._try(request, pending, without, batch)
+            start = await self._gate.enter(batch.sleep)
+            try:
+                while True:
+                    pending = replace(pending, attempts=pending.attempts + 1)
+                    row, problem, pause = await self._try(request, pending, without, start, batch)
+                    if problem is None or problem.kind != "again":
+                        break
+                    without = problem.without
+            finally:
+                self._gate.leave()
             if problem is None:
                 return row
-            if problem.kind == "again":
-                without = problem.without
-                continue
-            began = loop.time() - row.seconds if began is None else began
             tries += not problem.wait
             wait = pause if problem.wait else self._jittered(tries)
-            late = loop.time() + wait - max(began, self._gate.last_reply) > self._retries.deadline
+            silent_since = self._gate.silent_since or loop.time()
+            late = loop.time() + wait - silent_since > self._retries.deadline
             if reason := self._hopeless(problem, request, key, late):
                 batch.stop(ProviderError(f"{self.name}: {reason}"))
                 self._gate.begin_anew()
@@ -369,13 +373,13 @@ class Client:
             await batch.sleep(wait)
 
     async def _try(
-        self, request: Request, pending: Row, without: tuple[str, ...], batch: _Batch
+        self, request: Request, pending: Row, without: tuple[str, ...], start: int, batch: _Batch
     ) -> tuple[Row, Trouble | None, float]:
         """Sends once. Returns the committed row, the trouble if it is no reply, and how many
         seconds the gate now stays closed for it.
 
         `pending` is the row of the request while nothing is known of a reply, at the most it may
-        take.
+        take; `start` is the number of its place in the gate.
         """
         loop = asyncio.get_running_loop()
         pending = self._priced(pending, None)
@@ -383,32 +387,28 @@ class Client:
         await self._reserve(amount, batch)
         real, problem, pause = Spent(), None, 0.0
         try:
-            start = await self._gate.enter(batch.sleep)
+            batch.check()
+            began = loop.time()
+            pending = replace(pending, started=self._clock())
+            id = self._ledger.begin(pending)
+            real = self._budget.taken(pending)
             try:
-                batch.check()
-                began = loop.time()
-                pending = replace(pending, started=self._clock())
-                id = self._ledger.begin(pending)
-                real = self._budget.taken(pending)
-                try:
-                    row = self._answer(pending, await self._backend.send(request, without), request)
-                except Trouble as trouble:
-                    problem, row = trouble, _failure(pending, trouble)
-                    pause = self._note(trouble, pending.key, start)
-                except Exception as error:  # a mistake in the request or a bug: nothing was sent
-                    problem = Trouble(str(error), sent=False)
-                    real = self._budget.taken(_failure(pending, problem))
-                    self._ledger.finish(id, _failure(pending, problem))
-                    raise
-                else:
-                    self._answered = True
-                    self._turned_away.clear()
-                    self._gate.succeeded()
-                row = replace(row, seconds=loop.time() - began)
+                row = self._answer(pending, await self._backend.send(request, without), request)
+            except Trouble as trouble:
+                problem, row = trouble, _failure(pending, trouble)
+                pause = self._note(trouble, pending.key, start)
+            except Exception as error:  # a mistake in the request or a bug: nothing was sent
+                row = _failure(pending, Trouble(str(error), sent=False))
                 real = self._budget.taken(row)
-                return self._ledger.finish(id, row), problem, pause
-            finally:
-                self._gate.leave()
+                self._ledger.finish(id, row)
+                raise
+            else:
+                self._answered = True
+                self._turned_away.clear()
+                self._gate.succeeded()
+            row = replace(row, seconds=loop.time() - began)
+            real = self._budget.taken(row)
+            return self._ledger.finish(id, row), problem, pause
         finally:
             self._budget.settle(amount, real)
             if self._settled is not None:
@@ -435,10 +435,10 @@ class Client:
             return self._gate.throttled(start, after and min(after, self._retries.deadline))
         if problem.throttled:
             self._gate.slow_down()
-        if problem.kind == "retry":
-            self._gate.failed(key, start)
-        else:
+        if problem.kind != "retry":
             self._gate.heard()
+        elif not self._ledger.fails_alone(key):
+            self._gate.failed(key, start)
         return 0.0
 
     def _hopeless(self, problem: Trouble, request: Request, key: str, late: bool) -> str | None:

@@ -35,7 +35,8 @@ class Gate:
         """Bursts of failures since the last reply: what fails together, fails once."""
         self.failing: set[str] = set()
         """Keys of the requests that failed since the last reply."""
-        self.last_reply = float("-inf")
+        self.silent_since: float | None = None
+        """When the first request was sent to which, and to all since, there was no answer."""
         self._throttles = 0
         self._replied = False
         self._first_wait, self._longest_wait = first_wait, longest_wait
@@ -70,6 +71,8 @@ class Gate:
                     break
             self.active += 1
             self._started += 1
+            if self.silent_since is None:
+                self.silent_since = self._now()
             if self._interval:
                 self._next_start = max(self._now(), self._next_start) + self._interval
             return self._started
@@ -83,7 +86,6 @@ class Gate:
         """A reply came: one place more after about as many replies as there are places."""
         self.heard()
         self._replied = True
-        self.last_reply = self._now()
         self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
         self._wake()
 
@@ -99,6 +101,7 @@ class Gate:
         """The server is there, though it took no request."""
         self.failures = self._throttles = 0
         self.failing.clear()
+        self.silent_since = None
 
     def throttled(self, start: int, after: float | None) -> float:
         """The provider asked to wait. Returns for how long, in seconds, nothing is started."""

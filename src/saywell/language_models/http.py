@@ -100,6 +100,10 @@ class HttpBackend:
         self._transport = transport
         self._blot = Blot(*([key.value] if key else []), *_proxy_passwords())
         self._left_out: set[str] = set()
+        # Of these nobody said that the model does not take them; they were left out with another
+        # one. Each is tried once more, in one request.
+        self._in_doubt: list[str] = []
+        self._named: set[str] = set()
         # Options and values that were in a request that was accepted: no later error is about them.
         self._accepted: set[tuple[str, str]] = set()
         self._in_vain = 0
@@ -110,11 +114,19 @@ class HttpBackend:
 
     async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
         """The server's reply. Raises Trouble, with a message fit for the user, for none."""
-        payload = self._payload(request, without)
-        status, headers, body = await self._post(json.dumps(payload).encode())
-        if status != 200:
-            raise self._trouble(status, headers, body, payload, without)
-        sent = self._read(body)
+        tried = self._in_doubt.pop() if self._in_doubt and not without else None
+        payload = self._payload(request, without, tried)
+        try:
+            status, headers, body = await self._post(json.dumps(payload).encode())
+            if status in (400, 422) and tried is not None:
+                raise Trouble(f"HTTP {status} because of {tried}", "again", without=(tried,))
+            if status != 200:
+                raise self._trouble(status, headers, body, payload, without)
+            sent = self._read(body)
+        except Trouble as trouble:
+            if tried is not None and trouble.kind != "again":
+                self._in_doubt.append(tried)
+            raise
         self._learn(payload, without)
         self._look_at(sent.model)
         return sent
@@ -125,8 +137,10 @@ class HttpBackend:
             await pool.aclose()
         self._pools = []
 
-    def _payload(self, request: Request, without: tuple[str, ...] = ()) -> dict[str, Any]:
-        left_out = self._left_out.union(without)
+    def _payload(
+        self, request: Request, without: tuple[str, ...] = (), tried: str | None = None
+    ) -> dict[str, Any]:
+        left_out = self._left_out.union(without) - {tried}
         messages = request.messages
         native = self._provider.schema != "instruct" and "response_format" not in left_out
         if request.answer is not None and (not native or self._provider.schema == "both"):
@@ -252,17 +266,20 @@ class HttpBackend:
 
     def _learn(self, payload: dict[str, Any], without: tuple[str, ...]) -> None:
         """Remembers what was accepted. Of options left out one after the other the last one made
-        the difference; whether those before matter too, the next request will show."""
+        the difference, and those that an error named; the others are in doubt."""
         self._in_vain = 0
-        self._accepted |= set(_options_in(payload))
-        if without and without[-1] not in self._left_out:
-            self._left_out.add(without[-1])
-            if not {"max_tokens", "max_completion_tokens"} - self._left_out:
-                log.warning(
-                    "%s takes no limit on the length of a reply, so a budget may be crossed by the "
-                    "calls in flight",
-                    self.name,
-                )
+        options = _options_in(payload)
+        self._accepted.update(options)
+        self._left_out -= {option for option, _ in options}
+        new = [option for option in without if option not in self._left_out]
+        self._left_out.update(new)
+        self._in_doubt += [option for option in new[:-1] if option not in self._named]
+        if new and not {"max_tokens", "max_completion_tokens"} - self._left_out:
+            log.warning(
+                "%s takes no limit on the length of a reply, so a budget may be crossed by the "
+                "calls in flight",
+                self.name,
+            )
 
     def _next_to_leave_out(
         self, payload: dict[str, Any], without: tuple[str, ...], body: bytes
@@ -273,6 +290,7 @@ class HttpBackend:
             self._in_vain += bool(without)
             return None
         named = _named(body, options)
+        self._named.update(named[:1])
         # Twice no option helped, so the next request is not taken apart as well.
         return named[0] if named else None if self._in_vain >= 2 else options[0]
 
@@ -388,8 +406,16 @@ def _count(value: Any) -> int | None:
 
 
 def _options_in(payload: dict[str, Any]) -> list[tuple[str, str]]:
-    """Those of a request's options that a model may not take, with their values as text."""
-    return [(o, json.dumps(payload[o], sort_keys=True)) for o in _OPTIONS if o in payload]
+    """Those of a request's options that a model may not take, with their values as text.
+
+    Without the value where it is a limit on tokens: a server that takes one limit and not a higher
+    one knows the option.
+    """
+    return [
+        (o, "" if "tokens" in o else json.dumps(payload[o], sort_keys=True))
+        for o in _OPTIONS
+        if o in payload
+    ]
 
 
 def _named(body: bytes, options: list[str]) -> list[str]:

@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS calls (
   seconds REAL NOT NULL,
   checksum TEXT NOT NULL      -- of all the columns above but the first
 );
+CREATE INDEX IF NOT EXISTS by_key ON calls (key);
 CREATE UNIQUE INDEX IF NOT EXISTS answered_once ON calls (key) WHERE answered = 1;
 """
 
@@ -188,6 +189,14 @@ class Ledger:
         """Whether the model called so has ever answered."""
         query = "SELECT 1 FROM calls WHERE answered = 1 AND model = ? LIMIT 1"
         return self._run(query, [model]).fetchone() is not None
+
+    def fails_alone(self, key: str) -> bool:
+        """Whether this request failed before and others, sent later, were answered."""
+        query = (
+            "SELECT (SELECT min(id) FROM calls WHERE key = ? AND status = 'failed') < "
+            "(SELECT max(id) FROM calls WHERE answered = 1)"
+        )
+        return bool(self._run(query, [key]).fetchone()[0])
 
     def close(self) -> None:
         """Closes the file."""
