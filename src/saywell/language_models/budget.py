@@ -134,11 +134,11 @@ class Budget:
                 f"--max-usd {limits.max_usd:g} (${spent.usd:.4f} spent, "
                 f"the next call may cost ${amount.usd:.4f})"
             )
-        unsaid = (
-            f", {spent.estimated} of them at the most they may have taken, for want of a report"
-            if spent.estimated
-            else ""
-        )
+        unsaid = ""
+        if spent.estimated:
+            unsaid = f", {spent.estimated} of them, whose tokens nobody reported, at their most"
+        if limits.max_usd is not None and self._stand_in is not None and self.price is None:
+            unsaid += "; what nobody named the cost of is counted as if asked of the dearest model"
         return BudgetReached(
             f"stopped at {' and '.join(parts)}, over {spent.calls} calls in all{unsaid}. Every reply is "
             "kept; to go on, run the same command with a higher limit: nothing answered is asked again"
