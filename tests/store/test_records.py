@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from saywell.errors import InputError
-from saywell.store.records import choose_example
+from saywell.store.records import Example, choose_example
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Study, write_study
 
@@ -172,3 +172,19 @@ def test_hostile_words_pass_through_and_stay_words(write, tmp_path):
     unit = study.unit(table["unit"][0])
     assert "<script>" not in unit._repr_html_()
     assert isinstance(repr(unit), str) and study.best()
+
+
+@pytest.mark.parametrize("most", [1, 10, 50, 1000])
+@pytest.mark.parametrize("span", [(0, 3), (40, 44), (96, 100), (0, 100), (7, 7), (90, 400)])
+def test_a_long_sentence_is_cut_around_what_is_responsible(span, most):
+    text = "".join(chr(97 + n % 26) for n in range(100))
+    shown = Example("e", text, 1.0, span).cut(most)
+    start, end = span
+    assert len(shown.text) <= most + 2
+    assert shown.text.strip("…") in text
+    if shown.span is None:
+        assert end == start or most == 1
+    else:
+        part = shown.text[slice(*shown.span)]
+        assert part and text[start:end].startswith(part)
+        assert part == text[start:end] or len(part) == most // 2

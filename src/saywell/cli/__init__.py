@@ -110,6 +110,5 @@ def _usage(error: Any) -> str:
     if wrong is not None and context is not None:
         known = [name for param in context.command.params for name in param.opts]
         near = get_close_matches(wrong, known, n=1, cutoff=0.5)
-        words = f"no option {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else ";")
-    end = "" if words[-1] in "?;" else ";"
-    return f"{path}: {words[0].lower()}{words[1:]}{end} see: {path} --help"
+        words = f"no option {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{path}: {words[0].lower()}{words[1:]} ({path} --help)"

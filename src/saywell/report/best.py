@@ -8,7 +8,7 @@ import polars as pl
 
 from saywell.report.formats import count, two
 from saywell.report.parts import Element, Part, Thumbnail, clip, el, said
-from saywell.report.unit_cards import sentence_parts
+from saywell.report.unit_cards import marked_sentence
 from saywell.store.records import Unit, verified_by_all
 from saywell.store.study import Study
 
@@ -74,8 +74,7 @@ def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element
     else:
         title = said(unit.description, 160)
         body += [
-            el("p", {"class": "sentence"}, sentence_parts(one.text, one.span, "s4"))
-            for one in unit.exemplars[:1]
+            el("p", {"class": "sentence"}, marked_sentence(one, "s4")) for one in unit.exemplars[:1]
         ]
     score = unit.score
     assert score is not None, "what is verified has a score"
@@ -115,9 +114,9 @@ def reader_table(study: Study) -> Element | None:
     first = counts["reader"][0]
     return el(
         "div", {"class": "readers"},
+        el("p", {"class": "how"}, "Verified by each reader; counts elsewhere on this page go by the"
+           " first, ", said(first, 60), "."),
         el("table", {"class": "tight"},
-           el("caption", {"class": "how"}, "Verified by each reader; the figures above go by the"
-              " first, ", said(first, 60), "."),
            el("thead", None, el("tr", None, *(
                el("th", {"scope": "col"}, name) for name in ("reader", "verified", "of tested")))),
            el("tbody", None, *rows)), *notes,

@@ -155,7 +155,7 @@ def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Ch
     Figures without a value are left out. `narrow` writes the names above the rows for phones.
     """
     shown = [metric for metric in metrics if metric.value is not None]
-    names = apart([clip(visible(metric.name), 60) for metric in shown])
+    names = apart([clip(visible(metric.name), 46 if narrow else 60) for metric in shown])
     rows: list[dict[str, Any]] = []
     for name, metric in zip(names, shown, strict=True):
         others = {**metric.controls, **metric.reference, **metric.ceiling}

@@ -10,14 +10,11 @@ import polars as pl
 
 from saywell.report.formats import count, interval, level, small, two
 from saywell.report.parts import Element, Part, clip, el, said
+from saywell.store.records import EXCERPT, Example
 from saywell.store.study import Study
 
 VERIFIED, NOT_VERIFIED, NONE = "verified", "not verified", "no description"
 EXEMPLARS = {VERIFIED: 8, NOT_VERIFIED: 6, NONE: 4}
-
-
-MOST_CHARACTERS = 280
-"""Characters of a sentence that a card shows, the span among them."""
 
 
 LEVELS = 5
@@ -261,22 +258,18 @@ def sentence_line(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str,
     base = min(row["threshold"] or 0.0, top)
     share = (strength - base) / (top - base) if top > base else 1.0
     shade = 1 + round(max(0.0, min(1.0, share)) * (LEVELS - 1))
-    return sentence_parts(one["text"], (one["span_start"] or 0, one["span_end"] or 0), f"s{shade}")
+    span = (one["span_start"] or 0, one["span_end"] or 0)
+    return marked_sentence(Example("", one["text"], None, span), f"s{shade}")
 
 
-def sentence_parts(text: str, span: tuple[int, int] | None, shade: str) -> Element:
-    """A sentence, cut around its span, which is marked; none where nothing of it is responsible."""
-    start, end = span or (0, 0)
-    start, end = max(0, min(start, len(text))), max(0, min(end, len(text)))
-    end = min(end, start + MOST_CHARACTERS // 2)
-    room = MOST_CHARACTERS - (end - start)
-    first = 0 if len(text) <= MOST_CHARACTERS else max(0, start - room // 2)
-    last = min(len(text), first + MOST_CHARACTERS)
-    inner: list[Part | str] = ["…" if first else "", text[first:start]]
-    if end > start:
-        inner.append(el("mark", {"class": shade}, text[start:end]))
-    inner += [text[end:last], "…" if last < len(text) else ""]
-    return el("bdi", {"class": "sentence"}, *inner)
+def marked_sentence(example: Example, shade: str) -> Element:
+    """A sentence, cut around its responsible part, which is marked where there is one."""
+    shown = example.cut(EXCERPT)
+    if shown.span is None:
+        return el("bdi", {"class": "sentence"}, shown.text)
+    start, end = shown.span
+    mark = el("mark", {"class": shade}, shown.text[start:end])
+    return el("bdi", {"class": "sentence"}, shown.text[:start], mark, shown.text[end:])
 
 
 def level_line(row: dict[str, Any]) -> Element:

@@ -22,6 +22,7 @@ from saywell.report.unit_cards import (
     unit_card,
     why_not,
 )
+from saywell.store.records import Example, choose_example
 from saywell.store.study import Study
 
 SHOWN = {VERIFIED: 300, NOT_VERIFIED: 50, NONE: 30}
@@ -235,8 +236,12 @@ def _unit(
         "data-skill": "" if row["skill"] is None else f"{row['skill']:.6f}",
         "data-interval": "" if row["ci_low"] is None else f"{row['ci_low']:.6f}",
     }  # fmt: skip
+    shown = choose_example(
+        (Example(str(place), one["text"], None, (one["span_start"] or 0, one["span_end"] or 0))
+         for place, one in enumerate(exemplars)), [row["text"] or ""], set(),
+    )  # fmt: skip
     summary = (
-        sentence_line(exemplars[0], row, exemplars) if exemplars
+        sentence_line(exemplars[int(shown.id)], row, exemplars) if shown is not None
         else el("span", {"class": "none"}, "no sentence on which it fires")
     )  # fmt: skip
     card = el(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from html import escape
 from typing import Any
@@ -22,6 +22,8 @@ _DESCRIBED = "described"
 _SEEN = 10
 """Exemplars of a unit that are searched, and among which the one to show is chosen."""
 _SHORT, _LONG, _NEAR = 80, 160, 0.5
+EXCERPT = 280
+"""Characters of a sentence that are shown, around its responsible part."""
 _READERS = {"f1-dual-encoder": "image-text encoder", "f1-detection": "LLM", "f1-lexical": "words"}
 
 
@@ -43,6 +45,19 @@ class Example:
             return self.text
         start, end = self.span
         return self.text[:start] + left + self.text[start:end] + right + self.text[end:]
+
+    def cut(self, most: int) -> Example:
+        """The same with about so many characters of its text, those around the responsible part."""
+        text, (start, end) = self.text, self.span or (0, 0)
+        start, end = max(0, min(start, len(text))), max(0, min(end, len(text)))
+        end = max(start, min(end, start + most // 2))
+        room = most - (end - start)
+        first = 0 if len(text) <= most else max(0, start - room // 2)
+        last = min(len(text), first + most)
+        before = ("…" if first else "") + text[first:start]
+        after = text[end:last] + ("…" if last < len(text) else "")
+        span = (len(before), len(before) + end - start) if end > start else None
+        return replace(self, text=before + text[start:end] + after, span=span)
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,9 @@ class Unit:
                     f"  {one.reader}: F1 {one.score:.2f}, floor {one.floor_score:.2f}"
                     f" ({one.floor}), {one.verdict}"
                 )
-        lines += [f"  {_value(one.value)}  {one.marked()}" for one in self.exemplars[:3]]
+        lines += [
+            f"  {_value(one.value)}  {one.cut(EXCERPT).marked()}" for one in self.exemplars[:3]
+        ]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -125,7 +142,7 @@ class Unit:
             f"<td>{escape(one.verdict)}</td></tr>"
             for one in self.readings
         )
-        items = "".join(f"<li>{_marked_html(one)}</li>" for one in self.exemplars[:5])
+        items = "".join(f"<li>{_marked_html(one.cut(EXCERPT))}</li>" for one in self.exemplars[:5])
         return (
             f"<div><b>{escape(self.id)}</b>: {escape(self.description or self.status)}"
             f"<table>{rows}</table><ol>{items}</ol></div>"
@@ -181,7 +198,7 @@ def tidy_table(study: Study) -> pl.DataFrame:
     score, ci_low, ci_high    F1 of the reader who decides, with its 95 % interval
     floor_score, floor, skill the best of what should fail, its name, and score less floor_score
     reader, verified_by       who decides; every reader by whom it is verified
-    example             a strong example, the responsible part between « and »
+    example             a strong example around its responsible part, which is between « and »
     """
     written = (
         study.descriptions.sort("selected", "rank", descending=[True, False])
@@ -298,7 +315,7 @@ def best_units(study: Study, number: int = 10) -> list[Unit]:
         if first is not None:
             used.add(first.id)
             rest = tuple(one for one in record.exemplars if one is not first)
-            record = Unit(**{**record.__dict__, "exemplars": (first, *rest)})
+            record = replace(record, exemplars=(first, *rest))
         found.append(record)
     return found
 
@@ -499,7 +516,7 @@ def _shown_examples(study: Study, written: pl.DataFrame) -> pl.DataFrame:
     shown = []
     for (unit,), own in rows.group_by("unit", maintain_order=True):
         first = choose_example(_with_words(own), [texts.get(unit, "")], set())
-        shown.append((unit, first.marked("«", "»") if first else None))
+        shown.append((unit, first.cut(EXCERPT).marked("«", "»") if first else None))
     return pl.DataFrame(shown, schema={"unit": pl.String, "example": pl.String}, orient="row")
 
 
