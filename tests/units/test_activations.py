@@ -15,7 +15,7 @@ from saywell.units.activations import (
     collect_activations,
     processing_order,
 )  # fmt: skip
-from saywell.units.sites import find_sites
+from saywell.units.sites import Site, find_sites
 from saywell.units.tokens import batches, tokenize
 
 SPLITS = {"calibration": slice(0, 30), "validation": slice(30, 45), "test": slice(45, 60)}
@@ -212,7 +212,9 @@ def test_a_module_that_does_not_run_is_named(bert, tokenizer, sentences, tmp_pat
         def forward(self, **inputs):
             return self.used(**inputs)
 
-    sites = find_sites(Half(), "ffn", modules=["unused"])
+    with pytest.raises(InputError, match="'unused' did not run"):
+        find_sites(Half(), "ffn", modules=["unused"])
+    sites = [Site(0, "ffn", "unused", "input", 4)]
     with pytest.raises(InputError, match="'unused' did not run"):
         collect_activations(Half(), sites, tokens, {"test": np.arange(60)}, tmp_path, Pass())
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from saywell.store.files import write_arrays
 from saywell.units.activations import Activations
 from saywell.units.sites import Site
-from saywell.units.statistics import unit_table
+from saywell.units.statistics import exemplar_table, unit_table
 
 
 def table(values: np.ndarray, folder):
@@ -18,6 +19,9 @@ def table(values: np.ndarray, folder):
     rows = torch.arange(len(values), dtype=torch.int32)
     write_arrays(folder / "calibration-00000.safetensors", {"high": high, "rows": rows})
     site = Site(0, "residual", "block", "output", values.shape[1])
+    strongest = {"high_values": high[:3].T, "high_examples": rows[:3].expand(values.shape[1], 3),
+                 "high_positions": torch.zeros(values.shape[1], 3, dtype=torch.int32)}  # fmt: skip
+    write_arrays(folder / "calibration-top.safetensors", strongest)
     return unit_table(Activations(folder), [site], "model", signs=(1,))
 
 
@@ -42,3 +46,10 @@ def test_the_low_side_of_a_gelu_has_no_top(tmp_path):
     lowest = torch.nn.functional.gelu(x).amin(1).numpy()
     assert len(np.unique(lowest)) > 900  # different numbers, all of them next to -0.17
     assert table(-lowest, tmp_path)["state"].to_list() == ["flat"] * 3
+
+
+def test_a_side_on_which_nothing_fires_has_exemplars_of_no_unit(tmp_path):
+    units = table(np.full((30, 2), 3.0), tmp_path)
+    ids = [f"text {n}" for n in range(30)]
+    exemplars = exemplar_table(Activations(tmp_path), units, None, ids, ["calibration"])
+    assert exemplars.height == 0 and set(exemplars.dtypes[:1]) == {pl.String}

@@ -27,6 +27,7 @@ from saywell.errors import InputError
 from saywell.store.files import write_arrays
 from saywell.units.exemplars import Exemplars, TopExamples
 from saywell.units.pooling import Pooling, Scratch, pool_tokens
+from saywell.units.probe import by_token, first_tensor
 from saywell.units.sites import Site, head_gram
 from saywell.units.tokens import Batch, Tokens, batches
 
@@ -246,7 +247,7 @@ class _Tap:
         for number, site in enumerate(self.sites):
             module = self.model.get_submodule(site.module)
             if site.tap == "input":
-                hook = module.register_forward_pre_hook(self._on_input(number))
+                hook = module.register_forward_pre_hook(self._on_input(number), with_kwargs=True)
             else:
                 hook = module.register_forward_hook(self._on_output(number))
             self._hooks.append(hook)
@@ -256,13 +257,11 @@ class _Tap:
         for hook in self._hooks:
             hook.remove()
 
-    def _on_input(self, number: int) -> Callable[[nn.Module, Any], None]:
-        return lambda module, args: self._take(number, args[0])
+    def _on_input(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda module, args, named: self._take(number, first_tensor(args, named))
 
     def _on_output(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, args, output: self._take(
-            number, output if isinstance(output, torch.Tensor) else output[0]
-        )
+        return lambda module, args, output: self._take(number, first_tensor(output))
 
     def begin_shard(self, texts: int, *, positions: bool) -> None:
         """Room for a shard of `texts` texts."""
@@ -308,17 +307,19 @@ class _Tap:
                 " supported); name other modules with --modules"
             )
         self._taken.add(number)
-        if number in self._grams:
-            tokens = _head_lengths(tokens, self._grams[number])
-        if tokens.shape[:2] != self._mask.shape:
+        batch, length = self._mask.shape
+        values = by_token(tokens, (batch, length))
+        if values is None:
             raise InputError(
                 f"module {site.module!r} handles {tuple(tokens.shape)} values for a batch of"
-                f" {tuple(self._mask.shape)} tokens; it does not work token by token"
+                f" {batch} x {length} tokens; it does not work token by token"
             )
+        if number in self._grams:
+            values = _head_lengths(values, self._grams[number])
         pooled = pool_tokens(
-            tokens, self._mask, self.pool, self._scratch, positions="high_position" in self._shard
+            values, self._mask, self.pool, self._scratch, positions="high_position" in self._shard
         )
-        here = slice(self._filled, self._filled + len(tokens))
+        here = slice(self._filled, self._filled + batch)
         columns = slice(self._offsets[number], self._offsets[number + 1])
         for name, array in self._shard.items():
             array[here, columns] = getattr(pooled, name)

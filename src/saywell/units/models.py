@@ -11,6 +11,7 @@ from torch import nn
 
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import model_fingerprint
+from saywell.encoders.positions import position_limit, token_ids
 from saywell.errors import InputError
 from saywell.progress import quiet_loading
 from saywell.units.sites import encoder_of
@@ -69,17 +70,31 @@ def wrap_model(model: nn.Module, tokenizer: Any, name: str | None = None) -> Loa
     if getattr(config, "use_cache", False):
         # Keys and values for generation: memory and time that a single pass does not need.
         config.use_cache = False  # type: ignore[union-attr]
-    limits = [getattr(tokenizer, "model_max_length", None)] + [
+    model.eval()
+    limits = [getattr(tokenizer, "model_max_length", None), _positions(model)] + [
         getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")
     ]
     known = [limit for limit in limits if isinstance(limit, int) and 0 < limit < 1_000_000]
     return LoadedModel(
         name or type(model).__name__,
-        model.eval(),
+        model,
         tokenizer,
         min(known, default=512),
         model_fingerprint(model, tokenizer),
     )
+
+
+def _positions(model: nn.Module) -> int | None:
+    """The longest text for which the model's tables have a position; None where it does not say."""
+    ids = token_ids(model, 4)
+    if ids is None:
+        return None
+    try:
+        return position_limit(
+            lambda ids: model(input_ids=ids, attention_mask=torch.ones_like(ids)), ids
+        )
+    except Exception:  # a model that does not run is told of where its units are sought
+        return None
 
 
 def random_twin(loaded: LoadedModel, seed: int) -> LoadedModel:

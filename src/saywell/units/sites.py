@@ -7,19 +7,23 @@ A *site* is one module input or output whose last axis is a row of units. Three 
 ``residual``        the residual stream: the *output* of the block;
 ``attention-head``  one unit per head: the length of what the head adds to the residual stream, from
                     the *input* of the attention's output projection and that projection's weight.
+
+What the structure suggests is then checked against what the model does with a few tokens (see
+`saywell.units.probe`): a place that is not what it should be is an error, never a study.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from saywell.errors import InputError
+from saywell.units.probe import Probe
 
 Kind = Literal["ffn", "residual", "attention-head"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -53,30 +57,84 @@ def find_sites(
 ) -> list[Site]:
     """The sites of one kind, in layer order.
 
-    `layers` keeps some of them. `modules` names the modules by path instead of searching (the
-    input of a module for `ffn` and `attention-head`, the output for `residual`); layer numbers are
-    then their positions in that list.
+    `layers` keeps some of them, and no others are looked at. `modules` names the modules by path
+    instead of searching (the input of a module for `ffn` and `attention-head`, the output for
+    `residual`); layer numbers are then their positions in that list.
 
-    Raises InputError when the structure is not recognised, with the option that names it by hand.
+    Raises InputError when the structure is not recognised, or the model does not do there what the
+    structure suggests, with the option that names the modules by hand.
     """
     if kind not in KINDS:
         raise InputError(f"unknown kind of unit {kind!r}; choose one of {', '.join(KINDS)}")
+    probe = Probe(model)
     if modules:
-        sites = [_named_site(model, kind, number, path) for number, path in enumerate(modules)]
-    else:
-        prefix, blocks = transformer_blocks(model)
-        sites = [
-            _block_site(model, kind, number, f"{prefix}.{number}", block)
-            for number, block in enumerate(blocks)
-        ]
-    if layers is not None:
-        unknown = sorted(set(layers) - {site.layer for site in sites})
-        if unknown:
-            raise InputError(
-                f"the model has no layer {unknown[0]}; its layers are 0 to {len(sites) - 1}"
-            )
-        sites = [site for site in sites if site.layer in set(layers)]
+        numbers = _chosen(layers, len(modules))
+        sites = [_named_site(model, kind, number, modules[number]) for number in numbers]
+        return _as_run(probe, sites)
+    prefix, blocks = transformer_blocks(model)
+    numbers = _chosen(layers, len(blocks))
+    if kind == "residual":
+        return _residual_sites(model, probe, prefix, blocks, numbers)
+    find = _ffn_site if kind == "ffn" else _head_site
+    places, lacking = [], []
+    for number in numbers:
+        try:
+            places.append(find(model, number, f"{prefix}.{number}", blocks[number]))
+        except InputError as error:
+            lacking.append((number, error))
+    if lacking:
+        found = ",".join(str(site.layer) for site, _ in places)
+        having = f"; layers that have them: --layers {found}" if found else ""
+        raise InputError(f"{lacking[0][1]}{having}")
+    sites = _as_run(probe, [site for site, _ in places])
+    check = probe.check_feed_forward if kind == "ffn" else probe.check_last
+    check({site.module: related for site, related in places})
     return sites
+
+
+def _chosen(layers: Sequence[int] | None, count: int) -> list[int]:
+    if layers is None:
+        return list(range(count))
+    unknown = sorted(set(layers) - set(range(count)))
+    if unknown:
+        raise InputError(f"the model has no layer {unknown[0]}; its layers are 0 to {count - 1}")
+    return sorted(set(layers))
+
+
+def _as_run(probe: Probe, sites: Sequence[Site]) -> list[Site]:
+    """The sites, each seen to run once with one row per token; outputs as wide as they are."""
+    widths = probe.widths([(site.module, site.tap) for site in sites])
+    seen = []
+    for site, width in zip(sites, widths, strict=True):
+        if width is not None and site.tap == "output":
+            site = replace(site, width=width)
+        if width not in (None, site.width):
+            raise InputError(
+                f"module {site.module!r} was to have {site.width} inputs and got {width}; name the"
+                " modules with --modules PATH,PATH (modules=[...] from Python)"
+            )
+        seen.append(site)
+    return seen
+
+
+def _residual_sites(
+    model: nn.Module, probe: Probe, prefix: str, blocks: Sequence[nn.Module], numbers: Sequence[int]
+) -> list[Site]:
+    """The output of each block, or of the module whose output is what the model calls the layer's."""
+    sites = [
+        Site(n, "residual", f"{prefix}.{n}", "output", _hidden_size(model, blocks[n]))
+        for n in numbers
+    ]
+    own = probe.hidden_states()
+    if own is None:
+        return _as_run(probe, sites)
+    if len(own) != len(blocks) + 1:
+        raise InputError(
+            f"the model has {len(blocks)} blocks in {prefix!r} and {len(own) - 1} layers by its own"
+            " count; name the modules whose output is the residual stream with --modules"
+        )
+    paths = probe.layer_outputs([f"{prefix}.{n}" for n in range(len(blocks))])
+    return _as_run(probe, [replace(site, module=paths[site.layer]) for site in sites])
 
 
 def encoder_of(model: nn.Module) -> nn.Module:
@@ -90,16 +148,14 @@ def encoder_of(model: nn.Module) -> nn.Module:
 def transformer_blocks(model: nn.Module) -> tuple[str, list[nn.Module]]:
     """The path and the members of the list of transformer blocks.
 
-    It is the `nn.ModuleList` of equal-typed members, each with two linear maps or more, that holds
-    the most parameters.
+    It is the `nn.ModuleList` of members with two linear maps or more each that holds the most
+    parameters. Members may differ in type: some layers attend and others convolve.
     """
     best: tuple[int, str, list[nn.Module]] | None = None
     for path, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or len(module) == 0:
             continue
         blocks = list(module)
-        if len({type(block) for block in blocks}) != 1:
-            continue
         if any(len(_linear_maps(block)) < 2 for block in blocks):
             continue
         size = sum(p.numel() for block in blocks for p in block.parameters())
@@ -118,9 +174,23 @@ def head_gram(model: nn.Module, site: Site) -> torch.Tensor:
 
     The length of what a head with output z adds to the residual stream, `z W`, is `sqrt(z G z)`.
     """
-    weight = _weight(model.get_submodule(site.module))
-    per_head = weight.detach().float().reshape(site.heads, -1, weight.shape[1])
+    weight = _map_matrix(model.get_submodule(site.module))
+    per_head = weight.float().reshape(site.heads, -1, weight.shape[1])
     return per_head @ per_head.transpose(1, 2)
+
+
+@torch.no_grad()
+def _map_matrix(module: nn.Module) -> torch.Tensor:
+    """What a linear map does to each input [inputs, outputs], its adapters included."""
+    place = next(module.parameters())
+    one = torch.eye(_shape(module)[0], device=place.device)
+    one = one.to(place.dtype) if place.is_floating_point() else one
+    training = module.training
+    module.eval()
+    try:
+        return module(one) - module(torch.zeros_like(one[:1]))
+    finally:
+        module.train(training)
 
 
 def _named_site(model: nn.Module, kind: Kind, layer: int, path: str) -> Site:
@@ -138,50 +208,112 @@ def _named_site(model: nn.Module, kind: Kind, layer: int, path: str) -> Site:
             f"module {path!r} is a {type(module).__name__}; {kind} units are read from the input of"
             " a linear map (the projection back to the residual stream), so name that"
         )
-    width = _weight(module).shape[0]
+    width = _shape(module)[0]
     heads = _head_count(model, width) if kind == "attention-head" else 0
     return Site(layer, kind, path, "input", width, heads)
 
 
-def _block_site(model: nn.Module, kind: Kind, layer: int, path: str, block: nn.Module) -> Site:
-    if kind == "residual":
-        return Site(layer, kind, path, "output", _hidden_size(model, block))
-    linear = _linear_maps(block)
-    wanted_attention = kind == "attention-head"
-    # A block's attention may itself be called "attention.output"; only the path inside the block counts.
-    candidates = [
-        (name, module)
-        for name, module in linear
-        if bool(_ATTENTION.search(name)) == wanted_attention
-    ]
+def _ffn_site(model: nn.Module, layer: int, path: str, block: nn.Module) -> tuple[Site, list[str]]:
+    """The down-projection of a block's only feed-forward part, and the maps that lead up to it."""
     hidden = _hidden_size(model, block)
-    candidates = [(n, m) for n, m in candidates if _weight(m).shape[1] == hidden]
-    if not wanted_attention:
-        inner = _inner_size(model)
-        candidates = [(n, m) for n, m in candidates if inner in (None, _weight(m).shape[0])]
-    if not candidates:
-        raise InputError(
-            f"no {kind} output projection found in block {path!r} ({type(block).__name__}); name the"
-            " modules with --modules PATH,PATH (modules=[...] from Python)"
+    # A block's attention may itself be called "attention.output"; only the path inside the block counts.
+    maps = [(name, _shape(m)) for name, m in _linear_maps(block) if not _ATTENTION.search(name)]
+    found: list[tuple[str, list[str], int]] = []
+    for down, (width, outputs) in maps:
+        # Up to the width, or to twice the width where one map makes gate and values.
+        up = [
+            name
+            for name, shape in maps
+            if name != down and shape in ((hidden, width), (hidden, 2 * width))
+        ]
+        if outputs == hidden and up:
+            found.append((down, up, width))
+    if len(found) > 1 and all(width == hidden for _, _, width in found):
+        found = found[
+            -1:
+        ]  # square maps lead anywhere; that this one is the last is checked by running
+    elif len(found) > 1:
+        # Adapters are small feed-forward parts too; the configuration says which one is the layer's.
+        found = [one for one in found if one[2] == _inner_size(model)] or found
+    where = f"layer {layer} ({path!r}, {type(block).__name__})"
+    by_hand = "name the modules with --modules PATH,PATH (modules=[...] from Python)"
+    if len(found) != 1:
+        several = ", ".join(name for name, _, _ in found[:4])
+        what = f"several feed-forward parts ({several})" if found else "no feed-forward part"
+        experts = (
+            " but experts, each of which sees some of the tokens"
+            if not found and _others(block, [], "")
+            else ""
         )
-    name, module = candidates[-1]
-    width = _weight(module).shape[0]
-    heads = _head_count(model, width) if wanted_attention else 0
-    return Site(layer, kind, f"{path}.{name}", "input", width, heads)
+        raise InputError(f"{where} has {what}{experts}; {by_hand}")
+    down, up, width = found[0]
+    others = _others(block, [down, *up], down)
+    if others:
+        raise InputError(
+            f"{where} has more in its feed-forward part than {down!r}: {others[0]}, as a mixture of"
+            f" experts does, each of which sees some of the tokens; {by_hand}"
+        )
+    return Site(layer, "ffn", f"{path}.{down}", "input", width), [f"{path}.{name}" for name in up]
+
+
+def _others(block: nn.Module, known: Sequence[str], down: str) -> list[str]:
+    """Weights that also take part: stacks of matrices (experts), and matrices beside `down`."""
+    part = down.split(".")[0] if "." in down else None
+    convolutions = tuple(
+        f"{name}." for name, m in block.named_modules() if isinstance(m, nn.modules.conv._ConvNd)
+    )
+    found = []
+    for name, weight in block.named_parameters():
+        if _ATTENTION.search(name) or name.startswith((*(f"{k}." for k in known), *convolutions)):
+            continue
+        beside = part is not None and name.startswith(f"{part}.") and weight.ndim == 2
+        if sum(size > 1 for size in weight.shape) > 2 or beside:
+            found.append(f"{name} {tuple(weight.shape)}")
+    return found
+
+
+def _head_site(model: nn.Module, layer: int, path: str, block: nn.Module) -> tuple[Site, list[str]]:
+    """The output projection of a block's attention, and the other maps of the attention."""
+    hidden = _hidden_size(model, block)
+    maps = [(name, _shape(m)) for name, m in _linear_maps(block) if _ATTENTION.search(name)]
+    back = [(name, shape[0]) for name, shape in maps if shape[1] == hidden]
+    if not back:
+        raise InputError(
+            f"layer {layer} ({path!r}, {type(block).__name__}) has no attention with an output"
+            " projection; name the modules with --modules PATH,PATH (modules=[...] from Python)"
+        )
+    name, width = back[-1]
+    site = Site(
+        layer, "attention-head", f"{path}.{name}", "input", width, _head_count(model, width)
+    )
+    return site, [f"{path}.{other}" for other, _ in maps if other != name]
 
 
 def _linear_maps(block: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, module) for name, module in block.named_modules() if _is_linear(module)]
+    """The linear maps in a block. What is inside one (an adapter's low-rank maps) is part of it."""
+    return list(_walk("", block))
+
+
+def _walk(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in module.named_children():
+        inner = f"{path}.{name}" if path else name
+        if _is_linear(child):
+            yield inner, child
+        else:
+            yield from _walk(inner, child)
 
 
 def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+    """`nn.Linear`, whatever stands in for one (quantised, with adapters), and GPT-2's Conv1D."""
+    sizes = (getattr(module, "in_features", None), getattr(module, "out_features", None))
+    return all(isinstance(size, int) for size in sizes) or type(module).__name__ == "Conv1D"
 
 
-def _weight(module: nn.Module) -> torch.Tensor:
-    """The weight as [inputs, outputs]; GPT-2's Conv1D stores it so, nn.Linear the other way round."""
-    weight: torch.Tensor = module.weight  # type: ignore[assignment]
-    return weight if type(module).__name__ == "Conv1D" else weight.T
+def _shape(module: Any) -> tuple[int, int]:
+    """Inputs and outputs of a linear map."""
+    if type(module).__name__ == "Conv1D":  # which stores its weight the other way round
+        return tuple(module.weight.shape)
+    return module.in_features, module.out_features
 
 
 def _config_value(model: nn.Module, *names: str) -> int | None:
@@ -194,7 +326,7 @@ def _config_value(model: nn.Module, *names: str) -> int | None:
 
 
 def _hidden_size(model: nn.Module, block: nn.Module) -> int:
-    size = _config_value(model, "hidden_size", "d_model", "n_embd", "dim")
+    size = _config_value(model, "hidden_size", "d_model", "n_embd", "dim", "emb_dim")
     if size is not None:
         return size
     # Without a configuration the residual width is the output of the block's last linear map.
@@ -204,7 +336,7 @@ def _hidden_size(model: nn.Module, block: nn.Module) -> int:
             f"cannot tell the width of {type(block).__name__}: it has no linear map and the model"
             " has no config.hidden_size"
         )
-    return _weight(linear[-1][1]).shape[1]
+    return _shape(linear[-1][1])[1]
 
 
 def _inner_size(model: nn.Module) -> int | None:

@@ -147,9 +147,9 @@ def _exemplars(
         spans = tokens.spans[tokens.starts[example] + top.positions.numpy()[unit, rank]].T
     return pl.DataFrame(
         {
-            "unit": names[unit],
+            "unit": pl.Series(names[unit], dtype=pl.String),  # also where nothing fires
             "rank": pl.Series(rank, dtype=pl.Int32),
-            "example": texts[example],
+            "example": pl.Series(texts[example], dtype=pl.String),
             "activation": pl.Series(values[unit, rank], dtype=pl.Float32),
             "span_start": pl.Series(spans[0], dtype=pl.Int32),
             "span_end": pl.Series(spans[1], dtype=pl.Int32),
