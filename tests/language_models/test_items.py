@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from saywell.errors import InputError
-from saywell.language_models import ProviderError, Scripted, ask_items, open_language_model
+from saywell.language_models import (
+    DryRun,
+    ProviderError,
+    Scripted,
+    ask_items,
+    open_language_model,
+)
 from saywell.language_models.prompts import parse_prompt
 
 PROMPT = parse_prompt(
@@ -111,6 +117,38 @@ def test_a_model_that_counts_otherwise_gives_no_item_the_row_of_its_neighbour(re
         assert reply.row is None or reply.row.tag == f"TEXT {id[2:]}"
     if renumber(1) == 0:  # alone, an item is known even by the number 0
         assert all(reply.row is not None for reply in result.values())
+
+
+def test_a_row_with_the_number_0_is_the_answer_to_nothing_but_a_single_item():
+    def answer(request):
+        return json.dumps({"items": [{"item": 0, "tag": "A"}]})
+
+    with Scripted(answer) as model:
+        assert len(ask_items(model, items(1), PROMPT, Row, step="tag")) == 1
+        result = ask_items(model, items(3), PROMPT, Row, step="tag", batch_size=3)
+        # Shown once what is wrong, then one by one; the first of them is the item asked alone above.
+        assert model.spent.calls == 1 + 2 + 2
+    assert all(reply.row is not None for reply in result.values())
+
+
+def test_a_dry_run_counts_the_larger_limit_that_comes_next(tmp_path):
+    def answer(payload):
+        if payload.get("max_tokens", 10**9) > 250:
+            return 400, {}
+        return 200, chat('{"items": [', finish="length")
+
+    with PlainServer(answer) as server:
+        options = {"url": server.url, "env": {}, "calls": tmp_path / "calls.sqlite"}
+        with open_language_model("vllm:x", **options) as model:
+            result = ask_items(model, items(1), PROMPT, Row, step="tag", max_tokens_per_item=200)
+            assert result["id0"].status == "truncated"
+        asked = len(server.requests)
+        with open_language_model("vllm:x", replay=True, **options) as model:
+            dry = DryRun(model)
+            ask_items(dry, items(1), PROMPT, Row, step="tag", max_tokens_per_item=200)
+            (step,) = dry.plan()
+        assert (step.calls, step.cached, step.output_tokens) == (1, 0, 1000)
+        assert len(server.requests) == asked
 
 
 def sizes(server):

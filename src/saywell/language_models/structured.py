@@ -128,13 +128,13 @@ def with_instructions(
 
 
 def repair_request(request: Request, text: str, reason: str) -> Request:
-    """The question put once more, with the reply that could not be read and the reason."""
+    """The question put once more, with the (end of the) reply that could not be read and why."""
     assert request.answer is not None
     question = with_instructions(request.messages, request.answer)
     complaint = (
         f"That answer could not be used: {reason[:1000]}. Give it again in the form asked for."
     )
-    turns = (Message("assistant", text[:20_000]), Message("user", complaint))
+    turns = (Message("assistant", text[-20_000:]), Message("user", complaint))
     return replace(request, messages=(*question, *turns))
 
 
@@ -148,7 +148,6 @@ def read_answer(text: str, answer: type[Answer], *, whole: bool = False) -> Answ
     truncated reply must not be mistaken for one of its parts). Raises Unreadable when there is none.
     """
     text = text.strip()
-    found: list[_Value] = []
     try:
         value, faults = _decode(text)
     except ValueError as error:
@@ -175,8 +174,7 @@ def read_answer(text: str, answer: type[Answer], *, whole: bool = False) -> Answ
         # A part of a broken answer must not pass for the answer.
         raise Unreadable(f"the fields {sorted(missing)} are missing")
     read = _fit(last.value, last.faults, answer)
-    alone = _is_alone(text, last, final)
-    if (final.alone or whole) and not alone:
+    if (final.alone or whole) and not _is_alone(text, last, final):
         raise Unreadable("other text stands beside the answer, inside marks or cut off")
     others = [v for v in begun[:-1] if not (v.complete and v.value == last.value)]
     if others and not _is_revision(text, others[-1], last, final):
