@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 
 import numpy as np
@@ -159,7 +160,7 @@ def arrow_types():
     yield pa.dictionary(pa.int32(), pa.string())
 
 
-@pytest.mark.parametrize("dtype", arrow_types(), ids=str)
+@pytest.mark.parametrize("dtype", list(arrow_types()), ids=str)
 def test_paths_of_every_type_of_text(tmp_path, dtype):
     fill(tmp_path / "files", {"": 8})
     paths = pa.array([f"files/{k}.png" for k in range(8)], pa.string()).cast(dtype)
@@ -261,3 +262,16 @@ def test_a_limit_decodes_only_what_it_keeps(monkeypatch):
     monkeypatch.setattr(module, "decode", lambda data: seen.append(data) or whole(data))
     load_images(pl.DataFrame({"image": BLOBS, "label": NAMES * 30}), limit=9, near=None)
     assert len(seen) == 9
+
+
+def test_names_that_no_utf8_can_hold(tmp_path):
+    rows = [{"image": BLOBS[k], "label": "coot\ud83d" if k % 2 else "owl"} for k in range(6)]
+    assert load_images(rows).classes["name"].to_list() == ["coot?", "owl"]
+    fill(tmp_path, TREE)
+    odd = os.fsencode(tmp_path / "coot") + b"/caf\xe9.png"
+    try:
+        (tmp_path / "coot" / "0.png").rename(os.fsdecode(odd))
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    images = load_images(tmp_path)
+    assert "coot/caf?.png" in images.examples["name"] and len(dict(images.pictures())) == 10

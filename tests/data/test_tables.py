@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from saywell.data.descriptor_files import load_descriptors
 from saywell.data.encodings import encoding_of
+from saywell.data.knowledge import load_knowledge
 from saywell.data.tables import open_table
 from saywell.data.tag_lists import parse_lists
 from saywell.data.texts import load_texts
@@ -344,3 +346,12 @@ def test_kinds_of_columns(tmp_path):
     assert open_table(tmp_path / "x.csv").kinds == {
         "id": "number", "text": "text", "score": "number", "empty": "number",
     }  # fmt: skip
+
+
+@given(st.text(st.characters(exclude_categories=[]), min_size=1, max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_halves_of_characters_and_controls_in_articles_and_descriptors(hostile):
+    rows = {"coot": f"A bird. {hostile}", "owl": "Another."}
+    assert load_knowledge(rows, list(rows)).articles["status"].to_list() == ["found", "found"]
+    texts, _ = load_descriptors({name: [text] for name, text in rows.items()}, list(rows))
+    assert all(text.encode() and text.isprintable() for text in texts) or not hostile.isprintable()

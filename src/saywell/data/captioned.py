@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from saywell.data.image_sources import Blob, open_source
 from saywell.data.pictures import BadPicture, decode, open_picture
+from saywell.data.tables import shown
 from saywell.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def load_captioned(
         found.pictures.append(picture)
         found.captions.append(" ".join(str(caption).split()))
     if not found.pictures:
-        raise InputError(f"{str(source)[:200]!r} has no usable picture with a caption to join on")
+        raise InputError(f"{shown(source)} has no usable picture with a caption to join on")
     return found
 
 
@@ -85,7 +86,7 @@ def typical_side(
         if sides:
             return median_low(sides)
     raise InputError(
-        f"{str(source)[:200]!r} has no usable picture among {len(rows)} looked at; give pictures"
+        f"{shown(source)} has no usable picture among {len(rows)} looked at; give pictures"
         " that Pillow can read"
     )
 

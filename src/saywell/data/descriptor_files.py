@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,6 +13,7 @@ from unicodedata import normalize
 import numpy as np
 from jaxtyping import Int
 
+from saywell.data.encodings import encodable
 from saywell.data.files import open_regular
 from saywell.data.tables import open_table, suffix_of
 from saywell.errors import InputError
@@ -41,7 +43,7 @@ def load_descriptors(
                 f"{shown} has the classes {by_name[key][0]!r} and {name!r}, which read the same:"
                 " merge them"
             )
-        by_name[key] = (name, list(dict.fromkeys(" ".join(t.split()) for t in texts if t.strip())))
+        by_name[key] = (name, list(dict.fromkeys(text for text in map(_clean, texts) if text)))
     missing = [name for name in classes if not by_name.get(_key(name), ("", []))[1]]
     if missing:
         close = get_close_matches(_key(missing[0]), by_name, n=1, cutoff=0.6)
@@ -84,7 +86,7 @@ def _read(source: str | Path | Mapping[str, Sequence[str]]) -> tuple[dict[str, l
     result: dict[str, list[str]] = {}
     for name, text in zip(*table.take(["class", column]), strict=True):
         if name is not None and text is not None and str(name).strip():
-            result.setdefault(str(name), []).append(str(text))
+            result.setdefault(encodable(str(name)), []).append(str(text))
     return result, shown
 
 
@@ -94,6 +96,11 @@ def _json(path: Path, shown: str) -> Any:
             return json.loads(file.read().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{shown} cannot be read as JSON: {error}") from error
+
+
+def _clean(text: str) -> str:
+    """One line without control characters and halves of characters."""
+    return " ".join(re.sub(r"[\x00-\x08\x0e-\x1b\x7f]", "", encodable(text)).split())
 
 
 def _key(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from saywell.errors import InputError
 
 _CHUNK = 2**20
+_HALVES = re.compile("[\ud800-\udfff]")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -21,6 +22,14 @@ _WESTERN = re.compile(
     rf"(?:[\x00-\x7f{_SIGNS}]|(?<=[A-Za-z]){_LETTER}{{1,2}}(?!{_LETTER})"
     rf"|(?<!{_LETTER}){_LETTER}{{1,2}}(?=[A-Za-z]))*"
 )
+
+
+def encodable(text: str, instead: str = "") -> str:
+    """The text with `instead` for halves of characters (lone surrogates), which no UTF-8 can hold.
+
+    They come from escapes in JSON, and from names of files that are not UTF-8.
+    """
+    return text if text.isascii() else _HALVES.sub(instead, text)
 
 
 def encoding_of(open_bytes: Callable[[], BinaryIO], name: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from saywell.data.encodings import encodable
 from saywell.data.files import open_regular
 from saywell.data.pictures import BadPicture, picture_bytes
 from saywell.data.tables import (
@@ -86,7 +87,7 @@ def open_source(source: Any, image: str, label: str, split: str | None) -> Image
             isinstance(source, Mapping) and source and all(is_dataset(v) for v in source.values())
         ):
             return _dataset(source, Path(), name, image, label, split)
-        return _of_table(open_table(source), Path(), image, label, split)
+        return _of_table(open_table(source, "images"), Path(), image, label, split)
     path = Path(source)
     if path.is_dir():
         if is_saved_dataset(path):
@@ -153,7 +154,10 @@ def _folder(top: Path, name: str) -> ImageSource:
     ]
     paths = [file for file, _, _ in files]
     return ImageSource(
-        _table(rows), sorted(classes), lambda wanted: _read_files(paths, wanted), tuple(notes)
+        _table(rows),
+        sorted(encodable(name, "?") for name in classes),
+        lambda wanted: _read_files(paths, wanted),
+        tuple(notes),
     )
 
 
@@ -498,8 +502,13 @@ def _part(value: Any) -> str | None:
 
 
 def _class_list(table: Table, label: str, rows: pl.DataFrame) -> list[str]:
-    return list(table.classes.get(label) or rows["label"].drop_nulls().unique().sort())
+    names = table.classes.get(label) or rows["label"].drop_nulls().unique().sort()
+    return [encodable(name, "?") for name in names]
 
 
 def _table(rows: list[tuple[int, str, str | None, str | None]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=_ROWS, orient="row")
+    told = [
+        (row, *(None if text is None else encodable(text, "?") for text in others))
+        for row, *others in rows
+    ]
+    return pl.DataFrame(told, schema=_ROWS, orient="row")

@@ -23,6 +23,7 @@ from saywell.data.image_duplicates import (
 from saywell.data.image_sources import PARTS, ImageSource, open_source
 from saywell.data.pictures import BadPicture, decode
 from saywell.data.splits import check_fractions, hash_numbers
+from saywell.data.tables import shown as called
 from saywell.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def load_images(
         check_tolerance(near)
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"seed={seed!r} is not a whole number")
-    shown = repr(str(source)[:200])
+    shown = called(source)
     opened = open_source(source, image, label, split)
     names = class_names(opened.classes, shown)
     parts = _parts(opened.rows, shown)

@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 import polars as pl
 
+from saywell.data.encodings import encodable
 from saywell.data.files import open_regular
 from saywell.data.markup import html_to_text, plain_text
 from saywell.data.sentences import sentence_spans
@@ -281,7 +282,7 @@ def _from_json(value: Any, shown: str) -> list[dict[str, str]]:
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, str]:
-    record = {f: str(row[f]) for f in _FIELDS if row.get(f) is not None}
+    record = {f: encodable(str(row[f])) for f in _FIELDS if row.get(f) is not None}
     record["text"] = _prose(record.get("text", ""))
     return record
 

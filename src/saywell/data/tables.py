@@ -104,8 +104,10 @@ def shown(source: object) -> str:
     return f"the {type(source).__name__}"
 
 
-def open_table(source: Any) -> Table:
+def open_table(source: Any, what: str = "texts") -> Table:
     """The table in a file, a folder or pattern of files of one kind, a dataset, a frame or a list.
+
+    `what` is to be read from it, for messages.
 
     Raises InputError for anything that is no table, MissingPackage when a saved Hugging Face dataset
     is named and `datasets` is not installed.
@@ -116,7 +118,7 @@ def open_table(source: Any) -> Table:
     if isinstance(source, pl.DataFrame):
         return _frame_table(source, name)
     if isinstance(source, pl.LazyFrame):
-        raise InputError(f"texts cannot be read from a LazyFrame: call collect() on {name} first")
+        raise InputError(f"{what} cannot be read from a LazyFrame: call collect() on {name} first")
     if isinstance(source, pl.Series):
         return _frame_table(source.to_frame(source.name or "text"), name)
     if is_dataset(source) or (
@@ -137,7 +139,7 @@ def open_table(source: Any) -> Table:
             return _records_table(lambda: iter(source), name)
         return Table(name, {"text": TEXT}, lambda wanted: [list(source) for _ in wanted])
     raise InputError(
-        f"texts cannot be read from a {type(source).__name__}: give a path, the name of a dataset, "
+        f"{what} cannot be read from a {type(source).__name__}: give a path, the name of a dataset, "
         "a table (polars, pandas, pyarrow, datasets), or a list of str or dict"
     )
 

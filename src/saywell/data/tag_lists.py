@@ -8,6 +8,7 @@ import re
 
 import polars as pl
 
+from saywell.data.encodings import encodable
 from saywell.errors import InputError
 
 _LONGEST = 20_000  # characters of one list
@@ -59,17 +60,12 @@ def _parse(text: str) -> list[str] | None:
             items = sorted(value, key=str) if isinstance(value, set) else value
             # Python joins 'a' 'b' to 'ab'; numpy prints two strings so.
             if read is json.loads or len(items) > 1 or not _NUMPY.fullmatch(inside):
-                return [_whole(str(item)) for item in items if item is not None]
+                return [encodable(str(item)) for item in items if item is not None]
         break
     if text[0] != "[" or not _NUMPY.fullmatch(inside):
         return None
     items = []
     for match in _ITEM.finditer(inside):
         value = match[0]
-        items.append(_whole(str(ast.literal_eval(value))) if value[0] in "'\"" else value)
+        items.append(encodable(str(ast.literal_eval(value))) if value[0] in "'\"" else value)
     return items
-
-
-def _whole(text: str) -> str:
-    """The text without halves of characters, which an escape can write."""
-    return text.encode(errors="ignore").decode()

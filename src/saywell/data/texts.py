@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from saywell.data.duplicates import check_threshold, first_of_equals, near_duplicate_groups
+from saywell.data.encodings import encodable
 from saywell.data.splits import (
     assign_split,
     check_fractions,
@@ -258,9 +259,9 @@ def _from_values(values: Iterable[object]) -> pl.DataFrame:
         if is_missing(value):
             text, problem = None, "null"
         elif not isinstance(value, str):
-            text, problem = None, _encodable(repr(value)[:DETAIL])
-        elif _encodable(value) != value:
-            text, problem = None, f"half a character: {_encodable(value[:DETAIL])}"[:DETAIL]
+            text, problem = None, encodable(repr(value)[:DETAIL])
+        elif encodable(value) != value:
+            text, problem = None, f"half a character: {encodable(value[:DETAIL])}"[:DETAIL]
         else:
             text, problem = str(value), None
         texts.append(text)
@@ -275,7 +276,7 @@ def _tags(column: Column, called: str, name: str) -> tuple[pl.Series, str]:
     if not isinstance(column, pl.Series) or column.dtype == pl.Object:
         values = [None if is_missing(value) else value for value in column]
         if all(value is None or isinstance(value, str) for value in values):
-            strings = [None if value is None else _encodable(value) for value in values]
+            strings = [None if value is None else encodable(value) for value in values]
             return _tags(pl.Series(called, strings, dtype=pl.String), called, name)
         column = pl.Series(
             called,
@@ -330,20 +331,15 @@ def _values_as_tags(value: object, where: str) -> list[str]:
     if value is None:
         return []
     if isinstance(value, str):
-        return re.split("[;|]", _encodable(value))
+        return re.split("[;|]", encodable(value))
     tags = []
     for tag in value if isinstance(value, list | tuple | set) else [value]:
         if isinstance(tag, str):
-            tags.append(_encodable(tag))
+            tags.append(encodable(tag))
         elif isinstance(tag, bool | int | float):
             tags.append(json.dumps(tag))
         elif tag is not None:
             raise InputError(
-                f"{where} holds {_encodable(str(value))[:DETAIL]!r}, neither tags nor a list of tags"
+                f"{where} holds {encodable(str(value))[:DETAIL]!r}, neither tags nor a list of tags"
             )
     return tags
-
-
-def _encodable(text: str) -> str:
-    """The text without lone surrogates, which no file in UTF-8 can hold."""
-    return text if text.isascii() else text.encode(errors="ignore").decode()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float, Int
 
+from saywell.data.words import chunk_spans
 from saywell.describers.class_describer import fit_texts
 from saywell.encoders.cache import EmbeddingCache, embed_texts
 from saywell.encoders.dual import DualEncoder
@@ -88,7 +89,13 @@ def make_pool(
     left out and counted.
     """
     instead = superclass or "object"
-    words = sorted({word.strip(".,;:()'\"").lower() for text in strings for word in text.split()})
+    words = sorted(
+        {
+            text[start:end].strip(".,;:()'\"。、").lower()
+            for text in strings
+            for start, end in chunk_spans(text)
+        }
+    )
     amounts = np.bincount(text_class, minlength=len(names)).tolist()
     kinds: dict[str, tuple[Sequence[str], np.ndarray]] = {
         ALL_TEXTS: (strings, text_class),

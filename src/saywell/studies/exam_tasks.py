@@ -33,7 +33,10 @@ def read_tasks(
     Raises InputError for a file that cannot be read or lacks a column, a task with several gold
     descriptions, and a part of a task that lacks one of the two groups.
     """
-    source = open_table(path)
+    try:
+        source = open_table(path)
+    except InputError as error:
+        raise InputError(f"cannot read the tasks in {str(path)!r}: {error}") from error
     missing = [column for column in _COLUMNS if column not in source.kinds]
     if missing:
         raise InputError(
