@@ -26,6 +26,31 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def put_tables():
+    """Put tables into a study as if it had written them, whatever schemas say; None takes one out."""
+    from saywell.store.files import file_hash, write_json
+    from saywell.store.study import Manifest, StoredTable
+
+    def put(folder: Path, **tables):
+        manifest = Manifest.model_validate_json((folder / "study.json").read_text("utf-8"))
+        for name, table in tables.items():
+            path = folder / f"{name}.parquet"
+            if table is None:
+                path.unlink()
+                del manifest.tables[name]
+            else:
+                table.write_parquet(path)
+                manifest.tables[name] = StoredTable(
+                    schema_version=1, rows=table.height, hash=file_hash(path), seconds=0.0
+                )
+        manifest.hash = manifest.content_hash()
+        write_json(folder / "study.json", manifest.model_dump())
+        return folder
+
+    return put
+
+
+@pytest.fixture(scope="session")
 def tokenizer():
     """A word-level tokenizer over a few words, with CLS and SEP around every text."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors

@@ -15,6 +15,10 @@ class StudyError(SaywellError):
     """A study folder is missing, in use, of another make, or was made from other inputs."""
 
 
+class StorageError(StudyError):
+    """A file cannot be read or written, or is damaged."""
+
+
 class SchemaError(StudyError):
     """A table does not have the columns, types or keys that its schema promises."""
 

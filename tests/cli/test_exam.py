@@ -26,7 +26,7 @@ def result():
         readable=pl.when(kind="topic").then(pl.lit(True)),
     )
     costs = pl.DataFrame({"describer": ["none"], "calls": [0], "seconds": [0.1]})
-    return Exam(pl.DataFrame(), answers, summarize(answers, 0), costs)
+    return Exam(pl.DataFrame(), answers, summarize(answers, 0), costs, pl.DataFrame())
 
 
 def test_a_line_per_describer_in_80_columns(result, capsys):

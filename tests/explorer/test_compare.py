@@ -26,13 +26,12 @@ def test_shifted_descriptions_do_not_agree(shelf):
     assert row["both"] == [] and len(row["only_a"]) == len(row["only_b"]) == 1
 
 
-def test_jaccard_of_part_of_the_words(hostile, tmp_path, shelf, browse):
+def test_jaccard_of_part_of_the_words(hostile, tmp_path, shelf, put_tables):
     folder = hostile.write_neurons(tmp_path / "more")
-    path = folder / "descriptions.parquet"
-    table = pl.read_parquet(path)
+    table = pl.read_parquet(folder / "descriptions.parquet")
     more = pl.when(pl.col("descriptors").list.len() > 0).then(
         pl.concat_list("descriptors", pl.lit("d11"))).otherwise("descriptors")  # fmt: skip
-    table.with_columns(descriptors=more).write_parquet(path)
+    put_tables(folder, descriptions=table.with_columns(descriptors=more))
     from saywell.explorer.shelf import open_studies
 
     found = agreement(shelf[0].tables, open_studies([folder])[0].tables)
@@ -60,15 +59,14 @@ def test_units_find_those_with_the_same_sentences(shelf):
     assert found.mean == 1.0 and 0 < found.control < 1
 
 
-def test_studies_without_a_common_sentence(hostile, tmp_path, shelf):
+def test_studies_without_a_common_sentence(hostile, tmp_path, shelf, put_tables):
     from saywell.explorer.shelf import open_studies
 
     folder = hostile.write_neurons(tmp_path / "other")
     for name, column in (("examples", "id"), ("exemplars", "example")):
-        path = folder / f"{name}.parquet"
-        pl.read_parquet(path).with_columns(
-            (pl.lit("x") + pl.col(column)).alias(column)
-        ).write_parquet(path)
+        table = pl.read_parquet(folder / f"{name}.parquet")
+        other = table.with_columns((pl.lit("x") + pl.col(column)).alias(column))
+        put_tables(folder, **{name: other})
     found = best_matches(shelf[0].tables, open_studies([folder])[0].tables, ["layer.0/0"])
     assert not found.known and found.best == {} and found.mean == 0.0
 

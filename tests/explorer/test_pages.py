@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import polars as pl
@@ -111,17 +110,7 @@ def test_what_is_not_there_is_not_found(client):
         assert client.get(url).status_code == 404, url
 
 
-def _with_tables(folder, **tables):
-    """Add tables to a study as a later version might, whatever schemas say."""
-    manifest = json.loads((folder / "study.json").read_text("utf-8"))
-    for name, table in tables.items():
-        table.write_parquet(folder / f"{name}.parquet")
-        manifest["tables"][name] = {"schema_version": 1, "rows": 1, "hash": "x", "seconds": 0.0}
-    (folder / "study.json").write_text(json.dumps(manifest))
-    return folder
-
-
-def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse):
+def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
     scores = pl.read_parquet(folder / "scores.parquet").with_columns(
         skill=1 - pl.col("value"), a_new_column=pl.lit(0.123)
@@ -129,28 +118,27 @@ def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse):
     against = pl.DataFrame({"unit": ["layer.0/0"], "description": ["layer.0/0#0"],
                             "kind": ["silent"], "rank": [0], "example": ["e30"],
                             "activation": [0.25], "predicted": [1.0]})  # fmt: skip
-    client = browse(_with_tables(folder, scores=scores, counterexamples=against))
+    client = browse(put_tables(folder, scores=scores, counterexamples=against))
     assert "39" in _ids(client, "?verdict=not+verified")[0]  # the skill of the file, not our own
     html = client.get("/1/unit?id=layer.0/0").text
     assert "a_new_column" in html and "0.123" in html
     assert "and it does not" in html and "the battery died" in html and "0.25" in html
 
 
-def test_older_scores_without_a_skill_get_one(hostile, tmp_path, browse):
+def test_older_scores_without_a_skill_get_one(hostile, tmp_path, browse, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
     old = ["unit", "description", "scorer", "split", "value", "ci_low", "ci_high", "control", "n",
            "status"]  # fmt: skip
     scores = pl.read_parquet(folder / "scores.parquet").select(old)
-    client = browse(_with_tables(folder, scores=scores))
+    client = browse(put_tables(folder, scores=scores))
     assert _ids(client, "")[0].endswith("0") and "0.70" in client.get("/1/").text
 
 
-def test_fewer_columns_and_tables_will_do(hostile, tmp_path, browse):
+def test_fewer_columns_and_tables_will_do(hostile, tmp_path, browse, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
     units = pl.read_parquet(folder / "units.parquet").select("id", "layer", "index")
-    for name in ("exemplars", "associations", "tags", "scores", "descriptors", "descriptions"):
-        (folder / f"{name}.parquet").unlink()
-    client = browse(_with_tables(folder, units=units))
+    gone = ("exemplars", "associations", "tags", "scores", "descriptors", "descriptions")
+    client = browse(put_tables(folder, units=units, **dict.fromkeys(gone)))
     assert _total(client, "") == 80
     for url in (
         "/1/?q=x&descriptor=y",
@@ -161,9 +149,8 @@ def test_fewer_columns_and_tables_will_do(hostile, tmp_path, browse):
         assert client.get(url).status_code == 200, url
 
 
-def test_a_study_without_units_cannot_be_shown(hostile, tmp_path):
-    folder = hostile.write_neurons(tmp_path / "study")
-    (folder / "units.parquet").unlink()
+def test_a_study_without_units_cannot_be_shown(hostile, tmp_path, put_tables):
+    folder = put_tables(hostile.write_neurons(tmp_path / "study"), units=None)
     with pytest.raises(StudyError, match="run it to the end"):
         open_studies([folder])
 

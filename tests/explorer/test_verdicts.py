@@ -89,11 +89,10 @@ def test_rows_are_never_changed_or_deleted(fresh):
     assert len(fresh.shelf[0].verdicts.history("layer.0/0")) == 1
 
 
-def test_a_description_that_changed_since_is_said(hostile, fresh, browse):
+def test_a_description_that_changed_since_is_said(hostile, fresh, browse, put_tables):
     _post(fresh)
-    path = fresh.folder / "descriptions.parquet"
-    table = pl.read_parquet(path)
-    table.with_columns(text=pl.lit("something new")).write_parquet(path)
+    table = pl.read_parquet(fresh.folder / "descriptions.parquet")
+    put_tables(fresh.folder, descriptions=table.with_columns(text=pl.lit("something new")))
     client = browse(fresh.folder)
     assert "said of an earlier description" in client.get("/1/unit?id=layer.0/0").text
     rows = pl.read_csv(client.get("/1/export/csv").content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -326,14 +325,11 @@ def test_a_study_that_has_only_begun_has_a_page(tmp_path):
     assert "not finished" in Tree(_page(Study(tmp_path / "s"))).text
 
 
-def test_a_study_without_any_description_has_a_page(study):
+def test_a_study_without_any_description_has_a_page(study, put_tables):
     path = study.path
-    for name in ("scores", "curves", "recovered", "exemplars", "associations"):
-        pl.read_parquet(path / f"{name}.parquet").clear().write_parquet(path / f"{name}.parquet")
-    table = pl.read_parquet(path / "descriptions.parquet")
-    table.with_columns(status=pl.lit("no description: none")).write_parquet(
-        path / "descriptions.parquet"
-    )
-    (path / "metrics.json").write_text(json.dumps([]))
+    names = ("scores", "curves", "recovered", "exemplars", "associations")
+    empty = {name: study.table(name).clear() for name in names}
+    none = study.descriptions.with_columns(status=pl.lit("no description: none"))
+    put_tables(path, descriptions=none, **empty)
     tree = Tree(_page(Study(path)))
     assert "failed" not in {a.get("class") for _, a in tree.elements}

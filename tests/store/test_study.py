@@ -120,7 +120,7 @@ def test_a_tampered_table_is_refused_on_read(tmp_path):
     with write_study(tmp_path / "s", **RUN) as study:
         study.table("rejected", lambda: REJECTED)
     REJECTED.drop("detail").write_parquet(tmp_path / "s" / "rejected.parquet")
-    with pytest.raises(SchemaError, match="lacks the column 'detail'"):
+    with pytest.raises(StudyError, match="is not what the study wrote"):
         Study(tmp_path / "s").table("rejected")
 
 
@@ -137,7 +137,7 @@ def test_every_table_opens_in_pandas_and_duckdb(tmp_path, name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: None, "is not a study: it has no study.json"),
+        (lambda folder: None, "has no study.json, so it is not a study"),
         (lambda folder: (folder / "study.json").write_text("{"), "is not a manifest"),
     ],
 )

@@ -92,7 +92,7 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
         _print_best(study, console, top)
     for line in _class_counts(study) if manifest.kind == "classes" else _unit_counts(study):
         console.print(line, markup=False)
-    if figures and (study.path / "metrics.json").exists():
+    if figures and study.has("metrics.json"):
         found = study.headline()
         lexical = [m for m in found if m.name.endswith(LEXICAL)]
         console.print(_figures([m for m in found if m not in lexical], "held-out data"))

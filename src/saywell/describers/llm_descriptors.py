@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from saywell.language_models import ItemReply, LanguageModel, Prompt, ask_items
-from saywell.store.schemas import empty_table
+from saywell.store.schemas import table_of
 
 FIND, TAG = "find_descriptors", "tag_descriptors"
 SENTENCES_PER_REQUEST = 20
@@ -68,8 +68,7 @@ def ask_candidates(
         if reply.row is not None:
             for rank, text in enumerate(clean_descriptors(reply.row.descriptors)):
                 rows.append((example, rank, text, 1.0))
-    table = pl.DataFrame(rows, schema=empty_table("candidates").schema, orient="row")
-    return Answers(table, _unanswered("candidates", replies))
+    return Answers(table_of("candidates", rows), _unanswered("candidates", replies))
 
 
 def ask_tags(
@@ -88,7 +87,7 @@ def ask_tags(
     """
     names, wordings = descriptors["id"].to_list(), descriptors["text"].to_list()
     said: dict[str, list[str]] = {example: [] for example in texts}
-    missing: dict[str, tuple[str, str, str, str]] = {}
+    missing: dict[str, tuple[str, str, str, str, str]] = {}
     for start in range(0, len(names), DESCRIPTORS_PER_REQUEST):
         piece = wordings[start : start + DESCRIPTORS_PER_REQUEST]
         replies = ask_items(
@@ -108,10 +107,13 @@ def ask_tags(
             twice = sorted({n for n in numbers if numbers.count(n) > 1})
             if reply.row is None:
                 reason = f"{reply.status}: {reply.error or 'no reason given'}"
-                missing[example] = ("tags", example, reason, reply.key)
+                row = ("tags", example, reason, reply.key, reply.status)
+                # A piece that can be asked again outlives one that cannot: then ask again.
+                if missing.get(example, row)[-1] != "failed":
+                    missing[example] = row
             elif twice:
                 reason = f"unparsed: descriptor numbers {twice!r} are given more than once"
-                missing[example] = ("tags", example, reason, reply.key)
+                missing.setdefault(example, ("tags", example, reason, reply.key, "unparsed"))
             else:
                 said[example].extend(names[start + n - 1] for n in numbers)
     rows = [
@@ -120,11 +122,8 @@ def ask_tags(
         if example not in missing
         for name in holding
     ]
-    table = pl.DataFrame(rows, schema=empty_table("tags").schema, orient="row")
-    unanswered = pl.DataFrame(
-        list(missing.values()), schema=empty_table("unanswered").schema, orient="row"
-    )
-    return Answers(table.sort("example", "descriptor"), unanswered.sort("item"))
+    unanswered = table_of("unanswered", list(missing.values())).sort("item")
+    return Answers(table_of("tags", rows).sort("example", "descriptor"), unanswered)
 
 
 def _strange(rows: Sequence[HoldingDescriptors], count: int) -> str | None:
@@ -154,11 +153,12 @@ def clean_descriptors(said: Sequence[str]) -> list[str]:
 
 def _unanswered(step: str, replies: Mapping[str, ItemReply[FoundDescriptors]]) -> pl.DataFrame:
     rows = [
-        (step, example, f"{reply.status}: {reply.error or 'no reason given'}", reply.key)
+        (step, example, f"{reply.status}: {reply.error or 'no reason given'}", reply.key,
+         reply.status)
         for example, reply in replies.items()
         if reply.row is None
-    ]
-    return pl.DataFrame(rows, schema=empty_table("unanswered").schema, orient="row").sort("item")
+    ]  # fmt: skip
+    return table_of("unanswered", rows).sort("item")
 
 
 def _increments(progress: Callable[[int], None]) -> Callable[[int], None]:

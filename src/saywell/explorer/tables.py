@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from saywell.errors import StudyError
+from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Study
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -51,6 +52,8 @@ class Tables:
                     f"the table {name!r} of the study {str(study.path)!r} is a link out of its folder;"
                     " copy the file into the folder"
                 )
+            if name in SCHEMAS:
+                study.verify(name)
             # The permission is asked for the pattern as it is written.
             self._paths += [str(path.resolve()), _plain(path.resolve())]
             source = f"read_parquet({_literal(self._paths[-1])}, file_row_number = true)"

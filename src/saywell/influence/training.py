@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from saywell.encoders.checkpoints import find_checkpoint
 from saywell.errors import InputError
 from saywell.influence.tracin import Examples, HeadCheckpoints
 from saywell.progress import quiet_loading
-from saywell.store.files import write_whole
+from saywell.store.files import is_whole, write_arrays
 from saywell.transfer.linear_heads import Stream, cosine_rates, train_heads, zero_heads
 
 EPOCHS, RATE, BATCH = 200, 0.1, 64
@@ -95,12 +96,14 @@ def train_network(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
     seed: int = 0,
+    of: str = "",
     progress: Callable[[int, float], None] = lambda epochs, loss: None,
 ) -> list[Checkpoint]:
     """Train any classifier by SGD on the cross-entropy and keep it as safetensors in `folder`.
 
-    A run that was stopped goes on from its last whole checkpoint and ends the same; the model's
-    own weights are only the start of a run that has none. The order of the images, and what
+    A run that was stopped goes on from its last checkpoint and ends the same, provided that it was
+    a run of the same (`of`) and that all checkpoints up to there are whole; the model's own weights
+    are only the start of a run that has none. The order of the images, and what
     dropout draws, depend on the seed and the epoch alone. Calls `progress` with the number of
     epochs done and the mean loss of the last. The model is left as trained, in `eval` mode.
 
@@ -118,7 +121,8 @@ def train_network(
     )
     wanted = checkpoint_epochs(len(rates), checkpoints)
     paths = {epoch: folder / f"after-{epoch:05d}.safetensors" for epoch in wanted}
-    done = max((epoch for epoch in wanted if paths[epoch].is_file()), default=0)
+    whole = list(takewhile(lambda epoch: is_whole(paths[epoch], of=of), wanted))
+    done = whole[-1] if whole else 0
     if done:
         restore(model, paths[done], optimizer)
     for epoch in range(done, len(rates)):
@@ -127,7 +131,7 @@ def train_network(
         )
         progress(epoch + 1, loss)
         if epoch + 1 in paths:
-            _save(paths[epoch + 1], model, optimizer)
+            _save(paths[epoch + 1], model, optimizer, of)
     model.eval()
     return [Checkpoint(paths[epoch], epoch, float(rates[epoch - 1])) for epoch in wanted]
 
@@ -169,9 +173,7 @@ def logits_of(output: Any) -> torch.Tensor:
 _MOMENTUM = "momentum:"
 
 
-def _save(path: Path, model: torch.nn.Module, optimizer: torch.optim.SGD) -> None:
-    from safetensors.torch import save_file
-
+def _save(path: Path, model: torch.nn.Module, optimizer: torch.optim.SGD, of: str) -> None:
     # Clones, because weights that share memory cannot be saved as they are.
     tensors = {
         name: value.detach().clone().contiguous() for name, value in model.state_dict().items()
@@ -179,8 +181,8 @@ def _save(path: Path, model: torch.nn.Module, optimizer: torch.optim.SGD) -> Non
     for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
         buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
         if buffer is not None:
-            tensors[f"{_MOMENTUM}{number}"] = buffer.contiguous()
-    write_whole(path, lambda part: save_file(tensors, part))
+            tensors[f"{_MOMENTUM}{number}"] = buffer
+    write_arrays(path, tensors, of=of)
 
 
 def restore(model: torch.nn.Module, path: Path, optimizer: torch.optim.SGD | None = None) -> None:

@@ -21,6 +21,8 @@ class Unanswered(NamedTuple):
     """Hash of the description, and the example's place."""
     reason: str
     call: str
+    status: str
+    """As in LLM replies."""
 
 
 def ask_about(
@@ -57,10 +59,12 @@ def ask_about(
             answers[place] = reply.row, reply.key
         else:
             reason = f"{reply.status}: {reply.error or 'no reason given'}"
-            missing.append(unanswered(step, description, place, reason, reply.key))
+            missing.append(unanswered(step, description, place, reason, reply.key, reply.status))
     return answers, missing
 
 
-def unanswered(step: str, description: str, place: int, reason: str, call: str) -> Unanswered:
+def unanswered(
+    step: str, description: str, place: int, reason: str, call: str, status: str = "unparsed"
+) -> Unanswered:
     """The row that says why there is no answer about an example."""
-    return Unanswered(step, f"{content_ids([description])[0]}:{place}", reason, call)
+    return Unanswered(step, f"{content_ids([description])[0]}:{place}", reason, call, status)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from saywell.language_models import LanguageModel, Prompt, load_prompt
 from saywell.readers.asking import Unanswered, ask_about, unanswered
 
-DETECT = "detect_examples"
+DETECT, DETECTION = "detect_examples", "detection"
 EXAMPLES_PER_REQUEST = 10
 
 
@@ -61,7 +61,7 @@ class DetectionReader:
             shown = {int(row): self._texts[int(row)] for row in asked}
             degrees, missing = ask_verdicts(
                 self._llm, description, shown, self._prompt,
-                step="detection", batch_size=self._batch_size, seed=self._seed,
+                step=DETECTION, batch_size=self._batch_size, seed=self._seed,
             )  # fmt: skip
             self.unanswered += missing
             yield np.array([degrees.get(int(row), np.nan) for row in asked])

@@ -37,7 +37,7 @@ def write_report_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Path:
 def report_page_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     """The page as parts."""
     has = set(study.manifest.tables)
-    metrics = study.headline() if (study.path / "metrics.json").exists() else []
+    metrics = study.headline() if study.has("metrics.json") else []
     ready = {"class_texts", "text_scores"} <= has
     best = study.best(FIRST) if {"scores", "descriptions"} <= has else []
     jpegs = dict(study.table("thumbnails").iter_rows()) if "thumbnails" in has else {}

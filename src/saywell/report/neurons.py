@@ -33,7 +33,7 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     """The page as parts."""
     has = study.manifest.tables
     found = verdicts(study) if {"units", "descriptions", "scores"} <= set(has) else None
-    metrics = study.headline() if (study.path / "metrics.json").exists() else []
+    metrics = study.headline() if study.has("metrics.json") else []
     curves = study.table("curves") if "curves" in has else None
     best = study.best(FIRST) if found is not None else []
     return build_page(

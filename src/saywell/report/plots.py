@@ -41,7 +41,7 @@ def plots_of(study: Study) -> dict[str, Callable[[], Plot]]:
     """Every chart that a study has, by name; each is made when it is called for."""
     has = study.manifest.tables
     found: dict[str, Callable[[], Plot]] = {}
-    if (study.path / "metrics.json").exists():
+    if study.has("metrics.json"):
         found["headline"] = lambda: _headline(study)
     if "curves" in has:
         curves = study.table("curves")

@@ -369,7 +369,7 @@ class _Held(Study):
     """A study whose tables are read once, for a question that looks at several units."""
 
     def __init__(self, study: Study) -> None:
-        self.path, self.manifest = study.path, study.manifest
+        self.path, self.manifest, self._verified = study.path, study.manifest, study._verified
         self._read: dict[str, pl.DataFrame] = {}
 
     def table(self, name: str) -> pl.DataFrame:

@@ -6,9 +6,10 @@ so a table means the same in every study. `key` columns are never null and toget
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 
@@ -68,9 +69,11 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             1, ("example", "descriptor"),
             example=pl.String, descriptor=pl.String, source=pl.String, score=pl.Float64,
         ),
-        # Items without an answer: which step, why, and the key of the call in calls.sqlite.
+        # Items without an answer: which step, why, and the key of the call in calls.sqlite. `status`
+        # as in LLM replies; what "failed" did so for an outside reason and is asked again.
         "unanswered": _schema(
-            1, ("step", "item"), step=pl.String, item=pl.String, reason=pl.String, call=pl.String,
+            1, ("step", "item"), ("status",),
+            step=pl.String, item=pl.String, reason=pl.String, call=pl.String, status=pl.String,
         ),
         # What is described. `sign` +1: going high, -1: going low. Statistics are of the pooled
         # activation (signed) on calibration examples; `fires` is the share at or above `threshold`;
@@ -317,3 +320,8 @@ def check_table(name: str, table: pl.DataFrame) -> pl.DataFrame:
 def empty_table(name: str) -> pl.DataFrame:
     """A table of a schema without rows."""
     return pl.DataFrame(schema=dict(SCHEMAS[name].columns))
+
+
+def table_of(name: str, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    """Rows (in the order of the schema's columns) as a table; without any, with the right types."""
+    return pl.DataFrame(list(rows), schema=dict(SCHEMAS[name].columns), orient="row")

@@ -3,17 +3,25 @@
     with write_study(folder, kind="neurons", command=..., config=..., inputs=...) as study:
         examples = study.table("examples", lambda: load(...))
 
-`study.table(name, make)` returns the stored table when an earlier run finished it and makes, checks
-and stores it otherwise. That is all there is to resuming: a step is done when its table is there.
+A step makes tables and other files. They are written first, then `study.json` names them with their
+hashes in one replacement: the step is done, or it never was. When the same command is given again,
+a step that is done is not made again, unless
+
+* a file of it is missing or is not what was written,
+* questions of it had no answer for an outside reason (`failed`: an outage), or
+* something that it was made from was made again and came out differently.
+
+So there is one way to mend an outage, damage and lost files: the same command.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from html import escape
 from importlib import metadata
@@ -24,12 +32,23 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from saywell.errors import SaywellError, StudyError
-from saywell.store.files import file_hash, write_json, write_parquet
-from saywell.store.schemas import SCHEMAS, STUDY_VERSION, check_table
+from saywell.store.files import (
+    file_hash,
+    is_temporary,
+    read_parquet,
+    storing,
+    sweep,
+    write_json,
+    write_parquet,
+)
+from saywell.store.schemas import SCHEMAS, STUDY_VERSION, check_table, empty_table
 
 if TYPE_CHECKING:
     from saywell.store.records import Unit
 
+METRICS, REPORT = "metrics.json", "report.html"
+UNANSWERED = "unanswered"
+"""The one table that several steps add to: what was asked and not answered, and why."""
 _REASON = 600
 _MOST_NEAR = 200
 _VERSIONS_OF = ("saywell", "torch", "transformers", "sentence-transformers", "polars", "numpy")
@@ -43,6 +62,25 @@ class StoredTable(BaseModel):
     rows: int
     hash: str
     seconds: float
+
+
+class Step(BaseModel):
+    """What was made together, and became part of the study in one moment."""
+
+    model_config = ConfigDict(extra="forbid")
+    tables: list[str] = Field(default_factory=list)
+    files: dict[str, str] = Field(default_factory=dict)
+    """Other files, by their path in the study's folder, with their hashes."""
+    hash: str
+    """Of all that the step made: whether making it again changed anything."""
+    uses: list[str] | None = None
+    """The steps it was made from; null: all before it."""
+    failed: int = 0
+    """Questions without an answer for an outside reason; the next run asks them again."""
+    asked: list[str] = Field(default_factory=list)
+    """Whose rows in the table `unanswered` are of this step."""
+    notes: list[str] = Field(default_factory=list)
+    seconds: float = 0.0
 
 
 class Manifest(BaseModel):
@@ -62,9 +100,29 @@ class Manifest(BaseModel):
     started: str
     finished: str | None = None
     tables: dict[str, StoredTable] = Field(default_factory=dict)
+    steps: dict[str, Step] = Field(default_factory=dict)
+    """In the order in which they were made."""
     notes: list[str] = Field(default_factory=list)
     """What a reader of the figures has to know, in sentences."""
     cost: dict[str, float | int | None] = Field(default_factory=dict)
+    hash: str = ""
+    """Of everything else in study.json."""
+
+    @property
+    def failed(self) -> int:
+        """Questions that the next run asks again."""
+        return sum(step.failed for step in self.steps.values())
+
+    def written(self) -> dict[str, str]:
+        """All files of the study, by their path in its folder, with their hashes."""
+        files = {f"{name}.parquet": stored.hash for name, stored in self.tables.items()}
+        for step in self.steps.values():
+            files |= step.files
+        return files
+
+    def content_hash(self) -> str:
+        """What `hash` should be."""
+        return _digest(json.dumps(self.model_dump(exclude={"hash"}), sort_keys=True))
 
 
 class Metric(BaseModel):
@@ -93,18 +151,60 @@ class Study:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest = _read_manifest(self.path)
+        self._verified: set[Path] = set()
 
     def table(self, name: str) -> pl.DataFrame:
-        """One table, checked against its schema."""
+        """One table, which is checked against its hash and its schema."""
+        return check_table(name, read_parquet(self.verify(name)))
+
+    def verify(self, name: str) -> Path:
+        """Where a table is, after a look at its hash: StudyError for one that is not as written."""
         if name not in SCHEMAS:
             raise StudyError(f"no table {name!r} in a study; the tables are {', '.join(SCHEMAS)}")
         path = self.path / f"{name}.parquet"
-        if not path.exists():
+        if name not in self.manifest.tables:
             raise StudyError(
                 f"the study {str(self.path)!r} has no table {name!r}"
                 + ("" if self.manifest.status == "complete" else "; it is not finished yet")
             )
-        return check_table(name, pl.read_parquet(path))
+        self._verify(path, lambda manifest: manifest.tables[name].hash)
+        return path
+
+    def has(self, name: str) -> bool:
+        """Whether the study has a file that is no table, such as `metrics.json`."""
+        if not self.manifest.steps:  # of an earlier version, which named tables only
+            return (self.path / name).exists()
+        return any(name in step.files for step in self.manifest.steps.values())
+
+    def file(self, name: str) -> Path:
+        """Where such a file is, after a look at its hash.
+
+        Raises StudyError for one that the study does not have, and one that is not as written.
+        """
+        path = self.path / name
+        if not self.has(name):
+            raise StudyError(f"the study {str(self.path)!r} has no {name!r} yet; run it to the end")
+        if self.manifest.steps:
+            self._verify(path, lambda manifest: manifest.written()[name])
+        return path
+
+    def _verify(self, path: Path, told: Callable[[Manifest], str]) -> None:
+        if path in self._verified:
+            return
+        found = file_hash(path) if path.is_file() else ""
+        if found != told(self.manifest):
+            # A run that goes on may have made it again since this study was opened.
+            with suppress(KeyError):
+                latest = _read_manifest(self.path)
+                if found == told(latest):
+                    self.manifest = latest
+                    return
+            raise StudyError(
+                f"the file {str(path)!r} is "
+                + ("not what the study wrote" if found else "missing")
+                + "; the command that made the study makes it again"
+            )
+        self._verified.add(path)
 
     @property
     def examples(self) -> pl.DataFrame:
@@ -145,10 +245,11 @@ class Study:
 
     def headline(self) -> list[Metric]:
         """The headline figures."""
-        path = self.path / "metrics.json"
-        if not path.exists():
-            raise StudyError(f"the study {str(self.path)!r} has no figures yet; run it to the end")
-        return [Metric.model_validate(row) for row in json.loads(path.read_text("utf-8"))]
+        path = self.file(METRICS)
+        try:
+            return [Metric.model_validate(row) for row in json.loads(path.read_bytes())]
+        except (ValueError, OSError) as error:
+            raise StudyError(f"{str(path)!r} does not hold the figures of a study") from error
 
     def unit(self, name: str, *, examples: int = 8) -> Unit:
         """One unit (or one class, by its name): description, scores by reader, examples.
@@ -209,7 +310,7 @@ class Study:
 
     def __repr__(self) -> str:
         described = ""
-        if "descriptions" in self.manifest.tables:
+        with suppress(StudyError):  # of a damaged study, too, there is something to show
             described = f", {self.descriptions.filter(status='described').height} described"
         return f"Study({str(self.path)!r}, {self.manifest.kind}, {self.manifest.status}{described})"
 
@@ -217,7 +318,7 @@ class Study:
         """A compact card for notebooks."""
         rows = "".join(
             f"<tr><td>{escape(m.name)}</td><td style='text-align:right'>{_figure(m)}</td></tr>"
-            for m in (self.headline() if (self.path / "metrics.json").exists() else [])
+            for m in (self.headline() if self.has(METRICS) else [])
         )
         return f"<div><b>{escape(repr(self))}</b><table>{rows}</table></div>"
 
@@ -227,43 +328,259 @@ class StudyWriter(Study):
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path, self.manifest = path, manifest
-
-    def table(self, name: str, make: Callable[[], pl.DataFrame] | None = None) -> pl.DataFrame:
-        """The stored table; without one, the table that `make` returns, checked and stored."""
-        if name in self.manifest.tables or make is None:
-            return super().table(name)
-        started = time.monotonic()
-        table = check_table(name, make())
-        path = self.path / f"{name}.parquet"
-        write_parquet(path, table)
-        self.manifest.tables[name] = StoredTable(
-            schema_version=SCHEMAS[name].version,
-            rows=table.height,
-            hash=file_hash(path),
-            seconds=round(time.monotonic() - started, 3),
+        self._damaged = _damaged(path, manifest)
+        self._verified = {path / name for name in manifest.written() if name not in self._damaged}
+        self._passed: list[str] = []
+        self._step: _Making | None = None
+        self._loose = [] if manifest.steps else list(manifest.notes)
+        self.finished = (
+            manifest.status == "complete"
+            and bool(manifest.steps)
+            and not self._damaged
+            and not manifest.failed
         )
-        self.save()
-        return table
+        """Whether there is nothing left to do."""
 
-    def tables(self, names: tuple[str, ...], make: Callable[[], tuple[pl.DataFrame, ...]]) -> None:
-        """Several tables of one step: made together, stored one by one."""
-        if all(name in self.manifest.tables for name in names):
-            return
-        for name, table in zip(names, make(), strict=True):
-            self.table(name, lambda table=table: table)
+    def table(
+        self,
+        name: str,
+        make: Callable[[], pl.DataFrame] | None = None,
+        *,
+        uses: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """The stored table; with `make`, a step of its own that makes it where it is not done."""
+        if make is not None:
+            made = self.step(name, lambda: (make(),), tables=(name,), uses=uses)
+            if made is not None:
+                return made[0]
+        return super().table(name)
+
+    def tables(
+        self,
+        names: tuple[str, ...],
+        make: Callable[[], tuple[pl.DataFrame, ...]],
+        *,
+        files: Sequence[str] = (),
+        uses: Sequence[str] | None = None,
+    ) -> None:
+        """Several tables of one step, called by the first: made together, part of the study together.
+
+        `files` are files and folders below the study's that `make` writes beside them.
+        """
+        self.step(names[0], make, tables=names, files=files, uses=uses)
+
+    def step(
+        self,
+        name: str,
+        make: Callable[[], Sequence[pl.DataFrame] | None],
+        *,
+        tables: Sequence[str] = (),
+        files: Sequence[str] = (),
+        uses: Sequence[str] | None = None,
+    ) -> list[pl.DataFrame] | None:
+        """Make `tables` and `files` (or folders) and store them, unless the step is done already.
+
+        `uses` names the steps that it is made from; by default it is all that came before. None
+        where it was done, otherwise the tables.
+        """
+        earlier = self._earlier(name, tables)
+        if earlier is not None and not earlier.failed and not self._is_damaged(earlier):
+            self._passed.append(name)
+            return None
+        if earlier is not None:
+            for path in set(earlier.files) & self._damaged:
+                (self.path / path).unlink(missing_ok=True)
+        self._step = _Making()
+        started = time.monotonic()
+        try:
+            frames = [
+                check_table(table, frame) for table, frame in zip(tables, make() or (), strict=True)
+            ]
+            self._commit(
+                name, earlier, dict(zip(tables, frames, strict=True)), files, uses, started
+            )
+        finally:
+            self._step = None
+        return frames
+
+    def made_from(self, uses: Sequence[str] | None = None) -> str:
+        """What a step that begins now is made from, as a hash: inputs, settings, and steps before.
+
+        It tells files of a step that was not finished from files that belong to something else.
+        """
+        used = self._passed if uses is None else uses
+        hashes = [self.manifest.steps[name].hash for name in used]
+        run = [self.manifest.kind, self.manifest.config, self.manifest.inputs]
+        return _digest(json.dumps([run, hashes], sort_keys=True))
+
+    def unanswered(self, step: str, rows: pl.DataFrame) -> None:
+        """What this step asked under the name `step` and got no answer to; empty if it got all.
+
+        Those with the status "failed" are asked again by the next run.
+        """
+        if self._step is None:
+            raise StudyError(f"questions of {step!r} belong to a step; ask them while it is made")
+        self._step.unanswered[step] = check_table(UNANSWERED, rows)
+
+    def note(self, sentence: str) -> None:
+        """Something that a reader of the figures has to know; part of the step that is being made.
+
+        Notes outside of steps are those of a run, and each run makes its own.
+        """
+        notes = self._loose if self._step is None else self._step.notes
+        if sentence not in notes:
+            notes.append(sentence)
 
     def write_metrics(self, metrics: list[Metric]) -> None:
         """Store the headline figures."""
-        write_json(self.path / "metrics.json", [metric.model_dump() for metric in metrics])
+        self.again(METRICS, lambda path: write_json(path, [m.model_dump() for m in metrics]))
 
-    def note(self, sentence: str) -> None:
-        """Something that a reader of the figures has to know."""
-        if sentence not in self.manifest.notes:
-            self.manifest.notes.append(sentence)
+    def again(self, file: str, write: Callable[[Path], Any]) -> None:
+        """A step that every run makes, cheap as it is, and that leaves one file."""
+        self._step = _Making()
+        try:
+            started = time.monotonic()
+            write(self.path / file)
+            self._commit(file, self.manifest.steps.get(file), {}, (file,), None, started)
+        finally:
+            self._step = None
+
+    def report(self, write: Callable[[Study], Any]) -> None:
+        """Have `write` leave `report.html`, of the study as it will be saved next."""
+        self.manifest.notes = self._notes()
+        write(self)
+        hashes = {REPORT: file_hash(self.path / REPORT)}
+        self.manifest.steps[REPORT] = Step(files=hashes, hash=_digest(hashes[REPORT]))
 
     def save(self) -> None:
         """Write study.json."""
-        write_json(self.path / "study.json", self.manifest.model_dump())
+        self.manifest.notes = self._notes()
+        self.manifest.hash = self.manifest.content_hash()
+        write_json(self.path / "study.json", self.manifest.model_dump(), durable=True)
+
+    def _notes(self) -> list[str]:
+        manifest = self.manifest
+        own = [note for step in manifest.steps.values() for note in step.notes]
+        failed = [
+            f"{step.failed} questions of the step {name!r} had no answer for an outside reason; the"
+            " same command asks them again."
+            for name, step in manifest.steps.items()
+            if step.failed
+        ]
+        return list(dict.fromkeys([*own, *self._loose, *failed]))
+
+    def _earlier(self, name: str, tables: Sequence[str]) -> Step | None:
+        """The step as an earlier run left it; of tables that an earlier version made one by one, too."""
+        manifest = self.manifest
+        found = manifest.steps.get(name)
+        if found is not None:
+            return found if set(tables) <= set(found.tables) else None
+        if not tables or not set(tables) <= set(manifest.tables):
+            return None
+        found = Step(
+            tables=list(tables), hash=_digest("".join(manifest.tables[t].hash for t in tables))
+        )
+        if UNANSWERED in manifest.tables and f"{UNANSWERED}.parquet" not in self._damaged:
+            lost = super().table(UNANSWERED).filter(step=name)["reason"]
+            if len(lost):
+                found.failed, found.asked = int(lost.str.starts_with("failed").sum()), [name]
+        manifest.steps[name] = found
+        return found
+
+    def _is_damaged(self, step: Step) -> bool:
+        files = [*step.files, *(f"{name}.parquet" for name in step.tables)]
+        return not self._damaged.isdisjoint(files)
+
+    def _commit(
+        self,
+        name: str,
+        earlier: Step | None,
+        tables: dict[str, pl.DataFrame],
+        files: Sequence[str],
+        uses: Sequence[str] | None,
+        started: float,
+    ) -> None:
+        assert self._step is not None
+        manifest, making = self.manifest, self._step
+        own = dict(tables)
+        if making.unanswered or (earlier is not None and earlier.asked):
+            asked = {*making.unanswered, *(earlier.asked if earlier is not None else ())}
+            tables = own | {UNANSWERED: self._with_unanswered(name, asked, making.unanswered)}
+        seconds = round(time.monotonic() - started, 3)
+        stored = {}
+        for table, frame in tables.items():
+            path = self.path / f"{table}.parquet"
+            write_parquet(path, frame)
+            stored[table] = StoredTable(
+                schema_version=SCHEMAS[table].version, rows=frame.height, hash=file_hash(path),
+                seconds=seconds,
+            )  # fmt: skip
+        hashes = {path: file_hash(self.path / path) for path in _below(self.path, files)}
+        lost = pl.concat([empty_table(UNANSWERED), *making.unanswered.values()], how="diagonal")
+        step = Step(
+            tables=list(tables),
+            files=hashes,
+            hash=_digest(
+                json.dumps([[stored[table].hash for table in own], hashes, lost.write_ndjson()])
+            ),
+            uses=None if uses is None else list(uses),
+            failed=lost.filter(status="failed").height,
+            asked=list(making.unanswered),
+            notes=making.notes,
+            seconds=seconds,
+        )
+        if earlier is not None and earlier.hash != step.hash:
+            self._drop_what_follows_from(name)
+        manifest.steps[name] = step
+        manifest.tables |= stored
+        written = {*hashes, *(f"{table}.parquet" for table in tables)}
+        self._damaged -= written
+        self._verified -= {self.path / name for name in written}
+        self._passed.append(name)
+        manifest.status, manifest.finished, self.finished = "running", None, False
+        self.save()
+
+    def _with_unanswered(
+        self, name: str, asked: set[str], rows: Mapping[str, pl.DataFrame]
+    ) -> pl.DataFrame:
+        """Table `unanswered` with the rows of this step in the place of those it had."""
+        frames = [empty_table(UNANSWERED), *rows.values()]
+        if f"{UNANSWERED}.parquet" in self._damaged:
+            # Nobody else's rows can be read either: whoever has some, asks again.
+            for other, step in list(self.manifest.steps.items()):
+                if step.asked and other != name:
+                    self._drop(other)
+        elif UNANSWERED in self.manifest.tables:
+            before = super().table(UNANSWERED)
+            frames.insert(1, before.filter(~pl.col("step").is_in(list(asked))))
+        return pl.concat(frames, how="diagonal").sort("step", "item")
+
+    def _drop_what_follows_from(self, name: str) -> None:
+        """Take out of the study what was made from a step that came out differently this time."""
+        gone = {name}
+        for other, step in list(self.manifest.steps.items()):
+            before = other in self._passed or other == name
+            if not before and (step.uses is None or not gone.isdisjoint(step.uses)):
+                gone.add(other)
+                self._drop(other)
+        kept = {table for step in self.manifest.steps.values() for table in step.tables}
+        for table in list(self.manifest.tables):
+            if table not in kept:
+                del self.manifest.tables[table]
+
+    def _drop(self, name: str) -> None:
+        step = self.manifest.steps.pop(name)
+        for table in step.tables:
+            if table != UNANSWERED:
+                self.manifest.tables.pop(table, None)
+
+
+class _Making:
+    """What a step says while it is made."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.unanswered: dict[str, pl.DataFrame] = {}
 
 
 @contextmanager
@@ -274,8 +591,12 @@ def write_study(
     config: Mapping[str, Any],
     inputs: Mapping[str, str],
     command: list[str] | None = None,
+    report: Callable[[Study], Any] | None = None,
 ) -> Iterator[StudyWriter]:
     """Begin a study, or go on with one that was stopped; only one process at a time.
+
+    `report` writes `report.html` into the folder of the complete study. Where an earlier run left
+    nothing to do, the study's `finished` says so, and nothing is written.
 
     Raises StudyError when another process is writing it, and when the folder holds a study made
     from other inputs or with other settings; the message shows both values of each.
@@ -283,21 +604,26 @@ def write_study(
     from filelock import FileLock, Timeout
 
     folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise StudyError(f"{str(folder)!r} is a file; a study is a folder: choose another --out")
-    if folder.is_dir() and not (folder / "study.json").exists() and _holds_files(folder):
-        raise StudyError(
-            f"{str(folder)!r} holds files but no study; choose an empty or new folder for --out"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    with storing(folder):
+        if folder.exists() and not folder.is_dir():
+            raise StudyError(
+                f"{str(folder)!r} is a file; a study is a folder: choose another --out"
+            )
+        if folder.is_dir() and not (folder / "study.json").exists() and _holds_files(folder):
+            raise StudyError(
+                f"{str(folder)!r} holds files but no study; choose an empty or new folder for --out"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StudyError(
+                f"another process is writing the study {str(folder)!r}; wait for it or choose"
+                " another --out"
+            ) from None
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyError(
-            f"another process is writing the study {str(folder)!r}; wait for it or choose another --out"
-        ) from None
-    try:
+        sweep(folder)
         manifest = Manifest(
             kind=kind,
             command=command or [],
@@ -311,33 +637,57 @@ def write_study(
             _refuse_differences(folder, earlier, manifest)
             manifest = earlier
         study = StudyWriter(folder, manifest)
+        if study.finished and (report is None or REPORT in manifest.steps):
+            yield study
+            return
+        study.finished = False
         study.manifest.status, study.manifest.stopped_by = "running", None
         study.save()
         try:
             yield study
+            study.manifest.status = "complete"
+            study.manifest.finished = study.manifest.finished or _now()
+            if report is not None:
+                study.report(report)
+            study.save()
         except BaseException as error:
             study.manifest.status, study.manifest.stopped_by = "stopped", _reason(error)
-            study.save()
+            with suppress(StudyError):  # what stopped the run may stop this, too
+                study.save()
             raise
-        study.manifest.status = "complete"
-        study.manifest.finished = study.manifest.finished or _now()
-        study.save()
     finally:
         lock.release()
 
 
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / "study.json"
-    if not path.is_file():
-        raise StudyError(_no_study(folder))
+    with storing(path):
+        if not path.is_file():
+            raise StudyError(_no_study(folder))
+        content = path.read_bytes()
     try:
-        manifest = Manifest.model_validate_json(path.read_text("utf-8"))
-    except ValidationError as error:
+        told = json.loads(content)
+        version = told["schema_version"]
+        writer = dict(told.get("versions") or {}).get("saywell")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StudyError(f"{str(path)!r} is not a manifest that saywell wrote: {error}") from error
-    if manifest.schema_version != STUDY_VERSION:
+    if version != STUDY_VERSION:
         raise StudyError(
-            f"the study {str(folder)!r} has format {manifest.schema_version}, this saywell reads"
-            f" {STUDY_VERSION}; use the version that wrote it ({manifest.versions.get('saywell')})"
+            f"the study {str(folder)!r} has format {version!r}, this saywell reads"
+            f" {STUDY_VERSION}; use the version that wrote it (saywell {writer})"
+        )
+    try:
+        manifest = Manifest.model_validate(told)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise StudyError(
+            f"{str(path)!r} is not a manifest that this saywell wrote"
+            f" ({'.'.join(map(str, first['loc']))}: {first['msg']}); saywell {writer} wrote it"
+        ) from error
+    if manifest.hash and manifest.hash != manifest.content_hash():
+        raise StudyError(
+            f"{str(path)!r} is not as the study wrote it; bring back a copy, or delete the study to"
+            " make it anew"
         )
     return manifest
 
@@ -366,6 +716,28 @@ def _no_study(folder: Path) -> str:
     return f"{str(folder)!r} {what}{hint}"
 
 
+def _damaged(folder: Path, manifest: Manifest) -> set[str]:
+    """Files that are missing or are not what was written, as paths in the folder."""
+    return {
+        name for name, told in manifest.written().items()
+        if not (folder / name).is_file() or file_hash(folder / name) != told
+    }  # fmt: skip
+
+
+def _below(folder: Path, names: Iterable[str]) -> list[str]:
+    """Files by name, and those in folders by name, as paths in `folder`."""
+    found = []
+    for name in names:
+        place = folder / name
+        inside = sorted(place.rglob("*")) if place.is_dir() else [place]
+        found += [item.relative_to(folder).as_posix() for item in inside if item.is_file()]
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
 def _refuse_differences(folder: Path, stored: Manifest, wanted: Manifest) -> None:
     differences = [
         f"  {name}: the study has {old.get(name)!r}, this run has {new.get(name)!r}"
@@ -388,7 +760,7 @@ def _refuse_differences(folder: Path, stored: Manifest, wanted: Manifest) -> Non
 def _holds_files(folder: Path) -> bool:
     """Whether a folder holds something that is not ours; calls may be stored before the rest."""
     return any(
-        item.name != ".lock" and not item.name.startswith("calls.sqlite")
+        item.name != ".lock" and not item.name.startswith("calls.sqlite") and not is_temporary(item)
         for item in folder.iterdir()
     )
 

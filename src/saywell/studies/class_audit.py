@@ -19,7 +19,7 @@ def transfer_tables(study: Study) -> tuple[pl.DataFrame, pl.DataFrame]:
     for path in sorted(study.arrays("transfer").glob("*.safetensors")):
         found = re.fullmatch(r"(\d+)-(\w+)", path.stem)
         if found:
-            runs[int(found[1]), found[2]] = evaluation.kept_outcomes(path, dict)
+            runs[int(found[1]), found[2]] = evaluation.read_outcomes(path)
     return evaluation.transfer_tables(runs, range(config["seeds"]), seed=config["seed"])
 
 

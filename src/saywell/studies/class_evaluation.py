@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from saywell.scorers.intervals import LEVEL, RESAMPLES, Interval
 from saywell.scorers.judge import AGAIN, CRITERIA, TURNED, self_agreement, share_best
 from saywell.scorers.transfer import Resampling
-from saywell.store.files import write_arrays
+from saywell.store.files import is_whole, read_arrays, write_arrays
 from saywell.store.schemas import empty_table
 from saywell.store.study import Metric
 from saywell.studies.class_rows import (
@@ -95,17 +95,22 @@ def zero_shot_correct(
     return predict(images, means) == labels
 
 
-def kept_outcomes(path: Path, make: Callable[[], Mapping[str, Outcome]]) -> dict[str, Outcome]:
-    """The outcomes of one run of transfer, from `path` where an earlier run left them there."""
-    from safetensors.numpy import load_file
-
-    if not path.exists():
+def kept_outcomes(
+    path: Path, make: Callable[[], Mapping[str, Outcome]], *, of: str = ""
+) -> dict[str, Outcome]:
+    """The outcomes of one run of transfer, from `path` where an earlier run left those of `of`."""
+    if not is_whole(path, of=of):
         arrays = {}
         for name, outcome in make().items():
             arrays[f"correct {name}"] = torch.from_numpy(outcome.correct.astype(np.uint8))
             arrays[f"chosen {name}"] = torch.from_numpy(outcome.chosen.astype(np.float64))
-        write_arrays(path, arrays)
-    stored = load_file(path)
+        write_arrays(path, arrays, of=of)
+    return read_outcomes(path)
+
+
+def read_outcomes(path: Path) -> dict[str, Outcome]:
+    """The outcomes that `kept_outcomes` left in a file."""
+    stored = read_arrays(path)
     names = [key.removeprefix("correct ") for key in stored if key.startswith("correct ")]
     return {
         name: Outcome(stored[f"correct {name}"].astype(bool), stored[f"chosen {name}"])

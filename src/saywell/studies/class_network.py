@@ -15,7 +15,7 @@ from saywell.influence.per_sample import mean_over_own_class
 from saywell.influence.proponents import proponents
 from saywell.influence.training import Pixels, image_classifier, resnet34, train_network
 from saywell.scorers.text_influence import ift_literal, ift_proponent
-from saywell.store.files import read_array, write_arrays
+from saywell.store.files import is_whole, read_array, write_arrays
 from saywell.studies.class_rows import NETWORK_RULES
 from saywell.transfer.centring import unit
 from saywell.transfer.linear_heads import step_rates
@@ -24,6 +24,7 @@ RESNET34 = "resnet34"
 EVERY, CHECKPOINTS = 30, 20
 """The paper's schedule: 0.1, divided by 10 every 30 epochs; 20 checkpoints."""
 _PROPONENTS = 100
+_INFLUENCE = "influence.safetensors"
 
 
 def network_influence(
@@ -37,17 +38,19 @@ def network_influence(
     epochs: int = 200,
     side: int = 64,
     seed: int = 0,
+    of: str = "",
     progress: Callable[[int], None] = lambda epochs: None,
 ) -> Float[np.ndarray, " train"]:
     """Mean influence of each training image on the validation images of its class, last layer.
 
     `network` is 'resnet34' (random weights), the name of a pretrained classifier, or a module that
     takes [n, 3, side, side] and ends in a linear layer. Checkpoints and the result are kept in
-    `folder`. Without validation images the training images take their place.
+    `folder`, and used again where they are of the same (`of`). Without validation images the
+    training images take their place.
     """
-    path = folder / "influence.safetensors"
-    if path.exists():
-        return read_array(path, "own class")
+    path = folder / _INFLUENCE
+    if is_whole(path, of=of):
+        return read_influence(folder)
     pixels = _pixels(shown, side)
     train, beside = rows["train"], rows["validation"]
     checked = beside if len(beside) else train
@@ -63,11 +66,17 @@ def network_influence(
 
     kept = train_network(
         model, part(train), folder, rates=step_rates(0.1, epochs, EVERY),
-        checkpoints=min(CHECKPOINTS, epochs), seed=seed, progress=lambda done, loss: progress(1),
+        checkpoints=min(CHECKPOINTS, epochs), seed=seed, of=of,
+        progress=lambda done, loss: progress(1),
     )  # fmt: skip
     found = mean_over_own_class(model, kept, part(train), part(checked), layers="last")
-    write_arrays(path, {"own class": torch.from_numpy(found)})
+    write_arrays(path, {"own class": torch.from_numpy(found)}, of=of)
     return found
+
+
+def read_influence(folder: Path) -> Float[np.ndarray, " train"]:
+    """What `network_influence` left in its folder."""
+    return read_array(folder / _INFLUENCE, "own class")
 
 
 def network_scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -16,10 +17,14 @@ from saywell.describers.given import GIVEN, given_texts
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
 from saywell.language_models import LanguageModel, load_prompt
+from saywell.language_models.requests import Status
 from saywell.progress import Progress, silent
 from saywell.store.study import Study, StudyWriter
 from saywell.studies.class_request import check_usable
 from saywell.studies.class_subject import Steps
+
+_NO_ANSWER = tuple(status for status in get_args(Status) if status not in ("ok", "empty"))
+"""What becomes of a question to a language model without an answer; "empty" is said of texts, too."""
 
 
 def article_tables(
@@ -70,6 +75,10 @@ def text_table(
         table = written_texts(
             names, knowledge, encoder, llm, given, source, superclass, prompts, seed, progress
         )
+        if llm is not None and given is None:
+            lost = table.filter(pl.col("status").is_in(_NO_ANSWER))
+            item = pl.concat_str("class", pl.col("component").fill_null(""), separator=": ")
+            study.unanswered("class texts", unanswered(lost, "class texts", item))
     return table if gold is None else _with_gold(table, gold)
 
 
@@ -109,6 +118,14 @@ def written_texts(
         )
     check_usable(table, names)
     return table
+
+
+def unanswered(rows: pl.DataFrame, step: str, item: pl.Expr) -> pl.DataFrame:
+    """Rows with `status` and `detail` as the table `unanswered`."""
+    reason = pl.concat_str("status", pl.col("detail").fill_null(""), separator=": ")
+    return rows.select(
+        step=pl.lit(step), item=item, reason=reason, call=pl.lit(None, pl.String), status="status"
+    ).unique("item", maintain_order=True)
 
 
 def _with_gold(table: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:

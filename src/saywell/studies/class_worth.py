@@ -14,6 +14,7 @@ from saywell.data.images import Images
 from saywell.language_models import LanguageModel, load_prompt
 from saywell.progress import Progress
 from saywell.scorers.judge import JUDGE, judge_descriptions
+from saywell.store.files import is_whole
 from saywell.store.study import Metric, Study, StudyWriter
 from saywell.studies import class_evaluation as evaluation
 from saywell.studies.class_choice import stored_scores
@@ -30,7 +31,7 @@ from saywell.studies.class_rows import (
     text_sets,
 )
 from saywell.studies.class_subject import Space, Steps
-from saywell.studies.class_texts import usable_texts
+from saywell.studies.class_texts import unanswered, usable_texts
 from saywell.transfer.cross_modal import Embedded, Outcome, Settings, transfer
 from saywell.transfer.linear_heads import one_thread
 
@@ -103,19 +104,20 @@ def transfer_tables(
         rows = space.rows["train"], space.rows["validation"]
         whole = sets_of(by, stored_scores(study), _draw(seed, rows[0]))
         runs: dict[tuple[int, str], dict[str, Outcome]] = {}
+        of = study.made_from()
         with progress("transfer", len(plan) * len(whole)) as advance, one_thread():
             for number, form in plan:
                 path = study.arrays(f"transfer/{number}-{form}.safetensors")
-                if path.exists():
+                if is_whole(path, of=of):
                     advance(len(whole))
                 run = partial(
                     _transfer_run, space, pool, whole, sets_of, rule, number, form, seeds, settings,
                     seed, advance,
                 )  # fmt: skip
-                runs[number, form] = evaluation.kept_outcomes(path, run)
+                runs[number, form] = evaluation.kept_outcomes(path, run, of=of)
         return evaluation.transfer_tables(runs, range(seeds), seed=seed)
 
-    study.tables(("transfer", "transfer_summary"), make)
+    study.tables(("transfer", "transfer_summary"), make, files=("arrays/transfer",))
 
 
 def _draw(seed: int, fit: np.ndarray) -> int:
@@ -182,13 +184,16 @@ def judged(
             if len(own) < 3:
                 own.append(line)
     train = shown.examples.filter(split="train")
-    return judge_descriptions(
+    table = judge_descriptions(
         {name: sources.get(name, {}) for name in names},
         lambda name: [
             picture for _, picture in shown.pictures(train.filter(label=name)["id"].head(2).to_list())
         ],
         llm, load_prompt(JUDGE, prompts), seed=seed, progress=Steps(advance),
     )  # fmt: skip
+    item = pl.concat_str("class", "repeat", "criterion", separator=": ")
+    study.unanswered("judge", unanswered(table.filter(pl.col("status") != "ok"), "judge", item))
+    return table
 
 
 def figures(study: Study, names: Sequence[str], rule: str, seed: int) -> list[Metric]:

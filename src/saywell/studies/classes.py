@@ -32,6 +32,7 @@ from saywell.describers.class_describer import MOST_COMPONENTS, WRITING, choose_
 from saywell.describers.class_describer import describe_classes as write_texts
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
+from saywell.encoders.fingerprints import combined, model_fingerprint
 from saywell.encoders.joined import JoinedEncoder, save_map
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt, names_llm
@@ -40,7 +41,7 @@ from saywell.report.classes import write_report_classes
 from saywell.scorers.judge import JUDGE, REPEATS
 from saywell.store.study import Study, write_study
 from saywell.studies.class_choice import influence_table, text_pool, text_score_table
-from saywell.studies.class_network import network_influence
+from saywell.studies.class_network import network_influence, read_influence
 from saywell.studies.class_notes import write_notes
 from saywell.studies.class_pictures import picture_tables
 from saywell.studies.class_request import read_request
@@ -49,7 +50,7 @@ from saywell.studies.class_scores import class_score_tables, description_table
 from saywell.studies.class_subject import Steps, embed, example_tables
 from saywell.studies.class_texts import article_tables, text_table, usable_texts, written_texts
 from saywell.studies.class_worth import figures, judged, transfer_tables, zero_shot
-from saywell.studies.classify import MAP, keep_reader
+from saywell.studies.classify import MAP, READER, keep_reader
 from saywell.studies.cost import note_cost
 from saywell.transfer.cross_modal import Settings
 
@@ -157,9 +158,16 @@ def describe_classes(
     if asked_for.texts is not None:
         inputs["texts"] = _content(*asked_for.texts)
     inputs |= {f"compare {name}": _content(*given) for name, given in files.items()}
+    if isinstance(network, nn.Module):
+        inputs["network"] = model_fingerprint(network)
+    if gold is not None:
+        inputs["gold"] = combined(gold.select("class", "text", "good").write_ndjson())
     with write_study(
-        out, kind="classes", config=config, inputs=inputs, command=list(command)
-    ) as study:
+        out, kind="classes", config=config, inputs=inputs, command=list(command),
+        report=write_report_classes,
+    ) as study:  # fmt: skip
+        if study.finished:
+            return Study(out)
         example_tables(study, shown)
         article_tables(study, local, names, wiki, context, progress)
         study.table(
@@ -184,12 +192,18 @@ def describe_classes(
         pool = text_pool(study, names, reader, cache, files, superclass, per_class, seed)
         measured = None
         if network is not None:
-            with progress("network", 0) as advance:
-                measured = network_influence(
-                    network, shown, space.labels, space.rows, len(names),
-                    study.arrays("network"), epochs=network_epochs, side=network_side, seed=seed,
-                    progress=advance,
-                )  # fmt: skip
+            uses = ("examples", "classes")
+
+            def learn() -> None:
+                with progress("network", 0) as advance:
+                    network_influence(
+                        network, shown, space.labels, space.rows, len(names),
+                        study.arrays("network"), epochs=network_epochs, side=network_side,
+                        seed=seed, of=study.made_from(uses), progress=advance,
+                    )  # fmt: skip
+
+            study.step("network", learn, files=("arrays/network",), uses=uses)
+            measured = read_influence(study.arrays("network"))
         by = choosing(
             space.vectors, space.labels, space.rows["train"], space.rows["validation"],
             len(names), seed=seed,
@@ -220,16 +234,20 @@ def describe_classes(
                 )
         study.write_metrics(figures(study, names, rule, seed))
         picture_tables(study, shown, space, pool, seed, progress)
-        if isinstance(reader, JoinedEncoder):
-            save_map(reader.mapping, study.arrays(MAP))
-        table, _ = usable_texts(study, names)
-        keep_reader(
-            study, table["id"].to_list(), pool.vectors[pool.texts],
-            space.vectors[space.rows["train"]],
-        )  # fmt: skip
+
+        def keep() -> None:
+            if isinstance(reader, JoinedEncoder):
+                save_map(reader.mapping, study.path / MAP)
+            table, _ = usable_texts(study, names)
+            keep_reader(
+                study, table["id"].to_list(), pool.vectors[pool.texts],
+                space.vectors[space.rows["train"]],
+            )  # fmt: skip
+
+        kept = (READER, MAP) if isinstance(reader, JoinedEncoder) else (READER,)
+        study.step("reader", keep, files=kept)
         write_notes(study, shown, space, pool, rule)
         note_cost(study)
-    write_report_classes(Study(out))
     return Study(out)
 
 

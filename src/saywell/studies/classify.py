@@ -21,8 +21,8 @@ from saywell.transfer.zero_shot import class_embeddings, class_scores
 if TYPE_CHECKING:
     from PIL import Image
 
-READER = "reader.safetensors"
-MAP = "map.safetensors"
+READER = "arrays/reader.safetensors"
+MAP = "arrays/map.safetensors"
 EncodeImages = Callable[[Sequence["Image.Image"]], np.ndarray]
 
 
@@ -52,11 +52,11 @@ def classify_images(
             f"{str(opened.path)!r} is a study of {opened.manifest.kind}; classify needs one that"
             " `saywell classes` made"
         )
-    path = opened.arrays(READER)
-    if not path.exists():
+    if not opened.has(READER):
         raise StudyError(
             f"the study {str(opened.path)!r} is {opened.manifest.status}; run it to the end first"
         )
+    path = opened.file(READER)
     names = opened.table("classes")["name"].to_list()
     said = chosen_texts(opened)
     vectors, mean, spread = (read_array(path, key) for key in ("vectors", "mean", "spread"))
@@ -119,7 +119,7 @@ def keep_reader(
     spread = cosine.std(0)
     arrays = {"vectors": kept, "mean": cosine.mean(0), "spread": np.where(spread > 0, spread, 1)}
     write_arrays(
-        study.arrays(READER),
+        study.path / READER,
         {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()},
     )
 
@@ -135,7 +135,7 @@ def open_image_encoder(study: Study) -> EncodeImages:
 
     config = study.manifest.config
     if config["joined"] is not None:
-        vision, mapping = open_vision_encoder(config["joined"][0]), load_map(study.arrays(MAP))
+        vision, mapping = open_vision_encoder(config["joined"][0]), load_map(study.file(MAP))
         return lambda pictures: mapping.map_images(vision(pictures))
     name = config["encoder"]
     if name.startswith("precomputed:"):

@@ -26,9 +26,15 @@ from saywell.data.parts import Parts, parts_of
 from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit, plant_units
 from saywell.data.splits import content_ids
 from saywell.data.texts import load_texts
-from saywell.encoders.sentence import SentenceEncoder, encode_in_chunks, open_sentence_encoder
+from saywell.describers.exemplar_describer import DESCRIBE
+from saywell.encoders.sentence import (
+    SentenceEncoder,
+    encode_in_chunks,
+    encoder_fingerprint,
+    open_sentence_encoder,
+)
 from saywell.errors import InputError
-from saywell.language_models import LanguageModel, names_llm
+from saywell.language_models import LanguageModel, load_prompt, names_llm
 from saywell.progress import Progress, automatic
 from saywell.readers.lexical import LexicalReader
 from saywell.readers.reader import Reader
@@ -78,9 +84,10 @@ def run_exam(
     encoder = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
     if texts is None:
         with as_file(files("saywell.data") / "demo" / "sentences.tsv") as demo:
-            examples = load_texts(demo, tags="tags", seed=seed).examples
+            data = load_texts(demo, tags="tags", seed=seed)
     else:
-        examples = load_texts(texts, text=text, tags=tags, seed=seed).examples
+        data = load_texts(texts, text=text, tags=tags, seed=seed)
+    examples = data.examples
 
     def make() -> Exam:
         vectors = _vectors(encoder, examples["text"].to_list(), progress)
@@ -101,8 +108,9 @@ def run_exam(
         "per_kind": per_kind, "noise_units": noise_units,
     }  # fmt: skip
     return kept_exam(
-        make, out, inputs={"texts": examples["id"]}, settings=settings, command=command
-    )
+        make, out, inputs={"texts": [data.fingerprint], "encoder": [encoder_fingerprint(encoder)]},
+        settings=settings, command=command,
+    )  # fmt: skip
 
 
 @names_llm
@@ -150,8 +158,15 @@ def run_task_exam(
 
     settings = _settings("tasks", chosen, reader, encoder, llm, seed) | {"limit": limit}
     return kept_exam(
-        make, out, inputs={"texts": examples["id"]}, settings=settings, command=command
-    )
+        make, out,
+        inputs={
+            "tasks": [
+                f"{name}: {row}" for name, rows in found for row in rows.write_ndjson().splitlines()
+            ],
+            "encoder": [encoder_fingerprint(encoder)],
+        },
+        settings=settings, command=command,
+    )  # fmt: skip
 
 
 def _world(
@@ -223,4 +238,5 @@ def _settings(
     return {
         "questions": questions, "describers": describers, "reader": reader,
         "encoder": encoder.name, "llm": llm.name if llm else None, "seed": seed,
+        "prompts": {DESCRIBE: load_prompt(DESCRIBE).hash} if llm else {},
     }  # fmt: skip

@@ -86,10 +86,14 @@ class Material(Behaviour):
 
 
 class Answers(NamedTuple):
-    """A description per unit, empty for none, and how many LLM calls they took."""
+    """A description per unit, empty for none, and how many LLM calls they took.
+
+    `lost` says of which units (by place) an LLM gave no answer: reason, call, status.
+    """
 
     texts: list[str]
     calls: int = 0
+    lost: Mapping[int, tuple[str, str, str]] = {}
 
 
 Describer = Callable[[Material], Answers]
@@ -123,7 +127,11 @@ def by_llm(material: Material) -> Answers:
             "the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL"
         )
     written = describe_exemplars(material.llm, _shown(material), seed=material.seed)
-    return Answers([w.text for w in written], sum(bool(w.call) for w in written))
+    lost = {
+        place: (f"{w.status}: {w.reason}", w.call, w.status)
+        for place, w in enumerate(written) if w.status != "ok"
+    }  # fmt: skip
+    return Answers([w.text for w in written], sum(bool(w.call) for w in written), lost)
 
 
 def random_phrase(material: Material) -> Answers:

@@ -15,11 +15,13 @@ from saywell.data.planted_units import PlantedUnit
 from saywell.data.splits import content_ids
 from saywell.errors import InputError
 from saywell.progress import Progress
+from saywell.store.schemas import empty_table, table_of
 from saywell.store.study import Study, write_study
 from saywell.studies.exam_describers import Answers
 from saywell.studies.exam_scoring import TRUTH, M, World, score_answers, with_recovery
 from saywell.studies.exam_summary import summarize
 
+ASKED = "describe"
 TABLES = ("exam_units", "exam_answers", "exam_summary", "exam_costs")
 
 
@@ -31,6 +33,8 @@ class Exam:
     answers: pl.DataFrame
     summary: pl.DataFrame
     costs: pl.DataFrame
+    unanswered: pl.DataFrame
+    """What a language model was asked and did not answer."""
 
 
 def check_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -53,6 +57,7 @@ def sit_exam(
     truths = [[unit.truth or "" for unit in world.units] for world in worlds]
     tables = [score_answers(TRUTH, worlds, truths, seed)]
     costs: list[tuple[str, int, float]] = []
+    lost: list[tuple[str, str, str, str, str]] = []
     for name, describe in describers.items():
         started, calls = clock(), 0
         written: list[list[str]] = []
@@ -61,6 +66,7 @@ def sit_exam(
                 said = describe(world.material())
                 written.append(said.texts)
                 calls += said.calls
+                lost += [(ASKED, world.units[n].id, *why) for n, why in said.lost.items()]
                 advance(1)
         costs.append((name, calls, clock() - started))
         with progress(f"reading {name}", 1):
@@ -70,11 +76,9 @@ def sit_exam(
         _unit_table([unit for world in worlds for unit in world.units]),
         answers,
         summarize(answers, seed),
-        pl.DataFrame(
-            costs, schema={"describer": pl.String, "calls": pl.Int64, "seconds": pl.Float64},
-            orient="row",
-        ),
-    )  # fmt: skip
+        table_of("exam_costs", costs),
+        table_of("unanswered", lost),
+    )
 
 
 def _unit_table(units: list[PlantedUnit]) -> pl.DataFrame:
@@ -111,6 +115,7 @@ def kept_exam(
 
         def tables() -> tuple[pl.DataFrame, ...]:
             exam = make()
+            study.unanswered(ASKED, exam.unanswered)
             return exam.units, exam.answers, exam.summary, exam.costs
 
         study.tables(TABLES, tables)
@@ -119,4 +124,7 @@ def kept_exam(
 
 def stored_exam(study: Study) -> Exam:
     """The exam that a study holds."""
-    return Exam(*(study.table(name) for name in TABLES))
+    lost = "unanswered" in study.manifest.tables  # of an earlier version, which left it out
+    units, answers, summary, costs = (study.table(name) for name in TABLES)
+    unanswered = study.table("unanswered") if lost else empty_table("unanswered")
+    return Exam(units, answers, summary, costs, unanswered)

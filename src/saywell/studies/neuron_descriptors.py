@@ -25,7 +25,7 @@ from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter
 from saywell.studies.neuron_subject import Tags
 
-_VECTORS = "embeddings.safetensors"
+_VECTORS = "arrays/embeddings.safetensors"
 
 
 def sentence_vectors(
@@ -34,20 +34,21 @@ def sentence_vectors(
     """Sentence vectors, which find and tag descriptors and read descriptions; none with gold tags."""
     if encoder is None:
         return None
-    path = study.arrays(_VECTORS)
-    if not path.exists():
+
+    def encode() -> None:
         import torch
 
         with progress("sentence vectors", examples.height) as advance:
             vectors = encode_in_chunks(encoder, examples["text"].to_list(), progress=advance)
-        write_arrays(path, {"sentences": torch.from_numpy(vectors)})
-    return read_array(path, "sentences")
+        write_arrays(study.path / _VECTORS, {"sentences": torch.from_numpy(vectors)})
+
+    study.step("embeddings", encode, files=(_VECTORS,), uses=("examples",))
+    return stored_vectors(study)
 
 
 def stored_vectors(study: Study) -> np.ndarray | None:
     """What `sentence_vectors` left, or None where it had nothing to do."""
-    path = study.arrays(_VECTORS)
-    return read_array(path, "sentences") if path.exists() else None
+    return read_array(study.file(_VECTORS), "sentences") if study.has(_VECTORS) else None
 
 
 def find_descriptors_and_tags(
@@ -64,9 +65,7 @@ def find_descriptors_and_tags(
     calibration = examples.filter(split="calibration")
     if encoder is None:
         study.table("descriptors", lambda: gold_descriptors(examples["tags"].to_list()))
-        study.tables(
-            ("tags", "unanswered"), lambda: (_gold_tags(study, examples), empty_table("unanswered"))
-        )
+        study.table("tags", lambda: _all_answered(study, _gold_tags(study, examples)))
         return
     if llm is not None:
         find, tag = load_prompt(FIND, prompts), load_prompt(TAG, prompts)
@@ -75,9 +74,10 @@ def find_descriptors_and_tags(
             with progress("candidate descriptors", calibration.height) as advance:
                 answers = ask_candidates(llm, by_id(calibration), find, seed=seed, progress=advance)
             _need_answers(answers.unanswered, calibration.height, "candidate descriptors")
+            study.unanswered("candidates", answers.unanswered)
             return answers.table
 
-        def tagged() -> tuple[pl.DataFrame, pl.DataFrame]:
+        def tagged() -> pl.DataFrame:
             descriptors = study.table("descriptors")
             total = examples.height * tag_requests(1, descriptors.height)
             with progress("tags", total) as advance:
@@ -85,11 +85,12 @@ def find_descriptors_and_tags(
                     llm, by_id(examples), descriptors, tag, seed=seed, progress=advance
                 )
             _need_answers(answers.unanswered, examples.height, "tags")
-            return answers.table, answers.unanswered
+            study.unanswered("tags", answers.unanswered)
+            return answers.table
 
         study.table("candidates", candidates)
         study.table("descriptors", lambda: _merged(study, encoder, seed))
-        study.tables(("tags", "unanswered"), tagged)
+        study.table("tags", tagged)
         return
     assert embeddings is not None
     known = (examples["split"] == "calibration").to_numpy()
@@ -104,16 +105,21 @@ def find_descriptors_and_tags(
         "descriptors",
         lambda: _extracted(study, encoder, vectors, calibration["text"].to_list(), seed),
     )
-    study.tables(
-        ("tags", "unanswered"),
-        lambda: (
+    study.table(
+        "tags",
+        lambda: _all_answered(
+            study,
             tag_sentences(
                 examples["id"].to_list(), examples["text"].to_list(), embeddings,
                 study.table("descriptors"), known,
             ),
-            empty_table("unanswered"),
         ),
     )  # fmt: skip
+
+
+def _all_answered(study: StudyWriter, tags: pl.DataFrame) -> pl.DataFrame:
+    study.unanswered("tags", empty_table("unanswered"))
+    return tags
 
 
 def _merged(study: StudyWriter, encoder: SentenceEncoder, seed: int) -> pl.DataFrame:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +28,8 @@ from saywell.scorers.counterexamples import find_counterexamples
 from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
 from saywell.scorers.sampling import Sample, sample_examples
 from saywell.scorers.scoring import Fires, Predict, Scores, asking, score_units
-from saywell.store.schemas import empty_table
+from saywell.store.files import temporary_folder
+from saywell.store.schemas import empty_table, table_of
 from saywell.store.study import Study
 from saywell.studies.neuron_subject import Subject, Tags
 from saywell.studies.score_tables import score_tables
@@ -104,21 +104,19 @@ def open_reading(
     """Readers of the descriptions, for as long as the context lasts."""
     parts = parts_of(examples)
     lexical = LexicalReader(examples["text"].to_list(), parts.describe)
-    with TemporaryDirectory(dir=study.path) as folder:
+    with temporary_folder(study.path, "readings") as folder:
         readers = {
             BY_TAGS: tag_reader(tags, described.names),
             BY_WORDS: _remembered(
                 [*described.texts, *top_words(study, described)],
                 parts,
-                Path(folder) / BY_WORDS,
+                folder / BY_WORDS,
                 lexical.read,
             ),
         }
         if encoder is not None and vectors is not None:
             read = SentenceEncoderReader(encoder, vectors).read
-            readers[BY_ENCODER] = _remembered(
-                described.texts, parts, Path(folder) / BY_ENCODER, read
-            )
+            readers[BY_ENCODER] = _remembered(described.texts, parts, folder / BY_ENCODER, read)
         yield Reading(parts, readers, fires_on(subject, described.units, examples.height))
 
 
@@ -173,8 +171,8 @@ def score_by_llm(
     others: Int64[np.ndarray, " described"],
     seed: int,
     prompts: Path | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Tables `scores` and `floors` of some descriptions as an LLM reads them.
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Tables `scores` and `floors` of some descriptions as an LLM reads them, and `unanswered`.
 
     Units are drawn by their ids. Of each split the LLM reads a few dozen sentences a unit, those that
     fire it more often than others, and every one counts for as many as it stands for. The only floor
@@ -211,7 +209,10 @@ def score_by_llm(
             sample(reading.parts.score.rows, "test"),
         ),
     )  # fmt: skip
-    return score_tables(ids, [described.descriptions[n] for n in some], {BY_LLM: found})
+    tables = score_tables(ids, [described.descriptions[n] for n in some], {BY_LLM: found})
+    # A description may be read of a sentence for several units: one question, one answer.
+    lost = table_of("unanswered", detector.unanswered).unique("item", maintain_order=True)
+    return *tables, lost
 
 
 def by_row(fires: Fires, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -25,12 +25,15 @@ from torch import nn
 from saywell.data.texts import Texts, load_texts
 from saywell.describers.candidates import EXTRACTIVE
 from saywell.describers.llm_descriptors import FIND, TAG, ask_candidates, tag_requests
-from saywell.encoders.checkpoints import find_checkpoint
-from saywell.encoders.sentence import SentenceEncoder, open_sentence_encoder
+from saywell.encoders.sentence import (
+    SentenceEncoder,
+    encoder_fingerprint,
+    open_sentence_encoder,
+)
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt, names_llm
 from saywell.progress import Progress, automatic
-from saywell.readers.detection import DETECT, EXAMPLES_PER_REQUEST
+from saywell.readers.detection import DETECT, DETECTION, EXAMPLES_PER_REQUEST
 from saywell.report.neurons import write_report
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter, write_study
@@ -135,8 +138,8 @@ def describe_neurons(
     data = load_texts(texts, text=text, tags=tags or gold, limit=limit, seed=seed)
     loaded = _load(model, tokenizer, device, dtype)
     sites = find_sites(loaded.model, kind, layers=layers, modules=modules)  # type: ignore[arg-type]
-    if isinstance(encoder, str):
-        find_checkpoint(encoder)  # a wrong name is better told now than after the first step
+    # A wrong name is better told now than after the first step; gold tags need no encoder.
+    reader = None if tags else _opened(encoder)
     config = {
         "text": text, "tags": tags, "gold": gold, "llm": llm.name if llm else EXTRACTIVE,
         "llm_units": llm_units if llm else 0,
@@ -147,11 +150,18 @@ def describe_neurons(
         "prompts": {name: load_prompt(name, prompts).hash for name in (FIND, TAG, DETECT)} if llm else {},
     }  # fmt: skip
     inputs = {"texts": data.fingerprint, "model": loaded.fingerprint}
+    if reader is not None:
+        inputs["encoder"] = encoder_fingerprint(reader)
     with write_study(
-        out, kind="neurons", config=config, inputs=inputs, command=list(command)
-    ) as study:
+        out, kind="neurons", config=config, inputs=inputs, command=list(command),
+        report=write_report,
+    ) as study:  # fmt: skip
+        if study.finished:
+            return Study(out)
         tokens, examples = _examples(study, data, loaded)
-        _descriptors(study, examples, encoder, llm, prompts, seed, progress)
+        vectors = sentence_vectors(study, examples, reader, progress)
+        find_descriptors_and_tags(study, examples, vectors, reader, llm, prompts, seed, progress)
+        reader = vectors = None  # they live no longer than this takes
         carried = {"all": tag_matrix(study)}
         if "encoder" in study.table("tags")["source"]:
             carried["lexical"] = tag_matrix(study, ("lexical",))
@@ -161,10 +171,11 @@ def describe_neurons(
             split: np.flatnonzero((examples["split"] == split).to_numpy()) for split in SPLITS
         }
         trained = _collect(study, "activations", loaded, sites, tokens, splits, settings, progress)
-        study.table("units", lambda: unit_table(trained, sites, loaded.name))
+        study.table("units", lambda: unit_table(trained, sites, loaded.name), uses=("activations",))
         study.table(
             "exemplars",
             lambda: exemplar_table(trained, study.units, tokens, examples["id"].to_list()),
+            uses=("activations", "units"),
         )
         subject = make_subject(trained, study.units, study.exemplars, examples, carried["all"])
         study.table("associations", lambda: association_table(study, subject, threshold))
@@ -195,8 +206,7 @@ def describe_neurons(
                 )
         _notes(study, data, tokens, loaded)
         note_cost(study)
-    del subject, carried
-    write_report(Study(out))
+        del subject, carried  # the report has need of memory, too
     return Study(out)
 
 
@@ -267,23 +277,8 @@ def _examples(study: StudyWriter, data: Texts, loaded: LoadedModel) -> tuple[Tok
     return tokens, study.table("examples", lambda: data.examples.with_columns(lengths))
 
 
-def _descriptors(
-    study: StudyWriter,
-    examples: pl.DataFrame,
-    encoder: str | SentenceEncoder,
-    llm: LanguageModel | None,
-    prompts: Path | None,
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Steps 1 to 3. The encoder lives no longer than they take."""
-    if "unanswered" in study.manifest.tables:
-        return
-    reader = None if study.manifest.config["tags"] else encoder  # gold tags need none
-    if isinstance(reader, str):
-        reader = open_sentence_encoder(reader)
-    vectors = sentence_vectors(study, examples, reader, progress)
-    find_descriptors_and_tags(study, examples, vectors, reader, llm, prompts, seed, progress)
+def _opened(encoder: str | SentenceEncoder) -> SentenceEncoder:
+    return open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
 
 
 def _collect(
@@ -296,17 +291,21 @@ def _collect(
     settings: Pass,
     progress: Progress,
 ) -> Activations:
-    folder = study.arrays(name)
-    label = "activations" if name == "activations" else "activations, random weights"
-    with progress(label, len(tokens)) as advance:
-        try:
-            collect_activations(
-                loaded.model, sites, tokens, splits, folder, settings,
-                pad_id=loaded.pad_id, progress=advance,
-            )  # fmt: skip
-        except BrokenActivations as error:
-            text = study.table("examples")["text"][error.text]
-            raise InputError(f"{error}: {text[:80]!r}") from error
+    folder, uses = study.arrays(name), ("examples",)
+
+    def collect() -> None:
+        label = "activations" if name == "activations" else "activations, random weights"
+        with progress(label, len(tokens)) as advance:
+            try:
+                collect_activations(
+                    loaded.model, sites, tokens, splits, folder, settings, pad_id=loaded.pad_id,
+                    of=study.made_from(uses), progress=advance,
+                )  # fmt: skip
+            except BrokenActivations as error:
+                text = study.table("examples")["text"][error.text]
+                raise InputError(f"{error}: {text[:80]!r}") from error
+
+    study.step(name, collect, files=(f"arrays/{name}",), uses=uses)
     return Activations(folder)
 
 
@@ -327,15 +326,16 @@ def _scores(
     vectors = stored_vectors(study)
     reader = None
     if vectors is not None:
-        reader = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
+        reader = _opened(encoder)
     with open_reading(study, subject, described, tags, examples, reader, vectors) as reading:
         found = score_described(reading, described, subject, seed)
         scores, floors = score_tables(described.ids, described.descriptions, found)
         if llm is not None and llm_units:
             others = found[BY_TAGS].stand_ins[ANOTHER]
-            read = score_by_llm(
+            *read, unanswered = score_by_llm(
                 reading, described, subject, examples, llm, llm_units, others, seed, prompts
             )
+            study.unanswered(DETECTION, unanswered)
             scores, floors = (pl.concat(both) for both in zip((scores, floors), read, strict=True))
         against = counterexample_table(reading, described, subject, found, examples["id"].to_list())
     meanings = meaning_table(study, subject, described, examples, tags, vectors, seed)
@@ -356,9 +356,14 @@ def _notes(study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel)
             f"{tokens.cut} sentences are longer than the model reads ({loaded.max_tokens} tokens)"
             " and lost their end."
         )
-    unanswered = study.table("unanswered").height
-    if unanswered:
-        study.note(f"{unanswered} sentences got no tags from the LLM and are left out.")
+    lost = dict(study.table("unanswered")["step"].value_counts().iter_rows())
+    for step, told in (
+        ("candidates", "{} sentences got no candidate descriptors from the LLM."),
+        ("tags", "{} sentences got no tags from the LLM and are left out."),
+        (DETECTION, "{} readings of descriptions by the LLM got no answer and are left out."),
+    ):
+        if step in lost:
+            study.note(told.format(lost[step]))
     if study.manifest.config["encoder"] == loaded.name:
         study.note(
             "The tagger's encoder is the model under study: its tags may agree with the neurons for"

@@ -24,7 +24,7 @@ from safetensors import safe_open
 from torch import nn
 
 from saywell.errors import InputError
-from saywell.store.files import write_arrays
+from saywell.store.files import is_whole, write_arrays
 from saywell.units.exemplars import Exemplars, TopExamples
 from saywell.units.pooling import Pooling, Scratch, pool_tokens
 from saywell.units.probe import by_token, first_tensor
@@ -67,14 +67,16 @@ def collect_activations(
     settings: Pass,
     *,
     pad_id: int = 0,
+    of: str = "",
     keep_top: Sequence[str] = ("calibration", "validation"),
     progress: Callable[[int], None] = lambda texts: None,
 ) -> None:
     """Run the model over every split and leave pooled activations and strongest examples in `folder`.
 
     `splits` gives each split's texts as positions in `tokens`. `keep_top` names the splits whose
-    strongest examples are wanted. `progress` is told how many texts each batch held, and at the
-    start how many an earlier pass had done.
+    strongest examples are wanted. `of` says what is run on what: a pass goes on only where one of
+    the same stopped, and a split of which a file changed since is begun anew. `progress` is
+    told how many texts each batch held, and at the start how many an earlier pass had done.
 
     Raises BrokenActivations when an activation is NaN or infinite, naming the unit and the text.
     """
@@ -92,7 +94,7 @@ def collect_activations(
             ordered = processing_order(tokens, rows)
             shards = [ordered[start : start + texts] for start in range(0, len(ordered), texts)]
             tops = _Tops(sites, settings.top, tap.device) if split in keep_top else None
-            done = _resume(folder, split, tops)
+            done = _resume(folder, split, tops, of)
             seen = sum(len(shard) for shard in shards[:done])
             progress(seen)
             for number, shard in enumerate(shards[done:], start=done):
@@ -109,7 +111,7 @@ def collect_activations(
                 if writing is not None:
                     writing.result()  # so that the arrays of the shard before are free again
                 writing = writer.submit(
-                    _write_shard, folder, split, number, arrays, shard, strongest
+                    _write_shard, folder, split, number, arrays, shard, strongest, of
                 )
                 seen += len(shard)
         if writing is not None:
@@ -348,21 +350,31 @@ def _write_shard(
     shard: Mapping[str, torch.Tensor],
     rows: np.ndarray,
     strongest: Mapping[str, torch.Tensor],
+    of: str,
 ) -> None:
     """The shard first, then what counts it as done."""
     sides = {side: shard[side].cpu() for side in _SIDES if side in shard}
-    path = folder / f"{split}-{number:05d}.safetensors"
-    write_arrays(path, {**sides, "rows": torch.from_numpy(rows.astype(np.int32))})
+    path = folder / _shard_name(split, number)
+    write_arrays(path, {**sides, "rows": torch.from_numpy(rows.astype(np.int32))}, of=of)
     done = {**strongest, "shards": torch.tensor([number + 1])}
-    write_arrays(folder / f"{split}-top.safetensors", done)
+    write_arrays(folder / f"{split}-top.safetensors", done, of=of)
 
 
-def _resume(folder: Path, split: str, tops: _Tops | None) -> int:
+def _shard_name(split: str, number: int) -> str:
+    return f"{split}-{number:05d}.safetensors"
+
+
+def _resume(folder: Path, split: str, tops: _Tops | None, of: str) -> int:
     """How many shards of the split an earlier pass finished; its strongest examples are restored."""
     path = folder / f"{split}-top.safetensors"
-    if not path.exists():
-        return 0
-    with safe_open(path, framework="pt") as saved:
-        if tops is not None:
-            tops.restore({key: saved.get_tensor(key) for key in saved.keys()})  # noqa: SIM118
-        return int(saved.get_tensor("shards")[0])
+    if is_whole(path, of=of):
+        with safe_open(path, framework="pt") as saved:
+            kept = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
+        done = int(kept["shards"][0])
+        if all(is_whole(folder / _shard_name(split, n), of=of) for n in range(done)):
+            if tops is not None:
+                tops.restore(kept)
+            return done
+    for stale in folder.glob(f"{split}-*.safetensors"):
+        stale.unlink()
+    return 0
