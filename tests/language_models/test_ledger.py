@@ -16,6 +16,7 @@ from fault_server import FaultServer
 from pydantic import BaseModel
 
 from saywell.language_models import (
+    CacheMiss,
     Image,
     LedgerError,
     Message,
@@ -277,3 +278,113 @@ def test_of_two_replies_to_one_key_the_first_counts_and_both_are_charged(tmp_pat
     ]
     assert ledger.spent(None).calls == 2
     ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("text", '{"score": 9}'),
+        ("status", "refused"),
+        ("finish", "length"),
+        ("refusal", "no"),
+        ("request", "{}"),
+        ("model", "other"),
+        ("input_tokens", 0),
+        ("cost_usd", 0.5),
+        ("estimated", 1),
+        ("text", b"\xff\xfe\x00"),
+        ("checksum", "0" * 64),
+    ],
+)
+def test_a_reply_that_was_changed_is_asked_again_and_named_in_a_replay(
+    column, value, tmp_path, caplog
+):
+    path, asked = tmp_path / "calls.sqlite", []
+
+    def answer(request):
+        asked.append(request.seed)
+        return '{"score": 1}'
+
+    requests = [replace(BASE, seed=seed) for seed in range(3)]
+    with Scripted(answer, calls=path) as model:
+        key = model.complete(requests)[1].key
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE calls SET {column} = ? WHERE key = ?", [value, key])
+    with (
+        Scripted(answer, calls=path, replay=True) as model,
+        pytest.raises(
+            CacheMiss, match=f"{key}.*changed after it was stored; run without --replay"
+        ) as error,
+    ):
+        model.complete(requests)
+    assert "\n" not in str(error.value)
+    assert "not used" in caplog.text
+    for _ in range(2):  # once it has been asked again, all is well
+        with Scripted(answer, calls=path) as model:
+            assert [reply.parsed for reply in model.complete(requests)] == [One(score=1)] * 3
+    assert asked == [0, 1, 2, 1]
+
+
+def test_a_damaged_calls_file_is_one_line(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    requests = [replace(BASE, seed=seed) for seed in range(200)]
+    with Scripted(lambda request: '{"score": 1}' + " " * 500, calls=path) as model:
+        model.complete(requests)
+    whole = path.read_bytes()
+    for length in (1, 50, 1000, 5000, len(whole) // 2, len(whole) - 4096):
+        for damage in (whole[:length], whole[:length] + b"\x00" * (len(whole) - length)):
+            path.write_bytes(damage)
+            for suffix in ("-wal", "-shm"):
+                (tmp_path / f"calls.sqlite{suffix}").unlink(missing_ok=True)
+            try:
+                with Scripted(lambda request: '{"score": 1}', calls=path) as model:
+                    replies = model.complete(requests)
+            except LedgerError as error:
+                assert "\n" not in str(error) and "calls.sqlite" in str(error)
+            else:
+                assert [reply.parsed for reply in replies] == [One(score=1)] * 200
+
+
+OLD = """
+CREATE TABLE calls (
+  id INTEGER PRIMARY KEY, key TEXT NOT NULL, step TEXT NOT NULL, prompt_hash TEXT, model TEXT NOT NULL,
+  request TEXT NOT NULL, answered INTEGER NOT NULL, status TEXT NOT NULL, text TEXT NOT NULL, finish TEXT,
+  refusal TEXT, replied_model TEXT, input_tokens INTEGER, output_tokens INTEGER, cost_usd REAL, price TEXT,
+  error TEXT, faults TEXT NOT NULL, attempts INTEGER NOT NULL, started REAL NOT NULL, seconds REAL NOT NULL
+);
+CREATE UNIQUE INDEX answered_once ON calls (key) WHERE answered = 1;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_layout_before_keeps_its_replies_and_counts_what_was_not(tmp_path):
+    path = tmp_path / "calls.sqlite"
+    requests = [replace(BASE, seed=seed) for seed in range(3)]
+    with Scripted(lambda request: "", calls=tmp_path / "other") as model:
+        keys = [model._key(request) for request in requests]
+    with sqlite3.connect(path) as old:
+        old.executescript(OLD)
+        for number, (text, key) in enumerate(keys):
+            counts = [(20, 5, 0.5), (None, None, None), (None, None, None)][number]
+            faults = ["HTTP 500", "HTTP 500"] if number == 1 else []
+            answered = number < 2
+            old.execute(
+                f"INSERT INTO calls VALUES (NULL{', ?' * 20})",
+                [key, "step", None, "scripted", text, answered, "ok" if answered else "failed",
+                 '{"score": 4}' if answered else "", "stop", None, "m", *counts, "2026-01-01",
+                 None if answered else "HTTP 500", json.dumps(faults), len(faults) + 1, 1.0, 1],
+            )  # fmt: skip
+    before = path.read_bytes()
+    ledger = Ledger(path, read_only=True)  # does not touch the file
+    assert len(ledger.rows()) == 5 and path.read_bytes() == before
+    ledger.close()
+    for _ in range(2):
+        asked = []
+        with Scripted(
+            lambda r, asked=asked: asked.append(r) or '{"score": 4}', calls=path
+        ) as model:
+            assert model.spent.calls == 5 + (_ > 0)
+            # The second reply had no usage: its whole limit of 100 tokens counts, and its question.
+            assert model.spent.estimated == 1 and model.spent.tokens > 25 + 100
+            assert [reply.parsed for reply in model.complete(requests)] == [One(score=4)] * 3
+        assert len(asked) == (1 if _ == 0 else 0)

@@ -7,7 +7,11 @@ from saywell.store.study import StudyWriter
 
 
 def note_cost(study: StudyWriter) -> None:
-    """Put calls, tokens and US dollars, over all runs of the study, into its manifest."""
+    """Put calls, tokens and US dollars, over all runs of the study, into its manifest.
+
+    Of `estimated` calls nobody reported the tokens; they are in the sums at the most they may have
+    taken.
+    """
     path = study.path / "calls.sqlite"
     if not path.exists():
         return
@@ -17,5 +21,6 @@ def note_cost(study: StudyWriter) -> None:
         "calls": sum(step.calls for step in steps),
         "input_tokens": sum(step.input_tokens for step in steps),
         "output_tokens": sum(step.output_tokens for step in steps),
+        "estimated": sum(step.estimated for step in steps),
         "usd": None if unknown else sum(step.cost_usd for step in steps),
     }
