@@ -243,6 +243,7 @@ def test_a_limit_keeps_shares_and_what_a_smaller_one_kept(tmp_path):
         kept[limit] = set(images.examples["id"])
         assert len(kept[limit]) == min(limit, 56) and images.total_rows == 56
         counts = Counter(images.examples["label"])
+        assert set(counts) == set(labels)
         for name, all_of_it in Counter(labels).items():
             assert abs(counts[name] - max(1, all_of_it * min(limit, 56) / 56)) <= 1.5
     assert kept[3] < kept[12] < kept[28] < kept[56] == kept[99]
