@@ -26,8 +26,9 @@ from PIL import Image
 
 from classes_planted import print_tables
 from saywell.data.captioned import load_captioned, seen_at, typical_side
+from saywell.data.images import load_images
 from saywell.encoders.cache import EmbeddingCache
-from saywell.encoders.joined import JoinedEncoder, fit_map
+from saywell.encoders.joined import join_encoders
 from saywell.encoders.precomputed import open_precomputed
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.encoders.vision import VisionEncoder, open_vision_encoder
@@ -55,6 +56,9 @@ class KeptVision:
 
     def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
         """The features, computed where they are not kept."""
+        return np.concatenate([self._some(images[n : n + 64]) for n in range(0, len(images), 64)])
+
+    def _some(self, images: Sequence[Image.Image]) -> np.ndarray:
         keys = [
             blake2b(f"{self.fingerprint}{i.size}".encode() + i.tobytes(), digest_size=16).digest()
             for i in images
@@ -99,20 +103,22 @@ def main() -> None:
             print(name, flush=True)
         return
     descriptors = pl.read_parquet(options.data / "llm_descriptors" / "llm_descriptors.parquet")
-    pictures, names, _ = load_captioned(
-        options.data / "images" / "imagenet1k_one_each.parquet", label="label_name"
-    )
+    pictures, captions, _ = load_captioned(
+        options.data / "images" / "imagenet1k_one_each.parquet", label="label_name",
+        caption="a photo of a {}",
+    )  # fmt: skip
+    sentence = open_sentence_encoder("minilm")
     for name, source, texts, compare in tasks(options.data, descriptors, options.out, options.only):
         started = time.perf_counter()
         label = "label_name" if source.suffix == ".parquet" else "label"
         side = typical_side(source, label=label)
-        encoder = joined(vision, pictures, names, side)
+        encoder = join_encoders(vision, sentence, pictures, captions, side=side)
         print(f"<!-- {name}: {side} pixels, penalty {encoder.mapping.strength:g} -->", flush=True)
         study = describe_classes(
             source, out=options.out / name, encoder=encoder, texts=texts, compare=compare,
             select=options.select, shots=[int(s) for s in options.shots.split(",") if s],
             seeds=options.seeds, label=label,
-            split="split" if source.suffix != ".parquet" or "dtd" in source.name else None,
+            split="split",
             progress=told,
         )  # fmt: skip
         print(f"\n## {name} ({time.perf_counter() - started:.0f} s)\n", flush=True)
@@ -147,19 +153,6 @@ def print_overview(studies: Sequence[Study]) -> None:
             print(f"| {method} | {' | '.join(cells)} |")
 
 
-def joined(
-    vision: KeptVision, pictures: Sequence[Image.Image], names: Sequence[str], side: int
-) -> JoinedEncoder:
-    """MobileNet-v2 and MiniLM, joined on pictures, also as small as `side`, and their names in a
-    sentence."""
-    sentence = open_sentence_encoder("minilm")
-    seen, of = seen_at(pictures, side)
-    features = np.concatenate([vision(seen[n : n + 64]) for n in range(0, len(seen), 64)])
-    vectors = sentence([f"a photo of a {name}" for name in names])
-    mapping = fit_map(features, vectors[of], [names[int(k)] for k in of])
-    return JoinedEncoder(vision, sentence, mapping)
-
-
 def tasks(
     data: Path, descriptors: pl.DataFrame, out: Path, only: Sequence[str]
 ) -> Iterator[tuple[str, Path, Path, list[Path]]]:
@@ -182,7 +175,31 @@ def tasks(
         names = pl.read_parquet(images / "cifar10_test.parquet", columns=["label_name"])
         wanted = {n: [n] for n in names["label_name"].unique()}
         own = descriptors.filter(dataset="cifar10")
-        yield "cifar10", images / "cifar10_test.parquet", *_files(own, wanted, out, "cifar10")
+        source = fresh_split(images / "cifar10_test.parquet", out / "cifar10-images.parquet")
+        yield "cifar10", source, *_files(own, wanted, out, "cifar10")
+
+
+def fresh_split(source: Path, target: Path) -> Path:
+    """CIFAR-10 with a split of its own: 600 pictures to choose with, and 800 test pictures that no
+    figure here was made from before.
+
+    Earlier figures used the split by hash: 400 of its test pictures were looked at often. Now 800
+    of its 1,200 training pictures are the test, and its validation pictures and half of its test
+    pictures choose; the rest trains.
+    """
+    earlier = load_images(source, label="label_name").examples.sort("id")
+    parts = dict.fromkeys(earlier["row"], "train")
+    trained = earlier.filter(split="train")
+    for _, share in trained.group_by("label", maintain_order=True):
+        parts |= dict.fromkeys(share["row"].head(80), "test")
+    parts |= dict.fromkeys(earlier.filter(split="validation")["row"], "validation")
+    for _, share in earlier.filter(split="test").group_by("label", maintain_order=True):
+        parts |= dict.fromkeys(share["row"].head(20), "validation")
+    table = pl.read_parquet(source).with_row_index()
+    kept = table.filter(pl.col("index").is_in(list(parts)))
+    split = pl.Series([parts[row] for row in kept["index"]])
+    kept.drop("index").with_columns(split=split).write_parquet(target)
+    return target
 
 
 def _files(

@@ -13,7 +13,7 @@ from saywell.errors import InputError
 
 NOTHING = {
     "images": "nowhere", "label": "label", "vision": None, "sentences": "minilm", "join_on": None,
-    "join_label": "label", "image_vectors": None, "text_vectors": None, "device": None,
+    "join_label": "label", "join_caption": "{}", "image_vectors": None, "text_vectors": None, "device": None,
 }  # fmt: skip
 
 

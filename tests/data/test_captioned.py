@@ -24,6 +24,10 @@ def test_captions_may_repeat_and_broken_pictures_are_named(tmp_path):
     assert found.captions == ["a Dog", "A dog", "a Dog"] and found.rejected == ["broken.png"]
     assert [p.getextrema()[0] for p in found.pictures] == [(0, 0), (60, 60), (120, 120)]
     assert load_captioned(tmp_path / "t.csv", most=1).captions == ["a Dog"]
+    said = load_captioned(tmp_path / "t.csv", most=1, caption="this is {}, {}!").captions
+    assert said == ["this is a Dog, a Dog!"]
+    with pytest.raises(InputError, match=r"has no \{\}"):
+        load_captioned(tmp_path / "t.csv", caption="this is")
 
 
 def test_nothing_usable_is_an_error(tmp_path):

@@ -464,10 +464,11 @@ def test_the_page_needs_no_network_and_escapes_what_others_wrote(world, tmp_path
 
 
 @pytest.mark.slow
-def test_a_thousand_classes_with_vectors_from_files(tmp_path):
+def test_hundreds_of_classes_with_vectors_from_files(tmp_path):
+    many = 300
     random = np.random.default_rng(0)
-    names = [f"class {n:04}" for n in range(1000)]
-    centres = random.normal(size=(1000, 24))
+    names = [f"class {n:04}" for n in range(many)]
+    centres = random.normal(size=(many, 24))
     rows, vectors = [], []
     from io import BytesIO
 
@@ -488,7 +489,7 @@ def test_a_thousand_classes_with_vectors_from_files(tmp_path):
         }
     ).write_parquet(tmp_path / "image-vectors.parquet")
     texts = {name: [f"what {name} is", f"what {name} is not"] for name in names}
-    said = [centres[n] + 0.5 * random.normal(size=24) for n in range(1000)]
+    said = [centres[n] + 0.5 * random.normal(size=24) for n in range(many)]
     flat = [v for good in said for v in (good, random.normal(size=24))]
     pl.DataFrame(
         {
@@ -507,8 +508,8 @@ def test_a_thousand_classes_with_vectors_from_files(tmp_path):
     chosen = found.table("text_scores").filter(rule="ift-proponent", chosen=True)
     texts_of = dict(found.table("class_texts").select("id", "text").iter_rows())
     right = [not texts_of[id].endswith("not") for id in chosen["text"]]
-    assert len(right) > 900 and np.mean(right) > 0.9
-    assert (found.path / "report.html").stat().st_size < 3_500_000
+    assert len(right) > 0.9 * many and np.mean(right) > 0.9
+    assert (found.path / "report.html").stat().st_size < 3_500 * many
     with pytest.raises(InputError, match="cannot see new images"):
         classify_images(found, [])
 

@@ -48,6 +48,9 @@ def classes(
     join_label: Annotated[
         str, typer.Option(help="With --join-on: column with names or captions.")
     ] = "label",
+    join_caption: Annotated[
+        str, typer.Option(help="With --join-on: what is around a name, as 'a photo of a {}'.")
+    ] = "{}",
     image_vectors: Annotated[
         Path | None, typer.Option(help="Instead of an encoder: file with vectors of the images.")
     ] = None,
@@ -127,7 +130,8 @@ def classes(
     ):  # fmt: skip
         encoders = {
             "vision": vision, "sentences": sentences, "join_on": join_on, "join_label": join_label,
-            "image_vectors": image_vectors, "text_vectors": text_vectors,
+            "join_caption": join_caption, "image_vectors": image_vectors,
+            "text_vectors": text_vectors,
         }  # fmt: skip
         check_encoder(encoder, **encoders)
         asked_for = {
@@ -173,6 +177,7 @@ def check_encoder(
     sentences: str,
     join_on: str | None,
     join_label: str,
+    join_caption: str,
     image_vectors: Path | None,
     text_vectors: Path | None,
 ) -> None:
@@ -205,6 +210,10 @@ def check_encoder(
         find_checkpoint(vision)
         find_checkpoint(sentences)
         open_source(join_on, "image", join_label, None)
+        if "{}" not in join_caption:
+            raise InputError(
+                f"--join-caption {join_caption!r} has no {{}} for the name to stand in"
+            )
 
 
 def opened_encoder(
@@ -216,6 +225,7 @@ def opened_encoder(
     sentences: str,
     join_on: str | None,
     join_label: str,
+    join_caption: str,
     image_vectors: Path | None,
     text_vectors: Path | None,
     device: str | None,
@@ -227,7 +237,7 @@ def opened_encoder(
     """
     check_encoder(
         encoder, vision=vision, sentences=sentences, join_on=join_on, join_label=join_label,
-        image_vectors=image_vectors, text_vectors=text_vectors,
+        join_caption=join_caption, image_vectors=image_vectors, text_vectors=text_vectors,
     )  # fmt: skip
     if encoder is not None:
         from saywell.encoders.dual import open_dual_encoder
@@ -244,7 +254,7 @@ def opened_encoder(
     from saywell.encoders.vision import open_vision_encoder
 
     side = typical_side(images, label=label)
-    found = load_captioned(join_on, label=join_label)
+    found = load_captioned(join_on, label=join_label, caption=join_caption)
     if found.rejected:
         typer.secho(
             f"--join-on: {len(found.rejected)} images are not used, such as {found.rejected[0]!r}",

@@ -33,19 +33,27 @@ class Captioned(NamedTuple):
 
 
 def load_captioned(
-    source: Any, *, image: str = "image", label: str = "label", most: int = MOST
+    source: Any,
+    *,
+    image: str = "image",
+    label: str = "label",
+    caption: str = "{}",
+    most: int = MOST,
 ) -> Captioned:
     """The pictures of a source (as in `load_images`) with the text in column `label`, one a row.
 
-    Unlike names of classes, captions may be equal or nearly so. At most the first `most` are read.
+    Unlike names of classes, captions may be equal or nearly so. `caption` is put around each text, in
+    the place of {}: names of things are read better in a sentence. At most the first `most` are read.
 
     Raises InputError where the source cannot be used or none of its pictures can.
     """
+    if "{}" not in caption:
+        raise InputError(f"caption={caption!r} has no {{}} for the name to stand in")
     opened = open_source(source, image, label, None)
     rows = opened.rows.select("name", "label").rows()
     found = Captioned([], [], [])
     for row, blob in opened.fetch(range(min(len(rows), most))):
-        name, caption = rows[row]
+        name, said = rows[row]
         try:
             if isinstance(blob, BadPicture):
                 raise blob
@@ -53,11 +61,11 @@ def load_captioned(
         except BadPicture:
             found.rejected.append(name)
             continue
-        if not (caption or "").strip():
+        if not (said or "").strip():
             found.rejected.append(name)
             continue
         found.pictures.append(picture)
-        found.captions.append(" ".join(str(caption).split()))
+        found.captions.append(caption.replace("{}", " ".join(str(said).split())))
     if not found.pictures:
         raise InputError(f"{shown(source)} has no usable picture with a caption to join on")
     return found
