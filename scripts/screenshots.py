@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-MOST_BYTES = 300_000
-WIDE = {"width": 1200, "height": 800}
-PHONE = {"width": 390, "height": 780}
+MOST_BYTES = 200_000
+WIDE = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
 
 
 def main() -> None:

@@ -206,7 +206,7 @@ def _figures(figures: list[Metric], title: str) -> Table:
     for column in ("value", "95 % interval", "control", "bound"):
         table.add_column(column, justify="right", no_wrap=True)
     for m in figures:
-        interval = "" if m.ci_low is None else f"{m.ci_low:.2f} to {m.ci_high:.2f}"
+        interval = "" if m.ci_low is None else f"{m.ci_low:z.2f} to {m.ci_high:z.2f}"
         floor = max((v for v in m.controls.values() if v is not None), default=None)
         top = min((v for v in m.ceiling.values() if v is not None), default=None)
         name = _text(plain(m.name.removesuffix(LEXICAL)))
@@ -257,4 +257,4 @@ def _class_counts(study: Study) -> list[str]:
 
 
 def _two(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+    return "" if value is None else f"{value:z.2f}"

@@ -27,6 +27,7 @@ from saywell.store.study import Study
 
 MOST_DESCRIPTORS = 30
 MOST_GOLD = 200
+_OPEN_GOLD = 12
 
 AXES = {
     "precision@k": ("k, descriptors named", "precision@k"),
@@ -271,6 +272,12 @@ def recovered_table(study: Study) -> Element | None:
     by = table.filter(found=True)["descriptor"].n_unique()
     head = ("", "gold descriptor", "closest found", "F1", "", "95 % interval", "control",
             "sentences", "units")  # fmt: skip
+
+    def table_of(rows: Sequence[Part]) -> Element:
+        return el("div", {"class": "scroll", "tabindex": "0"}, el("table", {"class": "gold"},
+                  el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, h) for h in head))),
+                  el("tbody", None, *rows)))  # fmt: skip
+
     return el(
         "section", {"aria-labelledby": "h-gold"},
         el("h2", {"id": "h-gold"}, "Gold descriptors"),
@@ -279,9 +286,10 @@ def recovered_table(study: Study) -> Element | None:
            f" {count(by)} different descriptors. The study never saw them. The closest descriptor"
            " was chosen on calibration sentences; F1 is on held-out ones, and found means that its"
            " interval lies above the control, which calls the gold descriptor on every sentence."),
-        el("div", {"class": "scroll", "tabindex": "0"}, el("table", {"class": "gold"},
-           el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, h) for h in head))),
-           el("tbody", None, *rows))),
+        table_of(rows[:_OPEN_GOLD]),
+        *([el("details", {"class": "numbers"},
+              el("summary", None, f"and {count(len(rows) - _OPEN_GOLD)} more"),
+              table_of(rows[_OPEN_GOLD:]))] if len(rows) > _OPEN_GOLD else []),
     )  # fmt: skip
 
 

@@ -8,13 +8,13 @@ NONE = "–"
 
 
 def two(value: float | None) -> str:
-    """A share or score with two decimals; an en dash where there is none."""
-    return NONE if value is None else f"{value:.2f}"
+    """A share or score with two decimals, never -0.00; an en dash where there is none."""
+    return NONE if value is None else f"{value:z.2f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
     """An interval, such as "0.12 to 0.34"."""
-    return NONE if low is None or high is None else f"{low:.2f} to {high:.2f}"
+    return NONE if low is None or high is None else f"{low:z.2f} to {high:z.2f}"
 
 
 def count(value: int) -> str:
@@ -39,7 +39,7 @@ def small(value: float | None) -> str:
 
 def level(value: float) -> str:
     """An activation."""
-    return f"{value:.2f}" if abs(value) < 1000 else f"{value:.3g}"
+    return f"{value:z.2f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
 def dated(moment: str) -> str:
