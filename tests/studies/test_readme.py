@@ -40,9 +40,8 @@ def written(corpus, bert, tokenizer, encoder, tmp_path_factory):
             patch.setattr(
                 f"saywell.studies.{module}.open_sentence_encoder", lambda *_, **__: encoder
             )
-        patch.setattr(
-            "saywell.studies.neurons.write_report", lambda study: None
-        )  # tested elsewhere
+        patch.setattr("saywell.studies.neurons.write_report", lambda study: (
+            study.path / "report.html").write_text("tested elsewhere"))  # fmt: skip
         patch.chdir(folder)
         first = commands()[0]
         patch.setattr(sys, "argv", first)
