@@ -41,7 +41,9 @@ def main() -> None:
 
 def print_tables(study: Study) -> None:
     """The study's figures as Markdown."""
-    print("| figure | value | 95 % interval | controls | ceiling | n |\n|---|---|---|---|---|---|")
+    print(
+        "| figure | value | 95 % interval | controls | reference | n |\n|---|---|---|---|---|---|"
+    )
     for m in study.headline():
         print(
             f"| {m.name} | {_three(m.value)} | {_three(m.ci_low)} to {_three(m.ci_high)} |"

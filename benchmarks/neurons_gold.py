@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/neurons_gold.py [--texts FILE] [--tags COLUMN] [--model minilm] [--out STUDY]
 
-Prints precision@2, recall@2 and Jaccard with intervals, controls and ceilings. By default on the
+Prints precision@2, recall@2 and Jaccard with intervals, controls, references, bounds. By default on the
 3,044 restaurant sentences of SemEval-2014 task 4 (five gold categories) where they are at hand,
 otherwise on the demo corpus and its gold tags.
 """
@@ -36,7 +36,7 @@ def main() -> None:
             progress=terminal_progress,
         )  # fmt: skip
         print(f"{options.texts.name}, tags {tags!r}, model {options.model}\n")
-        print(f"{'':<36}{'value':>7}{'95 % interval':>16}   controls and ceilings")
+        print(f"{'':<36}{'value':>7}{'95 % interval':>16}   controls, references, bounds")
         for m in study.headline():
             interval = f"{m.ci_low:.3f} to {m.ci_high:.3f}" if m.ci_low is not None else ""
             marks = {**m.controls, **m.reference, **m.ceiling}

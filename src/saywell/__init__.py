@@ -2,7 +2,10 @@
 
 import saywell
 study = saywell.describe_neurons("reviews.csv", "minilm", out="study")
-study.descriptions
+study.best(10)
+study.unit("layer.3/42")
+study.search("refund")
+study.tidy()
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from saywell.data.texts import load_texts
     from saywell.errors import SaywellError
     from saywell.language_models import open_language_model
+    from saywell.store.records import Unit
     from saywell.store.study import Study
     from saywell.studies.classes import describe_classes
     from saywell.studies.neurons import describe_neurons
@@ -22,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SaywellError",
     "Study",
+    "Unit",
     "describe_classes",
     "describe_neurons",
     "load_texts",
@@ -32,6 +37,7 @@ __all__ = [
 _HOMES = {
     "SaywellError": "saywell.errors",
     "Study": "saywell.store.study",
+    "Unit": "saywell.store.records",
     "describe_classes": "saywell.studies.classes",
     "describe_neurons": "saywell.studies.neurons",
     "load_texts": "saywell.data.texts",
