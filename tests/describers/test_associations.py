@@ -14,6 +14,7 @@ from saywell.describers.associations import (
     enrichment_p,
     expected_hits,
     length_strata,
+    stands_out,
 )
 from saywell.scorers.intervals import benjamini_hochberg
 
@@ -139,12 +140,32 @@ def test_planted_descriptors_are_enriched_and_frequent_ones_only_composed():
 
 def test_significant_but_hardly_more_than_expected_is_not_enriched():
     tags = np.arange(4000)[:, None] % 2 == 0
-    exemplars = (np.arange(4000) < 1000) & (tags[:, 0] | (np.arange(4000) % 3 == 0))
+    exemplars = (np.arange(4000) < 2400) & (tags[:, 0] | (np.arange(4000) % 16 < 14))
     found = associate(
         sp.csr_matrix(exemplars[None, :]), sp.csr_matrix(tags), np.zeros(4000, dtype=int)
     )
-    assert found.q[0, 0] < 1e-20 and 1.4 < found.lift[0, 0] < 1.5
+    assert found.q[0, 0] < 1e-5 and 1.05 < found.lift[0, 0] < 1.1
     assert not found.enriched().any()
+
+
+@pytest.mark.parametrize("base", [0.05, 0.4, 0.8, 0.95])
+def test_a_unit_can_be_what_most_texts_are(base):
+    """Of 4,000 texts a share carries it; of 200 exemplars all but one do, or no more than of all."""
+    tags = (np.arange(4000) < base * 4000)[:, None]
+    carrying, others = np.flatnonzero(tags[:, 0]), np.flatnonzero(~tags[:, 0])
+    usual = round(200 * base)
+    exemplars = np.zeros((2, 4000))
+    exemplars[0, [*carrying[:199], others[0]]] = 1
+    exemplars[1, [*carrying[:usual], *others[: 200 - usual]]] = 1
+    found = associate(sp.csr_matrix(exemplars), sp.csr_matrix(tags), np.zeros(4000, dtype=int))
+    assert found.enriched().tolist() == [[True], [False]]
+
+
+def test_odds_as_fishers_table():
+    share, expected = np.array([0.0, 0.3, 0.6, 0.9, 1.0, 0.2]), np.array([0.2] * 5 + [0.0])
+    odds = (share / (1 - share + 1e-300)) / np.maximum(expected / (1 - expected), 1e-300)
+    assert stands_out(share, expected).tolist() == (odds >= 1.5).tolist()
+    assert not stands_out(np.array([0.0, 1.0]), np.array([0.0, 1.0])).any()
 
 
 def test_rules_want_three_hits():

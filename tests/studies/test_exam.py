@@ -209,6 +209,26 @@ def test_a_limit_keeps_the_same_texts_of_each_group_whatever_their_order(tasks, 
         run_task_exam(tasks, limit=0, encoder=TopicEncoder())
 
 
+def test_near_duplicates_of_a_task_go_into_one_part(tasks, tmp_path):
+    table = pl.read_parquet(tasks)
+    long = (
+        "the ferry left the harbour late and the captain said nothing about it to anyone on board"
+    )
+    twins = [f"{long} today", f"{long} again", f"{long}!"]
+    more = [("ferry", "about ferry", text, 1, split) for text, split in zip(
+        twins, ("train", "val", "test"), strict=True)]  # fmt: skip
+    for rows in (more, more[::-1]):
+        added = pl.DataFrame(rows, schema=table.columns, orient="row").cast(table.schema)  # type: ignore[arg-type]
+        pl.concat([added, table]).write_parquet(tmp_path / "twins.parquet")
+        found = dict(read_tasks(tmp_path / "twins.parquet"))["ferry"].filter(
+            pl.col("text").is_in(twins)
+        )
+        first = found.sort("id")
+        given = {text: split for _, _, text, _, split in more}
+        assert found["split"].to_list() == [given[first["text"][0]]] * 3
+        assert found["group"].to_list() == [first["id"][0]] * 3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

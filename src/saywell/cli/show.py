@@ -98,6 +98,8 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
         console.print(_figures([m for m in found if m not in lexical], "held-out data"))
         if lexical:
             console.print(_figures(lexical, "the same with lexical tags"))
+        for note in dict.fromkeys(f"{m.name}: {m.note}" for m in found if m.note):
+            console.print(plain(note), style="dim", markup=False)
     if "recovered" in manifest.tables:
         recovered = study.table("recovered")
         found = recovered.filter(found=True).height

@@ -89,7 +89,7 @@ def metric_numbers(metrics: Sequence[Metric]) -> Element:
            el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
            el("td", None, said(_listed(m.controls), 300)),
            el("td", None, said(_listed({**m.reference, **m.ceiling}), 200)),
-           el("td", None, f"{count(m.n)} ", said(m.of, 120)))
+           el("td", None, f"{count(m.n)} ", said(". ".join(filter(None, (m.of, m.note))), 320)))
         for m in metrics
     ]  # fmt: skip
     head = ("figure", "value", "95 % interval", "controls", "references and bounds", "n")

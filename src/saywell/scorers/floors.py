@@ -18,7 +18,7 @@ from saywell.scorers.agreement import Predictions
 
 NONE = -1
 CANDIDATES = 4
-ALIKE = 0.7
+ALIKE = 0.65
 """Correlation of decisions from which two descriptions say the same (docs/scores.md has the trial)."""
 _BLOCK = 512  # units compared with all others at once
 

@@ -129,6 +129,14 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             unit=pl.String, description=pl.String, scorer=pl.String, split=pl.String,
             floor=pl.String, value=pl.Float64, left_out=pl.Int64,
         ),
+        # Descriptions of the same model with random weights, made and scored in the same way: what
+        # `verified` comes to where nothing was learned. Units drawn by chance where they are many.
+        "control_scores": _schema(
+            1, ("unit", "scorer"),
+            unit=pl.String, text=pl.String, scorer=pl.String, value=pl.Float64,
+            control=pl.Float64, skill=pl.Float64, skill_low=pl.Float64, skill_high=pl.Float64,
+            p=pl.Float64, status=pl.String, resamples=pl.Int64,
+        ),
         # Held-out examples that speak against a description: "silent" ones are predicted and leave
         # the unit cold, "unforeseen" ones fire it and are not predicted. Strongest first.
         "counterexamples": _schema(
@@ -270,9 +278,9 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             1, ("describer",),
             ("known", "readable", "off_rule", "off_rule_low", "off_rule_high"),
             describer=pl.String, units=pl.Int64, described=pl.Int64, verified=pl.Int64,
-            known=pl.Int64, readable=pl.Int64, off_rule=pl.Float64, off_rule_low=pl.Float64,
-            off_rule_high=pl.Float64,
+            known=pl.Int64, readable=pl.Int64,
             recovered=pl.Float64, recovered_low=pl.Float64, recovered_high=pl.Float64,
+            off_rule=pl.Float64, off_rule_low=pl.Float64, off_rule_high=pl.Float64,
             f1=pl.Float64, f1_low=pl.Float64, f1_high=pl.Float64, noise_units=pl.Int64,
             noise_described=pl.Int64, false=pl.Float64, false_low=pl.Float64, false_high=pl.Float64,
             bias=pl.Float64, error=pl.Float64,

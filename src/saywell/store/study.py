@@ -143,6 +143,8 @@ class Metric(BaseModel):
     reference: dict[str, float | None] = Field(default_factory=dict)
     """The same figure for another way to get there, which is no bound: a probe, more training."""
     higher_is_better: bool = True
+    note: str = ""
+    """What a reader of this figure has to know, in a sentence."""
 
 
 class Study:

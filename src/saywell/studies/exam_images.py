@@ -28,7 +28,7 @@ from saywell.data.planted_image_units import (
 )
 from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit
 from saywell.data.splits import assign_split
-from saywell.describers.associations import MIN_HITS, MIN_LIFT, enrichment_p
+from saywell.describers.associations import MIN_HITS, enrichment_p, stands_out
 from saywell.encoders.checkpoints import PLANTED
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.errors import InputError
@@ -200,8 +200,9 @@ def enrichment(material: PictureMaterial) -> Answers:
             hits, carrying = holds[left & chosen].sum(0), holds[left].sum(0)
             drawn, population = int((left & chosen).sum()), int(left.sum())
             p = enrichment_p(hits[None], np.array([drawn]), carrying, population)[0]
-            lifted = hits * population >= MIN_LIFT * drawn * carrying
-            p[~lifted | (hits < MIN_HITS)] = 1.0
+            if not drawn:
+                break
+            p[~stands_out(hits / drawn, carrying / population) | (hits < MIN_HITS)] = 1.0
             best = int(p.argmin())
             if p[best] * len(p) > LEVEL:
                 break

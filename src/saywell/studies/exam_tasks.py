@@ -8,9 +8,11 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
+from saywell.data.duplicates import near_duplicate_groups
 from saywell.data.planted_units import NOISE, PlantedUnit
 from saywell.data.splits import content_ids, hash_numbers
 from saywell.data.tables import open_table
+from saywell.data.texts import NEAR
 from saywell.errors import InputError
 
 TASK = "task"
@@ -23,12 +25,14 @@ _COLUMNS = {
 def read_tasks(
     path: str | Path, *, limit: int | None = None, seed: int = 0
 ) -> list[tuple[str, pl.DataFrame]]:
-    """Every task of a Parquet or CSV file with its rows: `id`, `text`, `label`, `split`, `gold`.
+    """Every task of a Parquet or CSV file with its rows: `id`, `text`, `label`, `split`, `gold`, `group`.
 
     `limit` keeps at most so many texts of each group in each split, chosen by content.
 
     Columns: `task`, `gold_description`, `text`, `label` (1 where the description holds, else 0) and
-    `split` (train, val, test, or calibration, validation, test).
+    `split` (train, val, test, or calibration, validation, test). Near duplicates within a task (see
+    `near_duplicate_groups`) go together into the split of the one with the smallest id, so that nobody
+    is scored on what the describer has all but read; column `group` is that id.
 
     Raises InputError for a file that cannot be read or lacks a column, a task with several gold
     descriptions, and a part of a task that lacks one of the two groups.
@@ -59,6 +63,12 @@ def read_tasks(
             raise InputError(
                 f"task {name!r} has {len(golds)} gold descriptions; give one for all rows"
             )
+        ids = pl.Series("id", content_ids(rows["text"]), dtype=pl.String)
+        alike = pl.Series("group", near_duplicate_groups(rows["text"], NEAR))
+        rows = rows.with_columns(ids, alike).with_columns(
+            pl.col("split").sort_by("id").first().over("group"),
+            group=pl.col("id").min().over("group"),
+        )
         groups = rows.group_by("split").agg(pl.col("label").n_unique()).sort("split")
         bare = groups.filter(pl.col("label") < 2)["split"].to_list()
         if bare or groups.height < 3:
@@ -66,9 +76,8 @@ def read_tasks(
             raise InputError(
                 f"task {name!r} has {where}: train, val and test each need texts of both labels"
             )
-        ids = pl.Series("id", content_ids(rows["text"]), dtype=pl.String)
         gold = pl.col("gold_description").alias("gold")
-        rows = rows.select(ids, "text", "label", "split", gold)
+        rows = rows.select("id", "text", "label", "split", gold, "group")
         tasks.append((str(name), rows if limit is None else _limited(rows, limit, seed)))
     return tasks
 

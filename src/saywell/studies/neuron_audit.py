@@ -22,6 +22,7 @@ from saywell.studies.neuron_scores import (
     score_described,
 )
 from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
+from saywell.studies.neuron_verified import score_control, tagged_by_itself, verified_metrics
 from saywell.studies.score_tables import score_tables
 from saywell.units.activations import Activations
 from saywell.units.sites import Site
@@ -38,6 +39,12 @@ def tables(study: Study) -> Iterator[tuple[str, pl.DataFrame]]:
     config = study.manifest.config
     yield "associations", association_table(study, subject, config["threshold"])
     yield "curves", _curves(study, subject, carried)
+    control = _control(study, carried["all"])
+    if control is not None and "control_scores" in study.manifest.tables:
+        descriptors, seed = study.table("descriptors"), config["seed"]
+        found = score_control(control, descriptors, study.examples, carried["all"], seed)
+        yield "control_scores", found
+    del control
     described = described_units(study.units, study.descriptions, study.table("descriptors"))
     if described.ids:
         with _reading(study, subject, described, carried["all"]) as reading:
@@ -50,10 +57,17 @@ def figures(study: Study) -> list[Metric]:
     """The headline figures."""
     subject, carried = _subject(study)
     config = study.manifest.config
-    return headline(
+    found = headline(
         study.table("curves"), subject, _control(study, carried["all"]), config["threshold"],
         config["seed"],
     )  # fmt: skip
+    if any(metric.name.startswith("verified") for metric in study.headline()):
+        own_tags = tagged_by_itself(study, study.units["model"][0])
+        of_control = None
+        if "control_scores" in study.manifest.tables:
+            of_control = study.table("control_scores")
+        found += verified_metrics(study.scores, of_control, own_tags=own_tags)
+    return found
 
 
 def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:

@@ -64,6 +64,7 @@ from saywell.studies.neuron_scores import (
     score_described,
 )
 from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
+from saywell.studies.neuron_verified import score_control, tagged_by_itself, verified_metrics
 from saywell.studies.score_tables import score_tables
 from saywell.units.activations import Activations, BrokenActivations, Pass, collect_activations
 from saywell.units.models import LoadedModel, load_model, random_twin, wrap_model
@@ -192,13 +193,26 @@ def describe_neurons(
             curves = study.table(
                 "curves", lambda: curve_table(study, subject, control, carried, threshold, seed)
             )
-            study.write_metrics(headline(curves, subject, control, threshold, seed))
+            figures = headline(curves, subject, control, threshold, seed)
+            study.write_metrics(figures)
+            of_control = None
+            if control is not None:
+                of_control = study.table(
+                    "control_scores",
+                    lambda: score_control(
+                        control, study.table("descriptors"), examples, carried["all"], seed
+                    ),
+                )
         del control  # with `subject` the largest thing in memory
         study.table("descriptions", lambda: description_table(study, subject, llm))
         with progress("scores", 1):
             study.tables(
                 SCORED,
                 lambda: _scores(study, subject, carried["all"], encoder, llm, prompts, seed),
+            )
+            own_tags = tagged_by_itself(study, loaded.name)
+            study.write_metrics(
+                [*figures, *verified_metrics(study.scores, of_control, own_tags=own_tags)]
             )
             if gold:
                 study.table(
@@ -364,7 +378,7 @@ def _notes(study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel)
     ):
         if step in lost:
             study.note(told.format(lost[step]))
-    if study.manifest.config["encoder"] == loaded.name:
+    if tagged_by_itself(study, loaded.name):
         study.note(
             "The tagger's encoder is the model under study: its tags may agree with the neurons for"
             " that reason alone. The figures with lexical tags do not depend on it."
