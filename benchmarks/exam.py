@@ -97,11 +97,14 @@ def print_lines(exams: list[Exam]) -> None:
     lines = pl.concat([exam.summary for exam in exams])
     costs = pl.concat([exam.costs for exam in exams]).group_by("describer").mean()
     mean = lines.group_by("describer", maintain_order=True).mean()
-    print("| describer | recovered, % | F1 | false on noise, % | stated - got | error | s |")
-    print("|---|---|---|---|---|---|---|")
+    first = mean.row(0, named=True)
+    print(f"{first['readable']:g} of {first['known']:g} true descriptions are verified.\n")
+    print("| describer | recovered, % | off rule, % | F1 | false, % | stated - got | error | s |")
+    print("|---|---|---|---|---|---|---|---|")
     for row in mean.join(costs, on="describer", how="left", maintain_order="left").to_dicts():
         print(
-            f"| {row['describer']} | {share(row, 'recovered')} | {number(row['f1'])} |"
+            f"| {row['describer']} | {share(row, 'recovered')} | {share(row, 'off_rule')} |"
+            f" {number(row['f1'])} |"
             f" {share(row, 'false')} | {number(row['bias'], '+.2f')} | {number(row['error'])} |"
             f" {number(row['seconds'], '.1f')} |"
         )
@@ -112,16 +115,19 @@ def print_kinds(exams: list[Exam]) -> None:
     answers = pl.concat([exam.answers for exam in exams])
     known = answers.filter(pl.col("kind") != "hidden neuron")
     table = by_kind(known)
+    readable = dict(by_kind(known.filter(describer="true-description"), "readable").iter_rows())
     ceiling = by_kind(known.filter(describer="true-description"), "rule_f1")
-    print("| kind | F1 of the truth |", " | ".join(table.columns[1:]), "|")
-    print("|" + "---|" * (len(table.columns) + 1))
+    print("| kind | F1 of the truth | readable, % |", " | ".join(table.columns[1:]), "|")
+    print("|" + "---|" * (len(table.columns) + 2))
     for row, truth in zip(table.rows(), ceiling.rows(), strict=True):
         shares = " | ".join("" if v is None else f"{100 * v:.0f}" for v in row[1:])
-        print(f"| {row[0]} | {truth[1]:.2f} | {shares} |")
+        print(f"| {row[0]} | {truth[1]:.2f} | {100 * readable[row[0]]:.0f} | {shares} |")
     hidden = answers.filter(kind="hidden neuron").group_by("describer", maintain_order=True)
     found = hidden.agg((pl.col("status") == "verified").mean()).rows()
     if found:
-        print("| hidden neuron (verified) | |", " | ".join(f"{100 * v:.0f}" for _, v in found), "|")
+        print(
+            "| hidden neuron (verified) | | |", " | ".join(f"{100 * v:.0f}" for _, v in found), "|"
+        )
 
 
 def print_words(exams: list[Exam]) -> None:
