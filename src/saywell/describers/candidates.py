@@ -12,8 +12,11 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from saywell.describers.phrases import PhraseCounts, log_odds_z, topic_labels
+from saywell.describers.phrases import PRIOR_STRENGTH, PhraseCounts, log_odds_z, topic_labels
 from saywell.language_models.providers import EXTRACTIVE as EXTRACTIVE
+
+FEW = 0.1
+"""Share of sentences with a typical phrase below which the prior is taken to be too strong."""
 
 
 def extract_candidates(
@@ -30,7 +33,9 @@ def extract_candidates(
 
     Sentences are grouped into topics by their vectors; a phrase's score in a sentence is the
     log-odds z score of the phrase in the sentence's topic against all other sentences. Phrases in
-    fewer than `min_sentences` sentences (default: 3, or 1 in 2,000) are not considered.
+    fewer than `min_sentences` sentences (default: 3, or 1 in 2,000) are not considered. Where the
+    usual prior outweighs a small corpus, so that hardly a sentence has a typical phrase, it counts
+    for a tenth of the corpus instead.
     """
     if min_sentences is None:
         min_sentences = max(3, len(texts) // 2000)
@@ -43,6 +48,10 @@ def extract_candidates(
     for topic in range(len(per_topic)):
         per_topic[topic] = counts.matrix[topics == topic].sum(0)
     z = log_odds_z(per_topic)
+    said = counts.matrix.tocoo()
+    typical = np.unique(said.row[z[topics[said.row], said.col] >= min_z])
+    if len(typical) < FEW * len(texts):
+        z = log_odds_z(per_topic, min(PRIOR_STRENGTH, max(1.0, per_topic.sum() / 10)))
     # Words that are only ever said together tie with their phrase, and it says more.
     length_first = [(-key.count(" "), key) for key in counts.keys]
     rows: list[tuple[str, int, str, float]] = []

@@ -34,11 +34,14 @@ def merge_candidates(
     min_mentions: int = 3,
     limit: int = 500,
     seed: int = 0,
+    sentences: int | None = None,
 ) -> Merged:
     """Merge wordings that mean the same and keep the descriptors that enough sentences mention.
 
     The similarity threshold is the lowest, merging most, whose communities are stable under leaving
     out a fifth of the wordings. At most `limit` descriptors are kept, those with most mentions.
+
+    `sentences` is how many were looked at, those without a candidate among them.
 
     Raises InputError when fewer than two descriptors remain.
     """
@@ -46,8 +49,9 @@ def merge_candidates(
     texts, examples = said["text"].to_list(), [set(found) for found in said["example"]]
     mentions = np.array([len(found) for found in examples], dtype=float)
     if len(texts) < 2:
+        looked_at = candidates["example"].n_unique() if sentences is None else sentences
         raise InputError(
-            f"only {len(texts)} candidate descriptors were found in {candidates['example'].n_unique()}"
+            f"only {len(texts)} candidate descriptors were found in {looked_at}"
             " sentences; give more sentences, an LLM (--llm) or tags of your own (--tags COLUMN)"
         )
     embeddings = encoder(texts)

@@ -26,6 +26,8 @@ _FILLERS = frozenset(
     " good great nice bad better best new old little big much many still ever never always well"
     " right left time times day days year years week weeks month months hour hours minute minutes".split()
 )
+PRIOR_STRENGTH = 1000.0
+"""Mentions that the corpus frequencies weigh as a prior of how typical a phrase is."""
 STOP_WORDS = ENGLISH_STOP_WORDS | _FILLERS
 _SYLLABIC = re.compile(
     "[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -120,7 +122,7 @@ def phrase_matrix(per_text: Sequence[dict[str, str]], keys: Sequence[str]) -> sp
 
 
 def log_odds_z(
-    counts: Float[np.ndarray, "groups phrases"], prior_strength: float = 1000.0
+    counts: Float[np.ndarray, "groups phrases"], prior_strength: float = PRIOR_STRENGTH
 ) -> Float[np.ndarray, "groups phrases"]:
     """How typical a phrase is of a group against all others, as a z score (higher: more typical).
 

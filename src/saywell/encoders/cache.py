@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,51 +14,64 @@ from jaxtyping import Float
 from saywell.data.images import Images
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
-from saywell.errors import InputError
+from saywell.errors import InputError, StorageError
 
 
 class EmbeddingCache:
     """A SQLite file of float32 vectors for any number of encoders; closed between two uses.
 
     The key is the encoder's fingerprint and the content (a text, or the id of an image, itself a
-    hash of content). Several processes may use one file.
+    hash of content). Behind each vector stands a checksum: one that has changed since, or that
+    stands under another key, is not there. Several processes may use one file.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with closing(self._open()) as connection, connection:
-                connection.execute(
-                    "create table if not exists vectors (key blob primary key, vector blob not null)"
-                    " without rowid"
-                )
-        except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"{str(self.path)!r} is not a cache of embeddings ({error}); delete it or name another"
-            ) from error
+        with self._used() as connection, connection:
+            connection.execute(
+                "create table if not exists vectors (key blob primary key, vector blob not null)"
+                " without rowid"
+            )
 
     def find(self, keys: Sequence[bytes], dim: int) -> dict[bytes, np.ndarray]:
         """The vectors there are."""
         found = {}
-        with closing(self._open()) as connection:
+        with self._used() as connection:
             for start in range(0, len(keys), 500):
                 part = list(keys[start : start + 500])
                 marks = ",".join("?" * len(part))
                 query = f"select key, vector from vectors where key in ({marks})"
-                for key, vector in connection.execute(query, part):
-                    if len(vector) == 4 * dim:
+                for key, stored in connection.execute(query, part):
+                    vector, checksum = stored[: 4 * dim], stored[4 * dim :]
+                    if checksum == _checksum(key, vector):
                         found[key] = np.frombuffer(vector, dtype="<f4")
         return found
 
     def add(self, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:
         """Keep vectors; all of them, or none where the process dies."""
-        values = [(key, vector.astype("<f4").tobytes()) for key, vector in rows]
-        with closing(self._open()) as connection, connection:
+        values = [
+            (key, stored + _checksum(key, stored))
+            for key, vector in rows
+            for stored in (vector.astype("<f4").tobytes(),)
+        ]
+        with self._used() as connection, connection:
             connection.executemany("insert or replace into vectors values (?, ?)", values)
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=60)
+    @contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise StorageError(
+                f"the cache of embeddings {str(self.path)!r} cannot be used ({error}); make room or"
+                " change who may write there, and run the same command again"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise InputError(
+                f"{str(self.path)!r} is not a cache of embeddings ({error}); delete it or name another"
+            ) from error
 
 
 def embed_texts(
@@ -127,6 +140,10 @@ def embed_images(
     if batch:
         flush()
     return _stack([vectors[keys[id]] for id in wanted], encoder.dim)
+
+
+def _checksum(key: bytes, vector: bytes) -> bytes:
+    return blake2b(key + vector, digest_size=8).digest()
 
 
 def _key(encoder: DualEncoder, kind: str, content: str) -> bytes:

@@ -123,7 +123,10 @@ def _all_answered(study: StudyWriter, tags: pl.DataFrame) -> pl.DataFrame:
 
 
 def _merged(study: StudyWriter, encoder: SentenceEncoder, seed: int) -> pl.DataFrame:
-    merged = merge_candidates(study.table("candidates"), encoder, seed=seed)
+    merged = merge_candidates(
+        study.table("candidates"), encoder, seed=seed,
+        sentences=study.examples.filter(split="calibration").height,
+    )  # fmt: skip
     study.note(
         f"Wordings were merged at cosine {merged.threshold}; leaving out a fifth of them leaves"
         f" {merged.stability[merged.threshold]:.0%} of the merged pairs together."
