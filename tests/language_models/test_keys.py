@@ -59,7 +59,7 @@ def leaks(key: str, text: str) -> list[str]:
     return sorted({piece for form in forms for piece in pieces(form) if piece in text})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     KEYS, st.sampled_from(SPELLINGS), st.integers(0, 100), st.integers(0, 400), st.text(max_size=20)
 )
@@ -86,7 +86,7 @@ def ask(number: int = 1) -> Request:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(KEYS, st.sampled_from(SPELLINGS), st.integers(0, 30), st.data())
 def test_a_server_that_repeats_the_key_anywhere(tmp_path_factory, key, spell, first, data):

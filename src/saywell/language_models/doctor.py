@@ -56,7 +56,10 @@ def _answers(url: str) -> bool:
     import httpx2
 
     try:
-        with httpx2.Client(trust_env=False, timeout=1.0, follow_redirects=False) as client:
-            return client.get(f"{url}/models").status_code == 200
+        with (
+            httpx2.Client(trust_env=False, timeout=1.0, follow_redirects=False) as client,
+            client.stream("GET", f"{url}/models") as response,  # its body may have no end
+        ):
+            return response.status_code == 200
     except httpx2.HTTPError:
         return False
