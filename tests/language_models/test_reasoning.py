@@ -47,10 +47,13 @@ def score(text, **options):
 
 
 @given(PAIRS, NAMES, DRAFTS, DRAFTS, LAYOUTS, st.booleans())
+@example("<{}> </{}>", "I", "List<int> " + DRAFT, DRAFT, "{}", True)
+@example("<{}> </{}>", "I", "List<int> " + DRAFT, DRAFT, "{}", False)
 @settings(max_examples=150, deadline=None)
 def test_the_answer_after_a_section_counts_whatever_its_marks(
     pair, name, draft, second, layout, opened
 ):
+    assume(name.casefold() != "int")  # which a draft leaves open
     first, last = _split(pair, name)
     closing = "/" in last
     answer = layout.format(ANSWER)

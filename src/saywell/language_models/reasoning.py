@@ -73,9 +73,14 @@ def after_reasoning(text: str, skip: Sequence[tuple[int, int]] = ()) -> Final:
         if place >= last and mark.name in sections:
             return Final(0, 0, problem=f"it ends within one of several sections {mark.name!r}")
         if partner is not None:
+            if (
+                place >= last and unclosed[partner + 1 :]
+            ):  # a stray mark inside does not begin what is closed here
+                begins = min(begins, unclosed[partner].end)
             del unclosed[partner:]
         elif not (unclosed and not text[: unclosed[0].start].strip()):
             # It closes what was opened before the reply, and with it all that this holds.
+            begins = min(begins, start) if place >= last and unclosed else begins
             unclosed = []
         sections.append(mark.name)
         start, shut = (start, True) if place >= last else (mark.end, False)
@@ -154,14 +159,22 @@ def _before_last_words(text: str, marks: Sequence[Mark]) -> int:
 
 
 def _partner(mark: Mark, unclosed: Sequence[Mark]) -> int | None:
-    """The place of the innermost open mark that `mark` closes."""
-    for place in range(len(unclosed) - 1, -1, -1):
-        name = unclosed[place].name
-        if mark.closes and (mark.name.startswith(name) or name.startswith(mark.name)):
-            return place
-        if not mark.closes and _differ_in_one_part(name, mark.name):
-            return place
-    return None
+    """The place of the innermost open mark that `mark` closes; one of its very name goes first."""
+    innermost = range(len(unclosed) - 1, -1, -1)
+    if not mark.closes:
+        return next(
+            (p for p in innermost if _differ_in_one_part(unclosed[p].name, mark.name)), None
+        )
+    same = next((p for p in innermost if unclosed[p].name == mark.name), None)
+    if same is not None:
+        return same
+    return next((p for p in innermost if _is_short_for(unclosed[p].name, mark.name)), None)
+
+
+def _is_short_for(first: str, second: str) -> bool:
+    """Whether one name begins with the other, as in <thinking> ... </think>."""
+    short, long = sorted((first, second), key=len)
+    return len(short) >= 4 and long.startswith(short)
 
 
 def _differ_in_one_part(first: str, second: str) -> bool:
