@@ -199,3 +199,34 @@ def test_kill_9_in_the_middle_of_500_calls_asks_nothing_again(tmp_path):
             [sys.executable, "-c", calm], capture_output=True, text=True, check=True
         )
     assert finished.stdout == expected.stdout
+
+
+def test_an_outage_is_asked_again_and_leaves_the_tables_of_a_calm_run(
+    undisturbed, model_of, corpus, bert, tokenizer, encoder, tmp_path
+):
+    """Whatever step was down, and nothing that was answered is asked twice."""
+
+    seen: dict[str, int] = {}
+
+    def down(number, payload):
+        place = seen.setdefault(first_user(payload["messages"]), len(seen))
+        return "500" if place % 3 == 1 else None
+
+    with FaultServer(model_of, script=down) as server:
+        first = run(server.url, corpus, bert, tokenizer, encoder, tmp_path / "s")
+        failed = first.table("unanswered").filter(status="failed")
+        assert {"candidates", "tags"} == set(
+            failed["step"]
+        ) and failed.height == first.manifest.failed
+        assert any("the same command asks them again" in note for note in first.manifest.notes)
+        paid = server.paid.copy()
+        server.script = lambda number, payload: None
+        again = run(server.url, corpus, bert, tokenizer, encoder, tmp_path / "s")
+        # What was not answered is asked, and nothing else but what then is another question.
+        assert max(server.paid.values()) == 1 and server.paid.total() > paid.total()
+        before = server.paid.total()
+        run(server.url, corpus, bert, tokenizer, encoder, tmp_path / "s")
+        assert server.paid.total() == before
+    assert again.manifest.failed == 0 and again.table("unanswered").is_empty()
+    assert_same_tables(undisturbed[0], again)
+    assert again.manifest.notes == undisturbed[0].manifest.notes

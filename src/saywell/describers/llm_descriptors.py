@@ -109,7 +109,7 @@ def ask_tags(
                 reason = f"{reply.status}: {reply.error or 'no reason given'}"
                 row = ("tags", example, reason, reply.key, reply.status)
                 # A piece that can be asked again outlives one that cannot: then ask again.
-                if missing.get(example, row)[-1] != "failed":
+                if example not in missing or reply.status == "failed":
                     missing[example] = row
             elif twice:
                 reason = f"unparsed: descriptor numbers {twice!r} are given more than once"
