@@ -1,4 +1,4 @@
-"""Does the test of skill keep its level, and do its intervals cover? The two tables of docs/scores.md.
+"""Does the test of skill keep its level, and do its intervals cover? The tables of docs/scores.md.
 
     .venv/bin/python benchmarks/skill_calibration.py [--units 2000]
 
@@ -9,11 +9,12 @@ or as bad, and descriptions of known F1 read from all examples and from samples 
 from __future__ import annotations
 
 import argparse
+import time
 
 import numpy as np
 
 from saywell.scorers.sampling import sample_examples
-from saywell.scorers.skill import measure_skill, verified
+from saywell.scorers.skill import measure, measure_skill, settle, tally, verified
 
 EXAMPLES, BUDGET = 5000, 300
 
@@ -25,6 +26,30 @@ def main() -> None:
     options = parser.parse_args()
     level(options.units)
     coverage(options.units // 5)
+    stability(options.units // 4)
+
+
+def stability(units: int) -> None:
+    """Verdicts that depend on which resamples were drawn, from no skill to a clear one."""
+    random = np.random.default_rng(2)
+    ids = [str(number) for number in range(units)]
+    fires = random.random((units, 1000), dtype=np.float32) < 0.05
+    hits = np.linspace(0.05, 0.5, units)[:, None]
+    said, floor = (
+        np.where(fires, random.random(fires.shape) < found, random.random(fires.shape) < 0.05)
+        for found in (hits, 0.1)
+    )
+    print(
+        "\n| resamples | verified | not the same under all of 5 seeds | s |\n|---|---:|---:|---:|"
+    )
+    counts = [tally(said, {"a": floor}, fires, units=ids, seed=seed) for seed in range(5)]
+    for name, found in (("400", measure), ("as many as the verdict needs", settle)):
+        started = time.process_time()
+        verdicts = np.array([verified(found(counted)) for counted in counts])
+        seconds = (time.process_time() - started) / len(counts)
+        differ = int((verdicts != verdicts[0]).any(0).sum())
+        sums = verdicts.sum(1)
+        print(f"| {name} | {sums.min()} to {sums.max()} | {differ} | {seconds:.1f} |")
 
 
 def level(units: int) -> None:

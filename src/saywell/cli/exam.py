@@ -160,8 +160,10 @@ def print_exam(result: Exam, *, json: bool) -> None:
 
 
 def _share(row: dict, name: str) -> str:
-    value, low, high = (row.get(key) for key in (name, f"{name}_low", f"{name}_high"))
-    return "" if value is None else f"{100 * value:.0f} ({100 * low:.0f}–{100 * high:.0f})"
+    if row.get(name) is None:
+        return ""
+    value, low, high = (100 * row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value:.0f} ({low:.0f}–{high:.0f})"
 
 
 def _number(value: float | None, form: str = ".2f") -> str:
