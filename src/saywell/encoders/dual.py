@@ -10,9 +10,16 @@ from jaxtyping import Float, Int64
 
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import model_fingerprint
-from saywell.encoders.vision import open_image_processor
+from saywell.encoders.loading import (
+    load_part,
+    load_weights,
+    opening,
+    refuse_not_finite,
+    refuse_wordless,
+)
+from saywell.encoders.positions import position_limit, token_ids
+from saywell.encoders.vision import blank, open_image_processor
 from saywell.errors import InputError
-from saywell.progress import quiet_loading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,24 +53,40 @@ def open_dual_encoder(name: str, *, device: str | None = None, batch_size: int =
 
     Raises InputError when it cannot be loaded, or does not encode both images and texts.
     """
+    import torch
     from transformers import AutoModel, AutoTokenizer
 
     where = find_checkpoint(name)
-    try:
-        with quiet_loading():
-            model = AutoModel.from_pretrained(where, use_safetensors=True)
-        if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
-            raise InputError(
-                f"{name!r} is a model of type {model.config.model_type!r}, which does not encode images"
-                " and texts into one space; give a CLIP or SigLIP checkpoint, or join a vision encoder"
-                " and a sentence encoder (saywell.encoders.joined)"
-            )
-        tokenizer = AutoTokenizer.from_pretrained(where)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load the encoder {name!r}: {error}") from error
-    return _Transformers(
-        name, model, tokenizer, open_image_processor(where), device or "cpu", batch_size
-    )
+    with opening("the encoder", name, where):
+
+        def wrapped(model: Any) -> DualEncoder:
+            tokenizer = load_part(AutoTokenizer, where)
+            refuse_wordless(tokenizer)
+            processor = open_image_processor(where)
+            return _Transformers(name, model, tokenizer, processor, device or "cpu", batch_size)
+
+        model = load_weights(
+            AutoModel, where, dtype=torch.float32, part=_seeing_and_reading,
+            probe=lambda model: torch.from_numpy(_first_vectors(wrapped(model))),
+        )  # fmt: skip
+        encoder = wrapped(model)
+        refuse_not_finite(_first_vectors(encoder))
+        return encoder
+
+
+def _seeing_and_reading(model: Any) -> Any:
+    if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
+        raise InputError(
+            f"it is a model of type {model.config.model_type!r}, which does not encode images"
+            " and texts into one space; give a CLIP or SigLIP checkpoint, or join a vision encoder"
+            " and a sentence encoder (saywell.encoders.joined)"
+        )
+    return model
+
+
+def _first_vectors(encoder: DualEncoder) -> np.ndarray:
+    """Of a word and a sign that no vocabulary need have, and of a grey picture."""
+    return np.concatenate([encoder.encode_texts(["a", "\u2603"]), encoder.encode_images(blank())])
 
 
 def unit(vectors: np.ndarray) -> Float[np.ndarray, "rows dim"]:
@@ -98,11 +121,25 @@ class _Transformers:
         self._device, self._batch_size = device, batch_size
         self._model = model.eval().to(device)
         text = getattr(model.config, "text_config", model.config)
-        self.max_tokens = int(text.max_position_embeddings)
+        limits = [int(text.max_position_embeddings), self._positions()]
+        self.max_tokens = min(limit for limit in limits if limit is not None)
         # SigLIP pools at the last place, so its texts are always padded to full length.
         self._padding = "max_length" if model.config.model_type.startswith("siglip") else "longest"
         self.fingerprint = model_fingerprint(model, tokenizer, processor)
         self.dim = self.encode_texts(["a"]).shape[1]
+
+    def _positions(self) -> int | None:
+        import torch
+
+        ids = token_ids(getattr(self._model, "text_model", self._model), 4)
+        if ids is None:
+            return None
+        return position_limit(
+            lambda ids: self._model.get_text_features(
+                input_ids=ids, attention_mask=torch.ones_like(ids)
+            ),
+            ids,
+        )
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         if not texts:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 
-def token_ids(model: Any, count: int) -> Any:
-    """`count` different token ids [1, count] of a model, none of them padding; None where it has too few.
+def vocabulary(model: Any) -> int | None:
+    """How many tokens a model knows; None where it does not say.
 
-    Each is lower than the one before. A model that does not say what it reads has the embedding that
-    comes first.
+    A model without the method of transformers has the embedding that comes first.
     """
     import torch
 
@@ -18,8 +17,18 @@ def token_ids(model: Any, count: int) -> Any:
         embedding = model.get_input_embeddings()
     except (AttributeError, NotImplementedError, TypeError):
         embedding = next((m for m in model.modules() if isinstance(m, torch.nn.Embedding)), None)
+    return getattr(embedding, "num_embeddings", None)
+
+
+def token_ids(model: Any, count: int) -> Any:
+    """`count` different token ids [1, count] of a model, none of them padding; None where it has too few.
+
+    Each is lower than the one before.
+    """
+    import torch
+
     padding = getattr(getattr(model, "config", None), "pad_token_id", None)
-    known = [token for token in range(getattr(embedding, "num_embeddings", 0)) if token != padding]
+    known = [token for token in range(vocabulary(model) or 0) if token != padding]
     if len(known) < count:
         return None
     chosen = known[:: -max(1, len(known) // count)][:count]

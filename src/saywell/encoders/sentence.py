@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.checkpoints import find_checkpoint, refuse_unsafe
 from saywell.encoders.fingerprints import combined, model_fingerprint
-from saywell.errors import InputError
-from saywell.progress import quiet_loading
+from saywell.encoders.loading import opening, refuse_made_up, refuse_not_finite, refuse_wordless
+from saywell.encoders.positions import position_limit, token_ids
 
 
 class SentenceEncoder(Protocol):
@@ -30,16 +31,57 @@ def open_sentence_encoder(name: str, *, device: str | None = None) -> SentenceEn
 
     Raises InputError when it cannot be loaded.
     """
+    import torch
     from sentence_transformers import SentenceTransformer
 
-    try:
-        with quiet_loading():
-            model = SentenceTransformer(
-                find_checkpoint(name), device=device, model_kwargs={"use_safetensors": True}
+    where = find_checkpoint(name)
+    with opening("the sentence encoder", name, where):
+        refuse_unsafe(where)
+        weights = dict(use_safetensors=True, dtype=torch.float32, ignore_mismatched_sizes=True)
+        model = SentenceTransformer(
+            where,
+            device=device,
+            trust_remote_code=False,
+            local_files_only=True,
+            model_kwargs=weights,
+        )
+        encoder = _SentenceTransformer(name, model)
+        # The library keeps to itself what was missing, so its model is asked for once more.
+        for folder, inner in _models(where, model):
+            refuse_wordless(model.tokenizer)
+            options = weights | dict(trust_remote_code=False, local_files_only=True)
+            _, info = type(inner).from_pretrained(
+                folder, config=inner.config, output_loading_info=True, **options
             )
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load the sentence encoder {name!r}: {error}") from error
-    return _SentenceTransformer(name, model)
+            refuse_made_up(inner, inner, info, lambda: encoder(["a"]))
+            limit = _positions(inner)
+            if limit is not None and model.max_seq_length is not None:
+                model.max_seq_length = min(limit, model.max_seq_length)
+        refuse_not_finite(encoder(["a \u2603"]))
+        return _SentenceTransformer(name, model)
+
+
+def _models(folder: str, model: Any) -> Iterator[tuple[str, Any]]:
+    """The models of transformers in a sentence encoder, each with the folder of its weights."""
+    from transformers import PreTrainedModel
+
+    places = Path(folder) / "modules.json"
+    paths = [step["path"] for step in json.loads(places.read_text())] if places.is_file() else [""]
+    for path, step in zip(paths, model, strict=False):
+        inner = next((m for m in step.modules() if isinstance(m, PreTrainedModel)), None)
+        if inner is not None:
+            yield str(Path(folder) / path), inner
+
+
+def _positions(model: Any) -> int | None:
+    import torch
+
+    ids = token_ids(model, 4)
+    if ids is None:
+        return None
+    return position_limit(
+        lambda ids: model(input_ids=ids, attention_mask=torch.ones_like(ids)), ids
+    )
 
 
 def encoder_fingerprint(encoder: SentenceEncoder) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.checkpoints import find_checkpoint, read_settings
 from saywell.encoders.fingerprints import model_fingerprint
+from saywell.encoders.loading import load_part, load_weights, opening, refuse_not_finite
 from saywell.errors import InputError
-from saywell.progress import quiet_loading
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,20 +47,27 @@ def open_vision_encoder(
 
     Raises InputError when it cannot be loaded.
     """
+    import torch
     from transformers import AutoModel
 
     where = find_checkpoint(name)
-    try:
-        with quiet_loading():
-            model = AutoModel.from_pretrained(where, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load the vision encoder {name!r}: {error}") from error
-    # Of a model for images and texts together, the part that sees is used.
-    seeing = getattr(model, "vision_model", model)
     device = device or "cpu"
     if batch_size is None:
         batch_size = default_batch(device)
-    return _Transformers(name, seeing, open_image_processor(where), device, batch_size)
+    with opening("the vision encoder", name, where):
+        processor = open_image_processor(where)
+
+        def probe(model: Any) -> Any:
+            return _pooled(model(**processor(blank(), return_tensors="pt")))
+
+        # Of a model for images and texts together, the part that sees is used.
+        seeing = load_weights(
+            AutoModel, where, dtype=torch.float32, probe=probe,
+            part=lambda model: getattr(model, "vision_model", model),
+        )  # fmt: skip
+        encoder = _Transformers(name, seeing, processor, device, batch_size)
+        refuse_not_finite(encoder(blank()))
+        return encoder
 
 
 def default_batch(device: str) -> int:
@@ -74,13 +82,15 @@ def open_image_processor(where: str) -> Any:
     """
     from transformers import AutoImageProcessor
 
-    try:
-        return AutoImageProcessor.from_pretrained(where, backend="pil")
-    except (OSError, ValueError) as error:
+    if not (
+        read_settings(Path(where) / "preprocessor_config.json")
+        or read_settings(Path(where) / "processor_config.json")
+    ):
         raise InputError(
-            f"{where!r} does not say how its pictures are prepared (preprocessor_config.json):"
-            f" {error}"
-        ) from error
+            f"{where!r} does not say how its pictures are prepared; a folder needs the"
+            " preprocessor_config.json that the processor's save_pretrained wrote"
+        )
+    return load_part(AutoImageProcessor, where, backend="pil")
 
 
 class _Transformers:
@@ -89,7 +99,7 @@ class _Transformers:
         self._device = device
         self._model = model.eval().to(device)
         self.fingerprint = model_fingerprint(model, processor)
-        self.dim = self(_blank()).shape[1]
+        self.dim = self(blank()).shape[1]
 
     def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
         import torch
@@ -111,7 +121,8 @@ def _pooled(output: Any) -> Any:
     return hidden.mean(dim=(2, 3)) if hidden.ndim == 4 else hidden.mean(dim=1)
 
 
-def _blank() -> list[Image.Image]:
+def blank() -> list[Image.Image]:
+    """One grey picture."""
     from PIL import Image
 
     return [Image.new("RGB", (32, 32), (127, 127, 127))]

@@ -364,14 +364,9 @@ def local_checkpoint(name: str) -> str:
     """
     from saywell.encoders.checkpoints import find_checkpoint
 
-    found = find_checkpoint(name)
-    if Path(found).is_dir():
-        return found
-    from huggingface_hub import snapshot_download
-
     try:
-        return snapshot_download(found, local_files_only=True)
-    except (OSError, ValueError) as error:
+        return find_checkpoint(name, download=False)
+    except InputError as error:
         raise InputError(
             f"the model {name!r} is not on this machine, and a page downloads nothing; fetch it first"
             f" with: hf download {name}"

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.checkpoints import find_checkpoint, refuse_unsafe
+from saywell.encoders.loading import opening
 from saywell.errors import InputError
 from saywell.influence.tracin import Examples, HeadCheckpoints
-from saywell.progress import quiet_loading
 from saywell.store.files import is_whole, write_arrays
 from saywell.transfer.linear_heads import Stream, cosine_rates, train_heads, zero_heads
 
@@ -217,13 +217,21 @@ def image_classifier(name: str, classes: int) -> torch.nn.Module:
     """
     from transformers import AutoModelForImageClassification
 
-    try:
-        with quiet_loading():
-            return AutoModelForImageClassification.from_pretrained(
-                find_checkpoint(name), num_labels=classes, ignore_mismatched_sizes=True
+    where = find_checkpoint(name)
+    with opening("the image classifier", name, where):
+        refuse_unsafe(where)
+        model, info = AutoModelForImageClassification.from_pretrained(
+            where, num_labels=classes, ignore_mismatched_sizes=True, output_loading_info=True,
+            use_safetensors=True, trust_remote_code=False, local_files_only=True,
+        )  # fmt: skip
+        own = f"{model.base_model_prefix}."  # the last layer is new, the rest is not
+        lacking = sorted(key for key in info["missing_keys"] if key.startswith(own))
+        if lacking:
+            raise InputError(
+                f"{len(lacking)} of its weights ({lacking[0]}, ...) are in none of its files; get the"
+                " whole checkpoint"
             )
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load the image classifier {name!r}: {error}") from error
+        return model
 
 
 def resnet34(classes: int, *, seed: int = 0) -> torch.nn.Module:

@@ -99,9 +99,12 @@ class LocalBackend:
 
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self._checkpoint)
+            # No code of the checkpoint's own, and no pickles, which are code.
+            tokenizer = AutoTokenizer.from_pretrained(self._checkpoint, trust_remote_code=False)
             with quiet_loading():
-                model = AutoModelForCausalLM.from_pretrained(self._checkpoint, dtype="auto")
+                model = AutoModelForCausalLM.from_pretrained(
+                    self._checkpoint, dtype="auto", trust_remote_code=False, use_safetensors=True
+                )
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self.name} cannot be loaded ({str(error).splitlines()[0][:300]}); give a folder "

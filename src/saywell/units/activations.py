@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from safetensors import safe_open
 from torch import nn
 
+from saywell.encoders.positions import vocabulary
 from saywell.errors import InputError
 from saywell.store.files import is_whole, write_arrays
 from saywell.units.exemplars import Exemplars, TopExamples
@@ -82,6 +83,12 @@ def collect_activations(
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
+    known = vocabulary(model)
+    if known is not None and tokens.ids.max(initial=0) >= known:
+        raise InputError(
+            f"the tokenizer gives token {tokens.ids.max()}, and the model knows 0 to {known - 1}; the two"
+            " do not belong together"
+        )
     # Files are written while the next shard is computed, one at a time and in order.
     with (
         ThreadPoolExecutor(1) as writer,

@@ -11,9 +11,10 @@ from torch import nn
 
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import model_fingerprint
+from saywell.encoders.loading import load_part, load_weights, opening, refuse_wordless
 from saywell.encoders.positions import position_limit, token_ids
 from saywell.errors import InputError
-from saywell.progress import quiet_loading
+from saywell.units.probe import first_tensor
 from saywell.units.sites import encoder_of
 
 
@@ -41,22 +42,25 @@ def load_model(name: str, *, device: str = "auto", dtype: str | None = None) -> 
     Weights are read from safetensors only. `dtype` is a torch name such as float32 (the default on a
     processor; elsewhere the checkpoint's own).
 
-    Raises InputError when the name is not a model, or has no fast tokenizer.
+    Raises InputError when the name is not a model, lacks weights, or has no fast tokenizer.
     """
     from transformers import AutoModel, AutoTokenizer
 
     place = pick_device(device)
     checkpoint = find_checkpoint(name)
     kind = _dtype(dtype or ("float32" if place.type == "cpu" else "auto"))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        with quiet_loading():
-            model = AutoModel.from_pretrained(checkpoint, dtype=kind, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"cannot load {name!r} as a language model: {_first_line(error)}"
-        ) from error
-    return wrap_model(encoder_of(model).to(place), tokenizer, name)
+    with opening("the language model", name, checkpoint):
+        model = load_weights(
+            AutoModel, checkpoint, dtype=kind, part=encoder_of, probe=_last_hidden_state
+        )
+        tokenizer = load_part(AutoTokenizer, checkpoint)
+        tokenizer(["a \u2603"], verbose=False)  # a word, and a sign that it need not have
+        return wrap_model(model.to(place), tokenizer, name)
+
+
+def _last_hidden_state(model: nn.Module) -> Any:
+    ids = token_ids(model, 4)
+    return first_tensor(model(input_ids=ids, attention_mask=torch.ones_like(ids)))
 
 
 def wrap_model(model: nn.Module, tokenizer: Any, name: str | None = None) -> LoadedModel:
@@ -66,6 +70,7 @@ def wrap_model(model: nn.Module, tokenizer: Any, name: str | None = None) -> Loa
             f"{type(tokenizer).__name__} cannot say which characters a token covers; give a fast"
             " tokenizer (transformers.PreTrainedTokenizerFast)"
         )
+    refuse_wordless(tokenizer)
     config = getattr(model, "config", None)
     if getattr(config, "use_cache", False):
         # Keys and values for generation: memory and time that a single pass does not need.
