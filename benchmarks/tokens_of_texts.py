@@ -34,8 +34,8 @@ TEXTS = {
 
 def main() -> None:
     """A line per text: characters a token, and the bound as a share of the count."""
-    import bpe_openai
-    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+    import bpe_openai  # pyright: ignore[reportMissingImports]
+    from mistral_common.tokens.tokenizers.mistral import MistralTokenizer  # pyright: ignore[reportMissingImports]
 
     encoders = {
         "o200k": bpe_openai.get_encoding("o200k_base").encode,
