@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import polars as pl
+import pytest
 
 from saywell.describers.candidates import extract_candidates
 from saywell.describers.phrases import PhraseCounts, log_odds_z, topic_labels
@@ -109,3 +110,35 @@ def test_few_or_no_sentences_give_no_candidates():
             np.eye(4, dtype=np.float32)[:count],
         )
         assert check_table("candidates", table).height == 0
+
+
+@pytest.mark.parametrize("name", ["restaurants", "amazon_reviews"])
+def test_a_few_hundred_real_sentences_have_descriptors(shared, name):
+    from saywell.data.texts import load_texts
+    from saywell.describers.descriptors import merge_candidates
+    from saywell.encoders.sentence import open_sentence_encoder
+
+    encoder = open_sentence_encoder("minilm")
+    data = load_texts(shared / "data" / f"{name}.parquet", limit=300)
+    seen = data.examples.filter(split="calibration")
+    found = extract_candidates(
+        seen["id"].to_list(), seen["text"].to_list(), encoder(seen["text"].to_list())
+    )
+    texts = merge_candidates(found, encoder).table["text"].to_list()
+    expected = {"restaurants": {"restaurant", "sushi"}, "amazon_reviews": {"movie", "battery"}}
+    assert len(texts) >= 8 and expected[name] <= set(texts)
+
+
+def test_the_prior_of_a_large_corpus_stays_as_it_is(monkeypatch):
+    """Only where hardly a sentence has a typical phrase is the prior weakened."""
+    import saywell.describers.candidates as module
+
+    asked = []
+    monkeypatch.setattr(
+        module,
+        "log_odds_z",
+        lambda counts, *prior: asked.append(prior) or np.full(counts.shape, 9.0),
+    )
+    texts = [f"the {('battery', 'soup', 'bed')[n % 3]} again" for n in range(30)]
+    extract_candidates([str(n) for n in range(30)], texts, np.eye(30))
+    assert asked == [()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 
@@ -331,3 +332,19 @@ def test_counterexamples_and_contrasts_are_what_they_say(study):
             fires = unit["sign"] * row["activation"] >= unit["threshold"]
             assert fires == (row.get("kind") == "unforeseen")
             assert split[row["example"]] == part
+
+
+def test_a_model_whose_units_never_change_is_a_finished_study(corpus, bert, tokenizer, tmp_path):
+    constant = copy.deepcopy(bert)
+    reads = constant.embeddings  # which sees the same in every token at every place
+    for seen in (reads.word_embeddings, reads.position_embeddings, reads.token_type_embeddings):
+        torch.nn.init.zeros_(seen.weight)
+    torch.nn.init.normal_(reads.LayerNorm.bias)
+    study = describe_neurons(
+        corpus.head(120), constant, tokenizer=tokenizer, out=tmp_path / "s", tags="topic", top=20,
+        random_control=False,
+    )  # fmt: skip
+    assert study.manifest.status == "complete"
+    assert study.units["state"].unique().to_list() == ["constant"]
+    assert study.exemplars.is_empty() and study.scores.is_empty()
+    assert all("same value" in status for status in study.descriptions["status"])

@@ -78,7 +78,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
     with storing(path), path.open("rb") as file:
         try:
             return pl.read_parquet(file)
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise damaged(path, error) from error
 
 

@@ -178,7 +178,9 @@ def probe_scores(
     for _, values in standardised("calibration"):
         gram += values @ values.T
     base = truth["calibration"].mean(0)
-    level = np.trace(gram) / len(gram)
+    level = (
+        np.trace(gram) / len(gram) or 1.0
+    )  # units that never change say nothing, whatever the penalty
     duals = []
     for penalty in ridge:
         system = gram.copy()
