@@ -34,9 +34,7 @@ DRAFTS = st.sampled_from(
         "a list [1, 2] and a tag <b>bold</b> and List<int> [sic]\n\n" + DRAFT, "",
     ]
 )  # fmt: skip
-LAYOUTS = st.sampled_from(
-    ["{}", "\n\n{}", "\n```json\n{}\n```\n", "The answer is {}", "{}\n\nDone."]
-)
+LAYOUTS = st.sampled_from(["{}", "\n\n{}", "\n```json\n{}\n```\n", "The answer is {}", "**{}**."])
 
 
 def score(text, **options):
@@ -111,10 +109,12 @@ def test_marks_inside_a_json_text_are_data(value, words):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # A later answer that stands by itself after a finished sentence takes back an earlier one.
-        (f"```json\n{DRAFT}\n```\nToo low.\n\n{ANSWER}", 7),
-        (f"I say {DRAFT}. Wait, no!\n```json\n{ANSWER}\n```", 7),
         # Where nobody can tell which one is meant, there is none.
+        (f"```json\n{DRAFT}\n```\nToo low.\n\n{ANSWER}", None),
+        (f"{ANSWER}\n\nAn example of a bad text.\n```json\n{DRAFT}\n```", None),
+        (f"I rejected the second.\n{ANSWER}\n\nIt is too low.\n\n{DRAFT}", None),
+        (f"{ANSWER}<|end_x|>\n<|start_x|>user\nNext<|end_x|>\n<|start_x|>me\n{DRAFT}", None),
+        (f"<|a|>final<|b|>{ANSWER}<|e|><|a|>note<|b|>One of 2 gets {DRAFT}", None),
         (f"either {DRAFT} or {ANSWER}", None),
         (f"{DRAFT}\n{ANSWER}", None),
         (f"Option 1:\n{DRAFT}\n\nOption 2:\n{ANSWER}", None),
@@ -133,11 +133,38 @@ def test_marks_inside_a_json_text_are_data(value, words):
         (f"{ANSWER}<|im_end|>", 7),
         (f"<answer>It is {ANSWER}.</answer>", None),
         (f"<think>a <b>{DRAFT}</b>", None),
-        (f"The text [sic] has 3 < 4, {{or not}}, [1] and (a): {ANSWER}. Anything else?", 7),
+        (f"The text [sic] has 3 < 4, {{or not}}, [1] and (a): {ANSWER}.", 7),
     ],
 )  # fmt: skip
 def test_which_of_several_is_meant(text, expected):
     assert score(text) == expected
+
+
+LAST_WORDS = st.sampled_from(
+    [
+        "Wait: the score should be 7.", "不过最终答案是七", "{'score': 7}", "score = 7", "<score>7</score>",
+        '{"Score": 7}', "{score: 7}", "{“score”: 7}", '"{\\"score\\": 7}"', '{/* so */ "score": 7',
+        '[SEND]{"send": {"score": 7}}', "```json\n{", '{"why": "it is good", "score": 7', "\\boxed{7}",
+        "%END% seven", "Now let me check", "[{",
+    ]
+)  # fmt: skip
+
+
+@given(st.sampled_from(["{} ", "I say {}. But ", "{}\n\n", "```\n{}\n```\nNow\n"]), LAST_WORDS)
+def test_an_answer_that_words_follow_counts_when_it_is_said_again(layout, words):
+    said = layout.format(DRAFT) + words
+    assert score(said) is None
+
+    def seen(*replies):
+        rest = iter(replies)
+        with Scripted(lambda request: next(rest)) as model:
+            reply = model.complete([Request("s", (Message("user", "x"),), Score)])[0]
+        return reply.parsed and reply.parsed.score, reply.attempts
+
+    assert seen(said, ANSWER) == (7, 2)
+    if not set("{<") & set(words):
+        assert seen(said, f"{DRAFT}\n\nThat is it") == (2, 2)  # some always explain themselves
+        assert seen(said, f"{ANSWER}\n\nThat is it") == (None, 2)
 
 
 def test_only_a_whole_answer_counts_in_a_reply_that_was_cut_off():

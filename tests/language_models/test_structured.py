@@ -36,8 +36,8 @@ GOOD = '{"items": [{"item": 1, "tags": ["battery life"]}]}'
         GOOD,
         f"\n {GOOD}\n",
         f"```json\n{GOOD}\n```",
-        f"Sure, here you are:\n```\n{GOOD}\n```\nAnything else?",
-        f"The answer is {GOOD}. I hope this helps {{or not}}.",
+        f"Sure, here you are:\n```\n{GOOD}\n```\n",
+        f"The answer {{or not}} is ({GOOD}).",
         f'<think>maybe {{"items": []}}?</think>{GOOD}',
         f"{GOOD}\n\nAgain, in short: {GOOD}",
     ],
@@ -155,7 +155,9 @@ def test_no_text_breaks_the_reader(text):
 def test_what_is_written_is_read(items, data):
     answer = Tags(items=items)
     around = data.draw(st.text(alphabet="abc .:\n", max_size=40))
-    assert read_answer(f"{around}{answer.model_dump_json()}{around}", Tags) == answer
+    said = f"{around}{answer.model_dump_json()}"
+    assert read_answer(said, Tags) == answer
+    assert read_answer(f"{said}{around}", Tags, earlier=said) == answer
 
 
 def test_strict_schema_is_closed_and_complete():

@@ -44,12 +44,14 @@ class Final(NamedTuple):
     """The part of a reply in which its answer may stand, or the problem: why there is none.
 
     `alone`: only an answer with nothing beside it counts, because a mark closes this part.
+    `outside`: what stands before this place is in no section either; an answer there was meant too.
     """
 
     start: int
     end: int
     alone: bool = False
     problem: str | None = None
+    outside: int = 0
 
 
 def after_reasoning(text: str, skip: Sequence[tuple[int, int]] = ()) -> Final:
@@ -61,7 +63,7 @@ def after_reasoning(text: str, skip: Sequence[tuple[int, int]] = ()) -> Final:
     begins = marks[last - 1].end if last else 0
     ends = marks[last].start if last < len(marks) else len(text)
     known_to_close = {mark.name: mark.start for mark in marks if mark.closes}
-    start, shut = 0, False
+    start, shut, outside = 0, False, len(text)
     unclosed: list[Mark] = []
     sections: list[str] = []
     for place, mark in enumerate(marks):
@@ -77,19 +79,22 @@ def after_reasoning(text: str, skip: Sequence[tuple[int, int]] = ()) -> Final:
                 place >= last and unclosed[partner + 1 :]
             ):  # a stray mark inside does not begin what is closed here
                 begins = min(begins, unclosed[partner].end)
+            outside = min(outside, unclosed[partner].start)
             del unclosed[partner:]
         elif not (unclosed and not text[: unclosed[0].start].strip()):
             # It closes what was opened before the reply, and with it all that this holds.
             begins = min(begins, start) if place >= last and unclosed else begins
             unclosed = []
+            outside = outside if place >= last else 0
         sections.append(mark.name)
         start, shut = (start, True) if place >= last else (mark.end, False)
     if unclosed:
         if not _begins_another_message(text, unclosed):
             opened = text[unclosed[-1].start : unclosed[-1].end]
             return Final(0, 0, problem=f"it ends within a section {opened!r} that is not closed")
-        start = max(start, unclosed[-1].end)
-    return Final(begins, ends, alone=True) if shut else Final(start, ends)
+        start, shut = max(start, unclosed[-1].end), shut or start < unclosed[-1].end
+        begins, outside = max(begins, start), min(outside, unclosed[0].start)
+    return Final(begins if shut else start, ends, shut, outside=min(outside, start))
 
 
 def final_text(text: str) -> str:

@@ -48,7 +48,8 @@ _BEGINS = re.compile(r'\{\s*["}]|\[\s*[\["{}\]\dtfn-]')
 _KEY = re.compile(r'\{\s*"([^"\\\n]{1,200})"\s*:')
 _BEFORE = re.compile(r"\s*(```[\w-]*[ \t]*\n)?\s*")
 _AFTER = re.compile(r"\s*(```)?\s*")
-_SENTENCE = re.compile(r".*\w[^\w\n]*?[.!?…。！？][^\w\n:]*\n\s*(```[\w-]*[ \t]*\n)?\s*", re.DOTALL)
+_WORDS = re.compile(r"[\w{\[(<]")
+_COMPLAINT = "That answer could not be used: "
 _WIDE = re.compile(r"[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 # Servers that leave out of their count what they had read before give small numbers too; a context
 # that is smaller than this is not to be had.
@@ -131,42 +132,59 @@ def repair_request(request: Request, text: str, reason: str) -> Request:
     """The question put once more, with the (end of the) reply that could not be read and why."""
     assert request.answer is not None
     question = with_instructions(request.messages, request.answer)
-    complaint = (
-        f"That answer could not be used: {reason[:1000]}. Give it again in the form asked for."
-    )
+    complaint = f"{_COMPLAINT}{reason[:1000]}. Give it again in the form asked for."
     turns = (Message("assistant", text[-20_000:]), Message("user", complaint))
     return replace(request, messages=(*question, *turns))
 
 
-def read_answer(text: str, answer: type[Answer], *, whole: bool = False) -> Answer:
-    """The answer that a reply contains: the whole text, or the last value of the asked form.
+def read_answer(
+    text: str, answer: type[Answer], *, whole: bool = False, earlier: str | None = None
+) -> Answer:
+    """The answer that a reply contains: the whole text, or the only value of the asked form.
 
-    It has to stand after all reasoning (see reasoning.py), and to be the last that was begun there:
-    one that is broken or does not fit is no reason to take an earlier one. A different earlier one is
-    a draft only where the last stands by itself at the end, after a finished sentence; elsewhere
-    nobody can tell which of the two is meant. With `whole` nothing may stand beside the answer (a
-    truncated reply must not be mistaken for one of its parts). Raises Unreadable when there is none.
+    It has to stand after all reasoning (see reasoning.py), to be the only one there, and the last
+    word: words after it may take it back ("But no, it is 3"), and of several that differ one may be
+    a draft or an example; no rule tells which, so the model is asked. With words after it an answer
+    counts where the model gave the same one in `earlier`, the reply that it was asked to mend. With
+    `whole` nothing may stand beside the answer (a truncated reply must not be mistaken for one of
+    its parts). Raises Unreadable when there is none.
     """
+    read, followed = _read(text, answer, whole)
+    if followed and not (earlier and _gives(earlier, read)):
+        raise Unreadable("words after the answer may take it back; give it with nothing beside it")
+    return read
+
+
+def _gives(text: str, said: BaseModel) -> bool:
+    """Whether the reply gives this answer, whatever words follow it."""
+    try:
+        return _read(text, type(said), False)[0] == said
+    except Unreadable:
+        return False
+
+
+def _read(text: str, answer: type[Answer], whole: bool) -> tuple[Answer, bool]:
+    """The answer in a reply, and whether words follow it."""
     text = text.strip()
     try:
         value, faults = _decode(text)
     except ValueError as error:
         reason = f"it is not JSON ({error})"
     else:
-        return _fit(value, faults, answer)
+        return _fit(value, faults, answer), False
     if len(text) > _LONGEST_PROSE:
         raise Unreadable(reason)
     found = _values_in(text, answer.model_fields.keys())
     final = after_reasoning(text, [(v.start, v.end) for v in found if v.complete])
     if final.problem is not None:
         raise Unreadable(final.problem)
+    answers = [v for v in found if v.is_answer]
     begun = [
-        v for v in found
-        if v.is_answer and final.start <= v.start and max(v.end, v.start + 1) <= final.end
+        v for v in answers
+        if final.start <= v.start and max(v.end, v.start + 1) <= final.end
     ]  # fmt: skip
     if not begun:
-        late = any(v.is_answer for v in found)
-        raise Unreadable("nothing but reasoning stands in it" if late else reason)
+        raise Unreadable("nothing but reasoning stands in it" if answers else reason)
     last = begun[-1]
     if not last.complete:
         raise Unreadable("its last answer is not complete JSON")
@@ -176,10 +194,10 @@ def read_answer(text: str, answer: type[Answer], *, whole: bool = False) -> Answ
     read = _fit(last.value, last.faults, answer)
     if (final.alone or whole) and not _is_alone(text, last, final):
         raise Unreadable("other text stands beside the answer, inside marks or cut off")
-    others = [v for v in begun[:-1] if not (v.complete and v.value == last.value)]
-    if others and not _is_revision(text, others[-1], last, final):
-        raise Unreadable("it holds several answers that differ")
-    return read
+    first = [v for v in answers if v.start < final.outside]
+    if any(not v.complete or v.value != last.value for v in first + begun):
+        raise Unreadable("it holds several answers that differ; give one, with nothing beside it")
+    return read, bool(_WORDS.search(text, last.end, final.end))
 
 
 def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | None, str | None]:
@@ -215,11 +233,18 @@ def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | No
             return "empty", None, "the reply has no text but its reasoning"
         return "ok", None, None
     try:
-        return "ok", read_answer(text, answer), None
+        return "ok", read_answer(text, answer, earlier=_to_mend(request)), None
     except Unreadable as error:
         if "{" not in text and _REFUSAL.match(final_text(text)):
             return "refused", None, text.strip()[:300]
         return "unparsed", None, str(error)
+
+
+def _to_mend(request: Request) -> str | None:
+    """The reply that the request asks to mend, if it does."""
+    if len(request.messages) < 3 or not request.messages[-1].text.startswith(_COMPLAINT):
+        return None
+    return request.messages[-2].text
 
 
 def fewest_tokens(request: Request) -> int:
@@ -276,12 +301,6 @@ def _is_alone(text: str, value: _Value, final: Final) -> bool:
     """Whether nothing but a fence stands beside the value."""
     before = _BEFORE.fullmatch(text, final.start, value.start)
     return bool(before and _AFTER.fullmatch(text, value.end, final.end))
-
-
-def _is_revision(text: str, earlier: _Value, last: _Value, final: Final) -> bool:
-    """Whether the last value is a block of its own at the end, after a finished sentence."""
-    between = _SENTENCE.fullmatch(text, earlier.end, last.start)
-    return earlier.complete and bool(between and _AFTER.fullmatch(text, last.end, final.end))
 
 
 def _decode(text: str) -> tuple[Any, tuple[str, ...]]:
