@@ -81,7 +81,7 @@ def test_joined_for_pictures_of_the_size_of_yours(sees, tmp_path, capsys):
     mine = folder_of(tmp_path / "mine", [(12, 9)] * 3 + [(50, 50)], column="kind")
     theirs = folder_of(tmp_path / "theirs", [(30, 36)] * 20 + [(9, 9)])
     opened_encoder(
-        None, **(NOTHING | {"images": mine, "label": "kind", "vision": "v", "join_on": theirs})
+        None, **(NOTHING | {"images": mine, "label": "kind", "vision": "minilm", "join_on": theirs})
     )
     assert sees.seen == [(30, 36)] * 20 + [(9, 9)] + [(9, 11)] * 20
     shown = capsys.readouterr()
@@ -93,7 +93,7 @@ def test_joined_for_pictures_of_the_size_of_yours(sees, tmp_path, capsys):
 def test_nothing_is_said_where_nothing_is_larger(sees, tmp_path, capsys):
     mine = folder_of(tmp_path / "mine", [(40, 30)] * 3)
     theirs = folder_of(tmp_path / "theirs", [(30, 36)] * 20)
-    opened_encoder(None, **(NOTHING | {"images": mine, "vision": "v", "join_on": theirs}))
+    opened_encoder(None, **(NOTHING | {"images": mine, "vision": "minilm", "join_on": theirs}))
     assert sees.seen == [(30, 36)] * 20 and capsys.readouterr().err == ""
 
 
