@@ -290,3 +290,25 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(world, monkeypatch):
     assert Study(world.folder).manifest.status == "stopped"
     world.run()
     assert world.made == ["tags", "curves", "report"]
+
+
+def test_an_item_that_failed_in_one_question_and_not_in_another_is_asked_again(tmp_path):
+    """As a sentence that is read for two units in two batches: one unreadable, one lost."""
+    lost = [
+        ("tags", "a", "unparsed: no", None, "unparsed"), ("tags", "b", "empty: no", None, "empty"),
+        ("tags", "a", "failed: no", None, "failed"),
+    ]  # fmt: skip
+    rejected = table_of("rejected", [(1, None, "empty", "")])
+    asked = []
+
+    def step(study, rows):
+        asked.append(rows)
+        study.unanswered("tags", table_of("unanswered", rows))
+        return rejected
+
+    for rows in (lost, lost[1:2], pytest.fail):
+        with write_study(tmp_path / "s", **RUN) as study:
+            study.table("rejected", lambda rows=rows, study=study: step(study, rows))
+        assert study.manifest.failed == (rows is lost)
+    assert asked == [lost, lost[1:2]]
+    assert study.table("unanswered")["item"].to_list() == ["b"]

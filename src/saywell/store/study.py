@@ -418,11 +418,14 @@ class StudyWriter(Study):
     def unanswered(self, step: str, rows: pl.DataFrame) -> None:
         """What this step asked under the name `step` and got no answer to; empty if it got all.
 
-        Those with the status "failed" are asked again by the next run.
+        Those with the status "failed" are asked again by the next run. An item that was asked about
+        more than once stands there once, as "failed" if any question about it did.
         """
         if self._step is None:
             raise StudyError(f"questions of {step!r} belong to a step; ask them while it is made")
-        self._step.unanswered[step] = check_table(UNANSWERED, rows)
+        rows = rows.sort(pl.col("status") != "failed", maintain_order=True)
+        once = rows.unique("item", keep="first", maintain_order=True)
+        self._step.unanswered[step] = check_table(UNANSWERED, once)
 
     def note(self, sentence: str) -> None:
         """Something that a reader of the figures has to know; part of the step that is being made.

@@ -125,7 +125,7 @@ def unanswered(rows: pl.DataFrame, step: str, item: pl.Expr) -> pl.DataFrame:
     reason = pl.concat_str("status", pl.col("detail").fill_null(""), separator=": ")
     return rows.select(
         step=pl.lit(step), item=item, reason=reason, call=pl.lit(None, pl.String), status="status"
-    ).unique("item", maintain_order=True)
+    )
 
 
 def _with_gold(table: pl.DataFrame, gold: pl.DataFrame) -> pl.DataFrame:

@@ -210,9 +210,7 @@ def score_by_llm(
         ),
     )  # fmt: skip
     tables = score_tables(ids, [described.descriptions[n] for n in some], {BY_LLM: found})
-    # A description may be read of a sentence for several units: one question, one answer.
-    lost = table_of("unanswered", detector.unanswered).unique("item", maintain_order=True)
-    return *tables, lost
+    return *tables, table_of("unanswered", detector.unanswered)
 
 
 def by_row(fires: Fires, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
