@@ -185,7 +185,7 @@ def test_calls_sums_up_by_step_and_shows_one(tmp_path):
     path = tmp_path / "calls.sqlite"
 
     def model(messages):
-        return '{"score": 3} \x1b[31mred' if "1" in messages[-1]["content"] else '{"score": 4}'
+        return '\x1b[31mred {"score": 3}' if "1" in messages[-1]["content"] else '{"score": 4}'
 
     with FaultServer(model, [None, "500", "wrong-model", "refusal"]) as server:  # noqa: SIM117
         with open_language_model(
