@@ -107,7 +107,11 @@ def test_a_folder_of_images_beside_splits_is_named(tmp_path_factory, name):
         ({f"birds/pictures/{n}": 5 for n in NAMES}, {"train": 6, "validation": 2, "test": 2}, 1),
         ({**{f"train/{n}": 5 for n in NAMES}, "test": 5}, {"train": 6, "validation": 2, "test": 2}, 0),  # no labels
         ({"train": 5, "bus": 5}, {"train": 6, "validation": 2, "test": 2}, 0),  # classes of vehicles
-        ({"train/steam": 3, "train/diesel": 2, "bus": 5}, {"train": 6, "validation": 2, "test": 2}, 0),
+        ({"train/steam": 3, "train/diesel": 2, "bus": 5}, {"train": 6, "validation": 2, "test": 2}, 1),
+        ({f"{n}/{p}": 5 for p in ("Train", "test") for n in NAMES}, {"train": 8, "validation": 2, "test": 10}, 2),
+        ({f"{n}/{p}": 5 for p in ("train", "young") for n in NAMES}, {"train": 12, "validation": 4, "test": 4}, 1),
+        ({f"{n}/test": 5 for n in NAMES}, {"train": 6, "validation": 2, "test": 2}, 1),
+        ({"train/coot": 5, "test/coot": 5, "test/barn owl": 5}, {"train": 4, "validation": 1, "test": 10}, 2),
     ],
 )  # fmt: skip
 def test_layouts(tmp_path, tree, counts, notes):

@@ -10,6 +10,8 @@ import unicodedata
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -550,3 +552,19 @@ def test_datasets_is_optional(monkeypatch, tmp_path):
     for source in ("someone/texts", tmp_path):
         with pytest.raises(MissingPackage, match=r"pip install 'saywell\[datasets\]'"):
             load_texts(source)
+
+
+def test_tags_of_a_set_do_not_depend_on_the_process(tmp_path):
+    tags = {"x", "y", "b", "c", "word"}
+    for several in (tags, frozenset(tags)):
+        rows = [{"text": f"text {n}", "tag": several} for n in range(10)]
+        assert load_texts(rows, tags="tag", near=None).examples["tags"][0].to_list() == sorted(tags)
+
+
+def test_a_map_is_no_tag(tmp_path):
+    kind = pa.map_(pa.string(), pa.string())
+    table = pa.table({"text": ["a"], "tag": pa.array([[("k", "v")]], kind)})
+    for source in (table, tmp_path / "t.parquet"):
+        pq.write_table(table, tmp_path / "t.parquet")
+        with pytest.raises(InputError, match="a list of str"):
+            load_texts(source, tags="tag")

@@ -129,6 +129,10 @@ def _folder(top: Path, name: str) -> ImageSource:
         )
     are_splits = bool(splits) and not others
     tops = called if are_splits else [root]
+    inner = [] if are_splits else _splits_inside(holding)
+    if inner:
+        named = " and ".join(map(repr, inner))
+        notes.append(f"The folders {named} inside the class folders were read as splits.")
     files: list[tuple[Path, str | None, str | None]] = []
     classes: set[str] = set()
     for start in tops:
@@ -138,7 +142,15 @@ def _folder(top: Path, name: str) -> ImageSource:
             its_class = folder.name if _is_class(folder) else None
             if its_class is not None:
                 classes.add(its_class)
-            files += [(file, its_class, part) for file in _files(folder, deep=True)]
+            for file in _files(folder, deep=True):
+                below = file.relative_to(folder).parts
+                files.append((file, its_class, below[0] if inner and len(below) > 1 else part))
+    deep = (f for f, its_class, _ in files if its_class is not None and f.parent.name != its_class)
+    if not inner and (below := next(filter(_looks_like_an_image, deep), None)):
+        where = below.parent.relative_to(root).as_posix()
+        notes.append(
+            f"Images in folders inside a class folder, such as {where!r}, are of its class."
+        )
     if are_splits:
         files += [(file, None, None) for file in _files(root, deep=False)]
         for stray in (folder for folder in folders if folder not in called):
@@ -159,6 +171,16 @@ def _folder(top: Path, name: str) -> ImageSource:
         lambda wanted: _read_files(paths, wanted),
         tuple(notes),
     )
+
+
+def _splits_inside(classes: Sequence[Path]) -> list[str]:
+    """Names of the splits, two or more, where each class folder holds its images in such folders only."""
+    below = [[f for f in _folders(name) if _holds_images(f)] for name in classes]
+    names = {folder.name for folders in below for folder in folders}
+    parts = {PARTS.get(name.lower()) for name in names}
+    if any(map(_has_images, classes)) or not all(below) or None in parts or len(parts) < 2:
+        return []
+    return sorted(names)
 
 
 def _unwrapped(top: Path) -> Path:

@@ -166,6 +166,9 @@ def load_images(
         orient="row",
     ).sort("id")
     kept = set(examples["row"])
+    classes = _class_table(examples, sorted(set(names.values())))
+    if parts is not None:
+        notes = (*notes, *_notes_on_classes(classes))
     return Images(
         examples,
         pl.DataFrame(rejected, schema=_REJECTED, orient="row").sort("row"),
@@ -174,7 +177,7 @@ def load_images(
             schema=_CONVERTED,
             orient="row",
         ).sort("row", "change"),
-        _class_table(examples, sorted(set(names.values()))),
+        classes,
         _fingerprint(examples),
         opened.rows.height,
         opened,
@@ -411,6 +414,20 @@ def _notes_on_parts(parts: Sequence[str]) -> list[str]:
     missing = [part for part in ("validation", "test") if part not in parts]
     return [
         f"The source has no {part} split; it was taken from its train split." for part in missing
+    ]
+
+
+def _notes_on_classes(classes: pl.DataFrame) -> list[str]:
+    """What classes lack in splits that the source brings."""
+    some = classes.filter(pl.sum_horizontal("train", "validation", "test") > 0)
+    lacking = [
+        (part, some.filter(pl.col(part) == 0)["name"].to_list()) for part in ("train", "test")
+    ]
+    return [
+        f"{len(names)} of {some.height} classes have no {part} images: {', '.join(names[:5])}"
+        f"{' ...' if len(names) > 5 else ''}."
+        for part, names in lacking
+        if names
     ]
 
 

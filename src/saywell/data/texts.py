@@ -287,7 +287,7 @@ def _tags(column: Column, called: str, name: str) -> tuple[pl.Series, str]:
     if isinstance(dtype, pl.Array):
         column, dtype = column.arr.to_list(), pl.List(dtype.inner)
     simple = dtype.inner if isinstance(dtype, pl.List) else dtype
-    if isinstance(simple, pl.Object | pl.Struct | pl.List | pl.Array | pl.Binary):
+    if simple.is_nested() or isinstance(simple, pl.Object | pl.Binary):
         raise InputError(
             f"tags column {called!r} of {name} holds {dtype}: make it a list of str, "
             "or a str with tags separated by ';'"
@@ -333,7 +333,9 @@ def _values_as_tags(value: object, where: str) -> list[str]:
     if isinstance(value, str):
         return re.split("[;|]", encodable(value))
     tags = []
-    for tag in value if isinstance(value, list | tuple | set) else [value]:
+    # The order of a set depends on the process.
+    several = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+    for tag in several if isinstance(several, list | tuple) else [several]:
         if isinstance(tag, str):
             tags.append(encodable(tag))
         elif isinstance(tag, bool | int | float):
