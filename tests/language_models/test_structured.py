@@ -213,6 +213,22 @@ def test_a_server_that_read_a_part_of_the_question_gave_no_answer_to_it():
 
 
 @pytest.mark.parametrize(
+    ("finish", "beside", "alone"),
+    [
+        *((word, "truncated", "ok") for word in ("length", "MAX_TOKENS", "max_output_tokens", "model_length")),
+        *((word, "filtered", "filtered") for word in ("content_filter", "SAFETY", "PROHIBITED_CONTENT")),
+        # Who knows what was lost: only an answer with nothing beside it is whole for certain.
+        *((word, "unparsed", "ok") for word in ("error", "abort", "insufficient_system_resource", "zork")),
+        *((word, "ok", "ok") for word in (None, "", "stop", "STOP", "end_turn", "eos_token", "COMPLETE")),
+    ],
+)  # fmt: skip
+def test_why_a_reply_ended_is_said_in_many_words(finish, beside, alone):
+    request = Request("s", (Message("user", "hello"),), Tags)
+    assert classify(request, Sent(f"Perhaps {GOOD}", finish))[0] == beside
+    assert classify(request, Sent(GOOD, finish))[0] == alone
+
+
+@pytest.mark.parametrize(
     ("text", "tokens"),
     [  # by the tokenizers that need fewest for them
         ("Manufacturing responsibilities require extraordinary infrastructure " * 500, 2500),

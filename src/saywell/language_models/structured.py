@@ -48,6 +48,14 @@ _BEGINS = re.compile(r'\{\s*["}]|\[\s*[\["{}\]\dtfn-]')
 _KEY = re.compile(r'\{\s*"([^"\\\n]{1,200})"\s*:')
 _BEFORE = re.compile(r"\s*(```[\w-]*[ \t]*\n)?\s*")
 _AFTER = re.compile(r"\s*(```)?\s*")
+# Why a reply ended, in the words of one server or another: its limit, a filter, or what is neither
+# ("error", "abort", a word of next year); None and the last ones are a model that was done.
+_CUT_OFF = re.compile(r"length|max|limit|incomplete|truncat", re.IGNORECASE)
+_FILTERED = re.compile(r"filter|safety|block|prohibit|recitation|moderat", re.IGNORECASE)
+_DONE = re.compile(
+    r"|stop.*|eos.*|eot|end.*|complete[d]?|finish(ed)?|done|success|tool_.*|function_call",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"[\w{\[(<]")
 _COMPLAINT = "That answer could not be used: "
 _WIDE = re.compile(r"[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
@@ -208,7 +216,8 @@ def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | No
     from the cache gets what it got when it arrived.
     """
     text, answer = said.text, request.answer
-    if said.finish == "content_filter":
+    finish = said.finish or ""
+    if _FILTERED.search(finish):
         return "filtered", None, "the provider's content filter stopped the reply"
     if said.refusal:
         return "refused", None, said.refusal
@@ -219,7 +228,7 @@ def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | No
             "it cut off what its context has no room for; give the model a larger context"
         )
         return "overflow", None, reason
-    if said.finish == "length":
+    if _CUT_OFF.search(finish):
         if answer is not None:
             try:
                 return "ok", read_answer(text, answer, whole=True), None
@@ -233,7 +242,11 @@ def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | No
             return "empty", None, "the reply has no text but its reasoning"
         return "ok", None, None
     try:
-        return "ok", read_answer(text, answer, earlier=_to_mend(request)), None
+        return (
+            "ok",
+            read_answer(text, answer, whole=not _DONE.fullmatch(finish), earlier=_to_mend(request)),
+            None,
+        )
     except Unreadable as error:
         if "{" not in text and _REFUSAL.match(final_text(text)):
             return "refused", None, text.strip()[:300]
