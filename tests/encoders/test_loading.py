@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import re
 import shutil
@@ -140,6 +141,20 @@ def test_what_is_not_used_may_be_missing_and_is_nothing(folders, tmp_path):
     assert np.isfinite(open_vision_encoder(str(folder))([Image.new("RGB", (40, 40))])).all()
 
 
+@pytest.mark.parametrize("kind", sorted(DOORS))
+def test_what_opens_well_opens_without_a_word(folders, kind):
+    """Neither of weights that are not used nor of those that a plan for several devices leaves out."""
+    told, library = [], logging.getLogger("transformers")
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())
+    library.addHandler(handler)
+    try:
+        DOORS[kind](str(folders / kind))
+    finally:
+        library.removeHandler(handler)
+    assert told == []
+
+
 def test_half_precision_checkpoints_are_computed_in_full(folders, tmp_path):
     folder = shutil.copytree(folders / "sentence", tmp_path / "model")
     halves = {name: w.half() for name, w in load_file(folder / "model.safetensors").items()}
@@ -195,6 +210,7 @@ def test_damaged_folders_open_or_are_told_in_one_line(folders, tmp_path, seed):
         ("a/b/c", "there is no such folder"),
         ("./nothing", "there is no such folder"),
         ("my model", "there is no such folder"),
+        ("minlm", r"no folder 'minlm' here \(did you mean 'minilm'\?\)"),
         (
             "no-such/model",
             "there is no folder 'no-such/model' here, and no such model could be got",
@@ -214,7 +230,9 @@ def test_names_that_are_none(name, message, monkeypatch):
     with pytest.raises(InputError, match=message) as caught:
         find_checkpoint(name)
     assert "\n" not in str(caught.value)
-    assert asked == ([name] if name == "no-such/model" else [])  # once, and never for a path
+    assert asked == (
+        [name] if name in ("no-such/model", "minlm") else []
+    )  # once, and never for a path
 
 
 def test_of_a_hub_model_the_parts_that_are_read_are_fetched(monkeypatch, tmp_path):

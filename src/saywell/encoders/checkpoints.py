@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,15 @@ def _from_hub(name: str, download: bool) -> str:
     except Exception as error:  # its errors have no common ancestor
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"there is no folder {name!r} here, and no such model could be got from Hugging Face"
-            f" ({said[0].removeprefix('Got: ')[:200]}); check the name and the connection, or give a"
-            f" folder that holds config.json, {MINILM!r} or {PLANTED!r}"
+            f"there is no folder {name!r} here{_nearest(name)}, and no such model could be got from"
+            f" Hugging Face ({said[0].removeprefix('Got: ')[:200]}); check the name and the connection,"
+            f" or give a folder that holds config.json, {MINILM!r} or {PLANTED!r}"
         ) from error
+
+
+def _nearest(name: str) -> str:
+    near = get_close_matches(name, (MINILM, PLANTED), n=1, cutoff=0.75)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def refuse_unsafe(folder: str) -> None:
