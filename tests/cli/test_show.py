@@ -15,8 +15,9 @@ import pytest
 
 from saywell import __version__
 from saywell.cli import app, main
+from saywell.scorers.skill import FALSE_DISCOVERY_RATE
 from saywell.store.exports import as_csv
-from saywell.store.study import write_study
+from saywell.store.study import Study, write_study
 
 HOSTILE = runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))
 
@@ -116,13 +117,31 @@ def test_an_unknown_form_is_refused(cli, studies, tmp_path):
         (["show", "HERE"], "studies in it: "),
         (["neuron", "HERE/neurons", "layer.0/41"], "did you mean 'layer."),
         (["plot", "HERE/neurons", "headlines"], "did you mean 'headline'?"),
-        (["calls", "HERE/neurons"], "no calls file"),
+        (["neurons", "x.csv", "--modle", "minilm"], "did you mean '--model'?"),
+        (
+            ["neuron", "HERE/neurons", "zzz"],
+            "no unit 'zzz'; its units are called like 'layer.0/0'",
+        ),
+        (["calls", "HERE/neurons"], "asked no language model so far"),
     ],
 )
 def test_a_typing_error_is_one_line_with_the_nearest_right_one(cli, studies, arguments, words):
     here = str(studies["neurons"].parent)
     code, out, err = cli(*(argument.replace("HERE", here) for argument in arguments))
     assert (code, out) == (2, "") and words in err and err.count("\n") == 1
+
+
+def test_where_nothing_is_verified_it_says_by_how_much_and_what_to_do(cli, tmp_path, put_tables):
+    path = HOSTILE["write_neurons"](tmp_path / "none")
+    scores = Study(path).table("scores").with_columns(status=pl.lit("not verified"), skill=-0.1)
+    put_tables(path, scores=scores)
+    assert "none does better than every floor" in " ".join(cli("show", path)[1].split())
+    one = scores["unit"][7]
+    nearly = pl.when(unit=one).then(pl.lit(0.3)).otherwise("skill")
+    put_tables(path, scores=scores.with_columns(skill=nearly, q=pl.lit(0.21)))
+    said = " ".join(cli("show", path)[1].split())
+    assert f"1 does better than every floor, none surely enough. The nearest, {one}, has q" in said
+    assert f"q 0.21 where {FALSE_DISCOVERY_RATE} or less is asked" in said and "more texts" in said
 
 
 def stopped(path, error=None, command=("/a/bin/saywell", "neurons", "my texts.csv")):

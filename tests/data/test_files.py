@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from saywell.data.files import NotRegular, check_regular, open_regular
+from saywell.data.files import NotRegular, check_regular, nearest_file, open_regular
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes and devices of POSIX")
 
@@ -51,3 +51,12 @@ def test_a_file_and_a_link_to_it_are_read(tmp_path):
     assert check_regular(tmp_path / "b") == 3
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "c")
+
+
+def test_a_message_names_the_file_beside_that_is_most_like_it(tmp_path):
+    for name in ("tickets.csv", "tokens.txt"):
+        (tmp_path / name).touch()
+    there = str(tmp_path / "tickets.csv")
+    assert nearest_file(tmp_path / "tikets.csv") == f" (did you mean {there!r}?)"
+    for none in (tmp_path / "photos", tmp_path / "no" / "tickets.csv", "a" * 5000):
+        assert nearest_file(none) == ""

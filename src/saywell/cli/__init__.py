@@ -100,15 +100,22 @@ def _refuse(words: str) -> None:
     sys.exit(2)
 
 
+def _likeness(one: str, other: str) -> float:
+    """Of two names, 0 to 2: by their letters in order and out of it, since swapping two is usual."""
+    from difflib import SequenceMatcher
+
+    in_order = SequenceMatcher(None, one, other).ratio()
+    return in_order + SequenceMatcher(None, sorted(one), sorted(other)).ratio()
+
+
 def _usage(error: Any) -> str:
     """What is wrong with the words given, the nearest right one, and where the right ones stand."""
-    from difflib import get_close_matches
-
     context, path = error.ctx, "saywell" if error.ctx is None else error.ctx.command_path
     words = error.format_message().rstrip(".")
     wrong = getattr(error, "option_name", None)
     if wrong is not None and context is not None:
         known = [name for param in context.command.params for name in param.opts]
-        near = get_close_matches(wrong, known, n=1, cutoff=0.5)
-        words = f"no option {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        near = max(known, key=lambda name: _likeness(wrong, name), default=wrong)
+        like = _likeness(wrong, near) >= 1
+        words = f"no option {wrong!r}" + (f"; did you mean {near!r}?" if like else "")
     return f"{path}: {words[0].lower()}{words[1:]} ({path} --help)"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from saywell.cli.options import AsJson
+from saywell.errors import InputError
 
 
 def calls(
@@ -27,6 +28,8 @@ def calls(
     from saywell.report.parts import visible
 
     path = study / "calls.sqlite" if study.is_dir() else study
+    if study.is_dir() and not path.exists():
+        raise InputError(_no_calls(study))
     if show is not None:
         found = show_call(path, show)
         if json:
@@ -83,3 +86,12 @@ def calls(
         typer.echo(
             f"~ with {estimated} calls whose tokens nobody reported, at the most they may have taken"
         )
+
+
+def _no_calls(folder: Path) -> str:
+    """Why a folder has no calls file: it is no study, or one that asked no language model."""
+    from saywell.store.study import Study
+
+    asked = Study(folder).manifest.config.get("llm")
+    why = f"with {asked!r}" if asked else "without one"
+    return f"the study {str(folder)!r} asked no language model so far (it was made {why})"

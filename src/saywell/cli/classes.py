@@ -34,7 +34,10 @@ def classes(
     ],
     out: Annotated[Path, typer.Option(help="Study folder to write.")],
     encoder: Annotated[
-        str | None, typer.Option(help="CLIP or SigLIP checkpoint: folder, hub name or 'planted'.")
+        str | None,
+        typer.Option(
+            help="CLIP or SigLIP checkpoint: folder, hub name; 'planted' for the demo's alone."
+        ),
     ] = None,
     vision: Annotated[
         str | None, typer.Option(help="Without a dual encoder: vision model to be joined.")

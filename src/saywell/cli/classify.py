@@ -17,15 +17,19 @@ def classify(
     texts: Annotated[int, typer.Option(help="Descriptions to show for a class.")] = 3,
     json: AsJson = False,
 ) -> None:
-    """Say what each image shows, by the study's chosen descriptions alone, and which of them said so."""
+    """Say what each image shows, by the study's chosen descriptions alone, and which of them said so.
+
+    Ends with 1 where no image could be read.
+    """
     import json as json_module
 
     from saywell.studies.classify import classify_images
 
     table = classify_images(study, images, classes=max(1, top), texts=max(0, texts))
+    none = table["problem"].is_not_null().all()
     if json:
         typer.echo(json_module.dumps(table.to_dicts(), indent=2, ensure_ascii=False))
-        return
+        raise typer.Exit(1 if none else 0)
     from rich.console import Console
     from rich.markup import escape
 
@@ -40,6 +44,8 @@ def classify(
         console.print(f"  [{style}]{escape(row['class'])}[/]  {row['score']:.3f}")
         for text, weight in zip(row["texts"], row["evidence"], strict=True):
             console.print(f"    {weight:+.1f}  {escape(text)}", style="" if weight > 0 else "dim")
+    if none:
+        raise typer.Exit(1)
     console.print(
         "[dim]Score: mean cosine with the class's texts. In front of a text: standard deviations"
         " above its mean over training images.[/]"

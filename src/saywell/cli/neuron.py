@@ -58,7 +58,8 @@ def _print_side(side: dict[str, Any], console: Console) -> None:
     from saywell.store.records import Example
 
     direction = "going high" if side["sign"] > 0 else "going low"
-    console.print(Text.assemble((side["unit"], "bold"), f"  {direction}, {side['state']}"))
+    state = "" if side["state"] == "ok" else f", {plain(side['state'])}"
+    console.print(Text.assemble((side["unit"], "bold"), f"  {direction}{state}"))
     console.print(Text(plain(side["description"] or side["status"])))
     s = side["score"]
     if s and s["value"] is not None:

@@ -112,7 +112,8 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
 
 
 def _print_best(study: Study, console: Console, top: int) -> None:
-    from saywell.report.best import meaning
+    from saywell.cli.terminal import plain
+    from saywell.report.best import meaning, none_verified
     from saywell.store.records import verified_by_all
 
     best = study.best(top)
@@ -127,10 +128,10 @@ def _print_best(study: Study, console: Console, top: int) -> None:
         console.print()
         console.print(meaning(best[0].pictures), style="dim", markup=False)
     elif not verified:
-        console.print("No description was verified.")
-    if not verified:
-        return
+        console.print(plain(none_verified(study)), markup=False)
     counts = study.readers()
+    if not counts["verified"].sum():
+        return
     by = ", ".join(f"{name} {count:,}" for name, _, _, count in counts.iter_rows())
     alone = "" if counts.height < 2 else f"; all of them, {verified_by_all(study):,}"
     console.print(f"Verified by {by}{alone}.")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from saywell.data.encodings import encodable
-from saywell.data.files import open_regular
+from saywell.data.files import nearest_file, open_regular
 from saywell.data.tables import open_table, suffix_of
 from saywell.errors import InputError
 
@@ -64,7 +64,7 @@ def _read(source: str | Path | Mapping[str, Sequence[str]]) -> tuple[dict[str, l
         return {name: list(texts) for name, texts in source.items()}, "the mapping of texts"
     path, shown = Path(source), repr(str(source)[:200])
     if not path.exists():
-        raise InputError(f"there is no file {shown} with texts for classes")
+        raise InputError(f"there is no file {shown} with texts for classes{nearest_file(path)}")
     if path.suffix.lower() == ".json":
         value = _json(path, shown)
         is_mapping = isinstance(value, dict) and all(

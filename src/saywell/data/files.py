@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +16,7 @@ _KINDS = (
     (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
 )  # fmt: skip
 _KERNEL_FOLDERS = ("/proc/", "/sys/")  # what stands there is made up when it is read
+_BESIDE = 2000
 
 
 class NotRegular(OSError):
@@ -63,3 +66,17 @@ def require_regular(path: str | Path) -> None:
         raise InputError(f"{str(path)[:200]!r} cannot be read: {error.strerror}") from error
     except (OSError, ValueError):
         return
+
+
+def nearest_file(path: str | Path) -> str:
+    """For a message: the name beside `path`, which is not there, that is most like its; "" for none.
+
+    Of a large folder only the first names that the disk gives are looked at.
+    """
+    wanted = Path(path)
+    try:
+        names = sorted(one.name for one in islice(wanted.parent.iterdir(), _BESIDE))
+    except (OSError, ValueError):
+        return ""
+    near = get_close_matches(wanted.name, names, n=1, cutoff=0.7)
+    return f" (did you mean {str(wanted.with_name(near[0]))[:200]!r}?)" if near else ""

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from saywell.data.encodings import encodable
-from saywell.data.files import open_regular
+from saywell.data.files import nearest_file, open_regular
 from saywell.data.pictures import BadPicture, picture_bytes
 from saywell.data.tables import (
     IMAGES,
@@ -104,7 +104,7 @@ def open_source(source: Any, image: str, label: str, split: str | None) -> Image
     if not path.exists():
         found = files_that_fit(source)
         if not found:
-            raise InputError(f"there is no file or folder {name}")
+            raise InputError(f"there is no file or folder {name}{nearest_file(path)}")
         return _files_of_tables(found, image, label, split)
     return _files_of_tables([path], image, label, split)
 

@@ -15,7 +15,7 @@ from unicodedata import normalize
 import polars as pl
 
 from saywell.data.encodings import encodable
-from saywell.data.files import open_regular
+from saywell.data.files import nearest_file, open_regular
 from saywell.data.markup import html_to_text, plain_text
 from saywell.data.sentences import sentence_spans
 from saywell.data.tables import open_table
@@ -185,7 +185,8 @@ def _local(
             raise InputError(f"{shown} is no folder and does not end in {', '.join(TABLES)}")
         else:
             raise InputError(
-                f"there is no file or folder {shown}; knowledge is {WIKIPEDIA!r}, a path, or {NONE!r}"
+                f"there is no file or folder {shown}{nearest_file(path)}; knowledge is"
+                f" {WIKIPEDIA!r}, a path, or {NONE!r}"
             )
     by_name: dict[str, dict[str, str]] = {}
     for record in given:

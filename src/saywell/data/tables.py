@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from saywell.data.encodings import encoding_of
-from saywell.data.files import open_regular, require_regular
+from saywell.data.files import nearest_file, open_regular, require_regular
 from saywell.errors import InputError, MissingPackage
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
@@ -86,7 +86,10 @@ class Table:
         hint = f" (did you mean {close[0][:SHOWN]!r}?)" if close else ""
         listed = ", ".join(repr(column[:SHOWN]) for column in there) or "none"
         may_be = f"; {' and '.join(repr(c[:SHOWN]) for c in fit)} could be meant" if fit else ""
-        say = f"; say which with {option}=... (--{option})" if there else ""
+        # The commands find a column of images by its name alone; `load_images` takes another.
+        told = "load_images; the commands read 'image' or 'path'" if option == "image" else None
+        how = f"say which with {option}=... ({told or f'--{option}'})"
+        say = f"; {how}" if there else ""
         return f"{self.name} has no column {wanted!r}; columns: {listed}{hint}{may_be}{say}"
 
 
@@ -164,7 +167,9 @@ def _open_path(source: str | Path, name: str) -> Table:
     is_hub_name = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(source), re.ASCII)
     if isinstance(source, str) and is_hub_name and suffix_of(path) is None:
         return _hub(source, name)
-    raise InputError(f"there is no file or folder {name}; hub datasets are named 'owner/name'")
+    raise InputError(
+        f"there is no file or folder {name}{nearest_file(path)}; hub datasets are named 'owner/name'"
+    )
 
 
 def files_that_fit(pattern: str | Path) -> list[Path]:

@@ -14,6 +14,8 @@ from saywell.store.study import Study
 
 FIRST = 10
 _SENTENCES, _PICTURES = 2, 5
+_Q = 0.05
+"""The rate of false discoveries that `verified` asks for: that of the scorers, who stand above."""
 
 
 def meaning(pictures: bool) -> str:
@@ -26,6 +28,28 @@ def meaning(pictures: bool) -> str:
         f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
         f" a constant answer). So the words are true of the {'class' if pictures else 'unit'}; it does"
         " not follow that the model learned them."
+    )
+
+
+def none_verified(study: Study) -> str:
+    """That nothing was verified, by how much it failed, and what to do about it."""
+    tested = study.verdicts().filter(pl.col("q").is_not_null(), pl.col("skill").is_not_null())
+    said = "No description was verified"
+    if tested.is_empty():
+        return f"{said}: none could be tested."
+    pictures = study.manifest.kind == "classes"
+    held = f"{count(int(tested['n'].max()))} held-out {'images' if pictures else 'sentences'}"  # type: ignore[arg-type]
+    better = tested.filter(pl.col("skill") > 0)
+    of = f"of the {count(tested.height)} tested on {held}"
+    if better.is_empty():
+        return f"{said}: {of}, none does better than every floor."
+    more = "more images" if pictures else "more texts, or fewer units (--layers)"
+    near = better.sort("q", -pl.col("skill_low")).row(0, named=True)
+    return (
+        f"{said}: {of}, {count(better.height)} {'does' if better.height == 1 else 'do'} better than"
+        f" every floor, none surely enough. The nearest, {clip(near['unit'], 40)}, has q"
+        f" {near['q']:.2g} where {_Q} or less is asked (q: the share of false ones"
+        f" among all as sure as it). Try {more}."
     )
 
 
@@ -42,7 +66,8 @@ def best_section(
         return None
     verified = study.verdicts().filter(status="verified").height
     if not best:
-        return el("p", {"class": "lede"}, "No description was verified.")
+        why = None if verified else none_verified(study)
+        return None if why is None else el("p", {"class": "lede"}, said(why, len(why)))
     anchors = anchors_of(best)
     items = [
         _card(unit, anchors[unit.id] if has(anchors[unit.id]) else None, jpegs) for unit in best

@@ -185,9 +185,9 @@ def read_unit(study: Study, unit: str, *, examples: int = 8) -> Unit:
 def unknown_unit(unit: str, known: Sequence[str]) -> InputError:
     """The error for a unit that is not there, with the nearest that is."""
     near = get_close_matches(unit, known[:50_000], n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    called = f" Its units are called like {known[0]!r}" if known else " It has no units yet"
-    return InputError(f"the study has no unit {unit!r}{hint}{called}")
+    hint = f"; did you mean {near[0]!r}? Its" if near else "; its"
+    called = f"{hint} units are called like {known[0]!r}" if known else "; it has no units yet"
+    return InputError(f"the study has no unit {unit!r}{called}")
 
 
 def tidy_table(study: Study) -> pl.DataFrame:

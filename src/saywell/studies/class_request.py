@@ -95,7 +95,8 @@ def check_usable(texts: pl.DataFrame, names: Sequence[str]) -> None:
         common = texts["status"].mode().sort()[0]
         raise InputError(
             f"there is no usable text for any of the {len(names)} classes (most often: {common});"
-            " give llm=..., knowledge=... or texts=..."
+            " give texts=... (--texts), knowledge=... (--knowledge) or a language model, llm=..."
+            " (--llm)"
         )
 
 
@@ -119,7 +120,7 @@ def _check_options(
             " be 1 or more"
         )
     if judge and not asks:
-        raise InputError("judge=True asks a language model: give llm=...")
+        raise InputError("judge=True asks a language model: give llm=... (--llm)")
 
 
 def _named(

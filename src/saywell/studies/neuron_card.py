@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
 
-from saywell.errors import InputError
+from saywell.store.records import unknown_unit
 from saywell.store.study import Study
 
 
@@ -20,11 +19,7 @@ def neuron_card(study: Study, unit: str, *, examples: int = 8) -> dict[str, Any]
     names = [unit] if unit.endswith("-") else [unit, f"{unit}-"]
     chosen = units.filter(pl.col("id").is_in(names))
     if chosen.is_empty():
-        near = get_close_matches(unit, units["id"].to_list()[:50_000], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(
-            f"the study has no unit {unit!r}{hint} Its units are called like {units['id'][0]!r}"
-        )
+        raise unknown_unit(unit, units["id"].to_list())
     return {
         "unit": unit,
         "sides": [_side(study, row, examples) for row in chosen.iter_rows(named=True)],

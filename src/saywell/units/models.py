@@ -141,7 +141,12 @@ def pick_device(device: str) -> torch.device:
         place = torch.device(device)
         torch.zeros(1, device=place)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} cannot be used: {_first_line(error)}") from error
+        # Torch answers a wrong name with the dozens that it knows.
+        unknown = "device type at start of device string" in str(error)
+        why = "there is no such kind" if unknown else _first_line(error)
+        raise InputError(
+            f"device {device!r} cannot be used: {why}; choose auto, cpu, cuda or mps"
+        ) from error
     return place
 
 
