@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -30,6 +33,7 @@ ZOO = {
     "Bert": (WIDE, "output.dense 24"),
     "Roberta": (WIDE | {"pad_token_id": 1}, "output.dense 24"),
     "XLMRoberta": (WIDE | {"pad_token_id": 1}, "output.dense 24"),
+    "IBert": (WIDE | {"pad_token_id": 1}, "output.dense 24"),
     "XLM": (dict(vocab_size=40, emb_dim=16, n_layers=2, n_heads=2), "ffns.1.lin2 64", ["no attention"]),
     "DistilBert": (dict(vocab_size=40, n_layers=2, n_heads=2, dim=16, hidden_dim=24), "ffn.lin2 24"),
     "Albert": (WIDE | {"embedding_size": 8}, ["ran 2 times", "share their weights"], ["ran 2 times"]),
@@ -66,12 +70,15 @@ ZOO = {
     "T5": (T5, "DenseReluDense.wo 24"),
     "T5 gated": (T5 | {"feed_forward_proj": "gated-gelu"}, "DenseReluDense.wo 24"),
     "Bart": (BART, "fc2 24"),
+    "PegasusX": (BART | {"block_size": 4, "num_global_tokens": 2}, ["ran 2 times"],
+                 ["fc2"]),
+    "Mra": (WIDE, "output.dense 24", ["does not mix the tokens"]),  # attends on an accelerator only
     "Mamba": (dict(SIZE, state_size=4), ["mixer.out_proj", "mixer.A_log"], ["no attention"]),
     "Rwkv": (dict(vocab_size=40, hidden_size=16, num_hidden_layers=2, intermediate_size=24),
              ["feed_forward.receptance"], ["None heads"]),
 }  # fmt: skip
 RESIDUAL = {"XLM": "layer_norm2.1", "Albert": ["1 blocks", "2 layers"],
-            "XLNet": ["not the model's hidden state"]}  # fmt: skip
+            "XLNet": ["not the model's hidden state"], "PegasusX": ["(2, 8, 16) values"]}  # fmt: skip
 
 
 def tiny(family: str) -> nn.Module:
@@ -119,6 +126,95 @@ def test_every_place_is_the_right_one_or_an_error(family):
 def test_only_layers_that_were_asked_for_are_looked_at(family, kind, layer, module, units):
     sites = find_sites(tiny(family), kind, layers=[layer])
     assert [(s.layer, s.module, s.units) for s in sites] == [(layer, module, units)]
+
+
+class Attention(nn.Module):
+    """Four heads in a model whose configuration says two; `mix` is what they do with the tokens."""
+
+    def __init__(self, size=4, mix=lambda values: values.cumsum(1)):
+        super().__init__()
+        self.num_heads, self.head_dim, self.mix = 4, size, mix
+        self.value, self.back = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, x):
+        return self.back(self.mix(self.value(x)))
+
+
+class Network(nn.Module):
+    """Blocks around parts, then what a model does to its last hidden state."""
+
+    def __init__(self, *parts, inner=24):
+        super().__init__()
+        self.config = SimpleNamespace(
+            hidden_size=16, intermediate_size=inner, num_attention_heads=2
+        )
+        self.words = nn.Embedding(40, 16)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({"attention" if isinstance(p, Attention) else "part": p}) for p in parts
+        )
+        for block in self.blocks:
+            block.forward = lambda x, block=block: x + next(iter(block.values()))(x)
+        self.norm, self.projection = nn.LayerNorm(16), nn.Linear(16, 16)
+
+    def forward(self, input_ids, attention_mask, output_hidden_states=False):
+        states = [self.words(input_ids)]
+        for block in self.blocks:
+            states.append(block(states[-1]))
+        states[-1] = self.projection(self.norm(states[-1]))
+        return SimpleNamespace(hidden_states=states, values=lambda: iter(states[-1:]))
+
+
+def chain(*widths):
+    maps = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
+    return nn.Sequential(*(part for m in maps for part in (m, nn.GELU())))
+
+
+def test_heads_are_counted_by_their_own_attention():
+    sites = find_sites(Network(Attention(), Attention()), "attention-head")
+    assert [(site.module, site.heads) for site in sites] == [
+        (f"blocks.{n}.attention.back", 4) for n in range(2)
+    ]
+    with pytest.raises(InputError, match=r"16 attention outputs into heads.* 4 heads of 3 values"):
+        find_sites(Network(Attention(size=3), Attention(size=3)), "attention-head")
+
+
+def test_heads_mix_tokens_or_are_none():
+    still = Attention(mix=lambda values: values * 2)
+    with pytest.raises(InputError, match=r"'blocks\.1\.attention\.back' does not mix the tokens"):
+        find_sites(Network(Attention(), still), "attention-head")
+
+
+def test_a_map_that_is_part_of_a_map_is_not_what_heads_add():
+    class Wrapped(nn.Module):
+        def __init__(self, base):
+            super().__init__()
+            self.base, self.more = base, nn.Parameter(torch.randn(16, 16))
+
+        def forward(self, x):
+            return self.base(x) + x @ self.more
+
+    one, two = Attention(), Attention()
+    two.back = Wrapped(two.back)
+    with pytest.raises(
+        InputError, match=r"'blocks\.1\.attention\.back' has more than .*back\.base'"
+    ):
+        find_sites(Network(one, two), "attention-head")
+
+
+@pytest.mark.parametrize(
+    ("widths", "words"),
+    [((16, 16, 16, 16), "do not read the same"), ((16, 5, 16), "no feed-forward part")],
+)
+def test_of_square_maps_no_inner_one_is_taken_for_the_layers(widths, words):
+    """A low-rank pair in the place of a map, where the hidden width is the model's own."""
+    assert find_sites(Network(chain(16, 16, 16), chain(16, 16, 16), inner=16))[1].width == 16
+    with pytest.raises(InputError, match=words):
+        find_sites(Network(chain(*widths), chain(*widths), inner=16))
+
+
+def test_what_follows_the_last_block_is_not_its_residual_stream():
+    sites = find_sites(Network(chain(16, 24, 16), chain(16, 24, 16)), "residual")
+    assert [site.module for site in sites] == ["blocks.0", "blocks.1"]
 
 
 class LowRank(nn.Module):
@@ -229,8 +325,9 @@ def test_ffn_units_of_llama_are_gate_times_up(models):
     torch.testing.assert_close(seen["ours"], expected)
 
 
-def test_head_length_is_the_length_of_its_contribution(models):
-    model = models["bert"]
+@pytest.mark.parametrize("family", ["Bert", "IBert"])  # of which one returns more than a tensor
+def test_head_length_is_the_length_of_its_contribution(family):
+    model = tiny(family)
     site = find_sites(model, "attention-head")[0]
     weight = model.get_submodule(site.module).weight.T  # inputs x outputs
     z = torch.randn(16)

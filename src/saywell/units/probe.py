@@ -85,27 +85,29 @@ class Probe:
             output = self._run(self._ids, output_hidden_states=True)
         except InputError:
             return None
-        return getattr(output, "hidden_states", None)
+        return _states(output)
 
     def layer_outputs(self, suggested: Sequence[str]) -> list[str]:
         """For each of the model's layers the module whose output is the model's own hidden state.
 
         `suggested` has one path a layer. It is taken where it is one of the hidden states, for the last
-        layer if need be before the model's last norm; else the module that is that layer's.
+        layer if need be before what the model does to its last one (norms, a projection), which is no
+        part of the layer; else the module that is that layer's.
 
         Raises InputError where there is none.
         """
         ran, states = self._outputs()
-        paths = []
+        paths: list[str] = []
         for layer, path in enumerate(suggested):
             mine = [output for name, _, output in ran if name == path]
-            if not any(_equal(output, state) for output in mine for state in states) and not (
-                layer == len(suggested) - 1
-                and any(
-                    _equal(output, states[-1]) and any(_equal(entered, m) for m in mine)
-                    for _, entered, output in ran
-                )
-            ):
+            last = layer == len(suggested) - 1
+            as_before = last and layer > 0 and paths == list(suggested[:layer])
+            before_the_end = last and any(
+                _equal(output, states[-1]) and any(_equal(entered, m) for m in mine)
+                for _, entered, output in ran
+            )
+            found = any(_equal(output, state) for output in mine for state in states)
+            if not (found or as_before or before_the_end):
                 own = states[layer + 1] if len(states) == len(suggested) + 1 else None
                 same = [name for name, _, output in ran if _equal(output, own)]
                 if not same or same[0] in (*paths, *suggested):
@@ -134,16 +136,27 @@ class Probe:
             for path, module in self._model.named_modules()
             if path
         ):
-            states = self._run(self._ids, output_hidden_states=True).hidden_states
+            states = _states(self._run(self._ids, output_hidden_states=True))
+        assert states is not None  # whoever asks has seen that there are some
         return ran, states
 
     def check_feed_forward(self, parts: Mapping[str, Sequence[str]]) -> None:
-        """Refuse a map (a key) whose input is not made by the maps that are its value, token by token.
+        """Refuse a map (a key) whose input is not made by the maps that are its value, token by token
+        and all from the same.
 
         What enters those is replaced, twice, with a difference in the first token only.
         """
         if self._ids is None:
             return
+        for down, up in parts.items():
+            first, *others = (
+                ran[0] for ran in self._record([(path, "input") for path in up], self._ids)
+            )
+            if not all(_equal(first, other) for other in others):
+                raise InputError(
+                    f"{', '.join(map(repr, up))} do not read the same, so which of them lead up to"
+                    f" {down!r} cannot be told; {_BY_HAND}"
+                )
         entered = {path for up in parts.values() for path in up}
         taps: list[tuple[str, Tap]] = [(down, "input") for down in parts]
         first, second = (
@@ -159,7 +172,11 @@ class Probe:
                 )
 
     def check_last(self, parts: Mapping[str, Sequence[str]]) -> None:
-        """Refuse a map (a key) that does not run after the maps that are its value."""
+        """Refuse a map (a key) that does not run after the maps that are its value, or whose input
+        they do not make by mixing tokens.
+
+        What enters those is replaced, twice, with a difference in the first token only.
+        """
         if self._ids is None:
             return
         order: list[str] = []
@@ -180,6 +197,36 @@ class Probe:
                     f"{last!r} is not the last map of its attention: {after[0]!r} runs after it;"
                     f" {_BY_HAND}"
                 )
+        entered = {path for others in parts.values() for path in others}
+        taps: list[tuple[str, Tap]] = [(last, "input") for last in parts]
+        first, second = (
+            self._record(taps, self._ids[:1], dict.fromkeys(entered, other))
+            for other in (False, True)
+        )
+        for (last, others), one, two in zip(parts.items(), first, second, strict=True):
+            self._refuse_wrapped(last)
+            moved = (one[0] - two[0]).float().reshape(_LENGTH, -1).norm(dim=-1)
+            if not others or not (moved[1:] > 0).any():
+                raise InputError(
+                    f"the input of {last!r} does not mix the tokens that the other maps of its attention"
+                    f" read, so it is not what heads add; {_BY_HAND}"
+                )
+
+    def _refuse_wrapped(self, path: str) -> None:
+        """Refuse a map inside a module that reads the same and has more weights: it is part of a map."""
+        around = path.rpartition(".")[0]
+        outer, inner = self._record([(around, "input"), (path, "input")], self._ids)
+        own = {id(weight) for weight in self._model.get_submodule(path).parameters()}
+        more = [
+            name
+            for name, weight in self._model.get_submodule(around).named_parameters()
+            if weight.ndim > 1 and id(weight) not in own
+        ]
+        if more and _equal(outer[0], inner[0]):
+            raise InputError(
+                f"{around!r} has more than {path!r} that reads what the heads give: {more[0]}; give"
+                f" {around!r} the attributes in_features and out_features, or merge its weights into one"
+            )
 
     def _record(
         self,
@@ -266,6 +313,12 @@ def _same_places(rows: torch.Tensor, row: torch.Tensor) -> bool:
     own = distance[torch.arange(_LENGTH), torch.arange(_LENGTH, 2 * _LENGTH)]
     size = row.float().norm(dim=-1).amax()
     return bool((own <= distance.amin(1) + 1e-4 * size).all())
+
+
+def _states(output: Any) -> tuple[torch.Tensor, ...] | None:
+    """The hidden states in what a model returns; of a state in several parts, the tokens' own."""
+    states = getattr(output, "hidden_states", None)
+    return None if states is None else tuple(first_tensor(state) for state in states)
 
 
 def _tensor_or_none(values: Any) -> torch.Tensor | None:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from saywell.errors import InputError
-from saywell.units.probe import Probe
+from saywell.units.probe import Probe, first_tensor
 
 Kind = Literal["ffn", "residual", "attention-head"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -188,7 +188,7 @@ def _map_matrix(module: nn.Module) -> torch.Tensor:
     training = module.training
     module.eval()
     try:
-        return module(one) - module(torch.zeros_like(one[:1]))
+        return first_tensor(module(one)) - first_tensor(module(torch.zeros_like(one[:1])))
     finally:
         module.train(training)
 
@@ -209,7 +209,7 @@ def _named_site(model: nn.Module, kind: Kind, layer: int, path: str) -> Site:
             " a linear map (the projection back to the residual stream), so name that"
         )
     width = _shape(module)[0]
-    heads = _head_count(model, width) if kind == "attention-head" else 0
+    heads = _head_count(model, path, width) if kind == "attention-head" else 0
     return Site(layer, kind, path, "input", width, heads)
 
 
@@ -235,6 +235,10 @@ def _ffn_site(model: nn.Module, layer: int, path: str, block: nn.Module) -> tupl
     elif len(found) > 1:
         # Adapters are small feed-forward parts too; the configuration says which one is the layer's.
         found = [one for one in found if one[2] == _inner_size(model)] or found
+    elif hidden == _inner_size(
+        model
+    ):  # where any map may lead back, one of another width is no layer's
+        found = [one for one in found if one[2] == hidden]
     where = f"layer {layer} ({path!r}, {type(block).__name__})"
     by_hand = "name the modules with --modules PATH,PATH (modules=[...] from Python)"
     if len(found) != 1:
@@ -283,9 +287,8 @@ def _head_site(model: nn.Module, layer: int, path: str, block: nn.Module) -> tup
             " projection; name the modules with --modules PATH,PATH (modules=[...] from Python)"
         )
     name, width = back[-1]
-    site = Site(
-        layer, "attention-head", f"{path}.{name}", "input", width, _head_count(model, width)
-    )
+    heads = _head_count(model, f"{path}.{name}", width)
+    site = Site(layer, "attention-head", f"{path}.{name}", "input", width, heads)
     return site, [f"{path}.{other}" for other, _ in maps if other != name]
 
 
@@ -343,11 +346,35 @@ def _inner_size(model: nn.Module) -> int | None:
     return _config_value(model, "intermediate_size", "d_ff", "ffn_dim", "n_inner", "hidden_dim")
 
 
-def _head_count(model: nn.Module, width: int) -> int:
-    heads = _config_value(model, "num_attention_heads", "n_head", "num_heads", "n_heads")
-    if not heads or width % heads:
+def _head_count(model: nn.Module, path: str, width: int) -> int:
+    """The number of heads whose outputs are the input of a map, by its attention's own count.
+
+    Layers of one model can differ in it, so the configuration's is for modules that say nothing.
+    """
+    above: list[nn.Module] = []  # what the map is part of, the nearest first, up to the block
+    while path := path.rpartition(".")[0]:
+        module = model.get_submodule(path)
+        if isinstance(module, nn.ModuleList):
+            break
+        above.append(module)
+    heads = _own_value(
+        above, "num_v_heads", "num_heads", "num_attention_heads", "n_heads", "n_head"
+    )
+    heads = heads or _config_value(model, "num_attention_heads", "n_head", "num_heads", "n_heads")
+    size = _own_value(above, "head_v_dim", "v_head_dim", "head_dim")
+    if not heads or width % heads or (size and heads * size != width):
+        each = f" of {size} values" if size else ""
         raise InputError(
-            f"cannot split {width} attention outputs into heads: the model's configuration says"
-            f" {heads!r} heads"
+            f"cannot split {width} attention outputs into heads: the model says {heads!r} heads{each}"
         )
     return heads
+
+
+def _own_value(modules: Sequence[nn.Module], *names: str) -> int | None:
+    """The first whole number by one of these names that one of the modules has."""
+    for module in modules:
+        for name in names:
+            value = getattr(module, name, None)
+            if isinstance(value, int):
+                return value
+    return None
