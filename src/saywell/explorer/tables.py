@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from saywell.errors import StudyError
+from saywell.store.files import damaged
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Study
 
@@ -24,7 +25,8 @@ class Tables:
     Every query runs on a cursor of its own, so threads may share one `Tables`. After `lock` only
     the study's own Parquet files can be opened, and no setting can be changed.
 
-    Raises StudyError where a table is a link that leads out of the study's folder.
+    Raises StudyError where a table is missing, is not as it was written, or is a link that leads out
+    of the study's folder.
     """
 
     def __init__(self, study: Study, *, memory_mb: int = 1024, threads: int = 2) -> None:
@@ -45,7 +47,7 @@ class Tables:
         self._paths = []
         for name in study.manifest.tables:
             path = study.path / f"{name}.parquet"
-            if not _NAME.fullmatch(name) or not path.is_file():
+            if not _NAME.fullmatch(name) or (name not in SCHEMAS and not path.is_file()):
                 continue
             if path.resolve().parent != study.path.resolve():
                 raise StudyError(
@@ -53,7 +55,7 @@ class Tables:
                     " copy the file into the folder"
                 )
             if name in SCHEMAS:
-                study.verify(name)
+                _check_types(name, study.verify(name))
             # The permission is asked for the pattern as it is written.
             self._paths += [str(path.resolve()), _plain(path.resolve())]
             source = f"read_parquet({_literal(self._paths[-1])}, file_row_number = true)"
@@ -94,6 +96,21 @@ class Tables:
     def close(self) -> None:
         """Let go of files and memory."""
         self._connection.close()
+
+
+def _check_types(name: str, path: Path) -> None:
+    """Refuse columns of other types than queries are written for; more columns or fewer will do."""
+    try:
+        with path.open("rb") as file:
+            types = pl.read_parquet_schema(file)
+    except pl.exceptions.PolarsError as error:
+        raise damaged(path, error) from error
+    for column, type_ in SCHEMAS[name].columns.items():
+        if types.get(column, type_) != type_:
+            raise StudyError(
+                f"column {column!r} of table {name!r} is {types[column]}, not {type_}; the command that"
+                " wrote the study makes it again"
+            )
 
 
 def _plain(path: Path) -> str:
