@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -151,7 +152,7 @@ LAST_WORDS = st.sampled_from(
 
 
 @given(st.sampled_from(["{} ", "I say {}. But ", "{}\n\n", "```\n{}\n```\nNow\n"]), LAST_WORDS)
-def test_an_answer_that_words_follow_counts_when_it_is_said_again(layout, words):
+def test_an_answer_that_words_follow_is_asked_again(layout, words):
     said = layout.format(DRAFT) + words
     assert score(said) is None
 
@@ -162,9 +163,10 @@ def test_an_answer_that_words_follow_counts_when_it_is_said_again(layout, words)
         return reply.parsed and reply.parsed.score, reply.attempts
 
     assert seen(said, ANSWER) == (7, 2)
-    if not set("{<") & set(words):
-        assert seen(said, f"{DRAFT}\n\nThat is it") == (2, 2)  # some always explain themselves
-        assert seen(said, f"{ANSWER}\n\nThat is it") == (None, 2)
+    # Some always explain themselves; but what looks like another answer is none of that.
+    assert seen(said, f"{ANSWER}\n\nThat is it: a score out of 10.") == (7, 2)
+    if re.search(r"[{[<=]|score:", words):
+        assert seen(said, said) == (None, 2)
 
 
 def test_only_a_whole_answer_counts_in_a_reply_that_was_cut_off():

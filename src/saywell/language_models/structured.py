@@ -57,6 +57,7 @@ _DONE = re.compile(
     re.IGNORECASE,
 )
 _WORDS = re.compile(r"[\w{\[(<]")
+_ANOTHER = re.compile(r"[{\[<]|```\s*\w")
 _COMPLAINT = "That answer could not be used: "
 _WIDE = re.compile(r"[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 # Servers that leave out of their count what they had read before give small numbers too; a context
@@ -146,40 +147,40 @@ def repair_request(request: Request, text: str, reason: str) -> Request:
 
 
 def read_answer(
-    text: str, answer: type[Answer], *, whole: bool = False, earlier: str | None = None
+    text: str, answer: type[Answer], *, whole: bool = False, again: bool = False
 ) -> Answer:
     """The answer that a reply contains: the whole text, or the only value of the asked form.
 
     It has to stand after all reasoning (see reasoning.py), to be the only one there, and the last
     word: words after it may take it back ("But no, it is 3"), and of several that differ one may be
-    a draft or an example; no rule tells which, so the model is asked. With words after it an answer
-    counts where the model gave the same one in `earlier`, the reply that it was asked to mend. With
-    `whole` nothing may stand beside the answer (a truncated reply must not be mistaken for one of
-    its parts). Raises Unreadable when there is none.
+    a draft or an example; no rule tells which, so the model is asked. Some models explain themselves
+    even when they were told that (`again`): then words after the answer do it no harm, unless they
+    look like another one. With `whole` nothing may stand beside the answer (a truncated reply must
+    not be mistaken for one of its parts). Raises Unreadable when there is none.
     """
-    read, followed = _read(text, answer, whole)
-    if followed and not (earlier and _gives(earlier, read)):
+    read, words = _read(text, answer, whole)
+    if words and not (again and not _ANOTHER.search(words) and not _fields_in(words, answer)):
         raise Unreadable("words after the answer may take it back; give it with nothing beside it")
     return read
 
 
-def _gives(text: str, said: BaseModel) -> bool:
-    """Whether the reply gives this answer, whatever words follow it."""
-    try:
-        return _read(text, type(said), False)[0] == said
-    except Unreadable:
-        return False
+def _fields_in(words: str, answer: type[BaseModel]) -> bool:
+    """Whether one of the asked fields is given a value in the words, as in 'Score: 7'."""
+    schemas = [answer.model_json_schema()]
+    schemas += schemas[0].get("$defs", {}).values()
+    names = "|".join(re.escape(name) for schema in schemas for name in schema.get("properties", ()))
+    return bool(re.search(rf"\b(?:{names})\b\W{{0,9}}[:=]", words, re.IGNORECASE))
 
 
-def _read(text: str, answer: type[Answer], whole: bool) -> tuple[Answer, bool]:
-    """The answer in a reply, and whether words follow it."""
+def _read(text: str, answer: type[Answer], whole: bool) -> tuple[Answer, str]:
+    """The answer in a reply, and the words that follow it."""
     text = text.strip()
     try:
         value, faults = _decode(text)
     except ValueError as error:
         reason = f"it is not JSON ({error})"
     else:
-        return _fit(value, faults, answer), False
+        return _fit(value, faults, answer), ""
     if len(text) > _LONGEST_PROSE:
         raise Unreadable(reason)
     found = _values_in(text, answer.model_fields.keys())
@@ -205,7 +206,8 @@ def _read(text: str, answer: type[Answer], whole: bool) -> tuple[Answer, bool]:
     first = [v for v in answers if v.start < final.outside]
     if any(not v.complete or v.value != last.value for v in first + begun):
         raise Unreadable("it holds several answers that differ; give one, with nothing beside it")
-    return read, bool(_WORDS.search(text, last.end, final.end))
+    words = text[last.end : final.end]
+    return read, words if _WORDS.search(words) else ""
 
 
 def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | None, str | None]:
@@ -244,7 +246,9 @@ def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | No
     try:
         return (
             "ok",
-            read_answer(text, answer, whole=not _DONE.fullmatch(finish), earlier=_to_mend(request)),
+            read_answer(
+                text, answer, whole=not _DONE.fullmatch(finish), again=_asks_again(request)
+            ),
             None,
         )
     except Unreadable as error:
@@ -253,11 +257,9 @@ def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | No
         return "unparsed", None, str(error)
 
 
-def _to_mend(request: Request) -> str | None:
-    """The reply that the request asks to mend, if it does."""
-    if len(request.messages) < 3 or not request.messages[-1].text.startswith(_COMPLAINT):
-        return None
-    return request.messages[-2].text
+def _asks_again(request: Request) -> bool:
+    """Whether the request shows the model a reply of its own and what was wrong with it."""
+    return request.messages[-1].text.startswith(_COMPLAINT)
 
 
 def fewest_tokens(request: Request) -> int:
