@@ -52,6 +52,7 @@ def test_show_opens_with_descriptions_and_keeps_to_the_terminal(cli, studies, ki
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert "verified descriptions" in lines[2]
+    assert "Control: the best of what should fail." in " ".join(out.split())
     assert out.index("verified descriptions") < out.index("Verified: ")
     assert max(len(line) for line in lines[1:] if "page: " not in line) <= 80
     # No letter of the data commands the terminal or turns the words after it.
@@ -142,6 +143,17 @@ def test_where_nothing_is_verified_it_says_by_how_much_and_what_to_do(cli, tmp_p
     said = " ".join(cli("show", path)[1].split())
     assert f"1 does better than every floor, none surely enough. The nearest, {one}, has q" in said
     assert f"q 0.21 where {FALSE_DISCOVERY_RATE} or less is asked" in said and "more texts" in said
+
+
+def test_ctrl_c_is_how_serving_ends(cli, studies, monkeypatch):
+    pytest.importorskip("fastapi")
+    from saywell.explorer import server
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "serve_studies", interrupted)
+    assert cli("serve", studies["neurons"], "--no-open") == (0, "", "")
 
 
 def stopped(path, error=None, command=("/a/bin/saywell", "neurons", "my texts.csv")):

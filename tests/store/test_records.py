@@ -129,6 +129,14 @@ def test_a_search_finds_descriptions_before_examples(study):
         study.search("  ")
 
 
+def test_a_lucky_hit_does_not_come_first(study, put_tables):
+    scores = study.table("scores")
+    before = study.tidy()["unit"].to_list()
+    lucky = scores.with_columns(skill=pl.when(unit="a/1").then(pl.lit(0.99)).otherwise("skill"))
+    put_tables(study.path, scores=lucky)
+    assert Study(study.path).tidy()["unit"].to_list() == before
+
+
 def test_the_tidy_table_has_a_row_for_every_unit(study):
     table = study.tidy()
     assert table.height == study.descriptions["unit"].n_unique()

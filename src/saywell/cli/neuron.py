@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
     from saywell.store.records import Unit
 
+_WORDS = (
+    "Floor: the best of the answers that should fail; skill: F1 less the floor. Lift: how many times more"
+    " often exemplars carry the words than texts of the same length do; q: the share of false ones among"
+    " all that are as sure. In front of a sentence: the activation, owed to the part in brackets."
+)
+
 
 def neuron(
     study: StudyFolder,
@@ -48,6 +54,8 @@ def neuron(
     console = open_console()
     for side in card["sides"]:
         _print_side(side, console)
+    if any(side["descriptors"] for side in card["sides"]):
+        console.print(_WORDS, style="dim", markup=False)
 
 
 def _print_side(side: dict[str, Any], console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -35,5 +36,6 @@ def serve(
 
     from saywell.explorer.server import serve_studies
 
-    serve_studies(studies, host=host, port=port, say=typer.echo,
-                  browse=webbrowser.open if browse else None)  # fmt: skip
+    with suppress(KeyboardInterrupt):  # the way to end it, and nothing is left to go on with
+        serve_studies(studies, host=host, port=port, say=typer.echo,
+                      browse=webbrowser.open if browse else None)  # fmt: skip

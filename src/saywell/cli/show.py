@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from saywell.store.study import Metric, Study
 
 LEXICAL = " (lexical tags)"
+_MEANS = {
+    "neurons": "Precision@2: of the two descriptors that the firing units vote for, the share that the"
+    " sentence carries; recall@2: of those that it carries, the share among the two. Jaccard: of a"
+    " unit's descriptors in two parts of the data, the share in both. Verified by: the share of"
+    " descriptions. Control: the best of what should fail. Bound: the most there is to reach.",
+    "classes": "Zero-shot: the share of images that go to their class by its texts alone; name-free: with"
+    " the class's name masked in them. Gain over searched random words: that less what the same rule"
+    " reaches with random words. Transfer gain: what the texts add to so many labelled images a class"
+    " (shots). Control: the best of what should fail.",
+}
+"""What the figures in the table are, for who has not read the docs; docs/glossary.md has more."""
 _BRIEF = 5
 _SENTENCES = 2
 """Of a class; the whole list is in `saywell neuron` and on the page."""
@@ -98,6 +109,8 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
         console.print(_figures([m for m in found if m not in lexical], "held-out data"))
         if lexical:
             console.print(_figures(lexical, "the same with lexical tags"))
+        if manifest.kind in _MEANS:
+            console.print(_MEANS[manifest.kind], style="dim", markup=False)
         for note in dict.fromkeys(f"{m.name}: {m.note}" for m in found if m.note):
             console.print(plain(note), style="dim", markup=False)
     if "recovered" in manifest.tables:

@@ -191,7 +191,7 @@ def unknown_unit(unit: str, known: Sequence[str]) -> InputError:
 
 
 def tidy_table(study: Study) -> pl.DataFrame:
-    """One row per unit, verified ones and high skill first.
+    """One row per unit, verified ones first, then those whose skill is surely high (its lower end).
 
     unit, description   its name and its words; "" where it has none
     verdict             "verified", "not verified", or why there is no description or no test
@@ -234,7 +234,7 @@ def tidy_table(study: Study) -> pl.DataFrame:
                 pl.element().map_elements(reader_name, return_dtype=pl.String)
             ),
         )
-        .sort(pl.col("verdict") == VERIFIED, "skill", descending=True, nulls_last=True,
+        .sort(pl.col("verdict") == VERIFIED, "skill_low", "skill", descending=True, nulls_last=True,
               maintain_order=True)
         .select("unit", "description", "verdict", "score", "ci_low", "ci_high", "floor_score",
                 "floor", "skill", "reader", "verified_by", "example")
