@@ -519,8 +519,11 @@ def test_a_saved_dataset_and_its_parts(tmp_path):
         load_texts(tmp_path / "whole", text="body")
     for arrow in (tmp_path / "whole").glob("*.arrow"):
         arrow.write_bytes(b"broken")
-    with pytest.raises(InputError, match="cannot be read as a saved dataset"):
-        load_texts(tmp_path / "whole")
+    for state in (None, "[" * 100_000, '[{"_data_files": 3}]'):
+        if state is not None:
+            (tmp_path / "whole" / "state.json").write_text(state)
+        with pytest.raises(InputError, match="cannot be read as a saved dataset"):
+            load_texts(tmp_path / "whole")
 
 
 def test_a_folder_that_is_no_dataset(tmp_path):

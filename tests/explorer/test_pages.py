@@ -149,6 +149,16 @@ def test_fewer_columns_and_tables_will_do(hostile, tmp_path, browse, put_tables)
         assert client.get(url).status_code == 200, url
 
 
+def test_a_table_that_is_gone_or_has_other_types_is_named(hostile, tmp_path, put_tables):
+    folder = hostile.write_neurons(tmp_path / "study")
+    wrong = pl.read_parquet(folder / "units.parquet").with_columns(model=pl.lit(True))
+    with pytest.raises(StudyError, match="'model' of table 'units' is Boolean, not String"):
+        open_studies([put_tables(folder, units=wrong)])
+    (folder / "tags.parquet").unlink()
+    with pytest.raises(StudyError, match=r"tags\.parquet"):
+        open_studies([folder])
+
+
 def test_a_study_without_units_cannot_be_shown(hostile, tmp_path, put_tables):
     folder = put_tables(hostile.write_neurons(tmp_path / "study"), units=None)
     with pytest.raises(StudyError, match="run it to the end"):

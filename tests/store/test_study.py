@@ -172,3 +172,11 @@ def test_figures_come_back_as_they_were_and_show_in_a_notebook(tmp_path):
     assert stored.metrics["value"].to_list() == [0.5, None]
     card = stored._repr_html_()
     assert "a &lt;b&gt;" in card and "0.500 [0.400, 0.600]" in card and "no answer" in card
+
+
+@pytest.mark.parametrize("content", ["1", "[" * 100_000, "[3]", "no JSON"])
+def test_figures_that_are_none_are_named_though_the_hash_is_theirs(tmp_path, content):
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.again("metrics.json", lambda path: path.write_text(content))
+    with pytest.raises(StudyError, match="does not hold the figures of a study"):
+        Study(tmp_path / "s").headline()

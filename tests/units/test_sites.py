@@ -71,7 +71,7 @@ ZOO = {
     "T5 gated": (T5 | {"feed_forward_proj": "gated-gelu"}, "DenseReluDense.wo 24"),
     "Bart": (BART, "fc2 24"),
     "PegasusX": (BART | {"block_size": 4, "num_global_tokens": 2}, ["ran 2 times"],
-                 ["fc2"]),
+                 ["ran 2 times"]),
     "Mra": (WIDE, "output.dense 24", ["does not mix the tokens"]),  # attends on an accelerator only
     "Mamba": (dict(SIZE, state_size=4), ["mixer.out_proj", "mixer.A_log"], ["no attention"]),
     "Rwkv": (dict(vocab_size=40, hidden_size=16, num_hidden_layers=2, intermediate_size=24),

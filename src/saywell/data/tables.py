@@ -687,7 +687,7 @@ def load_saved_dataset(path: Path, name: str) -> Any:
     datasets = _datasets(f"reading the dataset folder {name}")
     try:
         return datasets.load_from_disk(str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever its readers make of damaged JSON and Arrow
         raise InputError(f"{name} cannot be read as a saved dataset: {error}") from error
 
 

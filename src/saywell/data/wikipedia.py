@@ -260,7 +260,7 @@ class Wiki:
         if kept is not None and kept.is_file():
             try:
                 return json.loads(kept.read_text("utf-8"))
-            except ValueError:
+            except (ValueError, RecursionError):
                 kept.unlink()  # not ours, or damaged: ask again
         reply = self._send({**params, "maxlag": "5"})
         if kept is not None:

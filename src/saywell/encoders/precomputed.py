@@ -228,7 +228,7 @@ def _json_list(path: Path) -> list[str]:
     try:
         with open_regular(path) as file:
             value = json.loads(file.read().decode("utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{str(path)!r} cannot be read as JSON: {error}") from error
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise InputError(f"{str(path)!r} is not a list of texts")

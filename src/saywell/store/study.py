@@ -250,7 +250,7 @@ class Study:
         path = self.file(METRICS)
         try:
             return [Metric.model_validate(row) for row in json.loads(path.read_bytes())]
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, RecursionError, OSError) as error:
             raise StudyError(f"{str(path)!r} does not hold the figures of a study") from error
 
     def unit(self, name: str, *, examples: int = 8) -> Unit:

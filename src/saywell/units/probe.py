@@ -215,6 +215,7 @@ class Probe:
     def _refuse_wrapped(self, path: str) -> None:
         """Refuse a map inside a module that reads the same and has more weights: it is part of a map."""
         around = path.rpartition(".")[0]
+        assert self._ids is not None  # whoever asks has run the model
         outer, inner = self._record([(around, "input"), (path, "input")], self._ids)
         own = {id(weight) for weight in self._model.get_submodule(path).parameters()}
         more = [
