@@ -14,10 +14,18 @@ from saywell.errors import InputError
 GIVEN = {"Blue_Jay": ["blue wings", " a  crest ", "blue wings", ""], "robin": ["red breast"]}
 
 
-@pytest.fixture(params=["json", "parquet", "csv", "mapping"])
+@pytest.fixture(params=["json", "parquet", "csv", "mapping", "lists", "printed"])
 def source(request, tmp_path):
     if request.param == "mapping":
         return GIVEN
+    if request.param in ("lists", "printed"):
+        path = tmp_path / ("texts.parquet" if request.param == "lists" else "texts.csv")
+        columns = {"class": list(GIVEN), "text": list(GIVEN.values())}
+        if request.param == "lists":
+            pl.DataFrame(columns).write_parquet(path)
+        else:
+            pl.DataFrame({**columns, "text": list(map(str, GIVEN.values()))}).write_csv(path)
+        return path
     path = tmp_path / f"texts.{request.param}"
     if request.param == "json":
         path.write_text(json.dumps(GIVEN))
@@ -54,3 +62,16 @@ def test_unusable_files_are_told(tmp_path):
         load_descriptors(tmp_path / "none.json", ["x"])
     with pytest.raises(InputError, match="read the same"):
         load_descriptors({"A b": ["x"], "a_B": ["y"]}, ["a b"])
+
+
+@pytest.mark.parametrize("wrong", [{"a": "b"}, 3, [["nested"]], [True]])
+def test_what_is_no_text_is_none(wrong, tmp_path):
+    with pytest.raises(InputError, match="no text"):
+        load_descriptors({"robin": wrong}, ["robin"])
+    (tmp_path / "t.jsonl").write_text(json.dumps({"class": "robin", "text": wrong}))
+    with pytest.raises(InputError):
+        load_descriptors(tmp_path / "t.jsonl", ["robin"])
+
+
+def test_one_text_of_a_mapping_is_a_text_and_not_its_letters():
+    assert load_descriptors({"robin": "red breast"}, ["robin"])[0] == ["red breast"]

@@ -174,3 +174,14 @@ def test_none_and_long_articles_and_fingerprints():
         len({none.fingerprint, long.fingerprint, load_knowledge({"a": "x"}, ["a"]).fingerprint})
         == 3
     )
+
+
+@pytest.mark.parametrize("wrong", [["It is red.", "It flies."], {"a": "b"}, 3])
+def test_an_article_that_is_no_text_is_an_error_and_not_printed(wrong, tmp_path):
+    pl.DataFrame({"class": ["wren"], "text": [wrong]}).write_parquet(tmp_path / "t.parquet")
+    for source in ({"wren": wrong}, tmp_path / "t.parquet"):
+        with pytest.raises(InputError, match="no text"):
+            load_knowledge(source, ["wren"])
+    assert load_knowledge({"wren": float("nan")}, ["wren"]).articles["status"].to_list() == [
+        "missing"
+    ]

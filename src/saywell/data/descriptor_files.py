@@ -11,11 +11,13 @@ from typing import Any
 from unicodedata import normalize
 
 import numpy as np
+import polars as pl
 from jaxtyping import Int
 
 from saywell.data.encodings import encodable
 from saywell.data.files import nearest_file, open_regular
-from saywell.data.tables import open_table, suffix_of
+from saywell.data.tables import is_missing, open_table, suffix_of
+from saywell.data.tag_lists import parse_lists
 from saywell.errors import InputError
 
 _TEXT_COLUMNS = ("text", "descriptor", "description")
@@ -61,7 +63,8 @@ def load_descriptors(
 
 def _read(source: str | Path | Mapping[str, Sequence[str]]) -> tuple[dict[str, list[str]], str]:
     if isinstance(source, Mapping):
-        return {name: list(texts) for name, texts in source.items()}, "the mapping of texts"
+        shown = "the mapping of texts"
+        return {name: _texts(texts, name, shown) for name, texts in source.items()}, shown
     path, shown = Path(source), repr(str(source)[:200])
     if not path.exists():
         raise InputError(f"there is no file {shown} with texts for classes{nearest_file(path)}")
@@ -84,10 +87,30 @@ def _read(source: str | Path | Mapping[str, Sequence[str]]) -> tuple[dict[str, l
             f"{shown} needs the columns 'class' and 'text'; it has {', '.join(table.kinds)}"
         )
     result: dict[str, list[str]] = {}
-    for name, text in zip(*table.take(["class", column]), strict=True):
-        if name is not None and text is not None and str(name).strip():
-            result.setdefault(encodable(str(name)), []).append(str(text))
+    names, given = table.take(["class", column])
+    strings = [None if is_missing(text) else text for text in given]
+    if all(text is None or isinstance(text, str) for text in strings):
+        printed = pl.Series(column, [text and encodable(text) for text in strings], dtype=pl.String)
+        given = parse_lists(printed, f"column {column!r} of {shown}")
+        given = strings if given is None else given
+    for name, texts in zip(names, given, strict=True):
+        if not is_missing(name) and str(name).strip():
+            result.setdefault(encodable(str(name)), []).extend(_texts(texts, name, shown))
     return result, shown
+
+
+def _texts(value: Any, name: Any, shown: str) -> list[str]:
+    """One text, or several; whatever else stands there is an error and no text."""
+    several = value.tolist() if isinstance(value, np.ndarray) else value
+    several = several if isinstance(several, list | tuple | pl.Series) else [several]
+    texts = [text for text in several if not is_missing(text)]
+    wrong = next((text for text in texts if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise InputError(
+            f"{shown} has {encodable(repr(wrong))[:80]} for the class {encodable(str(name))!r}, which"
+            " is no text: give each class texts, or a list of them"
+        )
+    return texts
 
 
 def _json(path: Path, shown: str) -> Any:

@@ -21,7 +21,6 @@ from saywell.data.pictures import BadPicture, picture_bytes
 from saywell.data.tables import (
     IMAGES,
     NAMES,
-    OTHER,
     SHOWN,
     TEXT,
     Table,
@@ -511,10 +510,12 @@ def _check_image_type(dtype: Any, inner: Sequence[str], name: str, image: str) -
 def _labels(values: list[Any], table: Table, label: str) -> list[str | None]:
     wrong = next((v for v in values if not is_missing(v) and not isinstance(v, str)), None)
     if wrong is not None:
-        likely = [c for c, kind in table.kinds.items() if c != label and kind != OTHER]
+        wrong = wrong.to_list() if isinstance(wrong, pl.Series) else wrong
+        likely = [c for c, kind in table.kinds.items() if c != label and kind in (TEXT, NAMES)]
+        advice = f"give label=... one of {', '.join(map(repr, likely))}"
         raise InputError(
-            f"column {label!r} of {table.name} holds {wrong!r}, not the name of a class; descriptions"
-            f" need names: give label=... one of {', '.join(map(repr, likely)) or 'no other column'}"
+            f"column {label!r} of {table.name} holds {encodable(repr(wrong))[:80]}, not the name of a"
+            f" class; descriptions need names: {advice if likely else 'no other column has any'}"
         )
     return [None if is_missing(value) or not value else value for value in values]
 

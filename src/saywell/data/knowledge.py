@@ -18,7 +18,7 @@ from saywell.data.encodings import encodable
 from saywell.data.files import nearest_file, open_regular
 from saywell.data.markup import html_to_text, plain_text
 from saywell.data.sentences import sentence_spans
-from saywell.data.tables import open_table
+from saywell.data.tables import is_missing, open_table
 from saywell.data.wikipedia import MOST_CHARACTERS, Wiki
 from saywell.errors import InputError
 
@@ -283,7 +283,13 @@ def _from_json(value: Any, shown: str) -> list[dict[str, str]]:
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, str]:
-    record = {f: encodable(str(row[f])) for f in _FIELDS if row.get(f) is not None}
+    given = {f: row[f] for f in _FIELDS if not is_missing(row.get(f))}
+    if not isinstance(given.get("text", ""), str):
+        raise InputError(
+            f"the article for {given.get('class')!r} is {encodable(repr(given['text']))[:80]}, which is"
+            " no text: give each class one string"
+        )
+    record = {f: encodable(str(value)) for f, value in given.items()}
     record["text"] = _prose(record.get("text", ""))
     return record
 
