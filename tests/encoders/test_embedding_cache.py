@@ -148,7 +148,9 @@ def test_vectors_from_safetensors(images, tmp_path):
         open_precomputed(path, path, names=["a", "b"])
     (tmp_path / "deep.json").write_text("[" * 100_000)
     with pytest.raises(InputError, match="cannot be read as JSON"):
-        open_precomputed(path, path, text_tensor="words", names=tmp_path / "deep.json")
+        open_precomputed(
+            path, path, image_tensor="pictures", text_tensor="words", names=tmp_path / "deep.json"
+        )
     with pytest.raises(InputError, match="3 names for 2 vectors"):
         open_precomputed(
             path, path, image_tensor="pictures", text_tensor="words", names=["a", "b", "c"]
