@@ -420,6 +420,21 @@ def test_a_parquet_file_cut_short(tmp_path):
             load_texts(path)
 
 
+@pytest.mark.parametrize(
+    ("column", "held"),
+    [
+        ("item", "records"),
+        ("item.sizes", r"values such as '\[1, 2\]'"),
+        ("item.price", "values such as '9'"),
+    ],
+)
+def test_a_column_of_records_is_answered_with_those_of_text_inside(tmp_path, column, held):
+    row = {"item": {"title": "a blue kettle", "sizes": [1, 2], "price": 9}}
+    (tmp_path / "x.jsonl").write_text(f"{json.dumps(row)}\n" * 12)
+    with pytest.raises(InputError, match=f"holds {held}, not text; columns of text: 'item.title'$"):
+        load_texts(tmp_path / "x.jsonl", text=column)
+
+
 def test_a_column_of_numbers_is_refused_with_the_columns_of_text():
     with pytest.raises(
         InputError, match=r"'stars' .* holds Int64, not text; columns of text: 'body'"

@@ -240,15 +240,19 @@ def _read(source: Any, text: str, tags: str | None) -> tuple[pl.DataFrame, tuple
 
 
 def _text_rows(column: Column, called: str, table: Table) -> pl.DataFrame:
+    strings = [other for other, kind in table.kinds.items() if kind == TEXT]
+    there = f"; columns of text: {', '.join(map(repr, strings))}" if strings else ""
     if not isinstance(column, pl.Series) or column.dtype == pl.Object:
+        first = next((value for value in column if not is_missing(value)), "")
+        if strings and called not in strings and not any(isinstance(v, str) for v in column):
+            held = "records" if isinstance(first, dict) else f"values such as {str(first)[:40]!r}"
+            raise InputError(f"column {called!r} of {table.name} holds {held}, not text{there}")
         return _from_values(column)
     if isinstance(column.dtype, (*_STRINGS, pl.Null)):
         return pl.DataFrame({"text": column.cast(pl.String)}).with_columns(
             problem=pl.when(pl.col("text").is_null()).then(pl.lit("null")),
             tags=pl.lit(None, pl.List(pl.String)),
         )
-    strings = [other for other, kind in table.kinds.items() if kind == TEXT]
-    there = f"; columns of text: {', '.join(map(repr, strings))}" if strings else ""
     raise InputError(f"column {called!r} of {table.name} holds {column.dtype}, not text{there}")
 
 
