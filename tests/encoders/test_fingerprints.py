@@ -40,8 +40,13 @@ def _longest(model, tokenizer):
     tokenizer.model_max_length = 12
 
 
+def _filled_up_before(model, tokenizer):
+    tokenizer.padding_side = "left"
+
+
 @pytest.mark.parametrize(
-    "change", [_one_number, _epsilon, _heads, _added_word, _lower_case, _longest]
+    "change",
+    [_one_number, _epsilon, _heads, _added_word, _lower_case, _longest, _filled_up_before],
 )
 def test_everything_that_counts(bert, tokenizer, change):
     model, words = copy.deepcopy(bert), copy.deepcopy(tokenizer)

@@ -85,6 +85,13 @@ def asks_to_run_code(folder):
     (folder / "own.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
 
 
+def unknown_special_token(folder):
+    """Of which the tokenizer's Rust takes for granted that it is there."""
+    told = json.loads((folder / "tokenizer.json").read_text())
+    told["post_processor"]["single"][0]["SpecialToken"]["id"] = "gone"
+    (folder / "tokenizer.json").write_text(json.dumps(told))
+
+
 def remove(pattern):
     return lambda folder: [path.unlink() for path in folder.glob(pattern)]
 
@@ -115,6 +122,7 @@ MISSING = r"cannot load .*: \d+ \(.*, \.\.\.\) of its weights are in none of its
         ("bert", adapter, "holds an adapter"),
         *[(kind, asks_to_run_code, r"code of its own \(auto_map") for kind in ("bert", "sentence", "clip")],
         *[(kind, remove("tokenizer*"), "cannot load") for kind in ("bert", "sentence", "clip")],
+        *[(kind, unknown_special_token, "cannot load") for kind in ("bert", "sentence")],
         ("clip-vision", remove("prep*"), r"preprocessor_config\.json"),
         ("clip", settings("preprocessor_config.json", image_std=[0, 1, 1]), "NaN or infinite"),
         ("bert", settings("config.json", attn_implementation="some/kernel"), "attention kernel"),

@@ -78,11 +78,20 @@ def _settings(preparation: Any) -> str:
         rules = json.loads(backend.to_str())
         # Padding and truncation are those of the last call, and every call sets them.
         rules |= {"padding": None, "truncation": None}
-        return _text([rules, preparation.model_max_length])
+        return _text([rules, preparation.model_max_length, *_sides(preparation)])
     if hasattr(preparation, "get_vocab"):
         kept = [preparation.get_vocab(), preparation.special_tokens_map]
-        return _text([type(preparation).__name__, *kept, preparation.model_max_length])
+        limit = preparation.model_max_length
+        return _text([type(preparation).__name__, *kept, limit, *_sides(preparation)])
     return _text(preparation.to_dict())
+
+
+def _sides(tokenizer: Any) -> list[str]:
+    """Where texts are filled up or cut, if that is not at their end as it nearly always is."""
+    sides = {
+        name: getattr(tokenizer, name, "right") for name in ("padding_side", "truncation_side")
+    }
+    return [f"{name}={side}" for name, side in sides.items() if side != "right"]
 
 
 def _text(settings: Any) -> str:

@@ -34,9 +34,9 @@ def opening(what: str, name: str, folder: str) -> Iterator[None]:
             yield
         except InputError as error:
             raise InputError(f"{said}: {error}") from error
-        except (SaywellError, MemoryError):
+        except (SaywellError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except Exception as error:
+        except BaseException as error:  # a panic in Rust, as of tokenizers, is no Exception
             lines = str(error).strip().splitlines() or [""]
             told = _broken_file(Path(folder)) or f"{type(error).__name__}: {lines[0][:300]}"
             raise InputError(
