@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
 from saywell import __version__
 from saywell.cli import app, main
+from saywell.cli.llm import print_plan
 from saywell.scorers.skill import FALSE_DISCOVERY_RATE
 from saywell.store.exports import as_csv
 from saywell.store.study import Study, write_study
@@ -117,6 +119,7 @@ def test_an_unknown_form_is_refused(cli, studies, tmp_path):
         (["show", "HERE/neuron"], "is not there; did you mean"),
         (["show", "HERE"], "studies in it: "),
         (["neuron", "HERE/neurons", "layer.0/41"], "did you mean 'layer."),
+        (["verify", "HERE/neurons", "layer.0/41"], "did you mean 'layer."),
         (["plot", "HERE/neurons", "headlines"], "did you mean 'headline'?"),
         (["neurons", "x.csv", "--modle", "minilm"], "did you mean '--model'?"),
         (
@@ -154,6 +157,15 @@ def test_ctrl_c_is_how_serving_ends(cli, studies, monkeypatch):
 
     monkeypatch.setattr(server, "serve_studies", interrupted)
     assert cli("serve", studies["neurons"], "--no-open") == (0, "", "")
+
+
+@pytest.mark.parametrize(("cost", "said"), [(None, True), (0.5, False)])
+def test_a_plan_of_unknown_cost_says_where_prices_go(capsys, cost, said):
+    step = SimpleNamespace(
+        step="tag", calls=3, cached=0, input_tokens=9, output_tokens=4, cost_usd=cost, guessed=False
+    )
+    print_plan(SimpleNamespace(plan=lambda: [step]), json=False)
+    assert ("prices.toml" in capsys.readouterr().out) is said
 
 
 def stopped(path, error=None, command=("/a/bin/saywell", "neurons", "my texts.csv")):

@@ -237,6 +237,8 @@ def test_names_that_are_none(name, message, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(InputError, match=message) as caught:
         find_checkpoint(name)
+    with pytest.raises(InputError, match="is not a model: it is a file; give a folder"):
+        find_checkpoint(__file__)
     assert "\n" not in str(caught.value)
     assert asked == (
         [name] if name in ("no-such/model", "minlm") else []

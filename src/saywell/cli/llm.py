@@ -72,5 +72,7 @@ def print_plan(plan: Any, *, json: bool) -> None:
             f"{step.step:<14}{step.calls:>8}{step.cached:>8}{step.input_tokens:>12}"
             f"{step.output_tokens:>14}{cost:>12}"
         )
+    if any(step.cost_usd is None for step in steps):
+        typer.echo("\nNo price of this model is known: add it to prices.toml (saywell doctor)")
     if any(step.guessed for step in steps):
         typer.echo("\nSteps that depend on earlier replies are estimates. Nothing was sent.")

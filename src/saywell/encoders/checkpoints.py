@@ -66,8 +66,9 @@ def find_checkpoint(name: str, *, download: bool = True) -> str:
             )
         return str(folder)
     if folder.exists() or not _HUB_NAME.fullmatch(name):
+        what = "it is a file" if folder.is_file() else "there is no such folder"
         raise InputError(
-            f"{name!r} is not a model: there is no such folder; give a folder that holds config.json,"
+            f"{name!r} is not a model: {what}; give a folder that holds config.json,"
             f" a Hugging Face name such as 'org/model', {MINILM!r} or {PLANTED!r}"
         )
     return _from_hub(name, download)

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from saywell.encoders.sentence import open_sentence_encoder
-from saywell.errors import InputError
 from saywell.scorers.skill import RESAMPLES
+from saywell.store.records import unknown_unit
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_descriptions import association_table
 from saywell.studies.neuron_descriptors import stored_vectors, tag_matrix
@@ -77,9 +77,7 @@ def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
     """
     units = study.units
     if unit not in units["id"]:
-        raise InputError(
-            f"the study has no unit {unit!r}; its units are called like {units['id'][0]!r}"
-        )
+        raise unknown_unit(unit, units["id"].to_list())
     subject, carried = _subject(study)
     place = units["id"].index_of(unit)
     again = unit_table(subject.activations, _sites(study), units["model"][0]).row(place, named=True)
