@@ -124,7 +124,8 @@ def parse_layers(text: str | None) -> list[int] | None:
     layers: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        ends = [first, last] if dash else [first]
+        if not all(end.isascii() and end.isdigit() for end in ends) or int(ends[0]) > int(ends[-1]):
             raise InputError(f"--layers {text!r} is not a list of layers; write it like 0,3-5")
-        layers.extend(range(int(first), int(last or first) + 1))
+        layers.extend(range(int(ends[0]), int(ends[-1]) + 1))
     return layers

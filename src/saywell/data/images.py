@@ -22,7 +22,7 @@ from saywell.data.image_duplicates import (
 )
 from saywell.data.image_sources import PARTS, ImageSource, open_source
 from saywell.data.pictures import BadPicture, decode
-from saywell.data.splits import check_fractions, hash_numbers
+from saywell.data.splits import check_fractions, check_seed, hash_numbers
 from saywell.data.tables import shown as called
 from saywell.errors import InputError
 
@@ -127,8 +127,7 @@ def load_images(
     shares = check_fractions(fractions)
     if near is not None:
         check_tolerance(near)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed={seed!r} is not a whole number")
+    check_seed(seed)
     shown = called(source)
     opened = open_source(source, image, label, split)
     names = class_names(opened.classes, shown)

@@ -50,6 +50,12 @@ def assign_split(
     return pl.Series("split", np.array(SPLITS, dtype=object)[which].tolist(), dtype=pl.String)
 
 
+def check_seed(seed: object) -> None:
+    """InputError for what some of the random number generators take for no seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r} is not a whole number from 0 to {2**32 - 1:,}")
+
+
 def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     """The three fractions as floats, or InputError where they cannot be shares of a whole."""
     try:

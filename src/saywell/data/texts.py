@@ -17,6 +17,7 @@ from saywell.data.encodings import encodable
 from saywell.data.splits import (
     assign_split,
     check_fractions,
+    check_seed,
     check_splits,
     content_ids,
     hash_numbers,
@@ -215,8 +216,7 @@ def _check_options(limit: int | None, seed: int, max_chars: int, near: float | N
         isinstance(limit, bool) or not isinstance(limit, int) or limit < FEWEST
     ):
         raise InputError(f"limit={limit!r} is not a whole number of at least {FEWEST}, or None")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"seed={seed!r} is not a whole number")
+    check_seed(seed)
     if isinstance(max_chars, bool) or not isinstance(max_chars, int) or max_chars < 1:
         raise InputError(f"max_chars={max_chars!r} is not a whole number of at least 1")
     if near is not None:

@@ -48,6 +48,10 @@ class Retries:
     longest_wait: float = 30.0
     deadline: float = 600.0
 
+    def __post_init__(self) -> None:
+        if not self.deadline > 0:
+            raise SaywellError(f"--llm-deadline must be more than 0 seconds, got {self.deadline!r}")
+
 
 class _Stopped(Exception):
     """This request is abandoned because its batch is ending; nothing was paid for it."""

@@ -27,6 +27,7 @@ from torch import nn
 
 from saywell.data.images import Images, load_images
 from saywell.data.knowledge import NONE, load_knowledge
+from saywell.data.splits import check_seed
 from saywell.data.wikipedia import Wiki
 from saywell.describers.class_describer import MOST_COMPONENTS, WRITING, choose_passages
 from saywell.describers.class_describer import describe_classes as write_texts
@@ -114,6 +115,7 @@ def describe_classes(
     same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
     """
     assert not isinstance(llm, str)  # opened by then
+    check_seed(seed)
     asked_for = read_request(
         images, asks=llm is not None, knowledge=knowledge, texts=texts, select=select,
         per_class=per_class, shots=shots, seeds=seeds, compare=compare, judge=judge, label=label,

@@ -27,7 +27,7 @@ from saywell.data.planted_image_units import (
     scene_ids,
 )
 from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit
-from saywell.data.splits import assign_split
+from saywell.data.splits import assign_split, check_seed
 from saywell.describers.associations import MIN_HITS, enrichment_p, stands_out
 from saywell.encoders.checkpoints import PLANTED
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
@@ -74,6 +74,7 @@ def run_image_exam(
     Raises InputError for unknown names and for too few pictures to ask about.
     """
     chosen = check_names(describers or PICTURE_DESCRIBERS, PICTURE_DESCRIBERS)
+    check_seed(seed)
     scenes = draw_scenes(pictures, seed)
     ids = scene_ids(scenes)
     encoder = encoder or PLANTED

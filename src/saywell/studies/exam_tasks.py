@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from saywell.data.duplicates import near_duplicate_groups
 from saywell.data.planted_units import NOISE, PlantedUnit
-from saywell.data.splits import content_ids, hash_numbers
+from saywell.data.splits import check_seed, content_ids, hash_numbers
 from saywell.data.tables import open_table
 from saywell.data.texts import NEAR
 from saywell.errors import InputError
@@ -37,6 +37,9 @@ def read_tasks(
     Raises InputError for a file that cannot be read or lacks a column, a task with several gold
     descriptions, and a part of a task that lacks one of the two groups.
     """
+    check_seed(seed)
+    if limit is not None and limit < 1:
+        raise InputError(f"limit={limit!r} is not a whole number of at least 1, or None")
     try:
         source = open_table(path)
     except InputError as error:

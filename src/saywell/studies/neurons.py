@@ -132,6 +132,7 @@ def describe_neurons(
         raise InputError(
             f"top must be 3 or more and threshold above 0 and at most 1; got {top!r}, {threshold!r}"
         )
+    _check_llm_units(llm_units)
     if tags and gold:
         raise InputError(
             f"tags={tags!r} gives the descriptors away, so gold={gold!r} has nothing to find; use one"
@@ -224,6 +225,11 @@ def describe_neurons(
     return Study(out)
 
 
+def _check_llm_units(llm_units: object) -> None:
+    if isinstance(llm_units, bool) or not isinstance(llm_units, int) or llm_units < 0:
+        raise InputError(f"llm_units={llm_units!r} is not a whole number of at least 0")
+
+
 def plan_neurons(
     texts: str | Path | pl.DataFrame | Sequence[str],
     llm: DryRun | None,
@@ -244,6 +250,7 @@ def plan_neurons(
 
     Raises InputError for texts and columns that `describe_neurons` could not use.
     """
+    _check_llm_units(llm_units)
     examples = load_texts(texts, text=text, tags=tags or gold, limit=limit, seed=seed).examples
     if llm is None:
         return
