@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
 import re
 import shutil
@@ -92,6 +93,11 @@ def unknown_special_token(folder):
     (folder / "tokenizer.json").write_text(json.dumps(told))
 
 
+def pipe_of_weights(folder):
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+
+
 def remove(pattern):
     return lambda folder: [path.unlink() for path in folder.glob(pattern)]
 
@@ -123,6 +129,7 @@ MISSING = r"cannot load .*: \d+ \(.*, \.\.\.\) of its weights are in none of its
         *[(kind, asks_to_run_code, r"code of its own \(auto_map") for kind in ("bert", "sentence", "clip")],
         *[(kind, remove("tokenizer*"), "cannot load") for kind in ("bert", "sentence", "clip")],
         *[(kind, unknown_special_token, "cannot load") for kind in ("bert", "sentence")],
+        *[(kind, pipe_of_weights, "a pipe, no regular file") for kind in ("bert", "sentence", "clip")],
         ("clip-vision", remove("prep*"), r"preprocessor_config\.json"),
         ("clip", settings("preprocessor_config.json", image_std=[0, 1, 1]), "NaN or infinite"),
         ("bert", settings("config.json", attn_implementation="some/kernel"), "attention kernel"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import pytest
 from saywell.errors import SchemaError, StudyError
 from saywell.store.schemas import SCHEMAS, STUDY_VERSION, check_table, empty_table
 from saywell.store.study import Metric, Study, write_study
+from saywell.studies.audit import audit_study
 
 REJECTED = pl.DataFrame({"row": [1, 2], "reason": ["empty", "duplicate"], "detail": ["", "of 0"]})
 RUN = dict(kind="neurons", config={"seed": 0, "top": 50}, inputs={"texts": "abc"})
@@ -172,6 +174,20 @@ def test_figures_come_back_as_they_were_and_show_in_a_notebook(tmp_path):
     assert stored.metrics["value"].to_list() == [0.5, None]
     card = stored._repr_html_()
     assert "a &lt;b&gt;" in card and "0.500 [0.400, 0.600]" in card and "no answer" in card
+
+
+def test_a_manifest_without_end_and_a_pipe_for_a_table_are_told_at_once(tmp_path):
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.table("rejected", lambda: empty_table("rejected"))
+    (tmp_path / "s" / "rejected.parquet").unlink()
+    os.mkfifo(tmp_path / "s" / "rejected.parquet")
+    with pytest.raises(StudyError, match=r"rejected\.parquet' is missing"):
+        Study(tmp_path / "s").table("rejected")
+    found = audit_study(Study(tmp_path / "s")).filter(status="failed")
+    assert "file rejected.parquet" in found["check"].to_list()
+    os.truncate(tmp_path / "s" / "study.json", 2**40)
+    with pytest.raises(StudyError, match="is too large"):
+        Study(tmp_path / "s")
 
 
 @pytest.mark.parametrize("content", ["1", "[" * 100_000, "[3]", "no JSON"])

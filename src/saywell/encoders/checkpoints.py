@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from saywell.data.files import require_regular
 from saywell.data.planted import encoder_folder
 from saywell.errors import InputError, MissingPackage
 from saywell.store.files import file_hash_sha256
@@ -96,11 +97,15 @@ def _nearest(name: str) -> str:
 
 
 def refuse_unsafe(folder: str) -> None:
-    """Raise InputError for a checkpoint that asks to run code, or whose weights are pickled.
+    """Raise InputError for a checkpoint that asks to run code, whose weights are pickled, or that
+    holds something which is no regular file and might never end.
 
     Code of a checkpoint's own is never run, and pickled weights, which are code, are never read.
     """
     for path in (Path(folder), *(p for p in Path(folder).iterdir() if p.is_dir())):
+        for item in path.iterdir():
+            if not item.is_dir():
+                require_regular(item)
         pickled = next((p.name for p in sorted(path.glob("*")) if p.name in _PICKLED), None)
         if pickled and not any(path.glob("*.safetensors")):
             raise InputError(

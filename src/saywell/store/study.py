@@ -51,6 +51,8 @@ UNANSWERED = "unanswered"
 """The one table that several steps add to: what was asked and not answered, and why."""
 _REASON = 600
 _MOST_NEAR = 200
+_MOST_BYTES = 64 * 2**20
+"""Of study.json, which takes some kilobytes."""
 _VERSIONS_OF = ("saywell", "torch", "transformers", "sentence-transformers", "polars", "numpy")
 
 
@@ -669,6 +671,8 @@ def _read_manifest(folder: Path) -> Manifest:
     with storing(path):
         if not path.is_file():
             raise StudyError(_no_study(folder))
+        if path.stat().st_size > _MOST_BYTES:
+            raise StudyError(f"{str(path)!r} is not a manifest that saywell wrote: it is too large")
         content = path.read_bytes()
     try:
         told = json.loads(content)

@@ -17,7 +17,7 @@ import polars as pl
 from saywell.data.duplicates import near_duplicate_groups
 from saywell.data.parts import Parts, check_apart, parts_of
 from saywell.data.texts import NEAR
-from saywell.errors import InputError, LeakError, SaywellError
+from saywell.errors import InputError, LeakError, SaywellError, StudyError
 from saywell.store.files import file_hash
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Study
@@ -111,7 +111,8 @@ class _AsItIs(Study):
         self.path, self.manifest, self._verified = study.path, study.manifest, set()
 
     def _verify(self, path: Path, told: object) -> None:
-        pass
+        if not path.is_file():  # a pipe in its place would be waited for
+            raise StudyError(f"the file {str(path)!r} is missing")
 
 
 def _files_are_as_written(study: Study) -> Iterator[Finding]:
