@@ -130,6 +130,8 @@ MISSING = r"cannot load .*: \d+ \(.*, \.\.\.\) of its weights are in none of its
         *[(kind, remove("tokenizer*"), "cannot load") for kind in ("bert", "sentence", "clip")],
         *[(kind, unknown_special_token, "cannot load") for kind in ("bert", "sentence")],
         *[(kind, pipe_of_weights, "a pipe, no regular file") for kind in ("bert", "sentence", "clip")],
+        *[(kind, settings("preprocessor_config.json", do_center_crop=False), "high and a wide picture")
+          for kind in ("clip", "clip-vision")],
         ("clip-vision", remove("prep*"), r"preprocessor_config\.json"),
         ("clip", settings("preprocessor_config.json", image_std=[0, 1, 1]), "NaN or infinite"),
         ("bert", settings("config.json", attn_implementation="some/kernel"), "attention kernel"),

@@ -78,8 +78,10 @@ def default_batch(device: str) -> int:
 def open_image_processor(where: str) -> Any:
     """The image processor of a checkpoint, in the version that works with Pillow alone.
 
-    Raises InputError where the checkpoint has none.
+    Raises InputError where the checkpoint has none, and for settings that give pictures of different
+    sizes, which no model takes together.
     """
+    from PIL import Image
     from transformers import AutoImageProcessor
 
     if not (
@@ -90,7 +92,15 @@ def open_image_processor(where: str) -> Any:
             f"{where!r} does not say how its pictures are prepared; a folder needs the"
             " preprocessor_config.json that the processor's save_pretrained wrote"
         )
-    return load_part(AutoImageProcessor, where, backend="pil")
+    processor = load_part(AutoImageProcessor, where, backend="pil")
+    try:
+        processor([Image.new("RGB", size) for size in ((32, 48), (48, 32))], return_tensors="pt")
+    except ValueError as error:
+        raise InputError(
+            "its image settings cannot prepare a high and a wide picture together; they should crop or"
+            " resize to one size"
+        ) from error
+    return processor
 
 
 class _Transformers:
