@@ -341,6 +341,18 @@ def test_what_is_no_gzip_though_its_name_says_so(tmp_path):
         load_texts(tmp_path / "x.csv.gz")
 
 
+@pytest.mark.parametrize("name", ["x.csv.gz", "x.jsonl.gz", "x.json.gz", "x.txt.gz"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_damaged_gzip_is_named(tmp_path, name, share):
+    rows = [{"text": f"{text} {n * 7919 % 1000}"} for n, text in enumerate(TEXTS * 40)]
+    whole = bytearray(gzip.compress(json.dumps(rows).encode()))
+    start = int(share * len(whole))
+    whole[start : start + 64] = bytes(64)
+    (tmp_path / name).write_bytes(whole)
+    with pytest.raises(InputError, match=r"x\..*gz"):
+        load_texts(tmp_path / name)
+
+
 def test_kinds_of_columns(tmp_path):
     (tmp_path / "x.csv").write_text("id,text,score,empty\n001,a b,3.5,\n002,c d,NaN,\n")
     assert open_table(tmp_path / "x.csv").kinds == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import zlib
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -59,7 +60,7 @@ def encoding_of(open_bytes: Callable[[], BinaryIO], name: str) -> tuple[str, str
             )
             return "cp1252", note
         where = _first_undecodable(open_bytes) if mark in (None, "utf-8-sig") else f"no {encoding}"
-    except (OSError, EOFError) as error:  # also what is no gzip though its name says so
+    except (OSError, EOFError, zlib.error) as error:  # also what is no gzip though its name says so
         said = getattr(error, "strerror", None) or error
         raise InputError(f"{name} cannot be read: {said}") from error
     raise InputError(f"{name}, {where}; save the file as UTF-8")

@@ -13,6 +13,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -316,7 +317,7 @@ def _lines(path: Path, name: str, encoding: str, newline: str) -> Iterator[str]:
             io.TextIOWrapper(raw, encoding=encoding, newline=newline) as file,
         ):
             yield from file
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or error
         raise InputError(f"{name} cannot be read: {said}") from error
 
@@ -418,7 +419,7 @@ def _json_table(path: Path, name: str) -> Table:
     try:
         with _open_bytes(path, name) as raw:
             value = json.loads(raw.read().decode(encoding))
-    except (ValueError, RecursionError, OSError, EOFError) as error:
+    except (ValueError, RecursionError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{name} cannot be read as JSON: {error}") from error
     notes = (note,) if note else ()
     if isinstance(value, dict):
