@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+
 import numpy as np
 import polars as pl
 import pytest
@@ -211,3 +213,19 @@ def test_true_clip_vectors(shared):
         pl.col("label").is_in(shown)
     )
     assert (known["label"] == known["best"]).mean() > 0.85
+
+
+def test_beside_a_damaged_vector_none_is_believed(cache):
+    """Encoded in other company a vector differs in its last digit, and so would all made of it."""
+    texts = ["bb", "a", "ccc", "dddd"]
+    first = embed_texts(Counting(), texts, cache, chunk=2)
+    with sqlite3.connect(cache.path) as connection:
+        key, stored = connection.execute("select key, vector from vectors").fetchone()
+        flipped = bytes([stored[0] ^ 1]) + stored[1:]
+        connection.execute("update vectors set vector = ? where key = ?", (flipped, key))
+    again = Counting()
+    assert np.array_equal(embed_texts(again, texts, cache, chunk=2), first)
+    assert again.texts == texts
+    once_more = Counting()
+    embed_texts(once_more, texts, cache)
+    assert once_more.texts == []

@@ -21,8 +21,9 @@ class EmbeddingCache:
     """A SQLite file of float32 vectors for any number of encoders; closed between two uses.
 
     The key is the encoder's fingerprint and the content (a text, or the id of an image, itself a
-    hash of content). Behind each vector stands a checksum: one that has changed since, or that
-    stands under another key, is not there. Several processes may use one file.
+    hash of content). Behind each vector stands a checksum. Where one has changed since, or stands
+    under another key, none of those asked for together is there: encoded alone it would differ in
+    the last digit, of which a plane of points makes much. Several processes may use one file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -44,8 +45,9 @@ class EmbeddingCache:
                 query = f"select key, vector from vectors where key in ({marks})"
                 for key, stored in connection.execute(query, part):
                     vector, checksum = stored[: 4 * dim], stored[4 * dim :]
-                    if checksum == _checksum(key, vector):
-                        found[key] = np.frombuffer(vector, dtype="<f4")
+                    if checksum != _checksum(key, vector):
+                        return {}
+                    found[key] = np.frombuffer(vector, dtype="<f4")
         return found
 
     def add(self, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:

@@ -16,7 +16,9 @@ A few hundred resamples say enough of most units. Where the verdict hangs on whi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -31,13 +33,14 @@ from saywell.scorers.sampling import STRATA, Sample
 
 ALWAYS, NEVER = "always", "never"
 RESAMPLES = 400
-MOST_RESAMPLES = RESAMPLES * 4**5
+MOST_RESAMPLES = RESAMPLES * 4**4
 FALSE_DISCOVERY_RATE = 0.05
 _MOST_ROUNDS, _FEW = 20, 1000
 _ERRORS = 3.0  # standard errors from which a figure counts as far from the decision
 _TAIL = float(special.ndtr(-_ERRORS))
 _BLOCK = 4_000_000  # numbers worked on at once
 _DRAWN_AT_ONCE = 25_600
+_MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ def settle(counted: Tally, *, q: float = FALSE_DISCOVERY_RATE) -> Skill:
 
     All units get 400. Both figures that decide, p and the lower end of skill, have a Monte Carlo error;
     a unit whose verdict (`verified`) is not the same at both ends of it, with all others in doubt at
-    the same end, gets four times as many, up to 409,600, or until one more round would draw
+    the same end, gets four times as many, up to 102,400, or until one more round would draw
     more than 20 times what all units got at first. So another seed seldom gives another verdict.
     """
     number = np.full(len(counted.cells), RESAMPLES)
@@ -248,10 +251,12 @@ def _measure(counted: Tally, resamples: Int[np.ndarray, " units"]) -> tuple[Skil
     of_floors = np.full((count, len(names)), np.nan)
     best = np.full(count, "", dtype=object)
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    for unit, (cells, sizes) in enumerate(zip(counted.cells, counted.sizes, strict=True)):
+
+    def fill(unit: int) -> None:
+        cells, sizes = counted.cells[unit], counted.sizes[unit]
         read = cells.sum(1)
         if (read[sizes > 0] == 0).any() or not cells[:, 1::2].any():
-            continue
+            return
         observed = sizes @ (cells / np.maximum(read, 1)[:, None])
         value, *against = outcomes.f1(observed[None])[0]
         random = np.random.default_rng(int(counted.keys[unit]))
@@ -268,6 +273,11 @@ def _measure(counted: Tally, resamples: Int[np.ndarray, " units"]) -> tuple[Skil
             column[unit] = end
         of_floors[unit] = against
         best[unit] = names[int(np.argmax(against))]
+
+    # Drawing lets go of the interpreter's lock, and no unit's numbers depend on another's.
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(fill, range(count)):
+            pass
     value, low, high, skill_low, skill_high, p = figures.T
     skill = value - of_floors.max(1)
     for place, there in enumerate(counted.there.T):
