@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from saywell.errors import SaywellError
 from saywell.store.study import Study
@@ -113,7 +114,9 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_tables(
             manifest = out / "study.json"
             before = manifest.stat().st_mtime_ns if manifest.exists() else 0
             script = KILLED.format(texts=texts, model=model, out=str(out))
-            child = subprocess.Popen([sys.executable, "-c", script])
+            # As many threads as here: sums are cut among them, which shows in their last digit.
+            threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+            child = subprocess.Popen([sys.executable, "-c", script], env=os.environ | threads)
             # From when it begins to write: loading packages takes longer than all the rest.
             while child.poll() is None and (
                 not manifest.exists() or manifest.stat().st_mtime_ns == before
