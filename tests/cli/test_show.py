@@ -245,3 +245,12 @@ def test_help_is_quick():
         subprocess.run([sys.executable, "-m", "saywell", "--help"], check=True, capture_output=True)
         spent.append(time.perf_counter() - began)
     assert min(spent) < 1.0  # half a second where nothing else runs; the rest is for busy machines
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_figures_that_are_gone_are_no_lack_of_figures(cli, tmp_path, options):
+    study = HOSTILE["write_neurons"](tmp_path / "s")
+    assert Study(study).has("metrics.json")
+    (study / "metrics.json").unlink()
+    code, _, err = cli("show", study, *options)
+    assert code == 2 and "metrics.json' is missing" in " ".join(err.split())

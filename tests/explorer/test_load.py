@@ -64,9 +64,8 @@ def test_a_full_line_says_so_and_a_bug_reaches_everybody():
                 promise.result(5)
 
 
-@pytest.fixture(scope="module")
-def tiny_server():
-    """A server of one word behind the door and the bounded protocol: 20 connections, 0.5 seconds."""
+def _serve(most, seconds):
+    """A server of one word behind the door and the bounded protocol."""
     import uvicorn
 
     async def app(scope, receive, send):
@@ -76,18 +75,30 @@ def tiny_server():
 
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    guard = Guard(app, Door("127.0.0.1", port, secret="s"), seconds=0.5)
+    guard = Guard(app, Door("127.0.0.1", port, secret="s"), seconds=seconds)
     server = uvicorn.Server(
         uvicorn.Config(
-            guard, http=bounded_protocol(20, 0.5), ws="none", lifespan="off", log_level="critical"
+            guard, http=bounded_protocol(most, seconds), ws="none", lifespan="off",
+            log_level="critical",
         )
-    )
+    )  # fmt: skip
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    yield SimpleNamespace(port=port)
-    server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
+
+    def stop():
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+    return SimpleNamespace(port=port, stop=stop)
+
+
+@pytest.fixture(scope="module")
+def tiny_server():
+    """20 connections, half a second for a head or a form."""
+    server = _serve(20, 0.5)
+    yield server
+    server.stop()
 
 
 def _say(port, data, *, wait=5.0):
@@ -132,6 +143,23 @@ def test_half_sent_requests_do_not_stop_the_server(tiny_server):
     finally:
         for one in half:
             one.close()
+
+
+def test_of_too_many_connections_those_that_waited_longest_make_room():
+    """With a clock of a minute: nothing but their number can have closed them."""
+    server = _serve(most=5, seconds=60)
+    opened = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(12)]
+    try:
+        for one in opened[:7]:
+            with contextlib.suppress(ConnectionResetError):
+                assert one.recv(1) == b""
+        assert b"hello" in _get(server.port)
+        opened[-1].sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % server.port)
+        assert opened[-1].recv(9) == b"HTTP/1.1 "
+    finally:
+        for one in opened:
+            one.close()
+        server.stop()
 
 
 def test_a_second_request_on_a_connection_has_its_own_clock(tiny_server):

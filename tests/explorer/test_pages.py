@@ -152,6 +152,11 @@ def test_fewer_columns_and_tables_will_do(hostile, tmp_path, browse, put_tables)
 
 def test_a_table_that_is_gone_or_has_other_types_is_named(hostile, tmp_path, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
+    for table, column in (("associations", "split"), ("exemplars", "rank")):
+        kept = pl.read_parquet(folder / f"{table}.parquet")
+        with pytest.raises(StudyError, match=rf"lacks a column .*{column}"):
+            open_studies([put_tables(folder, **{table: kept.drop(column)})])
+        put_tables(folder, **{table: kept})
     wrong = pl.read_parquet(folder / "units.parquet").with_columns(model=pl.lit(True))
     with pytest.raises(StudyError, match="'model' of table 'units' is Boolean, not String"):
         open_studies([put_tables(folder, units=wrong)])

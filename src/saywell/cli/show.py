@@ -71,7 +71,7 @@ def print_studies(studies: Sequence[Study], *, json: bool) -> None:
 
 
 def _facts(study: Study, top: int) -> dict[str, object]:
-    figures = study.headline() if (study.path / "metrics.json").exists() else []
+    figures = study.headline() if study.has("metrics.json") else []
     scored = "scores" in study.manifest.tables
     return {
         "path": str(study.path),

@@ -35,7 +35,9 @@ def bounded_protocol(
             super().connection_made(transport)
             self._watch()
             if len(self.connections) > most:
-                next(iter(waiting)).transport.abort()  # this one, where no other waits
+                longest = next(iter(waiting))  # this one, where no other waits
+                longest._stop()  # it is gone later, and others may come before
+                longest.transport.abort()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)

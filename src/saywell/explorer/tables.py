@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,12 @@ class Tables:
         return table in self.columns and self.columns[table].issuperset(columns)
 
     def build(self, sql: str) -> None:
-        """Run a statement of ours that makes a view or a table in memory."""
-        self._connection.execute(sql)
+        """Run a statement of ours that makes a view or a table in memory.
+
+        Raises StudyError where the study's tables lack a column that it reads.
+        """
+        with self._readable():
+            self._connection.execute(sql)
 
     def lock(self) -> None:
         """From now on read the study's files and nothing else, and refuse every change of settings."""
@@ -81,17 +85,29 @@ class Tables:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """A query's rows as dictionaries; values go in as parameters, never into the text."""
-        with closing(self._connection.cursor()) as cursor:
+        with self._readable(), closing(self._connection.cursor()) as cursor:
             found = cursor.execute(sql, list(values))
             names = [column[0] for column in found.description or ()]
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def frame(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
         """A query's rows as a table."""
-        with closing(self._connection.cursor()) as cursor:
+        with self._readable(), closing(self._connection.cursor()) as cursor:
             found = pl.from_arrow(cursor.sql(sql, params=list(values)).to_arrow_table())
             assert isinstance(found, pl.DataFrame)
             return found
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        import duckdb
+
+        try:
+            yield
+        except duckdb.BinderException as error:
+            raise StudyError(
+                f"a table of the study {str(self.study.path)!r} lacks a column"
+                f" ({str(error).splitlines()[0]}); the command that wrote the study makes it again"
+            ) from error
 
     def close(self) -> None:
         """Let go of files and memory."""
