@@ -49,8 +49,7 @@ def main() -> None:
     names = shown.classes["name"].to_list()
     labels = np.array([names.index(name) for name in shown.examples["label"]])
     train, beside = (
-        np.flatnonzero((shown.examples["split"] == part).to_numpy())
-        for part in ("train", "validation")
+        np.flatnonzero((shown.examples["split"] == part).to_numpy()) for part in ("train", "validation")
     )
     gold = planted_gold().filter(pl.col("class").is_in(names))
     texts = encoder.encode_texts(gold["text"].to_list())
@@ -64,10 +63,18 @@ def main() -> None:
     for share in SHARES:
         for noisy in (False, True) if share else (False,):
             drawn = [
-                counted(vectors, wrong(labels, train, beside, share, noisy, draw), train, beside,
-                        texts, text_class, good, len(names))
+                counted(
+                    vectors,
+                    wrong(labels, train, beside, share, noisy, draw),
+                    train,
+                    beside,
+                    texts,
+                    text_class,
+                    good,
+                    len(names),
+                )
                 for draw in range(options.draws if share else 1)
-            ]  # fmt: skip
+            ]
             cells = [f"{auroc([own[rule] for own in drawn]):.3f}" for rule in RULES]
             for rule in AGAINST:
                 value, low, high = gained(drawn, rule, BASE)
@@ -91,9 +98,15 @@ Counts = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def counted(
-    vectors: np.ndarray, labels: np.ndarray, train: np.ndarray, beside: np.ndarray,
-    texts: np.ndarray, text_class: np.ndarray, good: np.ndarray, classes: int,
-) -> Counts:  # fmt: skip
+    vectors: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    beside: np.ndarray,
+    texts: np.ndarray,
+    text_class: np.ndarray,
+    good: np.ndarray,
+    classes: int,
+) -> Counts:
     """Pairs in order and pairs there are, of each class, for each rule."""
     seen, check = (Examples(vectors[rows], labels[rows]) for rows in (train, beside))
     scores = score_texts([Measured(seen, check, classes=classes)], texts, text_class)

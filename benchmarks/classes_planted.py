@@ -31,19 +31,21 @@ def main() -> None:
         folder = options.out or Path(scratch)
         started = time.perf_counter()
         study = describe_planted_classes(
-            folder / "classes", world=folder / "planted", per_class_images=options.images,
-            world_seed=options.world_seed, shots=[int(s) for s in options.shots.split(",") if s],
-            seeds=options.seeds, network=options.network,
-        )  # fmt: skip
+            folder / "classes",
+            world=folder / "planted",
+            per_class_images=options.images,
+            world_seed=options.world_seed,
+            shots=[int(s) for s in options.shots.split(",") if s],
+            seeds=options.seeds,
+            network=options.network,
+        )
         print(f"{options.images} pictures a class, {time.perf_counter() - started:.0f} s\n")
         print_tables(study)
 
 
 def print_tables(study: Study) -> None:
     """The study's figures as Markdown."""
-    print(
-        "| figure | value | 95 % interval | controls | reference | n |\n|---|---|---|---|---|---|"
-    )
+    print("| figure | value | 95 % interval | controls | reference | n |\n|---|---|---|---|---|---|")
     for m in study.headline():
         print(
             f"| {m.name} | {_three(m.value)} | {_three(m.ci_low)} to {_three(m.ci_high)} |"
@@ -61,9 +63,7 @@ def print_tables(study: Study) -> None:
         shots = sorted(part["shots"].unique(), key=lambda s: (s == 0, s))
         head = " | ".join("all images" if s == 0 else f"{s}" for s in shots)
         print(f"\n| transfer, selection {selection!r} | {head} |\n|---|{'---|' * len(shots)}")
-        for method, training in (
-            part.select("method", "training").unique(maintain_order=True).iter_rows()
-        ):
+        for method, training in part.select("method", "training").unique(maintain_order=True).iter_rows():
             cells = []
             for number in shots:
                 found = part.filter(method=method, training=training, shots=number)

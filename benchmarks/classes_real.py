@@ -36,14 +36,25 @@ from saywell.store.study import Study
 from saywell.studies.classes import describe_classes
 
 PACS_NAMES = {
-    "dog": ["dog"], "horse": ["horse"], "elephant": ["elephant"], "house": ["house"],
-    "person": ["man", "woman"], "guitar": ["acoustic guitar", "electric guitar"],
-}  # fmt: skip
+    "dog": ["dog"],
+    "horse": ["horse"],
+    "elephant": ["elephant"],
+    "house": ["house"],
+    "person": ["man", "woman"],
+    "guitar": ["acoustic guitar", "electric guitar"],
+}
 GIRAFFE = [
-    "a giraffe has a very long neck", "long thin legs", "brown patches on a pale yellow coat",
-    "two short horns on the head", "a small head high above the ground", "a long dark tongue",
-    "a tail with a dark tuft", "large dark eyes", "a mane along the neck", "a sloping back",
-]  # fmt: skip
+    "a giraffe has a very long neck",
+    "long thin legs",
+    "brown patches on a pale yellow coat",
+    "two short horns on the head",
+    "a small head high above the ground",
+    "a long dark tongue",
+    "a tail with a dark tuft",
+    "large dark eyes",
+    "a mane along the neck",
+    "a sloping back",
+]
 """No published file describes giraffes; these were written for this table."""
 
 
@@ -67,9 +78,8 @@ class KeptVision:
         missing = [n for n, key in enumerate(keys) if key not in found]
         if missing:
             made = dict(
-                zip((keys[n] for n in missing), self._inner([images[n] for n in missing]),
-                    strict=True)
-            )  # fmt: skip
+                zip((keys[n] for n in missing), self._inner([images[n] for n in missing]), strict=True)
+            )
             self._cache.add(made.items())
             found |= made
         return np.stack([found[key] for key in keys])
@@ -89,8 +99,7 @@ def main() -> None:
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     vision = KeptVision(
-        open_vision_encoder(str(options.models / "mobilenet-v2-imagenet")),
-        options.out / "features.sqlite",
+        open_vision_encoder(str(options.models / "mobilenet-v2-imagenet")), options.out / "features.sqlite"
     )
     if options.features:
         for name in ("imagenet1k_one_each", "dtd10", "pacs", "cifar10_test"):
@@ -104,9 +113,8 @@ def main() -> None:
         return
     descriptors = pl.read_parquet(options.data / "llm_descriptors" / "llm_descriptors.parquet")
     pictures, captions, _ = load_captioned(
-        options.data / "images" / "imagenet1k_one_each.parquet", label="label_name",
-        caption="a photo of a {}",
-    )  # fmt: skip
+        options.data / "images" / "imagenet1k_one_each.parquet", label="label_name", caption="a photo of a {}"
+    )
     sentence = open_sentence_encoder("minilm")
     for name, source, texts, compare in tasks(options.data, descriptors, options.out, options.only):
         started = time.perf_counter()
@@ -115,12 +123,18 @@ def main() -> None:
         encoder = join_encoders(vision, sentence, pictures, captions, side=side)
         print(f"<!-- {name}: {side} pixels, penalty {encoder.mapping.strength:g} -->", flush=True)
         study = describe_classes(
-            source, out=options.out / name, encoder=encoder, texts=texts, compare=compare,
-            select=options.select, shots=[int(s) for s in options.shots.split(",") if s],
-            seeds=options.seeds, label=label,
+            source,
+            out=options.out / name,
+            encoder=encoder,
+            texts=texts,
+            compare=compare,
+            select=options.select,
+            shots=[int(s) for s in options.shots.split(",") if s],
+            seeds=options.seeds,
+            label=label,
             split="split",
             progress=told,
-        )  # fmt: skip
+        )
         print(f"\n## {name} ({time.perf_counter() - started:.0f} s)\n", flush=True)
         print_tables(study)
     if "clip" in options.only:
@@ -131,25 +145,34 @@ def main() -> None:
 def print_overview(studies: Sequence[Study]) -> None:
     """All studies in the folder side by side: accuracy without images, and with one a class."""
     names = [study.path.name for study in studies]
-    chosen = ["clip-only", "clip-standardised", "ift-proponent", "text-influence-all", "stepwise",
-              "random words, searched"]  # fmt: skip
+    chosen = [
+        "clip-only",
+        "clip-standardised",
+        "ift-proponent",
+        "text-influence-all",
+        "stepwise",
+        "random words, searched",
+    ]
     zero_shot = ["class names", "all texts", *chosen, "random words, name-free, searched"]
     one_shot = ["images only", "class names", "all texts", *chosen, "images and validation images"]
     for title, methods, found in (
         ("zero-shot", zero_shot, [study.table("zero_shot") for study in studies]),
-        ("one image a class, validation beside", one_shot, [
-            study.table("transfer_summary").filter(
-                shots=1, selection="validation", training="two-phase"
-            )
-            for study in studies
-        ]),
-    ):  # fmt: skip
+        (
+            "one image a class, validation beside",
+            one_shot,
+            [
+                study.table("transfer_summary").filter(shots=1, selection="validation", training="two-phase")
+                for study in studies
+            ],
+        ),
+    ):
         print(f"\n| {title} | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
         for method in methods:
             cells = [
                 f"{row['accuracy']:.3f} ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
-                for table in found for row in table.filter(method=method).iter_rows(named=True)
-            ]  # fmt: skip
+                for table in found
+                for row in table.filter(method=method).iter_rows(named=True)
+            ]
             print(f"| {method} | {' | '.join(cells)} |")
 
 
@@ -161,9 +184,10 @@ def tasks(
     if "dtd" in only:
         names = pl.read_parquet(images / "dtd10.parquet", columns=["label_name"])["label_name"]
         yield (
-            "dtd", images / "dtd10.parquet",
+            "dtd",
+            images / "dtd10.parquet",
             *_files(descriptors.filter(dataset="dtd"), {n: [n] for n in names.unique()}, out, "dtd"),
-        )  # fmt: skip
+        )
     if "pacs" in only:
         table = pl.read_parquet(images / "pacs.parquet")
         known = descriptors.filter(pl.col("dataset").is_in(["cifar10", "cifar100", "imagenet"]))
@@ -245,11 +269,20 @@ def clip_space(folder: Path, out: Path) -> None:
     table = pl.read_parquet(folder / "images50.parquet")
     listed = json.loads((folder / "names.json").read_text())["coco80"]
     encoder = open_precomputed(
-        folder / "images50.safetensors", folder / "text_embeddings.safetensors",
-        text_tensor="coco80", names=listed,
-    )  # fmt: skip
-    words = {"dog": "dog", "cat": "cat", "man": "person", "woman": "person", "car": "car",
-             "ship": "boat", "train": "train"}  # fmt: skip
+        folder / "images50.safetensors",
+        folder / "text_embeddings.safetensors",
+        text_tensor="coco80",
+        names=listed,
+    )
+    words = {
+        "dog": "dog",
+        "cat": "cat",
+        "man": "person",
+        "woman": "person",
+        "car": "car",
+        "ship": "boat",
+        "train": "train",
+    }
     subjects = table["subject"].to_list()
     rows = [row for row, subject in enumerate(subjects) if subject in words]
     ids = pl.DataFrame({"id": [str(r) for r in rows], "row": rows})

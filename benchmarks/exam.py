@@ -125,16 +125,12 @@ def print_kinds(exams: list[Exam]) -> None:
     hidden = answers.filter(kind="hidden neuron").group_by("describer", maintain_order=True)
     found = hidden.agg((pl.col("status") == "verified").mean()).rows()
     if found:
-        print(
-            "| hidden neuron (verified) | | |", " | ".join(f"{100 * v:.0f}" for _, v in found), "|"
-        )
+        print("| hidden neuron (verified) | | |", " | ".join(f"{100 * v:.0f}" for _, v in found), "|")
 
 
 def print_words(exams: list[Exam]) -> None:
     """How often a description is the true one word by word, of those that are recovered."""
-    answers = pl.concat(
-        [exam.answers.join(exam.units.select("unit", "truth"), on="unit") for exam in exams]
-    )
+    answers = pl.concat([exam.answers.join(exam.units.select("unit", "truth"), on="unit") for exam in exams])
     right = answers.filter("recovered").group_by("describer", maintain_order=True)
     shares = right.agg((pl.col("text") == pl.col("truth")).mean()).rows()
     said = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares)

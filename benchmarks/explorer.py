@@ -64,10 +64,7 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
     layer, index = half % LAYERS, half // LAYERS
     order = np.lexsort((index, layer, -sign))
     layer, index, sign = layer[order], index[order], sign[order]
-    ids = [
-        f"layer.{a}/{b}" + ("" if s > 0 else "-")
-        for a, b, s in zip(layer, index, sign, strict=True)
-    ]
+    ids = [f"layer.{a}/{b}" + ("" if s > 0 else "-") for a, b, s in zip(layer, index, sign, strict=True)]
     named = draw.integers(0, DESCRIPTORS, (units, 3))
     pairs = words[draw.integers(0, 5_000, (DESCRIPTORS, 2))]
     phrases = [" ".join(pair) for pair in pairs]
@@ -84,55 +81,96 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
 
     tables = {
         "examples": lambda: frame(
-            "examples", id=sentences, split=["calibration"] * SENTENCES, text=texts,
-            row=np.arange(SENTENCES),
+            "examples", id=sentences, split=["calibration"] * SENTENCES, text=texts, row=np.arange(SENTENCES)
         ),
         "descriptors": lambda: frame(
-            "descriptors", id=[f"d{n}" for n in range(DESCRIPTORS)], text=phrases,
-            members=[[p] for p in phrases], mentions=np.ones(DESCRIPTORS, dtype=np.int64),
+            "descriptors",
+            id=[f"d{n}" for n in range(DESCRIPTORS)],
+            text=phrases,
+            members=[[p] for p in phrases],
+            mentions=np.ones(DESCRIPTORS, dtype=np.int64),
         ),
         "tags": lambda: frame(
-            "tags", example=[s for s in sentences for _ in range(3)],
+            "tags",
+            example=[s for s in sentences for _ in range(3)],
             descriptor=[f"d{(n * 7 + k * 31) % DESCRIPTORS}" for n in range(SENTENCES) for k in range(3)],
-            source=["lexical"] * 3 * SENTENCES, score=np.ones(3 * SENTENCES),
+            source=["lexical"] * 3 * SENTENCES,
+            score=np.ones(3 * SENTENCES),
         ),
         "units": lambda: frame(
-            "units", id=ids, kind=["ffn"] * units, model=["synthetic"] * units, layer=layer,
-            index=index, sign=sign, name=[f"block.{a}[{b}]" for a, b in zip(layer, index, strict=True)],
-            mean=0 * flat, std=flat, minimum=0 * flat, maximum=9 * flat, threshold=2 * flat,
-            fires=0.05 * flat, state=["ok"] * units,
+            "units",
+            id=ids,
+            kind=["ffn"] * units,
+            model=["synthetic"] * units,
+            layer=layer,
+            index=index,
+            sign=sign,
+            name=[f"block.{a}[{b}]" for a, b in zip(layer, index, strict=True)],
+            mean=0 * flat,
+            std=flat,
+            minimum=0 * flat,
+            maximum=9 * flat,
+            threshold=2 * flat,
+            fires=0.05 * flat,
+            state=["ok"] * units,
         ),
         "exemplars": lambda: frame(
-            "exemplars", unit=np.repeat(ids, exemplars).tolist(),
-            split=["calibration"] * units * exemplars, rank=np.tile(np.arange(exemplars), units),
+            "exemplars",
+            unit=np.repeat(ids, exemplars).tolist(),
+            split=["calibration"] * units * exemplars,
+            rank=np.tile(np.arange(exemplars), units),
             example=np.array(sentences)[
                 (draw.integers(0, SENTENCES, units)[:, None] + 37 * np.arange(exemplars)) % SENTENCES
-            ].ravel().tolist(),
+            ]
+            .ravel()
+            .tolist(),
             activation=np.tile(9 - 0.1 * np.arange(exemplars), units),
-            span_start=np.zeros(units * exemplars), span_end=np.full(units * exemplars, 5),
+            span_start=np.zeros(units * exemplars),
+            span_end=np.full(units * exemplars, 5),
         ),
         "associations": lambda: frame(
-            "associations", unit=np.repeat(ids, 3).tolist(), split=["calibration"] * 3 * units,
+            "associations",
+            unit=np.repeat(ids, 3).tolist(),
+            split=["calibration"] * 3 * units,
             descriptor=[f"d{(a + 7 * k) % DESCRIPTORS}" for a in named[:, 0] for k in range(3)],
-            hits=np.full(3 * units, 9), exemplars=np.full(3 * units, exemplars),
-            composition=np.full(3 * units, 0.3), lift=draw.random(3 * units) * 9,
-            p=np.full(3 * units, 1e-5), q=np.full(3 * units, 1e-3),
-            composed=[False] * 3 * units, enriched=[True] * 3 * units,
+            hits=np.full(3 * units, 9),
+            exemplars=np.full(3 * units, exemplars),
+            composition=np.full(3 * units, 0.3),
+            lift=draw.random(3 * units) * 9,
+            p=np.full(3 * units, 1e-5),
+            q=np.full(3 * units, 1e-3),
+            composed=[False] * 3 * units,
+            enriched=[True] * 3 * units,
         ),
         "descriptions": lambda: frame(
-            "descriptions", id=[f"{u}#0" for u in ids], unit=ids,
-            text=[", ".join(phrases[d] for d in row) for row in named], describer=["made up"] * units,
-            llm=[None] * units, prompt_hash=[None] * units, sources=[[]] * units,
-            descriptors=[[f"d{d}" for d in row] for row in named], rank=np.zeros(units),
-            selected=[True] * units, status=["described"] * units,
+            "descriptions",
+            id=[f"{u}#0" for u in ids],
+            unit=ids,
+            text=[", ".join(phrases[d] for d in row) for row in named],
+            describer=["made up"] * units,
+            llm=[None] * units,
+            prompt_hash=[None] * units,
+            sources=[[]] * units,
+            descriptors=[[f"d{d}" for d in row] for row in named],
+            rank=np.zeros(units),
+            selected=[True] * units,
+            status=["described"] * units,
         ),
         "scores": lambda: frame(
-            "scores", unit=ids, description=[f"{u}#0" for u in ids], scorer=["f1-tags"] * units,
-            scorer_version=np.ones(units), split=["test"] * units, value=value,
-            ci_low=value * 0.8, ci_high=value * 1.2, control=control, n=np.full(units, 1000),
+            "scores",
+            unit=ids,
+            description=[f"{u}#0" for u in ids],
+            scorer=["f1-tags"] * units,
+            scorer_version=np.ones(units),
+            split=["test"] * units,
+            value=value,
+            ci_low=value * 0.8,
+            ci_high=value * 1.2,
+            control=control,
+            n=np.full(units, 1000),
             status=np.where(value * 0.8 > control, "verified", "not verified").tolist(),
         ),
-    }  # fmt: skip
+    }
     with write_study(folder, kind="neurons", config={"model": "synthetic"}, inputs={}) as study:
         for name, make in tables.items():
             study.table(name, make)
@@ -179,9 +217,12 @@ def readers(place: str, pages: list[str], count: int, each: int) -> dict[str, fl
         thread.join()
     whole = time.perf_counter() - started
     return {
-        "requests": len(taken), "errors": len(errors), "per_second": len(taken) / whole,
-        "median_s": statistics.median(taken), "slowest_s": max(taken),
-    }  # fmt: skip
+        "requests": len(taken),
+        "errors": len(errors),
+        "per_second": len(taken) / whole,
+        "median_s": statistics.median(taken),
+        "slowest_s": max(taken),
+    }
 
 
 def questions(study: Path, how: str, count: int) -> dict[str, object]:
@@ -195,9 +236,7 @@ def questions(study: Path, how: str, count: int) -> dict[str, object]:
         def ask(number: int) -> float:
             form = {"secret": found[1], "how": how, "sentence": texts[number % len(texts)]}
             origin = place.removesuffix("/1/")
-            asked = urllib.request.Request(
-                place + "ask", urlencode(form).encode(), {"origin": origin}
-            )
+            asked = urllib.request.Request(place + "ask", urlencode(form).encode(), {"origin": origin})
             started = time.perf_counter()
             with urllib.request.urlopen(asked, timeout=600) as answer:
                 answer.read()
@@ -207,19 +246,22 @@ def questions(study: Path, how: str, count: int) -> dict[str, object]:
         alone = statistics.median(ask(n) for n in range(1, 11))
         took: dict[str, list[float]] = {"question": [], "page": []}
         jobs = [lambda n=n: took["question"].append(ask(n)) for n in range(count)]
-        jobs += [
-            lambda n=n: took["page"].append(timed(f"{place}?page={n % 9}")) for n in range(count)
-        ]
+        jobs += [lambda n=n: took["page"].append(timed(f"{place}?page={n % 9}")) for n in range(count)]
         threads = [threading.Thread(target=job) for job in jobs]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         return {
-            "first_s": round(first, 2), "alone_s": round(alone, 3), "answered": len(took["question"]),
-            **{f"{what}_{name}_s": round(of(times), 2) for what, times in took.items()
-               for name, of in (("median", statistics.median), ("slowest", max))},
-        }  # fmt: skip
+            "first_s": round(first, 2),
+            "alone_s": round(alone, 3),
+            "answered": len(took["question"]),
+            **{
+                f"{what}_{name}_s": round(of(times), 2)
+                for what, times in took.items()
+                for name, of in (("median", statistics.median), ("slowest", max))
+            },
+        }
 
 
 @contextlib.contextmanager
@@ -266,20 +308,13 @@ def measure(folder: Path, count: int) -> dict[str, object]:
             "last_page_s": round(median(["?page=1999", "?page=1990"]), 3),
             "card_s": round(median([f"unit?id={quote(u)}" for u in units]), 3),
         }
-        pages = [
-            "",
-            "?page=7",
-            *(f"?q={w}" for w in words),
-            *(f"unit?id={quote(u)}" for u in units),
-        ]
+        pages = ["", "?page=7", *(f"?q={w}" for w in words), *(f"unit?id={quote(u)}" for u in units)]
         figures["readers"] = {k: round(v, 3) for k, v in readers(place, pages, count, 10).items()}
         return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--units", type=int, default=50_000)
     parser.add_argument("--exemplars", type=int, default=40)
     parser.add_argument("--readers", type=int, default=50)

@@ -133,8 +133,13 @@ def measure(what: str, path: Path, count: int, repeats: int, threads: int) -> di
         elif what == "obvious":
             own.append(obvious(loaded, sites, tokens, splits))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"own": own or base, "bare": base, "peak_mb": peak / 1024, "before_mb": before / 1024,
-            "sentences": len(tokens)}  # fmt: skip
+    return {
+        "own": own or base,
+        "bare": base,
+        "peak_mb": peak / 1024,
+        "before_mb": before / 1024,
+        "sentences": len(tokens),
+    }
 
 
 def main() -> None:
@@ -155,17 +160,21 @@ def main() -> None:
     print(f"{texts.name}, MiniLM (6 layers, 9,216 FFN neurons), {options.threads} threads\n")
     print(f"{'':<16}{'sentences':>10}{'sent./s':>9}{'ratio to bare':>15}{'peak MB':>9}")
     full, quarter = options.sentences, options.sentences // 4
-    for what, count in (
-        ("saywell", full),
-        ("saywell", quarter),
-        ("obvious", full),
-        ("obvious", quarter),
-    ):
+    for what, count in (("saywell", full), ("saywell", quarter), ("obvious", full), ("obvious", quarter)):
         command = [
-            sys.executable, __file__, "--measure", what, "--texts", str(texts),
-            "--sentences", str(count), "--threads", str(options.threads),
-            "--repeats", str(options.repeats if what == "saywell" else 1),
-        ]  # fmt: skip
+            sys.executable,
+            __file__,
+            "--measure",
+            what,
+            "--texts",
+            str(texts),
+            "--sentences",
+            str(count),
+            "--threads",
+            str(options.threads),
+            "--repeats",
+            str(options.repeats if what == "saywell" else 1),
+        ]
         ran = subprocess.run(command, capture_output=True, text=True, check=True)
         row = json.loads(ran.stdout.splitlines()[-1])
         ratios = [own / base for own, base in zip(row["own"], row["bare"], strict=True)]
@@ -187,9 +196,7 @@ def peer(python: Path, texts: Path, count: int, threads: int) -> str:
         from saywell.data.texts import load_texts
 
         chosen = Path(folder) / "texts.json"
-        chosen.write_text(
-            json.dumps(load_texts(texts, limit=count, near=None).examples["text"].to_list())
-        )
+        chosen.write_text(json.dumps(load_texts(texts, limit=count, near=None).examples["text"].to_list()))
         from saywell.encoders.checkpoints import find_checkpoint
 
         command = [str(python), str(script), str(chosen), find_checkpoint("minilm"), str(threads)]

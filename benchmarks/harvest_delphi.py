@@ -26,11 +26,7 @@ def main() -> None:
     from delphi.latents.cache import LatentCache  # pyright: ignore[reportMissingImports]
     from transformers import AutoModel, AutoTokenizer
 
-    texts, folder, threads = (
-        json.loads(Path(sys.argv[1]).read_text()),
-        sys.argv[2],
-        int(sys.argv[3]),
-    )
+    texts, folder, threads = (json.loads(Path(sys.argv[1]).read_text()), sys.argv[2], int(sys.argv[3]))
     torch.set_num_threads(threads)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()

@@ -55,17 +55,11 @@ def data(classes: int) -> tuple[Any, Any, Any]:
     def examples(count: int) -> Examples:
         vectors = random.normal(size=(count, DIM)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return Examples(
-            torch.from_numpy(vectors), torch.as_tensor(random.integers(0, classes, count))
-        )
+        return Examples(torch.from_numpy(vectors), torch.as_tensor(random.integers(0, classes, count)))
 
     weights = torch.tensor(random.normal(size=(CHECKPOINTS, classes, DIM)), dtype=torch.float32)
     biases = torch.tensor(random.normal(size=(CHECKPOINTS, classes)), dtype=torch.float32)
-    return (
-        examples(N),
-        examples(M),
-        HeadCheckpoints(weights, biases, np.linspace(0.1, 0.01, CHECKPOINTS)),
-    )
+    return (examples(N), examples(M), HeadCheckpoints(weights, biases, np.linspace(0.1, 0.01, CHECKPOINTS)))
 
 
 def prepare(method: str, classes: int, folder: Path) -> tuple[Callable[[], Any], Callable[[], Any]]:
@@ -92,9 +86,7 @@ def prepare(method: str, classes: int, folder: Path) -> tuple[Callable[[], Any],
         path = folder / f"{j}.pt"
         torch.save({"fc.weight": head.weights[j], "fc.bias": head.biases[j]}, path)
         paths.append(str(path))
-    peer = {"captum": with_captum, "dattri": with_dattri, "kronfluence": with_kronfluence}[
-        METHODS[method]
-    ]
+    peer = {"captum": with_captum, "dattri": with_dattri, "kronfluence": with_kronfluence}[METHODS[method]]
     return peer(method, classes, paths, train, validation, head, folder), truth
 
 
@@ -118,13 +110,7 @@ class Head(torch.nn.Module):
 
 
 def with_captum(
-    method: str,
-    classes: int,
-    paths: list[str],
-    train: Any,
-    validation: Any,
-    head: Any,
-    folder: Path,
+    method: str, classes: int, paths: list[str], train: Any, validation: Any, head: Any, folder: Path
 ) -> Callable[[], Any]:
     from captum.influence import TracInCP, TracInCPFast  # type: ignore[import-not-found]
 
@@ -143,20 +129,12 @@ def with_captum(
         tracer = TracInCPFast(model, model.fc, dataset, paths, loss_fn=loss, **options)
     else:
         loss = torch.nn.CrossEntropyLoss(reduction="sum")
-        tracer = TracInCP(
-            model, dataset, paths, loss_fn=loss, sample_wise_grads_per_batch=True, **options
-        )
+        tracer = TracInCP(model, dataset, paths, loss_fn=loss, sample_wise_grads_per_batch=True, **options)
     return lambda: tracer.influence((validation.features, validation.labels)).T.detach().numpy()
 
 
 def with_dattri(
-    method: str,
-    classes: int,
-    paths: list[str],
-    train: Any,
-    validation: Any,
-    head: Any,
-    folder: Path,
+    method: str, classes: int, paths: list[str], train: Any, validation: Any, head: Any, folder: Path
 ) -> Callable[[], Any]:
     import dattri.algorithm.tracin as module  # type: ignore[import-not-found]
     from dattri.task import AttributionTask  # type: ignore[import-not-found]
@@ -181,13 +159,7 @@ def with_dattri(
 
 
 def with_kronfluence(
-    method: str,
-    classes: int,
-    paths: list[str],
-    train: Any,
-    validation: Any,
-    head: Any,
-    folder: Path,
+    method: str, classes: int, paths: list[str], train: Any, validation: Any, head: Any, folder: Path
 ) -> Callable[[], Any]:
     from kronfluence.analyzer import Analyzer, prepare_model  # type: ignore[import-not-found]
     from kronfluence.arguments import FactorArguments, ScoreArguments  # type: ignore[import-not-found]
@@ -210,17 +182,31 @@ def with_kronfluence(
             model.load_state_dict(torch.load(path))
             task = Classification()
             analyzer = Analyzer(
-                f"at{number}", prepare_model(model, task), task, output_dir=str(folder / "k"), cpu=True,
-                disable_tqdm=True, disable_model_save=True,
-            )  # fmt: skip
+                f"at{number}",
+                prepare_model(model, task),
+                task,
+                output_dir=str(folder / "k"),
+                cpu=True,
+                disable_tqdm=True,
+                disable_model_save=True,
+            )
             analyzer.fit_all_factors(
-                "identity", dataset(train), per_device_batch_size=1000, overwrite_output_dir=True,
+                "identity",
+                dataset(train),
+                per_device_batch_size=1000,
+                overwrite_output_dir=True,
                 factor_args=FactorArguments(strategy="identity"),
-            )  # fmt: skip
+            )
             analyzer.compute_pairwise_scores(
-                "scores", "identity", dataset(validation), dataset(train), per_device_query_batch_size=1000,
-                per_device_train_batch_size=1000, score_args=ScoreArguments(), overwrite_output_dir=True,
-            )  # fmt: skip
+                "scores",
+                "identity",
+                dataset(validation),
+                dataset(train),
+                per_device_query_batch_size=1000,
+                per_device_train_batch_size=1000,
+                score_args=ScoreArguments(),
+                overwrite_output_dir=True,
+            )
             total += rate * analyzer.load_pairwise_scores("scores")["all_modules"].T.float().numpy()
         return total
 
@@ -251,12 +237,7 @@ def measure(method: str, classes: int, repeats: int, threads: int) -> dict[str, 
         watcher.join()
     expected = truth()
     error = float(np.abs(found - expected).max() / np.abs(expected).max())
-    return {
-        "seconds": min(seconds),
-        "busy": min(busy),
-        "mb": max(peak - before, 0) / 1e6,
-        "error": error,
-    }
+    return {"seconds": min(seconds), "busy": min(busy), "mb": max(peak - before, 0) / 1e6, "error": error}
 
 
 def resident() -> int:
@@ -265,14 +246,10 @@ def resident() -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--peer-python", default=sys.executable)
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
-    parser.add_argument(
-        "--only", nargs="+", default=[], help="words that a method's name must contain"
-    )
+    parser.add_argument("--only", nargs="+", default=[], help="words that a method's name must contain")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--measure", help=argparse.SUPPRESS)
@@ -281,25 +258,26 @@ def main() -> None:
         if importlib.util.find_spec(METHODS[options.measure]) is None:
             print(json.dumps({"absent": METHODS[options.measure]}))
             return
-        print(
-            json.dumps(
-                measure(options.measure, options.classes[0], options.repeats, options.threads)
-            )
-        )
+        print(json.dumps(measure(options.measure, options.classes[0], options.repeats, options.threads)))
         return
-    print(
-        f"{'method':34} {'classes':>7} {'seconds':>9} {'cpu s':>9} {'added MB':>9} {'difference':>10}"
-    )
+    print(f"{'method':34} {'classes':>7} {'seconds':>9} {'cpu s':>9} {'added MB':>9} {'difference':>10}")
     for method, package in METHODS.items():
         if options.only and not any(word in method for word in options.only):
             continue
         for classes in options.classes:
             own = package == "saywell"
             command = [
-                sys.executable if own else options.peer_python, __file__, "--measure", method,
-                "--classes", str(classes), "--threads", str(options.threads),
-                "--repeats", str(options.repeats if own or "Fast" in method else 1),
-            ]  # fmt: skip
+                sys.executable if own else options.peer_python,
+                __file__,
+                "--measure",
+                method,
+                "--classes",
+                str(classes),
+                "--threads",
+                str(options.threads),
+                "--repeats",
+                str(options.repeats if own or "Fast" in method else 1),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 reason = done.stderr.strip().splitlines()[-1:] or ["no message"]

@@ -38,8 +38,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     images = options.data / "images"
     vision = KeptVision(
-        open_vision_encoder(str(options.models / "mobilenet-v2-imagenet")),
-        options.out / "features.sqlite",
+        open_vision_encoder(str(options.models / "mobilenet-v2-imagenet")), options.out / "features.sqlite"
     )
     sentence = open_sentence_encoder("minilm")
     pictures, names, _ = load_captioned(images / "imagenet1k_one_each.parquet", label="label_name")
@@ -63,9 +62,7 @@ def main() -> None:
             mapping = joined(fold != held, copies)
             for shrunk, x in ((False, plain), (True, small)):
                 own = fold == held
-                found[shrunk].append(
-                    among(mapping.map_images(x[own]), mapping.map_texts(vectors[own]), held)
-                )
+                found[shrunk].append(among(mapping.map_images(x[own]), mapping.map_texts(vectors[own]), held))
         row = [f"{np.mean(found[s]):.3f}" for s in (False, True)]
         print(f"| pictures{' and copies' if copies else ''} | {' | '.join(row)} |", flush=True)
 
@@ -90,15 +87,11 @@ def among(images: np.ndarray, texts: np.ndarray, seed: int) -> float:
     return float(np.mean(right))
 
 
-def other_sets(
-    images: Path, vision: KeptVision
-) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+def other_sets(images: Path, vision: KeptVision) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
     """Name, features and class names of the sets to be classified."""
     for name, file in (("CIFAR-10", "cifar10_test"), ("DTD", "dtd10"), ("PACS", "pacs")):
         found = load_captioned(images / f"{file}.parquet", label="label_name")
-        x = np.concatenate(
-            [vision(found.pictures[n : n + 64]) for n in range(0, len(found.pictures), 64)]
-        )
+        x = np.concatenate([vision(found.pictures[n : n + 64]) for n in range(0, len(found.pictures), 64)])
         labels = np.array(found.captions)
         if name != "PACS":
             yield name, (x, labels)
@@ -109,9 +102,7 @@ def other_sets(
             yield f"PACS {domain}", (x[rows], labels[rows])
 
 
-def by_name(
-    mapping: LinearMap, sentence: SentenceEncoder, x: np.ndarray, labels: np.ndarray
-) -> float:
+def by_name(mapping: LinearMap, sentence: SentenceEncoder, x: np.ndarray, labels: np.ndarray) -> float:
     """Zero-shot accuracy with class names in the usual templates."""
     names = sorted(set(labels))
     texts, place = name_texts(names)

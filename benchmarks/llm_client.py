@@ -76,10 +76,7 @@ def serve() -> None:
 def question(number: int) -> list[dict[str, str]]:
     return [
         {"role": "system", "content": "You judge how well a description fits a sentence."},
-        {
-            "role": "user",
-            "content": f"Sentence {number}: " + "the battery died by lunchtime. " * 12,
-        },
+        {"role": "user", "content": f"Sentence {number}: " + "the battery died by lunchtime. " * 12},
     ]
 
 
@@ -209,9 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore
     parser.add_argument("--peer-python", action="append", default=[], metavar="PATH")
     parser.add_argument("--seconds", type=float, default=4.0, help="ideal length of a measurement")
-    parser.add_argument(
-        "--one", nargs=4, metavar=("CLIENT", "URL", "C", "N"), help=argparse.SUPPRESS
-    )
+    parser.add_argument("--one", nargs=4, metavar=("CLIENT", "URL", "C", "N"), help=argparse.SUPPRESS)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -220,17 +215,11 @@ def main() -> None:
         client, url, level, count = options.one
         print(json.dumps(measure(client, url, int(level), int(count))))
         return None
-    server = subprocess.Popen(
-        [sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True
-    )
+    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
     print(f"server latency {LATENCY} s; replies a second (share of the ideal), CPU ms a request")
-    print(
-        f"{'client':<10}"
-        + "".join(f"{f'C = {level}':>26}" for level in LEVELS)
-        + f"{'import s':>10}"
-    )
+    print(f"{'client':<10}" + "".join(f"{f'C = {level}':>26}" for level in LEVELS) + f"{'import s':>10}")
     try:
         for client in CLIENTS:
             python = interpreter_for(client, options.peer_python)
@@ -247,9 +236,7 @@ def main() -> None:
                 )
                 result = json.loads(run.stdout.splitlines()[-1])
                 share = result["rate"] * LATENCY / level
-                cells.append(
-                    f"{result['rate']:>9.1f} ({share:>4.0%}) {result['cpu'] * 1e3:>6.2f} ms"
-                )
+                cells.append(f"{result['rate']:>9.1f} ({share:>4.0%}) {result['cpu'] * 1e3:>6.2f} ms")
                 ready = result["ready"]
             print(f"{client:<10}" + "".join(f"{cell:>26}" for cell in cells) + f"{ready:>10.2f}")
     finally:

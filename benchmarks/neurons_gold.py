@@ -32,9 +32,12 @@ def main() -> None:
     tags = options.tags or ("categories" if options.texts == RESTAURANTS else "tags")
     with tempfile.TemporaryDirectory() as folder:
         study = describe_neurons(
-            options.texts, options.model, out=options.out or Path(folder) / "study", tags=tags,
+            options.texts,
+            options.model,
+            out=options.out or Path(folder) / "study",
+            tags=tags,
             progress=terminal_progress,
-        )  # fmt: skip
+        )
         print(f"{options.texts.name}, tags {tags!r}, model {options.model}\n")
         print(f"{'':<36}{'value':>7}{'95 % interval':>16}   controls, references, bounds")
         for m in study.headline():

@@ -78,8 +78,11 @@ def main() -> None:
             ids,
             lambda numbers, rows: described[numbers] @ texts[rows].T,
             firing(response, at),
-            select=select, score=score, floors=floors, seed=0,
-        )  # fmt: skip
+            select=select,
+            score=score,
+            floors=floors,
+            seed=0,
+        )
     skill, true = scores.skill, verified(scores.skill)
     right = np.ones(units, dtype=bool)
     right[wrong] = False

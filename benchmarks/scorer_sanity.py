@@ -14,9 +14,7 @@ from saywell.scorers.sanity import RATES, TESTS, sanity_tests, verdicts
 def main() -> None:
     tests = sanity_tests()
     falls = [(test, rate) for test in TESTS for rate in RATES]
-    print(
-        "| measure | " + " | ".join(f"{test}, {rate:.1%}" for test, rate in falls) + " | passes |"
-    )
+    print("| measure | " + " | ".join(f"{test}, {rate:.1%}" for test, rate in falls) + " | passes |")
     print("|---|" + "---:|" * len(falls) + "---|")
     for row in verdicts(tests).iter_rows(named=True):
         found = tests.filter(pl.col("measure") == row["measure"])

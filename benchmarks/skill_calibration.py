@@ -39,9 +39,7 @@ def stability(units: int) -> None:
         np.where(fires, random.random(fires.shape) < found, random.random(fires.shape) < 0.05)
         for found in (hits, 0.1)
     )
-    print(
-        "\n| resamples | verified | not the same under all of 5 seeds | s |\n|---|---:|---:|---:|"
-    )
+    print("\n| resamples | verified | not the same under all of 5 seeds | s |\n|---|---:|---:|---:|")
     counts = [tally(said, {"a": floor}, fires, units=ids, seed=seed) for seed in range(5)]
     for name, found in (("400", measure), ("as many as the verdict needs", settle)):
         started = time.process_time()
@@ -91,9 +89,7 @@ def coverage(units: int) -> None:
         said = np.where(fires, _chance(random, units, 0.8), _chance(random, units, alarms))
         response = random.random((units, EXAMPLES)) + fires
         truth = 1.6 * rate / (1.8 * rate + (1 - rate) * alarms)
-        sample = sample_examples(
-            response, fires, examples=examples, units=ids, budget=BUDGET, seed=0
-        )
+        sample = sample_examples(response, fires, examples=examples, units=ids, budget=BUDGET, seed=0)
         read, real = (np.take_along_axis(table, sample.rows, 1) for table in (said, fires))
         for name, found in (
             (str(BUDGET), measure_skill(read, {}, real, units=ids, seed=0, sample=sample)),

@@ -29,7 +29,7 @@ TEXTS = {
     "Chinese, set phrases": "中华人民共和国国务院关于进一步加强社会主义市场经济体制改革的有关规定，人民法院和人民政府工作人员应当严格执行相关法律法规。",
     "Japanese": "すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。人間は、理性と良心とを授けられており、互いに同胞の精神をもって行動しなければならない。",
     "Korean": "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다. 인간은 천부적으로 이성과 양심을 부여받았으며 서로 형제애의 정신으로 행동하여야 한다.",
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -43,9 +43,9 @@ def main() -> None:
         "mistral": lambda text: MistralTokenizer.v1().instruct_tokenizer.tokenizer.encode(
             text, bos=False, eos=False
         ),
-        "tekken": lambda text: MistralTokenizer.v3(
-            is_tekken=True
-        ).instruct_tokenizer.tokenizer.encode(text, bos=False, eos=False),
+        "tekken": lambda text: MistralTokenizer.v3(is_tekken=True).instruct_tokenizer.tokenizer.encode(
+            text, bos=False, eos=False
+        ),
     }
     print(f"{'':<22}" + "".join(f"{name:>18}" for name in encoders))
     for name, text in TEXTS.items():

@@ -61,9 +61,7 @@ def main() -> None:
         right = (images @ unit(prompts).T).argmax(1) == answers
         # Mean over values, since the classes show some values far more than others.
         balanced = np.mean([right[answers == k].mean() for k in np.unique(answers)])
-        print(
-            f"  {attribute:8} {right.mean():.3f} (balanced {balanced:.3f}), {1 / len(values):.3f}"
-        )
+        print(f"  {attribute:8} {right.mean():.3f} (balanced {balanced:.3f}), {1 / len(values):.3f}")
 
     print("\nclass: zero-shot accuracy from the mean of its texts (chance 0.062)")
     of_class = np.array([list(CLASSES).index(label) for label in texts["label"]])
@@ -81,9 +79,7 @@ def main() -> None:
     good = gold == "visible-true"
     print("\nAUROC for visible-true sentences, mean over classes")
     for name, score in (("CLIP-only: mean cosine", own), ("own less other classes", own - other)):
-        print(
-            f"  {name:24} {by_class(good, score, of_class, np.ones(len(good), bool)):.3f}", end=""
-        )
+        print(f"  {name:24} {by_class(good, score, of_class, np.ones(len(good), bool)):.3f}", end="")
         for kind in LABELS[1:]:
             rows = good | (gold == kind)
             print(f"  against {kind} {by_class(good, score, of_class, rows):.3f}", end="")
@@ -103,12 +99,14 @@ def main() -> None:
             chosen = np.concatenate(
                 [rng.permutation(np.flatnonzero(half & (labels == c)))[:shots] for c in range(16)]
             )
-            scores.append([
-                fit(images[chosen], labels[chosen], embedded[rows], of_class[rows]).score(
-                    images[~half] - images[chosen].mean(0), labels[~half]
-                )
-                for rows in (np.zeros(len(good), bool), np.ones(len(good), bool), good)
-            ])  # fmt: skip
+            scores.append(
+                [
+                    fit(images[chosen], labels[chosen], embedded[rows], of_class[rows]).score(
+                        images[~half] - images[chosen].mean(0), labels[~half]
+                    )
+                    for rows in (np.zeros(len(good), bool), np.ones(len(good), bool), good)
+                ]
+            )
         print(f"  {shots:2} shots " + "  ".join(f"{x:.3f}" for x in np.mean(scores, 0)))
 
 

@@ -42,9 +42,7 @@ def main() -> None:
     shelf = open_studies(options.studies)
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(build_app(shelf, Door("127.0.0.1", port)), log_level="error")
-    )
+    server = uvicorn.Server(uvicorn.Config(build_app(shelf, Door("127.0.0.1", port)), log_level="error"))
     threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
     while not server.started:
         time.sleep(0.05)
@@ -53,9 +51,7 @@ def main() -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
 
-        def shoot(
-            name: str, address: str, size: Any, scheme: Any = "light", act: Any = None
-        ) -> None:
+        def shoot(name: str, address: str, size: Any, scheme: Any = "light", act: Any = None) -> None:
             page = browser.new_page(viewport=size, color_scheme=scheme)
             page.set_default_timeout(300_000)  # the first question opens a model
             page.goto(address, wait_until="networkidle")

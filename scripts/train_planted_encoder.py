@@ -18,15 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -45,9 +37,7 @@ REMARKS = 0.12  # share of the captions that are remarks on their picture instea
 
 def main() -> None:
     """Train with the options of the command line."""
-    parser = argparse.ArgumentParser(
-        description="Train the small dual encoder of the planted world"
-    )
+    parser = argparse.ArgumentParser(description="Train the small dual encoder of the planted world")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--pictures", type=int, default=12_000)
     parser.add_argument("--steps", type=int, default=1600)
@@ -136,10 +126,7 @@ def draw_pictures(number: int, rng: np.random.Generator) -> tuple[list[Scene], n
         if not fits_a_class(scene):
             scenes.append(scene)
     pixels = np.stack(
-        [
-            np.asarray(render(s, rng).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC))
-            for s in scenes
-        ]
+        [np.asarray(render(s, rng).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)) for s in scenes]
     )
     return scenes, pixels
 
@@ -172,18 +159,14 @@ def train(
     rng: np.random.Generator,
 ) -> None:
     """Fit `model` by Muon and AdamW with a warm-up and a cosine, printing the loss now and then."""
-    values = np.array(
-        [[ATTRIBUTES[a].index(v) for a, v in asdict(scene).items()] for scene in scenes]
-    )
+    values = np.array([[ATTRIBUTES[a].index(v) for a, v in asdict(scene).items()] for scene in scenes])
     sizes = [len(possible) for possible in ATTRIBUTES.values()]
     heads = torch.nn.Linear(model.visual_projection.out_features, sum(sizes))
     hidden = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
     taken = {id(p) for p in hidden}
     rest = [p for p in (*model.parameters(), *heads.parameters()) if id(p) not in taken]
     optimizers = [
-        torch.optim.Muon(
-            hidden, lr=options.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
-        ),
+        torch.optim.Muon(hidden, lr=options.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01),
     ]
     schedules = [
@@ -224,8 +207,7 @@ def train(
             model.logit_scale.clamp_(max=float(np.log(50)))
         if step % 100 == 0 or step == options.steps - 1:
             right = [
-                f"{(g.argmax(1) == a).float().mean():.2f}"
-                for g, a in zip(guesses, answers, strict=True)
+                f"{(g.argmax(1) == a).float().mean():.2f}" for g, a in zip(guesses, answers, strict=True)
             ]
             print(
                 f"{step} loss {loss.item():.3f} attributes {named.item():.3f} {right} "

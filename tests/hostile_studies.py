@@ -33,11 +33,17 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
     """
     units = [_unit(number, sign, model) for sign in (1, -1) for number in range(UNITS)]
     examples = [
-        {"id": f"e{n}", "split": ("calibration", "validation", "test")[n % 3], "text": text,
-         "tags": None, "row": n}
-        for n, text in enumerate(text for text in (*HOSTILE, "the battery died", "a fine soup")
-                                 for _ in range(3))
-    ]  # fmt: skip
+        {
+            "id": f"e{n}",
+            "split": ("calibration", "validation", "test")[n % 3],
+            "text": text,
+            "tags": None,
+            "row": n,
+        }
+        for n, text in enumerate(
+            text for text in (*HOSTILE, "the battery died", "a fine soup") for _ in range(3)
+        )
+    ]
     shown = [row for row in examples if row["split"] == "calibration"]
     names = [*HOSTILE, "battery life", "soup"]
 
@@ -48,52 +54,107 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
     tables: dict[str, list[dict[str, Any]]] = {
         "rejected": [{"row": 5, "reason": HOSTILE[0], "detail": "x"}],
         "examples": examples,
-        "descriptors": [{"id": f"d{n}", "text": text, "members": [text], "mentions": 3}
-                        for n, text in enumerate(names)],
+        "descriptors": [
+            {"id": f"d{n}", "text": text, "members": [text], "mentions": 3} for n, text in enumerate(names)
+        ],
         "tags": [{"example": "e0", "descriptor": "d0", "source": "encoder", "score": 1.0}],
         "unanswered": [{"step": "tags", "item": "e1", "reason": HOSTILE[1], "call": None}],
         "units": units,
         "exemplars": [
-            {"unit": unit["id"], "split": "calibration", "rank": rank, "example": row["id"],
-             "activation": 2.0 - 0.1 * rank, "span_start": 1, "span_end": min(9, len(row["text"]))}
-            for n, unit in enumerate(units) if unit["sign"] > 0
+            {
+                "unit": unit["id"],
+                "split": "calibration",
+                "rank": rank,
+                "example": row["id"],
+                "activation": 2.0 - 0.1 * rank,
+                "span_start": 1,
+                "span_end": min(9, len(row["text"])),
+            }
+            for n, unit in enumerate(units)
+            if unit["sign"] > 0
             for rank, row in enumerate((shown[n % 12 :] + shown)[:8])
         ],
         "associations": [
-            {"unit": unit, "split": "calibration", "descriptor": f"d{named(n)}", "hits": 5,
-             "exemplars": 8, "composition": 0.6, "lift": 4.0, "p": 0.001, "q": 0.01,
-             "composed": True, "enriched": True}
+            {
+                "unit": unit,
+                "split": "calibration",
+                "descriptor": f"d{named(n)}",
+                "hits": 5,
+                "exemplars": 8,
+                "composition": 0.6,
+                "lift": 4.0,
+                "p": 0.001,
+                "q": 0.01,
+                "composed": True,
+                "enriched": True,
+            }
             for n, unit in enumerate(described)
         ],
         "descriptions": [
-            {"id": f"{unit['id']}#0", "unit": unit["id"],
-             "text": names[named(n)] if unit["sign"] > 0 else "",
-             "describer": "extractive", "llm": None, "prompt_hash": None, "sources": [],
-             "descriptors": [f"d{named(n)}"] if unit["sign"] > 0 else [], "rank": 0,
-             "selected": unit["sign"] > 0,
-             "status": "described" if unit["sign"] > 0 else "no description: it is flat"}
+            {
+                "id": f"{unit['id']}#0",
+                "unit": unit["id"],
+                "text": names[named(n)] if unit["sign"] > 0 else "",
+                "describer": "extractive",
+                "llm": None,
+                "prompt_hash": None,
+                "sources": [],
+                "descriptors": [f"d{named(n)}"] if unit["sign"] > 0 else [],
+                "rank": 0,
+                "selected": unit["sign"] > 0,
+                "status": "described" if unit["sign"] > 0 else "no description: it is flat",
+            }
             for n, unit in enumerate(units)
         ],
         "scores": [_score(number) for number in range(UNITS)],
-        "floors": [{"unit": unit, "description": f"{unit}#0", "scorer": "f1-tags", "split": "test",
-                    "floor": floor, "value": 0.2} for unit in described for floor in HOSTILE[:2]],
-        "counterexamples": [
-            {"unit": unit, "description": f"{unit}#0", "kind": kind, "rank": 0, "example": "e2",
-             "activation": 0.5, "predicted": 1.0}
-            for unit in described for kind in ("silent", "unforeseen")
+        "floors": [
+            {
+                "unit": unit,
+                "description": f"{unit}#0",
+                "scorer": "f1-tags",
+                "split": "test",
+                "floor": floor,
+                "value": 0.2,
+            }
+            for unit in described
+            for floor in HOSTILE[:2]
         ],
-        "contrasts": [{"unit": unit, "rank": n, "example": f"e{3 * n}", "activation": 0.1}
-                      for unit in described for n in range(8)],
-    }  # fmt: skip
-    with write_study(
-        path, kind="neurons", config={"model": model, "llm": HOSTILE[1]}, inputs={}
-    ) as writing:
+        "counterexamples": [
+            {
+                "unit": unit,
+                "description": f"{unit}#0",
+                "kind": kind,
+                "rank": 0,
+                "example": "e2",
+                "activation": 0.5,
+                "predicted": 1.0,
+            }
+            for unit in described
+            for kind in ("silent", "unforeseen")
+        ],
+        "contrasts": [
+            {"unit": unit, "rank": n, "example": f"e{3 * n}", "activation": 0.1}
+            for unit in described
+            for n in range(8)
+        ],
+    }
+    with write_study(path, kind="neurons", config={"model": model, "llm": HOSTILE[1]}, inputs={}) as writing:
         for name, rows in tables.items():
             writing.table(name, lambda name=name, rows=rows: _frame(name, rows))
         writing.write_metrics(
-            [Metric(name="precision@2", value=0.5, ci_low=0.4, ci_high=0.6, n=9, of="sentences",
-                    controls={"most frequent": 0.2}, ceiling={"best possible": 0.9})]
-        )  # fmt: skip
+            [
+                Metric(
+                    name="precision@2",
+                    value=0.5,
+                    ci_low=0.4,
+                    ci_high=0.6,
+                    n=9,
+                    of="sentences",
+                    controls={"most frequent": 0.2},
+                    ceiling={"best possible": 0.9},
+                )
+            ]
+        )
         writing.note(HOSTILE[0])
     return path
 
@@ -106,55 +167,135 @@ def write_classes(path: Path) -> Path:
     Image.new("RGB", (16, 16), (180, 60, 60)).save(file, "JPEG")
     names = [*HOSTILE[:7], "robin"]
     texts = [
-        {"id": f"t{c}-{n}", "class": name, "component": "beak", "text": f"{text} of {c}",
-         "status": "grounded", "passage": None, "quotation": HOSTILE[0], "support": 1.0,
-         "visibility": 0.5, "tokens": 5, "source": "article", "describer": "extractive",
-         "llm": None, "prompt_hash": None, "detail": None}
-        for c, name in enumerate(names) for n, text in enumerate((*HOSTILE[:4], "a red breast"))
-    ]  # fmt: skip
-    row = {"accuracy": 0.6, "ci_low": 0.5, "ci_high": 0.7, "difference": 0.1,
-           "difference_low": 0.0, "difference_high": 0.2, "n": 50}  # fmt: skip
+        {
+            "id": f"t{c}-{n}",
+            "class": name,
+            "component": "beak",
+            "text": f"{text} of {c}",
+            "status": "grounded",
+            "passage": None,
+            "quotation": HOSTILE[0],
+            "support": 1.0,
+            "visibility": 0.5,
+            "tokens": 5,
+            "source": "article",
+            "describer": "extractive",
+            "llm": None,
+            "prompt_hash": None,
+            "detail": None,
+        }
+        for c, name in enumerate(names)
+        for n, text in enumerate((*HOSTILE[:4], "a red breast"))
+    ]
+    row = {
+        "accuracy": 0.6,
+        "ci_low": 0.5,
+        "ci_high": 0.7,
+        "difference": 0.1,
+        "difference_low": 0.0,
+        "difference_high": 0.2,
+        "n": 50,
+    }
     tables: dict[str, list[dict[str, Any]]] = {
-        "examples": [{"id": f"i{n}", "split": "train", "label": names[n % len(names)],
-                      "name": HOSTILE[0], "row": n, "width": 8, "height": 8, "group": None}
-                     for n in range(16)],
+        "examples": [
+            {
+                "id": f"i{n}",
+                "split": "train",
+                "label": names[n % len(names)],
+                "name": HOSTILE[0],
+                "row": n,
+                "width": 8,
+                "height": 8,
+                "group": None,
+            }
+            for n in range(16)
+        ],
         "classes": [{"name": name, "train": 2, "validation": 1, "test": 1} for name in names],
         "class_texts": texts,
         "text_scores": [
-            {"text": text["id"], "class": text["class"], "rule": rule,
-             "score": 1.0 - 0.1 * n, "rank": n + 1, "chosen": n < 2}
+            {
+                "text": text["id"],
+                "class": text["class"],
+                "rule": rule,
+                "score": 1.0 - 0.1 * n,
+                "rank": n + 1,
+                "chosen": n < 2,
+            }
             for rule in ("ift-proponent", "nearest")
             for n, text in ((int(t["id"].split("-")[1]), t) for t in texts)
         ],
         "influence": [
-            {"model": "linear", "class": names[0], "side": side, "rank": n, "example": f"i{n}",
-             "value": 1.0 - n if side == "proponent" else n - 1.0}
-            for side in ("proponent", "opponent") for n in range(3)
+            {
+                "model": "linear",
+                "class": names[0],
+                "side": side,
+                "rank": n,
+                "example": f"i{n}",
+                "value": 1.0 - n if side == "proponent" else n - 1.0,
+            }
+            for side in ("proponent", "opponent")
+            for n in range(3)
         ],
         "descriptions": [
-            {"id": f"{name}#0", "unit": name, "text": " ".join(t["text"] for t in own[:2]),
-             "describer": "extractive", "llm": None, "prompt_hash": None, "sources": ["article"],
-             "descriptors": [t["id"] for t in own[-1:] + own[:1]], "rank": 0, "selected": True,
-             "status": "described"}
-            for name in names for own in ([t for t in texts if t["class"] == name],)
+            {
+                "id": f"{name}#0",
+                "unit": name,
+                "text": " ".join(t["text"] for t in own[:2]),
+                "describer": "extractive",
+                "llm": None,
+                "prompt_hash": None,
+                "sources": ["article"],
+                "descriptors": [t["id"] for t in own[-1:] + own[:1]],
+                "rank": 0,
+                "selected": True,
+                "status": "described",
+            }
+            for name in names
+            for own in ([t for t in texts if t["class"] == name],)
         ],
         "scores": [
             _score(n) | {"unit": name, "description": f"{name}#0", "scorer": "f1-dual-encoder"}
             for n, name in enumerate(names)
         ],
-        "floors": [{"unit": name, "description": f"{name}#0", "scorer": "f1-dual-encoder",
-                    "split": "test", "floor": "always", "value": 0.2} for name in names],
+        "floors": [
+            {
+                "unit": name,
+                "description": f"{name}#0",
+                "scorer": "f1-dual-encoder",
+                "split": "test",
+                "floor": "always",
+                "value": 0.2,
+            }
+            for name in names
+        ],
         "counterexamples": [
-            {"unit": name, "description": f"{name}#0", "kind": kind, "rank": 0, "example": "i2",
-             "activation": 0.0, "predicted": 1.0}
-            for name in names[:3] for kind in ("silent", "unforeseen")
+            {
+                "unit": name,
+                "description": f"{name}#0",
+                "kind": kind,
+                "rank": 0,
+                "example": "i2",
+                "activation": 0.0,
+                "predicted": 1.0,
+            }
+            for name in names[:3]
+            for kind in ("silent", "unforeseen")
         ],
         "thumbnails": [{"example": f"i{n}", "jpeg": file.getvalue()} for n in range(3)]
         + [{"example": "fake", "jpeg": b"<svg onload=alert(1)>"}],
         "zero_shot": [{"method": HOSTILE[0], "role": "rule", "texts": 3, **row}],
-        "transfer_summary": [{"method": HOSTILE[1], "training": "then", "role": "rule", "shots": 1,
-                              "selection": "shots", "seeds": 3, **row}],
-    }  # fmt: skip
+        "transfer_summary": [
+            {
+                "method": HOSTILE[1],
+                "training": "then",
+                "role": "rule",
+                "shots": 1,
+                "selection": "shots",
+                "seeds": 3,
+                **row,
+            }
+        ],
+    }
     with write_study(
         path, kind="classes", config={"encoder": "an encoder", "select": "ift-proponent"}, inputs={}
     ) as writing:
@@ -176,20 +317,42 @@ def _frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
 
 def _unit(number: int, sign: int, model: str) -> dict[str, Any]:
     return {
-        "id": f"layer.{number % 3}/{number}" + ("" if sign > 0 else "-"), "kind": "ffn",
-        "model": model, "layer": number % 3, "index": number, "sign": sign,
-        "name": HOSTILE[1], "mean": 0.1, "std": 0.2, "minimum": 0.0, "maximum": 2.0,
-        "threshold": 1.0, "fires": 0.05, "state": "ok" if sign > 0 else "flat",
+        "id": f"layer.{number % 3}/{number}" + ("" if sign > 0 else "-"),
+        "kind": "ffn",
+        "model": model,
+        "layer": number % 3,
+        "index": number,
+        "sign": sign,
+        "name": HOSTILE[1],
+        "mean": 0.1,
+        "std": 0.2,
+        "minimum": 0.0,
+        "maximum": 2.0,
+        "threshold": 1.0,
+        "fires": 0.05,
+        "state": "ok" if sign > 0 else "flat",
         "histogram": [9, 4, 2, 1],
-    }  # fmt: skip
+    }
 
 
 def _score(number: int) -> dict[str, Any]:
     value = 0.9 - number / 50
     return {
-        "unit": f"layer.{number % 3}/{number}", "description": f"layer.{number % 3}/{number}#0",
-        "scorer": "f1-tags", "scorer_version": 1, "split": "test", "value": value,
-        "ci_low": max(0.0, value - 0.1), "ci_high": value + 0.1, "control": 0.2, "n": 99,
-        "status": "verified" if value - 0.1 > 0.2 else "not verified", "floor": HOSTILE[0],
-        "skill": value - 0.2, "skill_low": value - 0.3, "skill_high": value - 0.1, "p": 0.01, "q": 0.02,
-    }  # fmt: skip
+        "unit": f"layer.{number % 3}/{number}",
+        "description": f"layer.{number % 3}/{number}#0",
+        "scorer": "f1-tags",
+        "scorer_version": 1,
+        "split": "test",
+        "value": value,
+        "ci_low": max(0.0, value - 0.1),
+        "ci_high": value + 0.1,
+        "control": 0.2,
+        "n": 99,
+        "status": "verified" if value - 0.1 > 0.2 else "not verified",
+        "floor": HOSTILE[0],
+        "skill": value - 0.2,
+        "skill_low": value - 0.3,
+        "skill_high": value - 0.1,
+        "p": 0.01,
+        "q": 0.02,
+    }

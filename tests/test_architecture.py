@@ -13,9 +13,21 @@ import saywell
 
 SOURCE = Path(saywell.__file__).parent
 LAYERS = [
-    "cli", "explorer", "studies", "units", "describers", "readers", "scorers", "influence", "transfer",
-    "language_models", "encoders", "data", "store", "report",
-]  # fmt: skip
+    "cli",
+    "explorer",
+    "studies",
+    "units",
+    "describers",
+    "readers",
+    "scorers",
+    "influence",
+    "transfer",
+    "language_models",
+    "encoders",
+    "data",
+    "store",
+    "report",
+]
 # `report` draws what `store` keeps; both know no study.
 EXTRA = {("report", "store")}
 

@@ -30,9 +30,7 @@ def automatic(label: str, total: int) -> AbstractContextManager[Advance]:
 
 
 @contextmanager
-def notebook(
-    label: str, total: int, *, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Advance]:
+def notebook(label: str, total: int, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Advance]:
     """A line of HTML in the cell's output, written again at most twice a second."""
     from IPython.display import HTML, display  # type: ignore[import-not-found]
 

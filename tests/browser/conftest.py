@@ -110,6 +110,4 @@ def served() -> Iterator[Callable[..., str]]:
 @pytest.fixture
 def hostile():
     """The writers of hostile studies: `write_neurons` and `write_classes`."""
-    return SimpleNamespace(
-        **runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))
-    )
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py")))

@@ -29,15 +29,19 @@ def place(hostile, tmp_path, served) -> str:
     from saywell.explorer.probe import Probe
     from saywell.explorer.shelf import open_studies
 
-    shelf = open_studies([
-        hostile.write_neurons(tmp_path / "one"),
-        hostile.write_neurons(tmp_path / "two", shift=1),
-        hostile.write_classes(tmp_path / "classes"),
-    ])  # fmt: skip
-    return served([
-        dataclasses.replace(one, probe=Probe(one.tables, open_encoder=lambda name: Letters()))
-        for one in shelf
-    ])  # fmt: skip
+    shelf = open_studies(
+        [
+            hostile.write_neurons(tmp_path / "one"),
+            hostile.write_neurons(tmp_path / "two", shift=1),
+            hostile.write_classes(tmp_path / "classes"),
+        ]
+    )
+    return served(
+        [
+            dataclasses.replace(one, probe=Probe(one.tables, open_encoder=lambda name: Letters()))
+            for one in shelf
+        ]
+    )
 
 
 def _clean(watched, place):
@@ -105,16 +109,24 @@ def test_everything_by_keyboard(open_page, place):
     reached = set()
     for _ in range(40):
         page.keyboard.press("Tab")
-        reached.add(
-            page.evaluate("document.activeElement.tagName + (document.activeElement.name || '')")
-        )
+        reached.add(page.evaluate("document.activeElement.tagName + (document.activeElement.name || '')"))
     assert {"INPUTq", "SELECTverdict", "SELECTlayer", "BUTTON", "SUMMARY", "A"} <= reached
     _clean(watched, place)
 
 
-PAGES = ["/", "/1/", "/1/unit?id=layer.0/0", "/1/ask", "/1/export", "/compare?a=1&b=2", "/3/",
-         "/3/class?name=%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/3/text?id=t0-0", "/3/results",
-         "/3/ask"]  # fmt: skip
+PAGES = [
+    "/",
+    "/1/",
+    "/1/unit?id=layer.0/0",
+    "/1/ask",
+    "/1/export",
+    "/compare?a=1&b=2",
+    "/3/",
+    "/3/class?name=%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+    "/3/text?id=t0-0",
+    "/3/results",
+    "/3/ask",
+]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -181,9 +193,7 @@ def test_a_page_elsewhere_cannot_write(open_page, place):
         "<input name=item value='layer.0/0'><input name=action value=reject>"
         "<input name=name value=Eve><button>go</button></form>"
     )
-    page.route(
-        "http://other.example/", lambda route: route.fulfill(body=form, content_type="text/html")
-    )
+    page.route("http://other.example/", lambda route: route.fulfill(body=form, content_type="text/html"))
     page.goto("http://other.example/")
     page.get_by_role("button").click()
     page.wait_for_url("**/1/verdict")

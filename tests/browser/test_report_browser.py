@@ -17,9 +17,7 @@ def pages(hostile, tmp_path) -> dict[str, str]:
     classes = hostile.read_study(hostile.write_classes(tmp_path / "classes"))
     write_report(neurons)
     write_report_classes(classes)
-    return {
-        study.manifest.kind: (study.path / "report.html").as_uri() for study in (neurons, classes)
-    }
+    return {study.manifest.kind: (study.path / "report.html").as_uri() for study in (neurons, classes)}
 
 
 def _clean(watched):
@@ -35,9 +33,7 @@ def test_sort_filter_search_and_open_a_card(open_page, pages):
     everything = rows.count()
     assert everything > 5
     page.get_by_role("button", name="layer", exact=True).click()
-    layers = page.eval_on_selector_all(
-        "#unit-table > tbody", "all => all.map(b => b.dataset.layer)"
-    )
+    layers = page.eval_on_selector_all("#unit-table > tbody", "all => all.map(b => b.dataset.layer)")
     assert layers == sorted(layers)
     page.get_by_label("Verdict").select_option("verified")
     verified = rows.count()

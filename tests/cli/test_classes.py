@@ -12,9 +12,17 @@ from saywell.cli.classes import opened_encoder, parse_shots
 from saywell.errors import InputError
 
 NOTHING = {
-    "images": "nowhere", "label": "label", "vision": None, "sentences": "minilm", "join_on": None,
-    "join_label": "label", "join_caption": "{}", "image_vectors": None, "text_vectors": None, "device": None,
-}  # fmt: skip
+    "images": "nowhere",
+    "label": "label",
+    "vision": None,
+    "sentences": "minilm",
+    "join_on": None,
+    "join_label": "label",
+    "join_caption": "{}",
+    "image_vectors": None,
+    "text_vectors": None,
+    "device": None,
+}
 
 
 def test_shots_are_numbers_with_commas():
@@ -109,8 +117,16 @@ def run(arguments, command="classes"):
 def test_a_dry_run_checks_columns_files_and_the_encoder(tmp_path, capsys):
     mine = folder_of(tmp_path / "mine", [(8, 8)] * 3)
     (tmp_path / "texts.json").write_text('{"x": ["a"], "xx": ["b"], "xxx": ["c"]}')
-    given = [mine, "--texts", str(tmp_path / "texts.json"), "--encoder", "planted", "--dry-run",
-             "--out", str(tmp_path / "out")]  # fmt: skip
+    given = [
+        mine,
+        "--texts",
+        str(tmp_path / "texts.json"),
+        "--encoder",
+        "planted",
+        "--dry-run",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     said = run(given)
     assert said.startswith("3 classes; options, columns and files can be used\n"), said
     for more, words in (

@@ -22,8 +22,7 @@ def result():
     ]
     columns = "describer unit kind text value stated rule_f1 status recovered off_rule".split()
     answers = pl.DataFrame(rows, schema=columns, orient="row").with_columns(
-        always_f1=pl.when(kind="topic").then(0.1),
-        readable=pl.when(kind="topic").then(pl.lit(True)),
+        always_f1=pl.when(kind="topic").then(0.1), readable=pl.when(kind="topic").then(pl.lit(True))
     )
     costs = pl.DataFrame({"describer": ["none"], "calls": [0], "seconds": [0.1]})
     return Exam(pl.DataFrame(), answers, summarize(answers, 0), costs, pl.DataFrame())
@@ -33,12 +32,7 @@ def test_a_line_per_describer_in_80_columns(result, capsys):
     print_exam(result, json=False)
     out = capsys.readouterr().out
     assert "1 units with a known truth, 1 that follow no rule" in out
-    assert (
-        "100 (3–100)" in out
-        and "1 of 1 true descriptions" in out
-        and "[bold]" in out
-        and "+0.10" in out
-    )
+    assert "100 (3–100)" in out and "1 of 1 true descriptions" in out and "[bold]" in out and "+0.10" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -56,10 +50,8 @@ def test_choices_that_do_not_go_together(tmp_path):
         exam(tasks=tmp_path, texts="x")
 
 
-@pytest.mark.parametrize(
-    "given", [{"reader": "lexical"}, {"texts": "x"}, {"tags": "x"}, {"llm": "ollama:x"}]
-)
+@pytest.mark.parametrize("given", [{"reader": "lexical"}, {"texts": "x"}, {"tags": "x"}, {"llm": "ollama:x"}])
 def test_what_is_for_texts_is_refused_with_images(given):
-    (name, value), = given.items()  # fmt: skip
+    ((name, value),) = given.items()
     with pytest.raises(InputError, match=f"--{name} '{value}' is for exams of texts"):
         exam(images=True, **given)

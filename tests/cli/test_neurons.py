@@ -23,11 +23,14 @@ def test_layers_are_numbers_and_ranges():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"seed": -1}, "seed=-1"), ({"seed": 2**32}, "seed=4294967296"), ({"seed": 1.0}, "seed=1.0"),
-        ({"llm_units": -1}, "llm_units=-1"), ({"llm_units": 2.5}, "llm_units=2.5"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 2**32}, "seed=4294967296"),
+        ({"seed": 1.0}, "seed=1.0"),
+        ({"llm_units": -1}, "llm_units=-1"),
+        ({"llm_units": 2.5}, "llm_units=2.5"),
         ({"limit": 9}, "limit=9"),
     ],
-)  # fmt: skip
+)
 def test_numbers_out_of_range_are_told_before_anything_else(options, words, tmp_path):
     with pytest.raises(InputError, match=words):
         plan_neurons(TEXTS, None, **options)

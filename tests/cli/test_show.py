@@ -80,17 +80,14 @@ def test_a_class_is_shown_by_its_name_with_its_texts(cli, studies):
 
 
 @pytest.mark.parametrize(
-    ("form", "read"),
-    [("csv", pl.read_csv), ("parquet", pl.read_parquet), ("jsonl", pl.read_ndjson)],
+    ("form", "read"), [("csv", pl.read_csv), ("parquet", pl.read_parquet), ("jsonl", pl.read_ndjson)]
 )
 def test_export_writes_a_row_for_every_unit(cli, studies, tmp_path, form, read):
     path = tmp_path / f"table.{form}"
     code, out, _ = cli("export", studies["neurons"], "--to", form, "--out", path)
     assert (code, out) == (0, "")
     table = read(path)
-    assert table.height == 80 and {"unit", "description", "verified_by", "example"} <= set(
-        table.columns
-    )
+    assert table.height == 80 and {"unit", "description", "verified_by", "example"} <= set(table.columns)
     if form != "parquet":
         assert cli("export", studies["neurons"], "--to", form)[1].encode() == path.read_bytes()
 
@@ -122,10 +119,7 @@ def test_an_unknown_form_is_refused(cli, studies, tmp_path):
         (["verify", "HERE/neurons", "layer.0/41"], "did you mean 'layer."),
         (["plot", "HERE/neurons", "headlines"], "did you mean 'headline'?"),
         (["neurons", "x.csv", "--modle", "minilm"], "did you mean '--model'?"),
-        (
-            ["neuron", "HERE/neurons", "zzz"],
-            "no unit 'zzz'; its units are called like 'layer.0/0'",
-        ),
+        (["neuron", "HERE/neurons", "zzz"], "no unit 'zzz'; its units are called like 'layer.0/0'"),
         (["calls", "HERE/neurons"], "asked no language model so far"),
     ],
 )
@@ -170,11 +164,11 @@ def test_a_plan_of_unknown_cost_says_where_prices_go(capsys, cost, said):
 
 def stopped(path, error=None, command=("/a/bin/saywell", "neurons", "my texts.csv")):
     try:
-        with write_study(
-            path, kind="neurons", config={}, inputs={}, command=list(command)
-        ) as study:  # fmt: skip
-            study.table("rejected", lambda: pl.DataFrame(
-                schema={"row": pl.Int64, "reason": pl.String, "detail": pl.String}))  # fmt: skip
+        with write_study(path, kind="neurons", config={}, inputs={}, command=list(command)) as study:
+            study.table(
+                "rejected",
+                lambda: pl.DataFrame(schema={"row": pl.Int64, "reason": pl.String, "detail": pl.String}),
+            )
             if error is None:
                 return study
             raise error
@@ -212,17 +206,12 @@ def test_a_finished_run_forgets_why_it_stopped(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
-def test_a_fault_of_the_machine_is_one_line_and_a_bug_keeps_its_traceback(
-    cli, studies, monkeypatch, number
-):
+def test_a_fault_of_the_machine_is_one_line_and_a_bug_keeps_its_traceback(cli, studies, monkeypatch, number):
     def fail(*_, **__):
         raise OSError(number, "Said so", "a/file")
 
     monkeypatch.setattr("saywell.store.study.Study.tidy", fail)
-    assert cli("export", studies["neurons"], "--to", "csv")[::2] == (
-        2,
-        "saywell: said so: 'a/file'\n",
-    )
+    assert cli("export", studies["neurons"], "--to", "csv")[::2] == (2, "saywell: said so: 'a/file'\n")
     monkeypatch.setattr("saywell.store.study.Study.tidy", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli("export", studies["neurons"], "--to", "csv")

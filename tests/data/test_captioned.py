@@ -17,9 +17,7 @@ def test_captions_may_repeat_and_broken_pictures_are_named(tmp_path):
     for n in range(3):
         Image.new("RGB", (9, 9), (60 * n, 0, 0)).save(tmp_path / f"{n}.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    (tmp_path / "t.csv").write_text(
-        "path,label\n0.png,a Dog\n1.png,A dog\n2.png,a Dog\nbroken.png,x\n"
-    )
+    (tmp_path / "t.csv").write_text("path,label\n0.png,a Dog\n1.png,A dog\n2.png,a Dog\nbroken.png,x\n")
     found = load_captioned(tmp_path / "t.csv")
     assert found.captions == ["a Dog", "A dog", "a Dog"] and found.rejected == ["broken.png"]
     assert [p.getextrema()[0] for p in found.pictures] == [(0, 0), (60, 60), (120, 120)]
@@ -52,9 +50,7 @@ def test_the_typical_side_is_the_median_of_shorter_sides(tmp_path):
     table = pictures(tmp_path, [(90, 20), (20, 80), (30, 31), (500, 400), (21, 21)])
     assert typical_side(table) == 21
     with table.open("a") as file:
-        file.write(
-            "\n0.png,"
-        )  # without a label, so nobody's picture: 20 would be the median of six
+        file.write("\n0.png,")  # without a label, so nobody's picture: 20 would be the median of six
     assert typical_side(table) == 21
 
 
@@ -67,9 +63,12 @@ def test_broken_pictures_have_no_side_and_do_no_harm(tmp_path):
     whole = (tmp_path / "0.png").read_bytes()
     Image.new("RGB", (7, 90)).save(tmp_path / "icon.gif")
     broken = {
-        "nothing.png": b"", "words.png": b"no picture", "head.png": whole[:20],
-        "icon.gif": (tmp_path / "icon.gif").read_bytes(), "a.webp": b"RIFF\xff\xff\xff\xffWEBPVP8 ",
-    }  # fmt: skip
+        "nothing.png": b"",
+        "words.png": b"no picture",
+        "head.png": whole[:20],
+        "icon.gif": (tmp_path / "icon.gif").read_bytes(),
+        "a.webp": b"RIFF\xff\xff\xff\xffWEBPVP8 ",
+    }
     # A header that claims more pixels than Pillow opens; and pictures too small to be used, of which
     # there are enough to be in the middle.
     header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
@@ -122,8 +121,7 @@ def test_no_rows_no_side(tmp_path):
 
 def test_copies_follow_the_pictures_in_their_order():
     pictures = [
-        Image.new("RGB", size, (k, 0, 0))
-        for k, size in enumerate([(40, 30), (9, 50), (15, 21), (90, 16)])
+        Image.new("RGB", size, (k, 0, 0)) for k, size in enumerate([(40, 30), (9, 50), (15, 21), (90, 16)])
     ]  # the third is just not much larger than 10
     seen, of = seen_at(pictures, 10)
     assert seen[:4] == pictures and of.tolist() == [0, 1, 2, 3, 0, 3]
@@ -136,12 +134,8 @@ def test_copies_follow_the_pictures_in_their_order():
 
 
 def test_shrinking_averages_and_leaves_small_pictures_alone():
-    fine = Image.fromarray(np.tile(np.array([[0, 255], [255, 0]], np.uint8), (32, 48))).convert(
-        "RGB"
-    )
+    fine = Image.fromarray(np.tile(np.array([[0, 255], [255, 0]], np.uint8), (32, 48))).convert("RGB")
     coarse = shrunk(fine, 16)
     assert coarse.size == (24, 16)
-    assert (
-        np.abs(np.asarray(coarse).astype(int)[2:-2, 2:-2] - 127).max() < 15
-    )  # skipping would give 0 or 255
+    assert np.abs(np.asarray(coarse).astype(int)[2:-2, 2:-2] - 127).max() < 15  # skipping would give 0 or 255
     assert shrunk(coarse, 16) is coarse and shrunk(coarse, 17) is coarse

@@ -86,9 +86,7 @@ def test_work_in_many_slices_gives_the_same_groups(monkeypatch):
 
 
 def test_recall_on_real_questions_is_one(shared):
-    texts = pl.read_parquet(shared / "data" / "trec.parquet")["text"].unique(maintain_order=True)[
-        :1500
-    ]
+    texts = pl.read_parquet(shared / "data" / "trec.parquet")["text"].unique(maintain_order=True)[:1500]
     for threshold in (0.5, 0.6):
         expected = plain_groups(texts.to_list(), threshold)
         assert len(set(expected)) < 1500
@@ -103,9 +101,7 @@ def test_a_chain_of_near_duplicates_is_one_group():
 
 
 def test_case_and_punctuation_do_not_tell_texts_apart_but_symbols_do():
-    forms = comparison_forms(
-        pl.Series(["Great -- phone!", "great phone", "great phone 😀", "?!", "!"])
-    )
+    forms = comparison_forms(pl.Series(["Great -- phone!", "great phone", "great phone 😀", "?!", "!"]))
     assert forms.to_list() == ["great phone", "great phone", "great phone 😀", "?!", "!"]
 
 

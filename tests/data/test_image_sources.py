@@ -19,9 +19,7 @@ from saywell.data.images import load_images
 from saywell.errors import InputError
 
 NAMES = ["barn owl", "coot"]
-ONCE = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+ONCE = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def photo(seed, size=16):
@@ -102,18 +100,34 @@ def test_a_folder_of_images_beside_splits_is_named(tmp_path_factory, name):
     ("tree", "counts", "notes"),
     [
         (SPLIT, {"train": 8, "validation": 2, "test": 10}, 1),
-        ({f"{p}/{n}": 5 for p in ("train", "val") for n in NAMES}, {"train": 8, "validation": 10, "test": 2}, 1),
+        (
+            {f"{p}/{n}": 5 for p in ("train", "val") for n in NAMES},
+            {"train": 8, "validation": 10, "test": 2},
+            1,
+        ),
         ({f"Training/{n}": 5 for n in NAMES}, {"train": 6, "validation": 2, "test": 2}, 0),
         ({f"birds/pictures/{n}": 5 for n in NAMES}, {"train": 6, "validation": 2, "test": 2}, 1),
-        ({**{f"train/{n}": 5 for n in NAMES}, "test": 5}, {"train": 6, "validation": 2, "test": 2}, 0),  # no labels
+        (
+            {**{f"train/{n}": 5 for n in NAMES}, "test": 5},
+            {"train": 6, "validation": 2, "test": 2},
+            0,
+        ),  # no labels
         ({"train": 5, "bus": 5}, {"train": 6, "validation": 2, "test": 2}, 0),  # classes of vehicles
         ({"train/steam": 3, "train/diesel": 2, "bus": 5}, {"train": 6, "validation": 2, "test": 2}, 1),
-        ({f"{n}/{p}": 5 for p in ("Train", "test") for n in NAMES}, {"train": 8, "validation": 2, "test": 10}, 2),
-        ({f"{n}/{p}": 5 for p in ("train", "young") for n in NAMES}, {"train": 12, "validation": 4, "test": 4}, 1),
+        (
+            {f"{n}/{p}": 5 for p in ("Train", "test") for n in NAMES},
+            {"train": 8, "validation": 2, "test": 10},
+            2,
+        ),
+        (
+            {f"{n}/{p}": 5 for p in ("train", "young") for n in NAMES},
+            {"train": 12, "validation": 4, "test": 4},
+            1,
+        ),
         ({f"{n}/test": 5 for n in NAMES}, {"train": 6, "validation": 2, "test": 2}, 1),
         ({"train/coot": 5, "test/coot": 5, "test/barn owl": 5}, {"train": 4, "validation": 1, "test": 10}, 2),
     ],
-)  # fmt: skip
+)
 def test_layouts(tmp_path, tree, counts, notes):
     fill(tmp_path, tree)
     images = load_images(tmp_path, near=None)
@@ -126,9 +140,7 @@ def test_layouts(tmp_path, tree, counts, notes):
 
 
 def test_a_made_test_split_is_a_share_of_train_and_shares_no_group(tmp_path):
-    frame = pl.DataFrame(
-        {"image": BLOBS[:40], "label": NAMES * 20, "part": ["train"] * 30 + ["dev"] * 10}
-    )
+    frame = pl.DataFrame({"image": BLOBS[:40], "label": NAMES * 20, "part": ["train"] * 30 + ["dev"] * 10})
     frame.write_parquet(tmp_path / "x.parquet")
     images = load_images(tmp_path / "x.parquet", split="part", near=None)
     counts = Counter(images.examples["split"])
@@ -191,9 +203,13 @@ def test_the_same_from_tables_in_memory(tmp_path):
     for n in range(3):
         frame[n * 4 : n * 4 + 4].write_parquet(tmp_path / "parts" / f"{n}.parquet")
     sources = (
-        frame, frame.to_arrow(), pandas.DataFrame(frame.to_dict(as_series=False)), frame.to_dicts(),
-        tmp_path / "parts", str(tmp_path / "parts" / "*.parquet"),
-    )  # fmt: skip
+        frame,
+        frame.to_arrow(),
+        pandas.DataFrame(frame.to_dict(as_series=False)),
+        frame.to_dicts(),
+        tmp_path / "parts",
+        str(tmp_path / "parts" / "*.parquet"),
+    )
     for source in sources:
         images = load_images(source)
         assert images.fingerprint == expected.fingerprint
@@ -216,15 +232,12 @@ def test_the_column_of_images_is_found_or_asked_for(tmp_path):
     images = load_images(frame)
     assert len(images.examples) == 8
     assert [note.split(" was read")[0] for note in images.notes] == [
-        "The column 'scan'", "The column 'species'",
-    ]  # fmt: skip
-    with pytest.raises(
-        InputError, match=r"'scan' and 'mask' could be meant; say which with image=\.\.\."
-    ):
+        "The column 'scan'",
+        "The column 'species'",
+    ]
+    with pytest.raises(InputError, match=r"'scan' and 'mask' could be meant; say which with image=\.\.\."):
         load_images(frame.with_columns(mask=pl.col("scan")))
-    with pytest.raises(
-        InputError, match=r"'species' and 'place' could be meant; say which with label="
-    ):
+    with pytest.raises(InputError, match=r"'species' and 'place' could be meant; say which with label="):
         load_images(frame.with_columns(place=pl.lit("pond")))
 
 

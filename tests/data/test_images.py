@@ -137,9 +137,7 @@ def test_the_same_whatever_the_source(folder, tmp_path):
         blobs.append((folder / name).read_bytes())
         labels.append(name.split("/")[0])
     structs = [{"bytes": b, "path": None} for b in blobs]
-    pl.DataFrame({"image": structs, "label": labels}).write_parquet(
-        tmp_path / "a.parquet", row_group_size=7
-    )
+    pl.DataFrame({"image": structs, "label": labels}).write_parquet(tmp_path / "a.parquet", row_group_size=7)
     pl.DataFrame({"picture": blobs, "label": labels}).write_parquet(tmp_path / "b.parquet")
     lines = [f'"{folder.name}/{n}","{label}"' for n, label in zip(names, labels, strict=True)]
     (tmp_path / "c.csv").write_text("\n".join(["path,label", *lines]), encoding="utf-8")
@@ -158,19 +156,17 @@ def test_a_saved_dataset_with_class_labels(folder, tmp_path):
     datasets = pytest.importorskip("datasets")
     files = sorted(folder.rglob("*.png"))
     names = ["blue_tit", "red kite", "Wa\u0308lder", "never seen"]
-    features = datasets.Features(
-        {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
-    )
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
     data = datasets.Dataset.from_dict(
-        {"image": [{"bytes": f.read_bytes(), "path": None} for f in files],
-         "label": [names.index(f.parent.name) for f in files]},
+        {
+            "image": [{"bytes": f.read_bytes(), "path": None} for f in files],
+            "label": [names.index(f.parent.name) for f in files],
+        },
         features=features,
-    )  # fmt: skip
+    )
     data.save_to_disk(tmp_path / "saved")
     images = load_images(tmp_path / "saved")
-    assert images.examples.drop("row", "name").equals(
-        load_images(folder).examples.drop("row", "name")
-    )
+    assert images.examples.drop("row", "name").equals(load_images(folder).examples.drop("row", "name"))
     assert images.classes.filter(name="never seen").row(0) == ("never seen", 0, 0, 0)
     parts = datasets.DatasetDict(train=data.select(range(20)), test=data.select(range(20, 30)))
     parts.save_to_disk(tmp_path / "parts")
@@ -195,10 +191,7 @@ def test_a_split_of_the_sources_own_is_kept_and_does_not_leak(tmp_path):
     )
     frame.write_parquet(tmp_path / "x.parquet")
     images = load_images(tmp_path / "x.parquet", split="part")
-    assert images.rejected.select("row", "reason").rows() == [
-        (0, "in two splits"),
-        (1, "duplicate"),
-    ]
+    assert images.rejected.select("row", "reason").rows() == [(0, "in two splits"), (1, "duplicate")]
     tested = images.examples.filter(split="test")["row"].sort().to_list()
     assert tested == list(range(14, 20))
     counts = Counter(images.examples["split"])
@@ -225,11 +218,20 @@ def test_folders_called_train_and_test_are_splits(folder, tmp_path):
         (lambda p: p / "gone", "there is no file or folder"),
         (lambda p: (p / "x.txt").write_text("a") and p / "x.txt", "ends in '.txt'"),
         (lambda p: p, "holds no class folders"),
-        (lambda p: (p / "x.csv").write_text("file,label\na,b") and p / "x.csv", "no column 'path'; columns: 'file', 'label'"),
-        (lambda p: (p / "x.csv").write_text("path,label\nno.png,b") and p / "x.csv", r"1 images, of which none is usable \(1 missing\)"),
-        (lambda p: (p / "x.parquet").write_bytes(b"nonsense") and p / "x.parquet", "cannot be read as Parquet"),
+        (
+            lambda p: (p / "x.csv").write_text("file,label\na,b") and p / "x.csv",
+            "no column 'path'; columns: 'file', 'label'",
+        ),
+        (
+            lambda p: (p / "x.csv").write_text("path,label\nno.png,b") and p / "x.csv",
+            r"1 images, of which none is usable \(1 missing\)",
+        ),
+        (
+            lambda p: (p / "x.parquet").write_bytes(b"nonsense") and p / "x.parquet",
+            "cannot be read as Parquet",
+        ),
     ],
-)  # fmt: skip
+)
 def test_sources_that_cannot_be_used(tmp_path, make, message):
     with pytest.raises(InputError, match=message):
         load_images(make(tmp_path))
@@ -243,9 +245,7 @@ def test_numbers_are_no_class_names(tmp_path):
     assert load_images(tmp_path / "x.parquet", label="label_name").classes["train"].to_list() == [1]
 
 
-@pytest.mark.parametrize(
-    "twins", [["Dog", "dog"], ["red_kite", "red kite"], ["a", "a"], ["é", "e\u0301"]]
-)
+@pytest.mark.parametrize("twins", [["Dog", "dog"], ["red_kite", "red kite"], ["a", "a"], ["é", "e\u0301"]])
 def test_class_names_that_read_the_same_are_an_error(twins):
     with pytest.raises(InputError, match="which read the same"):
         class_names(twins, "x")
@@ -253,10 +253,7 @@ def test_class_names_that_read_the_same_are_an_error(twins):
 
 def test_a_thousand_classes(tmp_path):
     frame = pl.DataFrame(
-        {
-            "image": [png(photo(k, 8)) for k in range(1000)],
-            "label": [f"class {k}" for k in range(1000)],
-        }
+        {"image": [png(photo(k, 8)) for k in range(1000)], "label": [f"class {k}" for k in range(1000)]}
     )
     frame.write_parquet(tmp_path / "x.parquet")
     images = load_images(tmp_path / "x.parquet")
@@ -275,10 +272,7 @@ def test_real_images(shared):
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 25)), min_size=1, max_size=60),
-    st.randoms(),
-)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 25)), min_size=1, max_size=60), st.randoms())
 def test_splits_are_whole_groups_and_do_not_depend_on_order(drawn, random):
     n = len(drawn)
     labels, groups = [f"c{a}" for a, _ in drawn], np.array([b for _, b in drawn])
@@ -294,8 +288,7 @@ def test_splits_are_whole_groups_and_do_not_depend_on_order(drawn, random):
 
 
 @pytest.mark.parametrize(
-    ("n", "expected"),
-    [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (10, (6, 2, 2)), (100, (60, 20, 20))],
+    ("n", "expected"), [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (10, (6, 2, 2)), (100, (60, 20, 20))]
 )
 def test_split_sizes_of_a_class(n, expected):
     splits = split_by_class(["a"] * n, [str(k) for k in range(n)], np.arange(n), 3, (0.6, 0.2, 0.2))
@@ -304,9 +297,7 @@ def test_split_sizes_of_a_class(n, expected):
 
 def test_seed_decides_the_split():
     ids = [str(k) for k in range(50)]
-    one, two = (
-        split_by_class(["a"] * 50, ids, np.arange(50), seed, (0.6, 0.2, 0.2)) for seed in (0, 1)
-    )
+    one, two = (split_by_class(["a"] * 50, ids, np.arange(50), seed, (0.6, 0.2, 0.2)) for seed in (0, 1))
     assert one != two
 
 

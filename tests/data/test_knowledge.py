@@ -56,13 +56,9 @@ def test_sentences_are_in_order_and_lose_nothing_but_space(text):
 
 
 def test_words_meet_whatever_their_endings():
-    assert content_words("the spotted wings") == content_words("a wing with spots") - content_words(
-        "with"
-    )
+    assert content_words("the spotted wings") == content_words("a wing with spots") - content_words("with")
     assert content_words("striped") == content_words("stripes") == content_words("stripe")
-    assert "the" not in content_words("the cat") and content_words("The cat's") == content_words(
-        "cats"
-    )
+    assert "the" not in content_words("the cat") and content_words("The cat's") == content_words("cats")
 
 
 HTML = """<div class="mw-parser-output"><div class="hatnote">For the car, see Wren (car).</div>
@@ -81,8 +77,7 @@ def test_markup_is_stripped():
 
 
 @pytest.mark.parametrize(
-    "html",
-    ["", " ", "<", "<p>open <b>never closed", "plain words", "<!-- a -->", "\x00\x00<p>a</p>"],
+    "html", ["", " ", "<", "<p>open <b>never closed", "plain words", "<!-- a -->", "\x00\x00<p>a</p>"]
 )
 def test_broken_markup_is_read(html):
     assert "<" not in html_to_text(html).replace("<", "", html.count("<") - html.count("<p>"))
@@ -130,9 +125,7 @@ def test_a_folder_is_joined_by_name(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".tsv", ".jsonl", ".json"])
 def test_tables(tmp_path, suffix):
-    frame = pl.DataFrame(
-        {"class": ["b", "a"], "text": ["B is round.", "A is red."], "revision": ["7", "8"]}
-    )
+    frame = pl.DataFrame({"class": ["b", "a"], "text": ["B is round.", "A is red."], "revision": ["7", "8"]})
     path = tmp_path / f"x{suffix}"
     if suffix == ".parquet":
         frame.write_parquet(path)
@@ -144,8 +137,10 @@ def test_tables(tmp_path, suffix):
         path.write_text(json.dumps(frame.to_dicts()))
     articles = load_knowledge(path, ["a", "b", "c"]).articles
     assert articles.select("class", "status", "text", "revision").rows() == [
-        ("a", "found", "A is red.", "8"), ("b", "found", "B is round.", "7"), ("c", "missing", "", ""),
-    ]  # fmt: skip
+        ("a", "found", "A is red.", "8"),
+        ("b", "found", "B is round.", "7"),
+        ("c", "missing", "", ""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +154,7 @@ def test_tables(tmp_path, suffix):
         (lambda p: (p / "a.exe").write_text("x") and p / "a.exe", "does not end in"),
         (lambda p: "wikipedia", "needs wiki=Wiki"),
     ],
-)  # fmt: skip
+)
 def test_sources_that_cannot_be_used(tmp_path, make, message):
     with pytest.raises(InputError, match=message):
         load_knowledge(make(tmp_path), ["a"])
@@ -170,10 +165,7 @@ def test_none_and_long_articles_and_fingerprints():
     assert none.articles["status"].to_list() == ["none", "none"] and none.passages.is_empty()
     long = load_knowledge({"a": "Red wings. " * 50_000}, ["a"])
     assert long.articles["truncated"][0] and len(long.articles["text"][0]) == 200_000
-    assert (
-        len({none.fingerprint, long.fingerprint, load_knowledge({"a": "x"}, ["a"]).fingerprint})
-        == 3
-    )
+    assert len({none.fingerprint, long.fingerprint, load_knowledge({"a": "x"}, ["a"]).fingerprint}) == 3
 
 
 @pytest.mark.parametrize("wrong", [["It is red.", "It flies."], {"a": "b"}, 3])
@@ -182,6 +174,4 @@ def test_an_article_that_is_no_text_is_an_error_and_not_printed(wrong, tmp_path)
     for source in ({"wren": wrong}, tmp_path / "t.parquet"):
         with pytest.raises(InputError, match="no text"):
             load_knowledge(source, ["wren"])
-    assert load_knowledge({"wren": float("nan")}, ["wren"]).articles["status"].to_list() == [
-        "missing"
-    ]
+    assert load_knowledge({"wren": float("nan")}, ["wren"]).articles["status"].to_list() == ["missing"]

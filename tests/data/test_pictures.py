@@ -26,9 +26,7 @@ def gradient(mode="RGB", size=(32, 24)):
 
 def raw_png(size, depth, rows=b""):
     def chunk(kind, data):
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", size, size, depth, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -114,7 +112,7 @@ FRAMES = [gradient(), gradient().transpose(Image.Transpose.FLIP_TOP_BOTTOM)]
         (encoded(Image.fromarray(np.ones((16, 16), np.float32)), "TIFF"), "unknown brightness"),
         (encoded(Image.fromarray(np.full((16, 16), -5, np.int32)), "TIFF"), "unknown brightness"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused_and_why(data, reason):
     with pytest.raises(BadPicture) as caught:
         decode(data)
@@ -157,9 +155,7 @@ def test_only_the_formats_listed_reach_a_decoder(monkeypatch):
 
 def test_depth_counts_in_what_is_too_large():
     deep, plain = raw_png(8_000, 16), raw_png(8_000, 8)
-    with pytest.raises(
-        BadPicture, match="8000 x 8000 pixels of 16 bits a channel, more than 50,000,000"
-    ):
+    with pytest.raises(BadPicture, match="8000 x 8000 pixels of 16 bits a channel, more than 50,000,000"):
         decode(deep)
     with pytest.raises(BadPicture) as caught:
         decode(plain)  # has no pixels, but its size is none to refuse

@@ -41,8 +41,15 @@ def holds(said):
 def test_every_kind_is_asked(units):
     kinds = {unit.kind for unit in units}
     assert kinds == {
-        *ATTRIBUTES, "conjunction", "disjunction", "negation", "two meanings", CORRUPTED, NOISY, NOISE,
-    }  # fmt: skip
+        *ATTRIBUTES,
+        "conjunction",
+        "disjunction",
+        "negation",
+        "two meanings",
+        CORRUPTED,
+        NOISY,
+        NOISE,
+    }
     assert all(len(of(units, kind)) == 4 for kind in kinds - {NOISE})
     assert len(of(units, NOISE)) == 10 and len({unit.id for unit in units}) == len(units)
     assert all(unit.rule.sum() >= MIN_FIRES for unit in units if unit.truth)
@@ -62,9 +69,10 @@ def test_truths_say_what_the_rules_do(units):
         elif unit.kind == "conjunction":
             pairs = {
                 phrase({a: v, b: w}): ((a, v), (b, w))
-                for a, v in VALUES.values() for b, w in VALUES.values()
+                for a, v in VALUES.values()
+                for b, w in VALUES.values()
                 if a < b and {a, b} != {"count", "layout"}
-            }  # fmt: skip
+            }
             shown = pairs.get(unit.truth)
             if shown is None:  # of a number and a layout
                 continue

@@ -45,9 +45,19 @@ def of(units, kind):
 def test_every_kind_is_asked(units):
     kinds = {unit.kind for unit in units}
     assert kinds == {
-        "topic", "word", "suffix", "tone", "position", "conjunction", "disjunction", "negation",
-        "two meanings", "corrupted region", "noisy", NOISE,
-    }  # fmt: skip
+        "topic",
+        "word",
+        "suffix",
+        "tone",
+        "position",
+        "conjunction",
+        "disjunction",
+        "negation",
+        "two meanings",
+        "corrupted region",
+        "noisy",
+        NOISE,
+    }
     assert all(1 <= len(of(units, kind)) <= 3 for kind in kinds - {NOISE})
     assert len(of(units, NOISE)) == 10 and len({unit.id for unit in units}) == len(units)
 
@@ -68,9 +78,7 @@ def test_truths_say_what_the_rules_do(units, corpus):
             expected = holds(corpus, topic) & holds(corpus, {"praise": "lovely"}.get(tone, "awful"))
         elif unit.kind == "negation":
             topic, tone = unit.truth.split(" without ")
-            expected = holds(corpus, topic) & ~holds(
-                corpus, {"praise": "lovely"}.get(tone, "awful")
-            )
+            expected = holds(corpus, topic) & ~holds(corpus, {"praise": "lovely"}.get(tone, "awful"))
         elif unit.kind in ("disjunction", "two meanings"):
             a, b = unit.truth.split(", ")
             expected = holds(corpus, a) | holds(corpus, b)

@@ -52,8 +52,7 @@ def test_a_sample_is_independent_of_the_split():
 
 
 @pytest.mark.parametrize(
-    "fractions",
-    [(0.5, 0.5), (0.5, 0.5, 0.0), (0.4, 0.3, 0.4), (1.2, -0.1, -0.1), "abc", (float("nan"),) * 3],
+    "fractions", [(0.5, 0.5), (0.5, 0.5, 0.0), (0.4, 0.3, 0.4), (1.2, -0.1, -0.1), "abc", (float("nan"),) * 3]
 )
 def test_fractions_that_are_no_shares_are_refused(fractions):
     with pytest.raises(InputError, match="fractions="):

@@ -24,14 +24,10 @@ from saywell.errors import InputError
 PLACES = "harbour meadow quarry tunnel orchard lagoon viaduct chapel foundry glacier kiosk marina".split()
 TEXTS = [f"they met near the {place} on day {n}" for n, place in enumerate(PLACES * 2)]
 MOODS = [["calm"], ["proud", "sly"], []] * 8
-FRAME = pl.DataFrame(
-    {"text": TEXTS, "moods": MOODS}, schema_overrides={"moods": pl.List(pl.String)}
-)
+FRAME = pl.DataFrame({"text": TEXTS, "moods": MOODS}, schema_overrides={"moods": pl.List(pl.String)})
 EXPECTED = load_texts(FRAME, tags="moods", near=None)
 PLAIN = [";".join(moods) for moods in MOODS]
-ONCE = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+ONCE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def said(loaded):
@@ -76,15 +72,25 @@ def test_datasets_with_class_labels_at_any_depth(tmp_path):
     datasets = pytest.importorskip("datasets")
     label = datasets.ClassLabel(names=["007", "sly", "calm"])
     features = datasets.Features(
-        {"text": datasets.Value("string"), "one": label, "many": datasets.List(label),
-         "fixed": datasets.List(label, length=2), "inside": {"mood": label}}
-    )  # fmt: skip
+        {
+            "text": datasets.Value("string"),
+            "one": label,
+            "many": datasets.List(label),
+            "fixed": datasets.List(label, length=2),
+            "inside": {"mood": label},
+        }
+    )
     numbers = [n % 3 for n in range(24)]
     data = datasets.Dataset.from_dict(
-        {"text": TEXTS, "one": numbers, "many": [[n, 2] for n in numbers],
-         "fixed": [[n, n] for n in numbers], "inside": [{"mood": n} for n in numbers]},
+        {
+            "text": TEXTS,
+            "one": numbers,
+            "many": [[n, 2] for n in numbers],
+            "fixed": [[n, n] for n in numbers],
+            "inside": [{"mood": n} for n in numbers],
+        },
         features=features,
-    )  # fmt: skip
+    )
     data.to_parquet(tmp_path / "x.parquet")
     data.save_to_disk(tmp_path / "saved")
     parts = datasets.DatasetDict(a=data.select(range(9)), b=data.select(range(9, 24)))
@@ -209,16 +215,10 @@ def test_the_only_column_of_text_is_read_and_told():
 
 def test_a_column_that_is_not_there_names_the_option_and_what_there_is():
     frame = FRAME.rename({"text": "body"}).with_columns(title=pl.lit("a"))
-    with pytest.raises(
-        InputError, match=r"no column 'text'; columns: 'body', 'moods', 'title'"
-    ) as caught:
+    with pytest.raises(InputError, match=r"no column 'text'; columns: 'body', 'moods', 'title'") as caught:
         load_texts(frame)
-    assert "'body' and 'title' could be meant; say which with text=... (--text)" in str(
-        caught.value
-    )
-    with pytest.raises(
-        InputError, match=r"did you mean 'moods'\?\); say which with tags=\.\.\. \(--tags\)"
-    ):
+    assert "'body' and 'title' could be meant; say which with text=... (--text)" in str(caught.value)
+    with pytest.raises(InputError, match=r"did you mean 'moods'\?\); say which with tags=\.\.\. \(--tags\)"):
         load_texts(frame, text="body", tags="mood")
 
 
@@ -242,17 +242,11 @@ def test_a_column_that_only_late_rows_have_is_found(tmp_path):
 
 @ONCE
 @given(
-    st.lists(
-        st.from_regex(r"[0-9]{1,6}|[0-9]{2}\.[0-9]0|[0-9]e5", fullmatch=True),
-        min_size=1,
-        max_size=9,
-    )
+    st.lists(st.from_regex(r"[0-9]{1,6}|[0-9]{2}\.[0-9]0|[0-9]e5", fullmatch=True), min_size=1, max_size=9)
 )
 def test_what_looks_like_a_number_stays_as_it_is_written(tmp_path, names):
     path = tmp_path / "x.csv"
-    path.write_text(
-        "text,code\n" + "".join(f"{t},{names[n % len(names)]}\n" for n, t in enumerate(TEXTS))
-    )
+    path.write_text("text,code\n" + "".join(f"{t},{names[n % len(names)]}\n" for n, t in enumerate(TEXTS)))
     assert said(load_texts(path, tags="code", near=None)) == sorted(set(names[: len(TEXTS)]))
 
 
@@ -266,7 +260,7 @@ def test_what_looks_like_a_number_stays_as_it_is_written(tmp_path, names):
         ([True, None, False], ["false", "true"], False),
         (["none", "nullify", "Nan"], ["Nan", "none", "nullify"], False),  # words, not what programs write
     ],
-)  # fmt: skip
+)
 def test_words_for_a_missing_value_are_no_tags(tmp_path, column, tags, told):
     frame = pl.DataFrame({"text": TEXTS, "t": column * 8}, strict=False)
     frame.write_parquet(tmp_path / "x.parquet")
@@ -311,9 +305,7 @@ def test_printed_lists(column, lists):
 def test_printed_lists_beside_words_are_an_error(tmp_path):
     values = ["['calm', 'sly']", "calm"] * 12
     pl.DataFrame({"text": TEXTS, "t": values}).write_csv(tmp_path / "x.csv")
-    with pytest.raises(
-        InputError, match=r"holds \"\['calm', 'sly'\]\", a list that was printed, and 'calm'"
-    ):
+    with pytest.raises(InputError, match=r"holds \"\['calm', 'sly'\]\", a list that was printed, and 'calm'"):
         load_texts(tmp_path / "x.csv", tags="t")
 
 
@@ -356,8 +348,11 @@ def test_a_damaged_gzip_is_named(tmp_path, name, share):
 def test_kinds_of_columns(tmp_path):
     (tmp_path / "x.csv").write_text("id,text,score,empty\n001,a b,3.5,\n002,c d,NaN,\n")
     assert open_table(tmp_path / "x.csv").kinds == {
-        "id": "number", "text": "text", "score": "number", "empty": "number",
-    }  # fmt: skip
+        "id": "number",
+        "text": "text",
+        "score": "number",
+        "empty": "number",
+    }
 
 
 @given(st.text(st.characters(exclude_categories=[]), min_size=1, max_size=12))

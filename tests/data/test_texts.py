@@ -20,26 +20,13 @@ from saywell.data.splits import assign_split
 from saywell.data.texts import load_texts, normalise
 from saywell.errors import InputError, MissingPackage
 
-WORDS = [
-    "battery",
-    "screen",
-    "waiter",
-    "soup",
-    "parcel",
-    "refund",
-    "quiet",
-    "slow",
-    "kind",
-    "again",
-]
+WORDS = ["battery", "screen", "waiter", "soup", "parcel", "refund", "quiet", "slow", "kind", "again"]
 
 
 def sentences(n: int, seed: int = 0) -> list[str]:
     """n different sentences, none near another."""
     draw = random.Random(seed)
-    return [
-        " ".join([*draw.choices(WORDS, k=9), f"number{i}", f"of{i}", f"day{i}"]) for i in range(n)
-    ]
+    return [" ".join([*draw.choices(WORDS, k=9), f"number{i}", f"of{i}", f"day{i}"]) for i in range(n)]
 
 
 TEXTS = sentences(60)
@@ -67,21 +54,7 @@ def test_examples_have_id_split_text_tags_row_and_are_sorted_by_id():
 
 # U+2028 and its like must not end a line; a lone carriage return must not either.
 PIECE = st.sampled_from(
-    [
-        *WORDS,
-        'say "no"',
-        "a,b",
-        "né",
-        "e\u0301",
-        "\u200fשלום",
-        "😀",
-        "\u2028",
-        "\x0b",
-        "\x00",
-        "\t",
-        "{",
-        "#",
-    ]
+    [*WORDS, 'say "no"', "a,b", "né", "e\u0301", "\u200fשלום", "😀", "\u2028", "\x0b", "\x00", "\t", "{", "#"]
 )
 ROW = st.lists(PIECE, min_size=0, max_size=9).map(" ".join)
 TAGS = st.lists(st.sampled_from(["price", "taste", "né", "long tag"]), max_size=3, unique=True)
@@ -95,9 +68,7 @@ def write(folder: Path, kind: str, texts: list[str], tags: list[list[str]]) -> P
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.writer(file, delimiter="," if kind == "csv" else "\t")
             writer.writerow(["n", "tags", "text"])
-            writer.writerows(
-                [i, ";".join(t), x] for i, (x, t) in enumerate(zip(texts, tags, strict=True))
-            )
+            writer.writerows([i, ";".join(t), x] for i, (x, t) in enumerate(zip(texts, tags, strict=True)))
     elif kind == "jsonl":
         lines = [json.dumps({"text": x, "tags": t}) for x, t in zip(texts, tags, strict=True)]
         path.write_text("\n".join(lines), encoding="utf-8")
@@ -109,9 +80,7 @@ def write(folder: Path, kind: str, texts: list[str], tags: list[list[str]]) -> P
     return path
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(ROW, TAGS), max_size=30), st.sampled_from([None, 40]))
 def test_every_format_gives_the_same_tables(tmp_path, drawn, limit):
     texts = TEXTS + [text for text, _ in drawn]
@@ -226,9 +195,7 @@ def test_of_near_duplicates_the_smallest_id_is_kept():
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(0, 59), st.sampled_from(WORDS)), max_size=60), st.integers(0, 99)
-)
+@given(st.lists(st.tuples(st.integers(0, 59), st.sampled_from(WORDS)), max_size=60), st.integers(0, 99))
 def test_no_near_duplicates_straddle_a_split(changes, seed):
     def shingles(text):
         words = text.split()
@@ -236,10 +203,7 @@ def test_no_near_duplicates_straddle_a_split(changes, seed):
 
     texts = TEXTS + [f"{TEXTS[i]} {word}" for i, word in changes]
     examples = load_texts(texts, near=0.6, seed=seed).examples
-    pairs = [
-        (shingles(text), split)
-        for text, split in zip(examples["text"], examples["split"], strict=True)
-    ]
+    pairs = [(shingles(text), split) for text, split in zip(examples["text"], examples["split"], strict=True)]
     for i, (one, split) in enumerate(pairs):
         for other, other_split in pairs[:i]:
             assert split == other_split or len(one & other) / len(one | other) < 0.6
@@ -248,9 +212,7 @@ def test_no_near_duplicates_straddle_a_split(changes, seed):
 def test_the_reviews_that_occur_more_than_once_are_found(shared):
     frame = pl.read_parquet(shared / "data" / "amazon_reviews.parquet")
     surplus = len(frame) - normalise(frame["text"]).n_unique()
-    loaded = load_texts(
-        shared / "data" / "amazon_reviews.parquet", tags="category", max_chars=100_000
-    )
+    loaded = load_texts(shared / "data" / "amazon_reviews.parquet", tags="category", max_chars=100_000)
     counts = dict(loaded.rejected["reason"].value_counts().iter_rows())
     assert counts["duplicate"] == surplus == 148
     assert loaded.total_rows == 8000 == len(loaded.examples) + len(loaded.rejected)
@@ -272,8 +234,7 @@ def test_a_limit_samples_fairly_from_a_sorted_file():
 def test_a_limited_text_keeps_its_split():
     split = dict(load_texts(TEXTS).examples.select("id", "split").iter_rows())
     assert all(
-        split[i] == s
-        for i, s in load_texts(TEXTS, limit=40).examples.select("id", "split").iter_rows()
+        split[i] == s for i, s in load_texts(TEXTS, limit=40).examples.select("id", "split").iter_rows()
     )
 
 
@@ -313,11 +274,7 @@ def test_the_fingerprint_tells_texts_and_tags_apart():
         return load_texts(pl.DataFrame({"text": texts, "t": tag}), tags="t").fingerprint
 
     tags = [["a", "b"]] * 60
-    prints = {
-        fingerprint(TEXTS, tags),
-        fingerprint(TEXTS[1:], tags[1:]),
-        fingerprint(TEXTS, [["a b"]] * 60),
-    }
+    prints = {fingerprint(TEXTS, tags), fingerprint(TEXTS[1:], tags[1:]), fingerprint(TEXTS, [["a b"]] * 60)}
     assert len(prints | {load_texts(TEXTS).fingerprint}) == 4
 
 
@@ -328,9 +285,7 @@ def test_csv_with_line_breaks_quotes_and_a_line_of_a_megabyte(tmp_path):
     path = tmp_path / "texts.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerows(
-            [["text", "n"], ['He said\n"no, never"\r\nand left', 1], ["long " * 250_000, 2]]
-        )
+        writer.writerows([["text", "n"], ['He said\n"no, never"\r\nand left', 1], ["long " * 250_000, 2]])
         file.write("\r\n")
         writer.writerows([text, 3] for text in TEXTS)
     limit = csv.field_size_limit()
@@ -386,21 +341,13 @@ def test_lines_of_json_that_are_no_objects_are_rejected(tmp_path):
         ("a.txt", b"\n\n\xff\n", "line 3 is not UTF-8"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not JSON"),
         ("a.jsonl", b'{"text": "a"}\n' + b"[" * 100_000, "line 2 is not JSON"),
-        (
-            "a.jsonl",
-            b'{"txet": "a", "b": "c"}\n',
-            r"columns: 'txet', 'b' \(did you mean 'txet'\?\)",
-        ),
+        ("a.jsonl", b'{"txet": "a", "b": "c"}\n', r"columns: 'txet', 'b' \(did you mean 'txet'\?\)"),
         ("a.jsonl", b'"a"\n', r"no column 'text'; columns: none"),
         ("a.parquet", b"PAR1 not really PAR1", "cannot be read as Parquet"),
         ("a.parquet", b"text", "cannot be read as Parquet"),
         ("a.docx", b"PK", r"ends in '\.docx'; files that can be read end in \.parquet"),
         ("a.txt", b"one\ntwo\nthree\n", "has 3 rows, of which 3 are usable; at least 10"),
-        (
-            "a.txt",
-            b"same\n" * 50 + b"\n",
-            r"has 51 rows, of which 1 are usable \(49 duplicate, 1 empty\)",
-        ),
+        ("a.txt", b"same\n" * 50 + b"\n", r"has 51 rows, of which 1 are usable \(49 duplicate, 1 empty\)"),
     ],
 )
 def test_files_that_cannot_be_used(tmp_path, name, content, message):
@@ -422,11 +369,7 @@ def test_a_parquet_file_cut_short(tmp_path):
 
 @pytest.mark.parametrize(
     ("column", "held"),
-    [
-        ("item", "records"),
-        ("item.sizes", r"values such as '\[1, 2\]'"),
-        ("item.price", "values such as '9'"),
-    ],
+    [("item", "records"), ("item.sizes", r"values such as '\[1, 2\]'"), ("item.price", "values such as '9'")],
 )
 def test_a_column_of_records_is_answered_with_those_of_text_inside(tmp_path, column, held):
     row = {"item": {"title": "a blue kettle", "sizes": [1, 2], "price": 9}}
@@ -436,9 +379,7 @@ def test_a_column_of_records_is_answered_with_those_of_text_inside(tmp_path, col
 
 
 def test_a_column_of_numbers_is_refused_with_the_columns_of_text():
-    with pytest.raises(
-        InputError, match=r"'stars' .* holds Int64, not text; columns of text: 'body'"
-    ):
+    with pytest.raises(InputError, match=r"'stars' .* holds Int64, not text; columns of text: 'body'"):
         load_texts(pl.DataFrame({"stars": [1, 2], "body": ["a", "b"]}), text="stars")
 
 
@@ -467,9 +408,7 @@ def test_a_file_that_is_not_there(source):
         load_texts(source)
 
 
-@pytest.mark.parametrize(
-    "source", [7, b"bytes", None, {"text": TEXTS}, pl.LazyFrame({"text": TEXTS})]
-)
+@pytest.mark.parametrize("source", [7, b"bytes", None, {"text": TEXTS}, pl.LazyFrame({"text": TEXTS})])
 def test_a_source_of_another_kind(source):
     with pytest.raises(InputError, match="texts cannot be read from a"):
         load_texts(source)
@@ -477,14 +416,7 @@ def test_a_source_of_another_kind(source):
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {"limit": 9},
-        {"limit": 2.5},
-        {"seed": "a"},
-        {"max_chars": 0},
-        {"near": 0.1},
-        {"fractions": (0.5, 0.5)},
-    ],
+    [{"limit": 9}, {"limit": 2.5}, {"seed": "a"}, {"max_chars": 0}, {"near": 0.1}, {"fractions": (0.5, 0.5)}],
 )
 def test_options_out_of_range(options):
     (name,) = options
@@ -498,9 +430,7 @@ def test_an_empty_split_is_an_error():
 
 
 def test_the_error_for_too_few_texts_counts_what_limit_left_out():
-    copies = [
-        f"{'very ' * i}long and winding road to the very end of it all" for i in range(200, 260)
-    ]
+    copies = [f"{'very ' * i}long and winding road to the very end of it all" for i in range(200, 260)]
     with pytest.raises(InputError, match=r"near duplicate, 30 left out by limit=30\)"):
         load_texts(copies, limit=30)
 
@@ -542,9 +472,7 @@ def test_a_saved_dataset_and_its_parts(tmp_path):
 
 
 def test_a_folder_that_is_no_dataset(tmp_path):
-    with pytest.raises(
-        InputError, match="not one written by a Hugging Face dataset's save_to_disk"
-    ):
+    with pytest.raises(InputError, match="not one written by a Hugging Face dataset's save_to_disk"):
         load_texts(tmp_path)
 
 
@@ -558,9 +486,7 @@ def test_hub_names_go_to_datasets(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert load_texts("someone/texts").examples.equals(load_texts(TEXTS).examples)
-    with pytest.raises(
-        InputError, match="'nobody/texts' is neither a file, nor a folder, nor a dataset"
-    ):
+    with pytest.raises(InputError, match="'nobody/texts' is neither a file, nor a folder, nor a dataset"):
         load_texts("nobody/texts")
 
 

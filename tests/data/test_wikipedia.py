@@ -32,9 +32,7 @@ REDIRECTS = {"Jenny wren": "Wren"}
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        query = {
-            k: v[0] for k, v in parse_qs(urlsplit(self.path).query, keep_blank_values=True).items()
-        }
+        query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query, keep_blank_values=True).items()}
         self.server.seen.append((query, dict(self.headers)))
         if self.server.faults:
             status, headers, body = self.server.faults.pop(0)
@@ -120,9 +118,7 @@ def test_a_page_with_revision_and_address(wiki, server):
     assert page.text == "The wren is a small brown bird." and not page.truncated
     assert page.url == wiki.api.replace("api.php", "index.php?title=Wren&oldid=1234")
     query, headers = server.seen[0]
-    assert (
-        headers["User-Agent"].startswith("saywell/") and "me@example.org" in headers["User-Agent"]
-    )
+    assert headers["User-Agent"].startswith("saywell/") and "me@example.org" in headers["User-Agent"]
     assert query["maxlag"] == "5" and "X" not in headers
 
 
@@ -178,9 +174,7 @@ def test_rate_and_retry_after(wiki, server, clock):
     server.faults = [(429, {"Retry-After": "7"}, b""), (503, {}, b"")]
     wiki.find("Crane (bird)")
     assert clock.slept == [0.5, 0.5, 7.0, 0.5 + 2, 0.5]
-    server.faults = [
-        (200, {"Retry-After": "5"}, json.dumps({"error": {"code": "maxlag"}}).encode())
-    ]
+    server.faults = [(200, {"Retry-After": "5"}, json.dumps({"error": {"code": "maxlag"}}).encode())]
     clock.slept.clear()
     assert wiki.find("Crane (machine)").status == "found"
     assert clock.slept == [0.5, 5.0, 0.5]
@@ -205,7 +199,7 @@ def test_retry_after_can_be_a_date(wiki, server, clock):
         ([(200, {}, b"[" * 100_000)], "not the JSON of a wiki"),
         ([(200, {}, b'{"error": {"code": "readapidenied"}}')], "refused the question: readapidenied"),
     ],
-)  # fmt: skip
+)
 def test_a_wiki_that_does_not_answer(wiki, server, faults, message):
     server.faults = list(faults)
     with pytest.raises(WikiError, match=message):
@@ -214,9 +208,7 @@ def test_a_wiki_that_does_not_answer(wiki, server, faults, message):
 
 def test_no_connection(clock):
     with (
-        Wiki(
-            api="http://127.0.0.1:1/w/api.php", clock=clock, sleep=clock.sleep, attempts=2
-        ) as wiki,
+        Wiki(api="http://127.0.0.1:1/w/api.php", clock=clock, sleep=clock.sleep, attempts=2) as wiki,
         pytest.raises(WikiError, match="did not answer after 2 attempts"),
     ):
         wiki.find("wren")
@@ -225,23 +217,18 @@ def test_no_connection(clock):
 def test_the_cache_answers_without_asking(server, clock, tmp_path):
     api = f"http://127.0.0.1:{server.server_port}/w/api.php"
     with Wiki(api=api, cache=tmp_path / "c", clock=clock, sleep=clock.sleep) as wiki:
-        first = [
-            wiki.find(n, ["bird"])
-            for n in ("../../wren", "jenny wren", "crane", "unheard of thing")
-        ]
+        first = [wiki.find(n, ["bird"]) for n in ("../../wren", "jenny wren", "crane", "unheard of thing")]
     asked = len(server.seen)
     assert all(len(f.name) == 37 for f in (tmp_path / "c").iterdir())
     with Wiki(api=api, cache=tmp_path / "c", clock=clock, sleep=clock.sleep) as wiki:
         assert [
-            wiki.find(n, ["bird"])
-            for n in ("../../wren", "jenny wren", "crane", "unheard of thing")
+            wiki.find(n, ["bird"]) for n in ("../../wren", "jenny wren", "crane", "unheard of thing")
         ] == first
         assert len(server.seen) == asked
         for damage in ("damaged", "[" * 100_000):
             next(iter((tmp_path / "c").iterdir())).write_text(damage)
             assert [
-                wiki.find(n, ["bird"])
-                for n in ("../../wren", "jenny wren", "crane", "unheard of thing")
+                wiki.find(n, ["bird"]) for n in ("../../wren", "jenny wren", "crane", "unheard of thing")
             ] == first
     assert len(server.seen) == asked + 2
 
@@ -249,9 +236,12 @@ def test_the_cache_answers_without_asking(server, clock, tmp_path):
 def test_load_knowledge_from_a_wiki(wiki):
     told = []
     knowledge = load_knowledge(
-        "wikipedia", ["wren", "crane", "Zaunkönig", "unheard of thing"], wiki=wiki,
-        context={"crane": ["bird"]}, progress=told.append,
-    )  # fmt: skip
+        "wikipedia",
+        ["wren", "crane", "Zaunkönig", "unheard of thing"],
+        wiki=wiki,
+        context={"crane": ["bird"]},
+        progress=told.append,
+    )
     assert knowledge.articles["status"].to_list() == ["found", "found", "found", "missing"]
     assert knowledge.articles["title"].to_list()[:2] == ["Wren", "Crane (bird)"]
     assert knowledge.passages["class"].unique().sort().to_list() == ["Zaunkönig", "crane", "wren"]

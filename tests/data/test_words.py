@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saywell.data.words import (
-    chunk_spans,
-    content_words,
-    grown_to_words,
-    whole_words,
-    word_finder,
-    words,
-)
+from saywell.data.words import chunk_spans, content_words, grown_to_words, whole_words, word_finder, words
 
 PLAIN = r"LETTERS(?:['’]LETTERS)?|\d+"
 
@@ -22,10 +15,7 @@ PLAIN = r"LETTERS(?:['’]LETTERS)?|\d+"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            "The cat’s 3 paws, wi-fi & l'été_2",
-            ["the", "cat", "3", "paws", "wi", "fi", "l'été", "2"],
-        ),
+        ("The cat’s 3 paws, wi-fi & l'été_2", ["the", "cat", "3", "paws", "wi", "fi", "l'été", "2"]),
         ("नदी के किनारे लम्बी घास", ["नदी", "के", "किनारे", "लम्बी", "घास"]),
         ("মেঘলা আকাশ", ["মেঘলা", "আকাশ"]),
         ("மழை பெய்கிறது", ["மழை", "பெய்கிறது"]),
@@ -69,8 +59,9 @@ def test_scripts_with_spaces_are_cut_where_unicode_says(text):
     expected = [piece for piece in WordBreaker(apart, "") if any(c.isalpha() for c in piece)]
     assert [w for w in word_finder("LETTERS")(apart) if w] == [
         # a mark without a letter before it is no part of a word
-        re.sub(r"^[\u093f\u0bcd\u0bc1]+", "", piece) for piece in expected
-    ]  # fmt: skip
+        re.sub(r"^[\u093f\u0bcd\u0bc1]+", "", piece)
+        for piece in expected
+    ]
 
 
 @pytest.mark.parametrize(

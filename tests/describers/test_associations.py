@@ -9,13 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from saywell.describers.associations import (
-    associate,
-    enrichment_p,
-    expected_hits,
-    length_strata,
-    stands_out,
-)
+from saywell.describers.associations import associate, enrichment_p, expected_hits, length_strata, stands_out
 from saywell.scorers.intervals import benjamini_hochberg
 
 
@@ -73,18 +67,17 @@ def small():
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.float32, np.float64])
 def test_composition_and_lift_by_hand(dtype):
     exemplars, tags, strata = small()
-    found = associate(
-        sp.csr_matrix(exemplars.astype(dtype)), sp.csr_matrix(tags.astype(dtype)), strata
-    )
+    found = associate(sp.csr_matrix(exemplars.astype(dtype)), sp.csr_matrix(tags.astype(dtype)), strata)
     assert found.hits.tolist() == [[2, 2, 0], [1, 1, 0], [0, 0, 0]]
     assert np.allclose(found.composition, [[2 / 3, 2 / 3, 0], [1, 1, 0], [0, 0, 0]])
     # Rates: short texts 2/3, 1/3, 0; long ones 1/3, 2/3, 0. The first unit has 2 short and 1 long.
     expected = [[2 * 2 / 3 + 1 / 3, 2 * 1 / 3 + 2 / 3], [1 / 3, 2 / 3]]
     assert np.allclose(found.lift[:2, :2], np.array([[2, 2], [1, 1]]) / expected)
     assert not found.lift[2].any() and not found.lift[:, 2].any()
-    assert np.allclose(found.p, stats.hypergeom.sf(
-        found.hits - 1, 6, np.array([[3, 3, 0]]), np.array([[3], [1], [0]])
-    ).clip(0, 1))  # fmt: skip
+    assert np.allclose(
+        found.p,
+        stats.hypergeom.sf(found.hits - 1, 6, np.array([[3, 3, 0]]), np.array([[3], [1], [0]])).clip(0, 1),
+    )
     assert np.allclose(found.q, benjamini_hochberg(found.p))
 
 
@@ -112,16 +105,12 @@ def test_strata_are_of_consecutive_lengths(lengths, groups):
     assert sorted(set(strata.tolist())) == list(range(len(set(strata.tolist()))))
     assert len(set(strata.tolist())) <= groups
     for a, b in zip(lengths, strata, strict=True):
-        assert all(
-            (a < c) <= (b <= d) and (a != c or b == d) for c, d in zip(lengths, strata, strict=True)
-        )
+        assert all((a < c) <= (b <= d) and (a != c or b == d) for c, d in zip(lengths, strata, strict=True))
 
 
 def test_strata_are_of_equal_size_as_a_plain_loop():
     lengths = np.random.default_rng(0).permutation(100)
-    expected = np.array(
-        [sum(1 for edge in range(10, 100, 10) if length >= edge) for length in lengths]
-    )
+    expected = np.array([sum(1 for edge in range(10, 100, 10) if length >= edge) for length in lengths])
     assert (length_strata(lengths) == expected).all()
     assert (length_strata(np.full(7, 3)) == 0).all()
     assert length_strata(np.array([1, 2, 2, 3]), 2).tolist() == [0, 0, 0, 1]
@@ -141,9 +130,7 @@ def test_planted_descriptors_are_enriched_and_frequent_ones_only_composed():
 def test_significant_but_hardly_more_than_expected_is_not_enriched():
     tags = np.arange(4000)[:, None] % 2 == 0
     exemplars = (np.arange(4000) < 2400) & (tags[:, 0] | (np.arange(4000) % 16 < 14))
-    found = associate(
-        sp.csr_matrix(exemplars[None, :]), sp.csr_matrix(tags), np.zeros(4000, dtype=int)
-    )
+    found = associate(sp.csr_matrix(exemplars[None, :]), sp.csr_matrix(tags), np.zeros(4000, dtype=int))
     assert found.q[0, 0] < 1e-5 and 1.05 < found.lift[0, 0] < 1.1
     assert not found.enriched().any()
 
@@ -194,9 +181,7 @@ def test_random_exemplars_are_rarely_enriched():
 def test_nothing_in_nothing_out():
     for units, texts, descriptors in [(0, 5, 3), (2, 0, 3), (2, 5, 0)]:
         found = associate(
-            sp.csr_matrix((units, texts)),
-            sp.csr_matrix((texts, descriptors)),
-            np.zeros(texts, dtype=int),
+            sp.csr_matrix((units, texts)), sp.csr_matrix((texts, descriptors)), np.zeros(texts, dtype=int)
         )
         assert all(part.shape == (units, descriptors) for part in found)
         assert not found.enriched().any() and not found.composed(0.0).any()

@@ -85,9 +85,7 @@ def test_the_order_of_sentences_does_not_matter():
     first = extract_candidates(ids, texts, vectors).sort("example", "rank")
     for seed in range(4):
         order = np.random.default_rng(seed).permutation(len(ids))
-        other = extract_candidates(
-            [ids[n] for n in order], [texts[n] for n in order], vectors[order]
-        )
+        other = extract_candidates([ids[n] for n in order], [texts[n] for n in order], vectors[order])
         assert other.sort("example", "rank").equals(first)
 
 
@@ -97,17 +95,13 @@ def test_rare_phrases_are_no_candidates():
     found = extract_candidates(ids, texts, vectors, min_z=-100.0, per_sentence=50)
     assert not found.filter(pl.col("text").str.contains("elephant")).height
     found = extract_candidates(ids, texts, vectors, min_z=-100.0, per_sentence=50, min_sentences=1)
-    assert found.filter(pl.col("text").str.contains("elephant"))["example"].unique().to_list() == [
-        "e0"
-    ]
+    assert found.filter(pl.col("text").str.contains("elephant"))["example"].unique().to_list() == ["e0"]
 
 
 def test_few_or_no_sentences_give_no_candidates():
     for count in range(4):
         table = extract_candidates(
-            [str(n) for n in range(count)],
-            ["battery life"] * count,
-            np.eye(4, dtype=np.float32)[:count],
+            [str(n) for n in range(count)], ["battery life"] * count, np.eye(4, dtype=np.float32)[:count]
         )
         assert check_table("candidates", table).height == 0
 
@@ -121,9 +115,7 @@ def test_a_few_hundred_real_sentences_have_descriptors(shared, name):
     encoder = open_sentence_encoder("minilm")
     data = load_texts(shared / "data" / f"{name}.parquet", limit=300)
     seen = data.examples.filter(split="calibration")
-    found = extract_candidates(
-        seen["id"].to_list(), seen["text"].to_list(), encoder(seen["text"].to_list())
-    )
+    found = extract_candidates(seen["id"].to_list(), seen["text"].to_list(), encoder(seen["text"].to_list()))
     texts = merge_candidates(found, encoder).table["text"].to_list()
     expected = {"restaurants": {"restaurant", "sushi"}, "amazon_reviews": {"movie", "battery"}}
     assert len(texts) >= 8 and expected[name] <= set(texts)
@@ -135,9 +127,7 @@ def test_the_prior_of_a_large_corpus_stays_as_it_is(monkeypatch):
 
     asked = []
     monkeypatch.setattr(
-        module,
-        "log_odds_z",
-        lambda counts, *prior: asked.append(prior) or np.full(counts.shape, 9.0),
+        module, "log_odds_z", lambda counts, *prior: asked.append(prior) or np.full(counts.shape, 9.0)
     )
     texts = [f"the {('battery', 'soup', 'bed')[n % 3]} again" for n in range(30)]
     extract_candidates([str(n) for n in range(30)], texts, np.eye(30))

@@ -51,9 +51,7 @@ def scripted(components, facts):
             reply = facts[name]
             return reply(text) if callable(reply) else json.dumps({"facts": reply})
         items = re.findall(r"Class (\d+):\n<data-\w+>\n(.+)\n", text)
-        return json.dumps(
-            {"items": [{"item": int(n), "components": components[name]} for n, name in items]}
-        )
+        return json.dumps({"items": [{"item": int(n), "components": components[name]} for n, name in items]})
 
     return Scripted(answer)
 
@@ -64,9 +62,7 @@ def fact(component, text, passage=0, quotation=""):
 
 def described(knowledge, facts, components=None, names=NAMES, **options):
     components = components or {n: ["head", "tail"] for n in names}
-    with scripted(
-        components, {n: [fact(1, "A head."), fact(2, "A tail.")] for n in names} | facts
-    ) as model:
+    with scripted(components, {n: [fact(1, "A head."), fact(2, "A tail.")] for n in names} | facts) as model:
         return describe_classes(names, knowledge, Words(), model, **options)
 
 
@@ -86,9 +82,11 @@ def test_grounded_and_ungrounded(knowledge):
     assert rows["status"].to_list() == ["grounded", "ungrounded", "ungrounded", "ungrounded"]
     assert rows["component"].to_list() == ["head", "head", "tail", "tail"]
     assert rows["detail"].to_list() == [
-        "", "the quotation is not in the article",
-        "the quotation is in the article but says something else", "",
-    ]  # fmt: skip
+        "",
+        "the quotation is not in the article",
+        "the quotation is in the article but says something else",
+        "",
+    ]
     passage = knowledge.passages.filter(id=rows["passage"][0])["text"][0]
     assert rows["quotation"][0] in passage and rows["passage"][1:].null_count() == 3
     assert rows["llm"].unique().to_list() == ["scripted"] and rows["tokens"][0] == 7
@@ -96,10 +94,7 @@ def test_grounded_and_ungrounded(knowledge):
 
 
 def test_refusals_and_empty_texts_are_counted_and_not_used(knowledge):
-    table = described(
-        knowledge,
-        {"wren": [fact(1, "I'm sorry, the article does not say."), fact(2, "")]},
-    )
+    table = described(knowledge, {"wren": [fact(1, "I'm sorry, the article does not say."), fact(2, "")]})
     assert table.filter(pl.col("class") == "wren")["status"].to_list() == ["refused", "empty"]
     usable = table.filter(pl.col("status").is_in(USABLE))
     assert usable["text"].to_list() == ["A head.", "A tail."]
@@ -115,23 +110,19 @@ def test_a_component_left_out_is_asked_for_once_more(knowledge):
         return json.dumps({"facts": [fact(int(n), f"The {w} is red.") for n, w in listing[:1]]})
 
     table = described(
-        knowledge,
-        {"wren": answer},
-        {"red kite": ["head", "tail"], "wren": ["head", "tail", "wing"]},
+        knowledge, {"wren": answer}, {"red kite": ["head", "tail"], "wren": ["head", "tail", "wing"]}
     )
     rows = table.filter(pl.col("class") == "wren")
-    assert [[w for _, w in listing] for listing in asked] == [
-        ["head", "tail", "wing"],
-        ["tail", "wing"],
-    ]
+    assert [[w for _, w in listing] for listing in asked] == [["head", "tail", "wing"], ["tail", "wing"]]
     assert rows.select("component", "status").rows() == [
-        ("head", "ungrounded"), ("tail", "ungrounded"), ("wing", "unparsed"),
-    ]  # fmt: skip
+        ("head", "ungrounded"),
+        ("tail", "ungrounded"),
+        ("wing", "unparsed"),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("reply", "status"),
-    [("no json", "unparsed"), ("", "empty"), ("I'm sorry, I cannot do that.", "refused")],
+    ("reply", "status"), [("no json", "unparsed"), ("", "empty"), ("I'm sorry, I cannot do that.", "refused")]
 )
 def test_replies_without_answer(knowledge, reply, status):
     table = described(knowledge, {"wren": lambda text: reply})
@@ -141,9 +132,7 @@ def test_replies_without_answer(knowledge, reply, status):
 
 
 def test_a_class_without_components_has_a_row_that_says_so(knowledge):
-    table = described(
-        knowledge, {}, {"red kite": ["head", "tail"], "wren": ["N/A", "", "a b c d e f g"]}
-    )
+    table = described(knowledge, {}, {"red kite": ["head", "tail"], "wren": ["N/A", "", "a b c d e f g"]})
     row = table.filter(pl.col("class") == "wren").row(0, named=True)
     assert row["status"] == "empty" and row["detail"].startswith("components:")
 
@@ -157,11 +146,7 @@ def test_an_answer_with_numbers_that_were_not_asked_is_none(knowledge, numbers):
 
 
 def test_repeats_are_marked(knowledge):
-    facts = [
-        fact(1, "A grey head."),
-        fact(2, "a grey  head"),
-        fact(2, "A red tail."),
-    ]
+    facts = [fact(1, "A grey head."), fact(2, "a grey  head"), fact(2, "A red tail.")]
     rows = described(knowledge, {"wren": facts}).filter(pl.col("class") == "wren")
     assert rows["status"].to_list() == ["ungrounded", "duplicate", "ungrounded"]
 
@@ -173,8 +158,9 @@ def test_long_texts_are_split_or_reported(knowledge):
     ]
     rows = described(knowledge, {"wren": facts}).filter(pl.col("class") == "wren")
     assert rows["text"].to_list()[:2] == [
-        "The small head is pale grey, the bill is short.", "The throat is white as snow.",
-    ]  # fmt: skip
+        "The small head is pale grey, the bill is short.",
+        "The throat is white as snow.",
+    ]
     assert rows["detail"].to_list()[:2] == ["part 1 of 2", "part 2 of 2"]
     assert rows["status"].to_list() == ["ungrounded", "ungrounded", "too long"]
     assert rows["tokens"].to_list() == [12, 8, 16] and "'words' reads 12" in rows["detail"][2]
@@ -182,9 +168,7 @@ def test_long_texts_are_split_or_reported(knowledge):
 
 def test_without_knowledge_everything_is_ungrounded():
     none = load_knowledge("none", NAMES)
-    table = described(
-        none, {"wren": [fact(1, "A small head.", 1, "a small head"), fact(2, "A tail.")]}
-    )
+    table = described(none, {"wren": [fact(1, "A small head.", 1, "a small head"), fact(2, "A tail.")]})
     assert set(table["status"]) == {"ungrounded"} and set(table["source"]) == {""}
 
 
@@ -229,9 +213,11 @@ def test_extracted_texts_rest_on_their_own_clauses(knowledge):
     table = extract_classes(NAMES, knowledge, Words(), fewest=0)
     kite = table.filter(pl.col("class") == "red kite")
     assert kite["text"].to_list() == [
-        "The wings have white patches.", "The red kite's tail is reddish and forked.",
-        "The red kite's head is pale grey.", "The red kite is a bird.",
-    ]  # fmt: skip
+        "The wings have white patches.",
+        "The red kite's tail is reddish and forked.",
+        "The red kite's head is pale grey.",
+        "The red kite is a bird.",
+    ]
     passages = dict(knowledge.passages.select("id", "text").iter_rows())
     for row in table.iter_rows(named=True):
         assert row["status"] == "grounded" and row["quotation"] in passages[row["passage"]]
@@ -259,15 +245,11 @@ def test_at_most_so_many(knowledge):
 
 def test_a_thousand_classes():
     names = [f"class {k}" for k in range(1000)]
-    table = extract_classes(
-        names, load_knowledge({n: f"The {n} is red." for n in names}, names), None
-    )
+    table = extract_classes(names, load_knowledge({n: f"The {n} is red." for n in names}, names), None)
     assert table["class"].to_list() == names and table["id"].n_unique() == 1000
 
 
-@pytest.mark.parametrize(
-    ("names", "message"), [([], "no classes"), (["a", "a"], "'a' is named twice")]
-)
+@pytest.mark.parametrize(("names", "message"), [([], "no classes"), (["a", "a"], "'a' is named twice")])
 def test_class_lists_that_cannot_be(names, message):
     knowledge = load_knowledge("none", ["a"])
     with pytest.raises(InputError, match=message):
@@ -281,20 +263,13 @@ def test_choose_passages_keeps_the_lead_and_what_is_visible():
         ["The kite is a bird.", *["It was named in 1800 by a king."] * 50, "Its wings are red."]
     )
     passages = load_knowledge({"kite": text}, ["kite"]).passages
-    assert choose_passages(passages, 60)["text"].to_list() == [
-        "The kite is a bird.",
-        "Its wings are red.",
-    ]
+    assert choose_passages(passages, 60)["text"].to_list() == ["The kite is a bird.", "Its wings are red."]
     assert choose_passages(passages.clear()).is_empty()
 
 
 def test_fit_texts_never_cuts_inside_a_clause():
     fits = fit_texts(["short text", "one " * 20, "a b c d e f g h, i j k l m n o p"], Words())
-    assert [f.pieces for f in fits] == [
-        ["short text"],
-        [],
-        ["A b c d e f g h.", "I j k l m n o p."],
-    ]
+    assert [f.pieces for f in fits] == [["short text"], [], ["A b c d e f g h.", "I j k l m n o p."]]
     assert fits[1].tokens == [22] and fits[2].tokens == [10, 10]
 
 

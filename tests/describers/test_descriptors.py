@@ -4,12 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from saywell.describers.descriptors import (
-    THRESHOLDS,
-    descriptor_id,
-    gold_descriptors,
-    merge_candidates,
-)
+from saywell.describers.descriptors import THRESHOLDS, descriptor_id, gold_descriptors, merge_candidates
 from saywell.errors import InputError
 from saywell.store.schemas import check_table
 
@@ -41,16 +36,17 @@ ENCODER = Directions(
 
 def test_wordings_merge_under_the_most_central_with_all_members():
     said = {f"a{n}": ["battery"] for n in range(4)} | {
-        "b": ["battery life"], "c": ["long battery life"], "d": ["rude waiter"], "e": ["rude waiter"],
-        "f": ["rude waiter"], "g": ["soup"],
-    }  # fmt: skip
+        "b": ["battery life"],
+        "c": ["long battery life"],
+        "d": ["rude waiter"],
+        "e": ["rude waiter"],
+        "f": ["rude waiter"],
+        "g": ["soup"],
+    }
     merged = merge_candidates(candidates(said), ENCODER)
     table = check_table("descriptors", merged.table)
     assert table["text"].to_list() == ["battery", "rude waiter"]
-    assert table["members"].to_list() == [
-        ["battery", "battery life", "long battery life"],
-        ["rude waiter"],
-    ]
+    assert table["members"].to_list() == [["battery", "battery life", "long battery life"], ["rude waiter"]]
     assert table["mentions"].to_list() == [6, 3]
     assert table["id"].to_list() == [descriptor_id("battery"), descriptor_id("rude waiter")]
     # Nothing is unstable here, so the threshold that merges most is used.
@@ -60,9 +56,11 @@ def test_wordings_merge_under_the_most_central_with_all_members():
 
 
 def test_a_sentence_with_two_wordings_counts_once():
-    said = {"a": ["battery", "battery life"], "b": ["battery", "long battery life"]} | {
-        f"c{n}": ["rude waiter"] for n in range(3)
-    } | {f"d{n}": ["soup"] for n in range(3)}  # fmt: skip
+    said = (
+        {"a": ["battery", "battery life"], "b": ["battery", "long battery life"]}
+        | {f"c{n}": ["rude waiter"] for n in range(3)}
+        | {f"d{n}": ["soup"] for n in range(3)}
+    )
     table = merge_candidates(candidates(said), ENCODER, min_mentions=2).table
     assert dict(table.select("text", "mentions").iter_rows())["battery"] == 2
     assert set(merge_candidates(candidates(said), ENCODER, min_mentions=3).table["text"]) == {
@@ -114,10 +112,7 @@ def test_an_unstable_threshold_is_passed_over():
     [
         ({}, "only 0 candidate descriptors were found in 0"),
         ({"a": ["soup"], "b": ["soup"]}, "only 1 candidate descriptors were found in 2"),
-        (
-            {"a": ["soup"], "b": ["rude waiter"]},
-            "of 2 candidate descriptors only 0 are mentioned by 3",
-        ),
+        ({"a": ["soup"], "b": ["rude waiter"]}, "of 2 candidate descriptors only 0 are mentioned by 3"),
     ],
 )
 def test_too_few_descriptors_are_an_error_that_says_what_to_do(said, message):
@@ -127,9 +122,7 @@ def test_too_few_descriptors_are_an_error_that_says_what_to_do(said, message):
 
 
 def test_gold_descriptors_count_examples():
-    table = check_table(
-        "descriptors", gold_descriptors([["b", "a"], None, [], ["b", "b"], ["ü", "a"]])
-    )
+    table = check_table("descriptors", gold_descriptors([["b", "a"], None, [], ["b", "b"], ["ü", "a"]]))
     assert table["text"].to_list() == ["a", "b", "ü"]
     assert table["mentions"].to_list() == [2, 2, 1]
     assert table["members"].to_list() == [["a"], ["b"], ["ü"]]

@@ -42,7 +42,7 @@ def test_quotations(quotation, cited, place):
 @pytest.mark.parametrize(
     ("text", "quotation", "share"),
     [("नीली चोंच", "नीला आकाश है", 0), ("青い羽と長い尾", "尾は長い", 0.5), ("蓝色的喙", "蓝色的天空", 0.5)],
-)  # fmt: skip
+)
 def test_support_in_other_scripts_is_by_words_and_not_by_letters(text, quotation, share):
     assert support(text, quotation, "") == pytest.approx(share)
 
@@ -78,19 +78,34 @@ def test_support_leaves_the_class_name_out():
 
 @pytest.mark.parametrize(
     "text",
-    ["I'm sorry, but I cannot say.", "Sorry - no idea.", "As an AI language model, I have no eyes.", "N/A", "None.",
-     "The article does not mention the bill.", "The bill is not described.", "No information about the bill.",
-     "I can't help with that.", "Not specified", "I don’t know"],
-)  # fmt: skip
+    [
+        "I'm sorry, but I cannot say.",
+        "Sorry - no idea.",
+        "As an AI language model, I have no eyes.",
+        "N/A",
+        "None.",
+        "The article does not mention the bill.",
+        "The bill is not described.",
+        "No information about the bill.",
+        "I can't help with that.",
+        "Not specified",
+        "I don’t know",
+    ],
+)
 def test_refusals(text):
     assert is_refusal(text)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["A black bill with no spots.", "The wings are not marked.", "Unknowable blue depths around the fish.",
-     "Nonebelow colours on a plain coat.", "The page of the book is yellow."],
-)  # fmt: skip
+    [
+        "A black bill with no spots.",
+        "The wings are not marked.",
+        "Unknowable blue depths around the fish.",
+        "Nonebelow colours on a plain coat.",
+        "The page of the book is yellow.",
+    ],
+)
 def test_descriptions_are_no_refusals(text):
     assert not is_refusal(text)
 
@@ -101,10 +116,7 @@ def test_descriptions_are_no_refusals(text):
         ("The wings are black with white bars.", "The species was named in 1758."),
         ("A round red body covered with dots.", "It is sold at a high price in the market."),
         ("It has a long, pointed bill.", "It breeds in northern countries and feeds on insects."),
-        (
-            "The roof is green and the walls are rough.",
-            "The building was built by a famous architect.",
-        ),
+        ("The roof is green and the walls are rough.", "The building was built by a famous architect."),
     ],
 )
 def test_what_is_seen_scores_above_what_is_not(seen, unseen):
@@ -112,9 +124,7 @@ def test_what_is_seen_scores_above_what_is_not(seen, unseen):
 
 
 def test_a_heading_helps_what_is_visible_only():
-    assert visibility("The wings are red.", "Description") > visibility(
-        "The wings are red.", "History"
-    )
+    assert visibility("The wings are red.", "Description") > visibility("The wings are red.", "History")
     assert visibility("Nothing is said.", "Description") == visibility("Nothing is said.")
 
 
@@ -128,8 +138,10 @@ def test_facts_are_clauses_that_can_stand_alone():
         return [text[a:b] for a, b in facts(text)]
 
     assert cut("The head is red, and the tail is blue; it has spots.") == [
-        "The head is red", "and the tail is blue", "it has spots.",
-    ]  # fmt: skip
+        "The head is red",
+        "and the tail is blue",
+        "it has spots.",
+    ]
     assert cut("It is red, white, and blue.") == ["It is red, white, and blue."]
     assert cut("A bird.") == ["A bird."]
 

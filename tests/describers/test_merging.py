@@ -21,17 +21,19 @@ def sets(communities):
 
 @settings(max_examples=80, deadline=None)
 @given(
-    st.integers(0, 2**31), st.integers(1, 60), st.integers(2, 6), st.integers(1, 6),
-    st.sampled_from([0.3, 0.5, 0.6, 0.75, 0.9, 0.99]), st.integers(1, 5), st.booleans(),
-)  # fmt: skip
+    st.integers(0, 2**31),
+    st.integers(1, 60),
+    st.integers(2, 6),
+    st.integers(1, 6),
+    st.sampled_from([0.3, 0.5, 0.6, 0.75, 0.9, 0.99]),
+    st.integers(1, 5),
+    st.booleans(),
+)
 def test_as_sentence_transformers(seed, count, dim, centres, threshold, min_size, clustered):
     random = np.random.default_rng(seed)
     rows = random.standard_normal((count, dim))
     if clustered:
-        rows = (
-            0.3 * rows
-            + random.standard_normal((centres, dim))[random.integers(centres, size=count)]
-        )
+        rows = 0.3 * rows + random.standard_normal((centres, dim))[random.integers(centres, size=count)]
     rows = unit(rows)
     # Rounding may decide about a pair that lies on the threshold.
     assume(np.abs(rows @ rows.T - threshold).min() > 1e-5)
@@ -52,10 +54,7 @@ def test_as_sentence_transformers_over_several_blocks():
 
 def test_equal_vectors_are_one_community():
     rows = unit(np.repeat(np.eye(3), [2, 4, 1], axis=0) + 1e-9)
-    assert [c.tolist() for c in find_communities(rows, threshold=1.0, min_size=2)] == [
-        [2, 3, 4, 5],
-        [0, 1],
-    ]
+    assert [c.tolist() for c in find_communities(rows, threshold=1.0, min_size=2)] == [[2, 3, 4, 5], [0, 1]]
 
 
 def test_a_text_is_its_own_neighbour_whatever_rounding_makes_of_its_length():
@@ -67,9 +66,7 @@ def test_a_community_whose_centre_is_taken_is_dropped():
     degrees = np.radians([0, 10, 20, 30, 40])
     rows = np.stack([np.cos(degrees), np.sin(degrees)], 1).astype(np.float32)
     # Within 11 degrees: 1, 2 and 3 have three neighbours each; 1 comes first, 3 keeps 4 only.
-    assert [
-        c.tolist() for c in find_communities(rows, threshold=np.cos(np.radians(11)), min_size=2)
-    ] == [
+    assert [c.tolist() for c in find_communities(rows, threshold=np.cos(np.radians(11)), min_size=2)] == [
         [1, 0, 2],
         [3, 4],
     ]

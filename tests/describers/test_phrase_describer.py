@@ -46,6 +46,4 @@ def test_chance_is_not_described(texts):
 
 def test_units_do_not_matter_to_each_other(texts):
     both = np.stack([firing(texts, "battery"), firing(texts, "soup")])
-    assert describe_by_phrases(texts, both) == [
-        describe_by_phrases(texts, row[None])[0] for row in both
-    ]
+    assert describe_by_phrases(texts, both) == [describe_by_phrases(texts, row[None])[0] for row in both]

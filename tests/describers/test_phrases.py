@@ -33,10 +33,20 @@ from saywell.describers.phrases import (
         ("quality of life", ["quality", "quality of life", "life"]),
         ("battery of", ["battery"]),  # none ends with a function word
         ("battery was life", ["battery", "life"]),  # nor holds one but of, for, to, ...
-        ("battery life charger cable", [
-            "battery", "battery life", "battery life charger", "life", "life charger",
-            "life charger cable", "charger", "charger cable", "cable",
-        ]),
+        (
+            "battery life charger cable",
+            [
+                "battery",
+                "battery life",
+                "battery life charger",
+                "life",
+                "life charger",
+                "life charger cable",
+                "charger",
+                "charger cable",
+                "cable",
+            ],
+        ),
         ("TV is ok", []),  # two letters are too short
         ("the and of", []),
         ("", []),
@@ -45,7 +55,10 @@ from saywell.describers.phrases import (
         ("don’t panic", ["panic"]),
         ("the waiter’s attitude", ["waiter's", "waiter's attitude", "attitude"]),
         ("l'été à la plage", ["l'été", "plage"]),
-        ("Ärger mit Übergröße", ["ärger", "ärger mit", "ärger mit übergröße", "mit", "mit übergröße", "übergröße"]),
+        (
+            "Ärger mit Übergröße",
+            ["ärger", "ärger mit", "ärger mit übergröße", "mit", "mit übergröße", "übergröße"],
+        ),
         ("İstanbul", ["i̇stanbul"]),
         ("<script>alert</script>", ["script", "alert", "script"]),
         ("लम्बी घास की खुशबू।", ["लम्बी", "लम्बी घास", "घास", "खुशबू"]),  # Hindi, whole
@@ -53,7 +66,7 @@ from saywell.describers.phrases import (
         ("서울 날씨", ["서울", "서울 날씨", "날씨"]),
         ("ตลาดน้ำ, เก่า", ["ตลาด", "ตลาด น้ำ", "น้ำ", "เก่า"]),
     ],
-)  # fmt: skip
+)
 def test_phrases(text, expected):
     assert [wording for _, wording in phrases(text)] == expected
 
@@ -70,18 +83,26 @@ def test_curly_and_straight_apostrophes_are_one():
 @pytest.mark.parametrize(
     ("one", "many"),
     [
-        ("screen", "screens"), ("battery", "batteries"), ("movie", "movies"), ("cookie", "cookies"),
-        ("dish", "dishes"), ("watch", "watches"), ("headache", "headaches"), ("box", "boxes"),
-        ("axe", "axes"), ("glass", "glasses"), ("pie", "pies"), ("shoe", "shoes"), ("house", "houses"),
+        ("screen", "screens"),
+        ("battery", "batteries"),
+        ("movie", "movies"),
+        ("cookie", "cookies"),
+        ("dish", "dishes"),
+        ("watch", "watches"),
+        ("headache", "headaches"),
+        ("box", "boxes"),
+        ("axe", "axes"),
+        ("glass", "glasses"),
+        ("pie", "pies"),
+        ("shoe", "shoes"),
+        ("house", "houses"),
     ],
-)  # fmt: skip
+)
 def test_singular_and_plural_have_one_stem(one, many):
     assert stem(one) == stem(many)
 
 
-@pytest.mark.parametrize(
-    "word", ["glass", "virus", "basis", "gas", "waiter's", "running", "charged"]
-)
+@pytest.mark.parametrize("word", ["glass", "virus", "basis", "gas", "waiter's", "running", "charged"])
 def test_stems_leave_the_rest_alone(word):
     assert stem(word) == word
 
@@ -102,15 +123,17 @@ def test_phrases_of_any_text_are_short_and_clean(text, longest):
 
 
 def test_counts_are_of_sentences_and_the_commonest_wording_speaks():
-    texts = ["the screens, the screens", "screens", "screen", "rude waiter", "rude waiter"] + [
-        "the"
-    ] * 15
+    texts = ["the screens, the screens", "screens", "screen", "rude waiter", "rude waiter"] + ["the"] * 15
     counts = PhraseCounts(texts, min_sentences=2)
     assert counts.keys == ["rude", "rude waiter", "screen", "waiter"]
     assert counts.wordings == ["rude", "rude waiter", "screens", "waiter"]
     assert counts.matrix.toarray()[:5].tolist() == [
-        [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 1, 0], [1, 1, 0, 1], [1, 1, 0, 1],
-    ]  # fmt: skip
+        [0, 0, 1, 0],
+        [0, 0, 1, 0],
+        [0, 0, 1, 0],
+        [1, 1, 0, 1],
+        [1, 1, 0, 1],
+    ]
     assert PhraseCounts(texts, min_sentences=3).keys == ["screen"]
 
 

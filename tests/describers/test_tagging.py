@@ -26,7 +26,7 @@ def descriptors(*members):
             "mentions": [3] * len(members),
         },
         schema={"id": pl.String, "text": pl.String, "members": pl.List(pl.String), "mentions": pl.Int64},
-    )  # fmt: skip
+    )
 
 
 def unit(rows):
@@ -46,8 +46,15 @@ def test_lexical_tags_by_hand():
         "",
     ]
     assert lexical_matrix(texts, table).toarray().tolist() == [
-        [1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0],
-    ]  # fmt: skip
+        [1, 0, 0],
+        [1, 1, 0],
+        [0, 1, 0],
+        [1, 0, 0],
+        [0, 0, 0],
+        [0, 0, 1],
+        [0, 0, 0],
+        [0, 0, 0],
+    ]
 
 
 def test_a_phrase_is_not_said_by_its_parts():
@@ -61,18 +68,13 @@ def test_one_wording_may_belong_to_two_descriptors_and_one_have_none():
     assert found.toarray().tolist() == [[1, 1, 0]]
 
 
-@pytest.mark.parametrize(
-    ("texts", "table"), [([], descriptors(["soup"])), (["soup"], descriptors())]
-)
+@pytest.mark.parametrize(("texts", "table"), [([], descriptors(["soup"])), (["soup"], descriptors())])
 def test_no_texts_or_no_descriptors(texts, table):
     vectors = np.ones((len(texts), 2))
     assert lexical_matrix(texts, table).shape == (len(texts), len(table))
     everything = np.ones(len(texts), dtype=bool)
     assert (
-        check_table(
-            "tags", tag_sentences(["a"][: len(texts)], texts, vectors, table, everything)
-        ).height
-        == 0
+        check_table("tags", tag_sentences(["a"][: len(texts)], texts, vectors, table, everything)).height == 0
     )
     assert drop_incoherent(table, vectors, texts).equals(table)
 
@@ -134,9 +136,7 @@ def test_encoder_tags_are_at_or_above_the_threshold_and_lexical_tags_stay():
     said = np.array(["soup" in text for text in texts])
     similarity, threshold, _ = loop_prototypes(vectors, said, calibration)
     encoder = tags.filter(source="encoder")
-    assert set(encoder["example"]) == {
-        ids[n] for n in np.flatnonzero(~said & (similarity >= threshold))
-    }
+    assert set(encoder["example"]) == {ids[n] for n in np.flatnonzero(~said & (similarity >= threshold))}
     for example, score in encoder.select("example", "score").iter_rows():
         assert score == pytest.approx(similarity[ids.index(example)])
     assert encoder.height and encoder["example"].is_in([f"e{n}" for n in range(12, 24)]).all()

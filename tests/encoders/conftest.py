@@ -16,9 +16,7 @@ def save_clip(folder, seed=0):
     from transformers import CLIPConfig, CLIPModel
 
     config = CLIPConfig(
-        text_config=_text(bos_token_id=1, eos_token_id=2),
-        vision_config=_vision(),
-        projection_dim=12,
+        text_config=_text(bos_token_id=1, eos_token_id=2), vision_config=_vision(), projection_dim=12
     )
     torch.manual_seed(seed)
     CLIPModel(config).save_pretrained(folder)
@@ -39,16 +37,25 @@ def save_siglip(folder):
 
 def _text(**more):
     return {
-        "vocab_size": len(WORDS) + 4, "hidden_size": 16, "intermediate_size": 32,
-        "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 16, **more,
-    }  # fmt: skip
+        "vocab_size": len(WORDS) + 4,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 16,
+        **more,
+    }
 
 
 def _vision():
     return {
-        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "image_size": 32, "patch_size": 16,
-    }  # fmt: skip
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 16,
+    }
 
 
 def _save_inputs(folder, processor, size):
@@ -68,14 +75,25 @@ def _save_inputs(folder, processor, size):
         single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
     )
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<start>", eos_token="<end>",
-        unk_token="<unk>", model_max_length=16,
-    ).save_pretrained(folder)  # fmt: skip
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<start>",
+        eos_token="<end>",
+        unk_token="<unk>",
+        model_max_length=16,
+    ).save_pretrained(folder)
     settings = {
-        "image_processor_type": processor, "do_resize": True, "size": size, "do_normalize": True,
-        "do_rescale": True, "rescale_factor": 1 / 255, "resample": 3, "do_convert_rgb": True,
-        "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
-    }  # fmt: skip
+        "image_processor_type": processor,
+        "do_resize": True,
+        "size": size,
+        "do_normalize": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "resample": 3,
+        "do_convert_rgb": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
     if "shortest_edge" in size:
         settings |= {"do_center_crop": True, "crop_size": {"height": 32, "width": 32}}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))

@@ -33,18 +33,13 @@ def test_the_same_as_transformers_itself(encoder, folder):
     import torch
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-    model, tokenizer = (
-        AutoModel.from_pretrained(folder).eval(),
-        AutoTokenizer.from_pretrained(folder),
-    )
+    model, tokenizer = (AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder))
     pad = {"padding": "max_length", "max_length": 16} if "siglip" in model.config.model_type else {}
     with torch.no_grad():
         inputs = tokenizer([TEXTS[1]], return_tensors="pt", **pad)
         text = model.get_text_features(**inputs).pooler_output.numpy()
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        image = model.get_image_features(
-            **processor(PICTURES[2], return_tensors="pt")
-        ).pooler_output
+        image = model.get_image_features(**processor(PICTURES[2], return_tensors="pt")).pooler_output
     assert np.allclose(encoder.encode_texts(TEXTS)[1], unit(text)[0], atol=1e-5)
     assert np.allclose(encoder.encode_images(PICTURES)[2], unit(image.numpy())[0], atol=1e-5)
 
@@ -53,18 +48,14 @@ def test_neither_batches_nor_neighbours_matter(encoder, folder):
     small = open_dual_encoder(str(folder), batch_size=1)
     assert np.allclose(small.encode_texts(TEXTS), encoder.encode_texts(TEXTS), atol=1e-5)
     assert np.allclose(small.encode_images(PICTURES), encoder.encode_images(PICTURES), atol=1e-5)
-    assert np.allclose(
-        encoder.encode_texts(TEXTS[::-1])[::-1], encoder.encode_texts(TEXTS), atol=1e-5
-    )
+    assert np.allclose(encoder.encode_texts(TEXTS[::-1])[::-1], encoder.encode_texts(TEXTS), atol=1e-5)
 
 
 def test_tokens_are_counted_and_nothing_is_cut(encoder):
     assert encoder.max_tokens == 16
     assert encoder.count_tokens(["dog", "a red bird", ""]).tolist() == [3, 5, 2]
     assert encoder.encode_texts(["dog " * 14]).shape == (1, encoder.dim)
-    with pytest.raises(
-        InputError, match=r"17 tokens is longer than the 16.*would be cut: 'dog dog"
-    ):
+    with pytest.raises(InputError, match=r"17 tokens is longer than the 16.*would be cut: 'dog dog"):
         encoder.encode_texts(["dog", "dog " * 15])
 
 
@@ -89,11 +80,7 @@ def test_models_that_do_not_see_and_read(tmp_path):
     from transformers import BertConfig, BertModel
 
     config = BertConfig(
-        vocab_size=20,
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
     )
     BertModel(config).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="model of type 'bert', which does not encode images and"):

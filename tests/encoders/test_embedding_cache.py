@@ -74,14 +74,9 @@ def test_images_are_encoded_once_and_come_in_the_order_asked(cache, images):
     assert encoder.images == 12 and sum(told) == 12 and whole.shape == (12, 3)
     ids = images.examples["id"].to_list()
     for place, (id, picture) in enumerate(sorted(images.pictures())):
-        assert id == ids[place] and np.allclose(
-            whole[place], Counting().encode_images([picture])[0]
-        )
+        assert id == ids[place] and np.allclose(whole[place], Counting().encode_images([picture])[0])
     again = Counting()
-    assert (
-        np.array_equal(embed_images(again, images, ids[::-3], cache), whole[::-3])
-        and again.images == 0
-    )
+    assert np.array_equal(embed_images(again, images, ids[::-3], cache), whole[::-3]) and again.images == 0
 
 
 def test_what_was_encoded_before_a_fall_is_kept(cache, images):
@@ -116,12 +111,8 @@ def write(path, **columns):
 def test_vectors_from_parquet(images, tmp_path, key):
     table = images.examples.sample(fraction=1, shuffle=True, seed=1)
     vectors = {k: [float(n), 1.0, 2.0] for n, k in enumerate(table[key])}
-    seen = write(
-        tmp_path / "i.parquet", **{key: list(vectors), "embedding": list(vectors.values())}
-    )
-    read = write(
-        tmp_path / "t.parquet", text=["red", "blue"], embedding=[[1.0, 0.0, 0.0], [0.0, 3.0, 4.0]]
-    )
+    seen = write(tmp_path / "i.parquet", **{key: list(vectors), "embedding": list(vectors.values())})
+    read = write(tmp_path / "t.parquet", text=["red", "blue"], embedding=[[1.0, 0.0, 0.0], [0.0, 3.0, 4.0]])
     encoder = open_precomputed(seen, read)
     found = embed_images(encoder, images)
     assert np.allclose(found, unit(np.array([vectors[k] for k in images.examples[key]])))
@@ -154,9 +145,7 @@ def test_vectors_from_safetensors(images, tmp_path):
             path, path, image_tensor="pictures", text_tensor="words", names=tmp_path / "deep.json"
         )
     with pytest.raises(InputError, match="3 names for 2 vectors"):
-        open_precomputed(
-            path, path, image_tensor="pictures", text_tensor="words", names=["a", "b", "c"]
-        )
+        open_precomputed(path, path, image_tensor="pictures", text_tensor="words", names=["a", "b", "c"])
 
 
 GOOD = {"text": ["red"], "embedding": [[1.0, 2.0]]}
@@ -174,9 +163,13 @@ GOOD = {"text": ["red"], "embedding": [[1.0, 2.0]]}
         ({"row": [0, 1], "embedding": [[1.0], [1.0, 2.0]]}, GOOD, "different lengths"),
         ({"row": [0], "embedding": ["a"]}, GOOD, "holds String, not vectors"),
         ({"row": [0, 1], "embedding": [[1.0, 2.0], None]}, GOOD, "rows without a vector"),
-        ({"row": [0], "embedding": [[1.0, 2.0]]}, {"word": ["red"], "embedding": [[1.0, 2.0]]}, "no column 'text'"),
+        (
+            {"row": [0], "embedding": [[1.0, 2.0]]},
+            {"word": ["red"], "embedding": [[1.0, 2.0]]},
+            "no column 'text'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_files_that_hold_no_embeddings(tmp_path, pictures, texts, message):
     seen, read = write(tmp_path / "i.parquet", **pictures), write(tmp_path / "t.parquet", **texts)
     with pytest.raises(InputError, match=message):
@@ -186,9 +179,7 @@ def test_files_that_hold_no_embeddings(tmp_path, pictures, texts, message):
 def test_an_image_without_a_vector(images, tmp_path):
     seen = write(tmp_path / "i.parquet", row=[0], embedding=[[1.0, 2.0]])
     encoder = open_precomputed(seen, write(tmp_path / "t.parquet", **GOOD))
-    with pytest.raises(
-        InputError, match=r"no vector for the image with row .*11 of 12 are missing"
-    ):
+    with pytest.raises(InputError, match=r"no vector for the image with row .*11 of 12 are missing"):
         embed_images(encoder, images)
 
 
@@ -198,20 +189,18 @@ def test_true_clip_vectors(shared):
 
     names = json.loads((folder / "names.json").read_text())["coco80"]
     encoder = open_precomputed(
-        folder / "images50.safetensors", folder / "text_embeddings.safetensors",
-        text_tensor="coco80", names=[f"a {n}" for n in names],
-    )  # fmt: skip
+        folder / "images50.safetensors",
+        folder / "text_embeddings.safetensors",
+        text_tensor="coco80",
+        names=[f"a {n}" for n in names],
+    )
     images = load_images(folder / "images50.parquet", label="subject", near=None)
     assert (images.rejected["reason"] == "no image").sum() == 8
     shown = ["dog", "cat", "person", "car", "boat", "train"]
-    best = (
-        embed_images(encoder, images) @ encoder.encode_texts([f"a {n}" for n in shown]).T
-    ).argmax(1)
+    best = (embed_images(encoder, images) @ encoder.encode_texts([f"a {n}" for n in shown]).T).argmax(1)
     same = {"man": "person", "woman": "person", "ship": "boat"}
     known = images.examples.with_columns(best=pl.Series([shown[b] for b in best]))
-    known = known.with_columns(label=pl.col("label").replace(same)).filter(
-        pl.col("label").is_in(shown)
-    )
+    known = known.with_columns(label=pl.col("label").replace(same)).filter(pl.col("label").is_in(shown))
     assert (known["label"] == known["best"]).mean() > 0.85
 
 

@@ -45,8 +45,7 @@ def _filled_up_before(model, tokenizer):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [_one_number, _epsilon, _heads, _added_word, _lower_case, _longest, _filled_up_before],
+    "change", [_one_number, _epsilon, _heads, _added_word, _lower_case, _longest, _filled_up_before]
 )
 def test_everything_that_counts(bert, tokenizer, change):
     model, words = copy.deepcopy(bert), copy.deepcopy(tokenizer)

@@ -5,13 +5,7 @@ import pytest
 from PIL import Image
 
 from saywell.data.captioned import shrunk
-from saywell.encoders.joined import (
-    JoinedEncoder,
-    fit_map,
-    join_encoders,
-    load_map,
-    save_map,
-)
+from saywell.encoders.joined import JoinedEncoder, fit_map, join_encoders, load_map, save_map
 from saywell.errors import InputError
 
 
@@ -19,11 +13,7 @@ def planted(n=200, features=30, dim=12, noise=0.1, seed=0, orthogonal=False):
     """Features whose linear image, plus noise, are the text vectors."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, features)) * rng.uniform(0.5, 3, features) + rng.normal(size=features)
-    w = (
-        np.linalg.qr(rng.normal(size=(features, dim)))[0]
-        if orthogonal
-        else rng.normal(size=(features, dim))
-    )
+    w = np.linalg.qr(rng.normal(size=(features, dim)))[0] if orthogonal else rng.normal(size=(features, dim))
     y = (x - x.mean(0)) / x.std(0) @ w + noise * rng.normal(size=(n, dim)) + 5
     return x, y, [f"caption {k}" for k in range(n)]
 
@@ -67,10 +57,7 @@ def test_nothing_to_find_scores_as_chance():
 def test_equal_captions_are_not_split_between_folds():
     # Each caption's vector is random: images of a caption seen in training would give it away.
     rng = np.random.default_rng(0)
-    x, y = (
-        np.repeat(rng.normal(size=(40, 60)), 10, axis=0),
-        np.repeat(rng.normal(size=(40, 8)), 10, axis=0),
-    )
+    x, y = (np.repeat(rng.normal(size=(40, 60)), 10, axis=0), np.repeat(rng.normal(size=(40, 8)), 10, axis=0))
     captions = [f"c{k // 10}" for k in range(400)]
     score = max(fit_map(x + 0.01 * rng.normal(size=x.shape), y, captions).scores.values())
     assert score < 0.65  # chance among 8 captions: 0.34; seen captions would give 1
@@ -168,10 +155,7 @@ def test_maps_are_stored_whole(joined, tmp_path):
 
 def test_another_map_is_another_encoder(joined):
     pictures, captions = coloured()
-    assert (
-        join_encoders(Colours(), read, pictures[:40], captions[:40]).fingerprint
-        != joined.fingerprint
-    )
+    assert join_encoders(Colours(), read, pictures[:40], captions[:40]).fingerprint != joined.fingerprint
 
 
 def test_minilm_counts_its_tokens(joined):

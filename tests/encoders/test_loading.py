@@ -25,9 +25,12 @@ from saywell.errors import InputError
 from saywell.units.models import load_model
 
 DOORS = {
-    "bert": load_model, "roberta": load_model, "sentence": open_sentence_encoder, "clip": open_dual_encoder,
+    "bert": load_model,
+    "roberta": load_model,
+    "sentence": open_sentence_encoder,
+    "clip": open_dual_encoder,
     "clip-vision": open_vision_encoder,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,14 @@ def folders(save_models, tokenizer, tmp_path_factory):
     from transformers import BertConfig, BertForMaskedLM, RobertaConfig, RobertaModel
 
     root = tmp_path_factory.mktemp("models")
-    size = dict(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, intermediate_size=24,
-                num_attention_heads=2, max_position_embeddings=24)  # fmt: skip
+    size = dict(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        intermediate_size=24,
+        num_attention_heads=2,
+        max_position_embeddings=24,
+    )
     torch.manual_seed(0)
     BertForMaskedLM(BertConfig(**size)).save_pretrained(root / "bert")
     RobertaModel(RobertaConfig(**size, pad_token_id=1)).save_pretrained(root / "roberta")
@@ -130,13 +139,15 @@ MISSING = r"cannot load .*: \d+ \(.*, \.\.\.\) of its weights are in none of its
         *[(kind, remove("tokenizer*"), "cannot load") for kind in ("bert", "sentence", "clip")],
         *[(kind, unknown_special_token, "cannot load") for kind in ("bert", "sentence")],
         *[(kind, pipe_of_weights, "a pipe, no regular file") for kind in ("bert", "sentence", "clip")],
-        *[(kind, settings("preprocessor_config.json", do_center_crop=False), "high and a wide picture")
-          for kind in ("clip", "clip-vision")],
+        *[
+            (kind, settings("preprocessor_config.json", do_center_crop=False), "high and a wide picture")
+            for kind in ("clip", "clip-vision")
+        ],
         ("clip-vision", remove("prep*"), r"preprocessor_config\.json"),
         ("clip", settings("preprocessor_config.json", image_std=[0, 1, 1]), "NaN or infinite"),
         ("bert", settings("config.json", attn_implementation="some/kernel"), "attention kernel"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_what_is_wrong_is_told(folders, tmp_path, kind, change, message, monkeypatch):
     folder = shutil.copytree(folders / kind, tmp_path / "model")
@@ -228,10 +239,7 @@ def test_damaged_folders_open_or_are_told_in_one_line(folders, tmp_path, seed):
         ("./nothing", "there is no such folder"),
         ("my model", "there is no such folder"),
         ("minlm", r"no folder 'minlm' here \(did you mean 'minilm'\?\)"),
-        (
-            "no-such/model",
-            "there is no folder 'no-such/model' here, and no such model could be got",
-        ),
+        ("no-such/model", "there is no folder 'no-such/model' here, and no such model could be got"),
     ],
 )
 def test_names_that_are_none(name, message, monkeypatch):
@@ -249,9 +257,7 @@ def test_names_that_are_none(name, message, monkeypatch):
     with pytest.raises(InputError, match="is not a model: it is a file; give a folder"):
         find_checkpoint(__file__)
     assert "\n" not in str(caught.value)
-    assert asked == (
-        [name] if name in ("no-such/model", "minlm") else []
-    )  # once, and never for a path
+    assert asked == ([name] if name in ("no-such/model", "minlm") else [])  # once, and never for a path
 
 
 def test_of_a_hub_model_the_parts_that_are_read_are_fetched(monkeypatch, tmp_path):
@@ -267,10 +273,25 @@ def test_of_a_hub_model_the_parts_that_are_read_are_fetched(monkeypatch, tmp_pat
         hit = any(fnmatch.fnmatch(file, one) for one in wanted)
         return hit and not any(fnmatch.fnmatch(file, one) for one in left)
 
-    for file in ("config.json", "model.safetensors", "model-00001-of-00002.safetensors", "vocab.txt",
-                 "model.safetensors.index.json", "2_Dense/model.safetensors", "1_Pooling/config.json",
-                 "spiece.model", "0_Transformer/model.safetensors"):  # fmt: skip
+    for file in (
+        "config.json",
+        "model.safetensors",
+        "model-00001-of-00002.safetensors",
+        "vocab.txt",
+        "model.safetensors.index.json",
+        "2_Dense/model.safetensors",
+        "1_Pooling/config.json",
+        "spiece.model",
+        "0_Transformer/model.safetensors",
+    ):
         assert fetched(file), file
-    for file in ("pytorch_model.bin", "own.py", "onnx/model.onnx", "consolidated.safetensors",
-                 "original/params.json", "model.fp16.safetensors", "README.md"):  # fmt: skip
+    for file in (
+        "pytorch_model.bin",
+        "own.py",
+        "onnx/model.onnx",
+        "consolidated.safetensors",
+        "original/params.json",
+        "model.fp16.safetensors",
+        "README.md",
+    ):
         assert not fetched(file), file

@@ -30,26 +30,17 @@ def test_features_do_not_depend_on_the_batch(folder, pictures):
 
 
 @pytest.mark.parametrize(
-    ("given", "batches"),
-    [({}, [4, 4, 1]), ({"device": "cpu"}, [4, 4, 1]), ({"batch_size": 6}, [6, 3])],
+    ("given", "batches"), [({}, [4, 4, 1]), ({"device": "cpu"}, [4, 4, 1]), ({"batch_size": 6}, [6, 3])]
 )
 def test_few_at_once_on_the_processor(folder, pictures, given, batches, monkeypatch):
     encoder = open_vision_encoder(folder, **given)
     inner, sizes = encoder._processor, []
     monkeypatch.setattr(
-        encoder,
-        "_processor",
-        lambda batch, **more: sizes.append(len(batch)) or inner(batch, **more),
+        encoder, "_processor", lambda batch, **more: sizes.append(len(batch)) or inner(batch, **more)
     )
     encoder(pictures)
     assert sizes == batches
 
 
 def test_many_at_once_elsewhere():
-    assert [default_batch(d) for d in ("cpu", "cpu:0", "cuda", "cuda:1", "mps")] == [
-        4,
-        4,
-        32,
-        32,
-        32,
-    ]
+    assert [default_batch(d) for d in ("cpu", "cpu:0", "cuda", "cuda:1", "mps")] == [4, 4, 32, 32, 32]

@@ -19,9 +19,7 @@ HOST = "127.0.0.1:8800"
 @pytest.fixture(scope="session")
 def hostile() -> SimpleNamespace:
     """The writers of hostile studies and the words in them."""
-    return SimpleNamespace(
-        **runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))
-    )
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py")))
 
 
 @pytest.fixture(scope="session")

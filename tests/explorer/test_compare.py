@@ -29,8 +29,11 @@ def test_shifted_descriptions_do_not_agree(shelf):
 def test_jaccard_of_part_of_the_words(hostile, tmp_path, shelf, put_tables):
     folder = hostile.write_neurons(tmp_path / "more")
     table = pl.read_parquet(folder / "descriptions.parquet")
-    more = pl.when(pl.col("descriptors").list.len() > 0).then(
-        pl.concat_list("descriptors", pl.lit("d11"))).otherwise("descriptors")  # fmt: skip
+    more = (
+        pl.when(pl.col("descriptors").list.len() > 0)
+        .then(pl.concat_list("descriptors", pl.lit("d11")))
+        .otherwise("descriptors")
+    )
     put_tables(folder, descriptions=table.with_columns(descriptors=more))
     from saywell.explorer.shelf import open_studies
 

@@ -18,9 +18,12 @@ FORM = {"secret": "the-secret", "name": "Ada"}
 
 @pytest.fixture
 def judged(fresh):
-    for item, action, text in (("layer.0/0", "accept", ""), ("layer.1/1", "reject", ""),
-                               ("layer.2/2", "rewrite", "my words"),
-                               ("layer.0/3-", "rewrite", "a low side")):  # fmt: skip
+    for item, action, text in (
+        ("layer.0/0", "accept", ""),
+        ("layer.1/1", "reject", ""),
+        ("layer.2/2", "rewrite", "my words"),
+        ("layer.0/3-", "rewrite", "a low side"),
+    ):
         data = {**FORM, "item": item, "action": action, "text": text}
         assert fresh.client.post("/1/verdict", data=data).status_code == 303
     return fresh.client
@@ -38,11 +41,7 @@ def test_tables_carry_the_verdicts_in_their_own_columns(judged, form):
     table = _frame(judged, form)
     assert table.height == 80
     row = table.filter(id="layer.2/2").row(0, named=True)
-    assert (row["human_verdict"], row["human_text"], row["human_name"]) == (
-        "rewritten",
-        "my words",
-        "Ada",
-    )
+    assert (row["human_verdict"], row["human_text"], row["human_name"]) == ("rewritten", "my words", "Ada")
     assert row["text"] == "javascript:alert(1)" and row["human_stale"] is False
     assert row["human_time"] == "2026-05-03T12:30:00+00:00"
     assert table["human_verdict"].null_count() == 76
@@ -59,7 +58,14 @@ def test_a_spreadsheet_runs_nothing(judged, hostile):
     assert "'=cmd|' /C calc'!A0" in table["text"].to_list()
     frame = pl.DataFrame({"a": ["=1", "+1", "-1", "@x", "\tx", "x=1", None], "b": [-1.0] * 7})
     assert pl.read_csv(io.BytesIO(as_csv(frame)))["a"].to_list() == [
-        "'=1", "'+1", "'-1", "'@x", "'\tx", "x=1", None]  # fmt: skip
+        "'=1",
+        "'+1",
+        "'-1",
+        "'@x",
+        "'\tx",
+        "x=1",
+        None,
+    ]
 
 
 def test_filters_hold_for_exports(judged):
@@ -92,14 +98,21 @@ def test_neuronpedia(judged):
     by_place = {(row["layer"], row["index"]): row for row in rows}
     assert ("1-saywell-ffn", "1") not in by_place
     assert by_place["2-saywell-ffn", "2"] == {
-        "id": by_place["2-saywell-ffn", "2"]["id"], "modelId": "a-b-model",
-        "layer": "2-saywell-ffn", "index": "2", "authorId": AUTHOR, "description": "my words",
-        "typeName": "saywell_human", "explanationModelName": None, "notes": "rewritten by a person",
-    }  # fmt: skip
+        "id": by_place["2-saywell-ffn", "2"]["id"],
+        "modelId": "a-b-model",
+        "layer": "2-saywell-ffn",
+        "index": "2",
+        "authorId": AUTHOR,
+        "description": "my words",
+        "typeName": "saywell_human",
+        "explanationModelName": None,
+        "notes": "rewritten by a person",
+    }
     first = by_place["0-saywell-ffn", "0"]
     assert first["typeName"] == "saywell_extractive" and "Ada" not in json.dumps(rows)
-    assert first["notes"] == ("f1-tags 0.90 (95 % 0.80 to 1.00), control 0.20, verified;"
-                              " accepted by a person")  # fmt: skip
+    assert first["notes"] == (
+        "f1-tags 0.90 (95 % 0.80 to 1.00), control 0.20, verified; accepted by a person"
+    )
     assert all("\x00" not in row["description"] for row in rows)
     types = _lines(archive, "v1/config/explanation_type.jsonl")
     assert {row["name"] for row in types} == {row["typeName"] for row in rows}
@@ -109,12 +122,27 @@ def test_neuronpedia(judged):
 
 def test_llms_are_declared_and_batches_are_cut():
     rows = [
-        {"id": f"u{n}", "kind": "ffn", "layer": 3, "index": n, "sign": 1, "text": f"text {n}",
-         "status": "described", "describer": "exemplars", "llm": "openai:gpt-4o-mini", "value": None,
-         "ci_low": None, "ci_high": None, "control": None, "scorer": None, "verdict": "not verified",
-         "human_verdict": None, "human_text": None}
+        {
+            "id": f"u{n}",
+            "kind": "ffn",
+            "layer": 3,
+            "index": n,
+            "sign": 1,
+            "text": f"text {n}",
+            "status": "described",
+            "describer": "exemplars",
+            "llm": "openai:gpt-4o-mini",
+            "value": None,
+            "ci_low": None,
+            "ci_high": None,
+            "control": None,
+            "scorer": None,
+            "verdict": "not verified",
+            "human_verdict": None,
+            "human_text": None,
+        }
         for n in reversed(range(1500))
-    ]  # fmt: skip
+    ]
     packed = as_neuronpedia(pl.DataFrame(rows, infer_schema_length=None), "org/Some.Model")
     archive = zipfile.ZipFile(io.BytesIO(packed))
     names = [n for n in archive.namelist() if "explanations/" in n]

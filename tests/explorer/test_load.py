@@ -78,10 +78,9 @@ def _serve(most, seconds):
     guard = Guard(app, Door("127.0.0.1", port, secret="s"), seconds=seconds)
     server = uvicorn.Server(
         uvicorn.Config(
-            guard, http=bounded_protocol(most, seconds), ws="none", lifespan="off",
-            log_level="critical",
+            guard, http=bounded_protocol(most, seconds), ws="none", lifespan="off", log_level="critical"
         )
-    )  # fmt: skip
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
 
@@ -221,11 +220,7 @@ def _app_of(seen):
 def test_more_than_was_said_is_refused_whatever_the_server_lets_through():
     seen = []
     guard = Guard(_app_of(seen), Door("127.0.0.1", 80, secret="s"), most_held=100)
-    headers = [
-        (b"host", b"127.0.0.1"),
-        (b"origin", b"http://127.0.0.1"),
-        (b"content-length", b"10"),
-    ]
+    headers = [(b"host", b"127.0.0.1"), (b"origin", b"http://127.0.0.1"), (b"content-length", b"10")]
     assert asyncio.run(_through(guard, headers, [b"x" * 6, b"x" * 5])) == 413
     assert asyncio.run(_through(guard, headers, [b"x" * 6, b"y" * 4])) == 200
     assert seen == [b"x" * 6 + b"y" * 4]
@@ -239,14 +234,7 @@ def test_more_than_was_said_is_refused_whatever_the_server_lets_through():
     st.lists(
         st.tuples(
             st.sampled_from(
-                [
-                    b"host",
-                    b"origin",
-                    b"cookie",
-                    b"content-length",
-                    b"sec-fetch-site",
-                    b"transfer-encoding",
-                ]
+                [b"host", b"origin", b"cookie", b"content-length", b"sec-fetch-site", b"transfer-encoding"]
             ),
             st.one_of(
                 st.binary(max_size=30),

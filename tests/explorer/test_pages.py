@@ -38,21 +38,30 @@ def test_the_best_come_first_and_pages_follow(client):
 @pytest.mark.parametrize(
     ("query", "count"),
     [
-        ("?layer=1", 26), ("?side=high", 40), ("?verdict=verified", 31),
-        ("?verdict=no+description", 40), ("?least=0.5", 21), ("?q=layer.0", 28), ("?q=SOUP", 24),
-        ("?descriptor=battery", 3), ("?q=soup+battery", 21), ("?q=nothinglikeit", 0),
-        ("?status=no+description%3A+it+is+flat", 40), ("?side=low&layer=0", 14),
-        ("?person=none", 80), ("?person=accept", 0), ("?q=%25", 0), ("?q=%27%3B+drop", 0),
+        ("?layer=1", 26),
+        ("?side=high", 40),
+        ("?verdict=verified", 31),
+        ("?verdict=no+description", 40),
+        ("?least=0.5", 21),
+        ("?q=layer.0", 28),
+        ("?q=SOUP", 24),
+        ("?descriptor=battery", 3),
+        ("?q=soup+battery", 21),
+        ("?q=nothinglikeit", 0),
+        ("?status=no+description%3A+it+is+flat", 40),
+        ("?side=low&layer=0", 14),
+        ("?person=none", 80),
+        ("?person=accept", 0),
+        ("?q=%25", 0),
+        ("?q=%27%3B+drop", 0),
         ("?descriptor=b&side=low", 0),
     ],
-)  # fmt: skip
+)
 def test_filters(client, query, count):
     assert _total(client, query) == count
 
 
-@pytest.mark.parametrize(
-    "sort", ["skill", "score", "interval", "layer", "unit", "description", "verdict"]
-)
+@pytest.mark.parametrize("sort", ["skill", "score", "interval", "layer", "unit", "description", "verdict"])
 def test_sorting_turns_round(client, sort):
     rising = _ids(client, f"?side=high&sort={sort}&order=rising")
     falling = _ids(client, f"?side=high&sort={sort}&order=falling")
@@ -70,12 +79,16 @@ def test_units_without_a_score_are_last_both_ways(client):
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?layer=x", "layer is a number"), ("?least=nan", "least is a number"),
-        ("?sort=id;drop", "sort is one of"), ("?page=0", "page is a number"),
-        ("?page=1e9", "page is a number"), ("?q=" + "x" * 300, "300 characters"),
-        ("?person=me", "person is one of"), ("?layer=9999999999", "layer is a number"),
+        ("?layer=x", "layer is a number"),
+        ("?least=nan", "least is a number"),
+        ("?sort=id;drop", "sort is one of"),
+        ("?page=0", "page is a number"),
+        ("?page=1e9", "page is a number"),
+        ("?q=" + "x" * 300, "300 characters"),
+        ("?person=me", "person is one of"),
+        ("?layer=9999999999", "layer is a number"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_filter_is_said(client, query, words):
     answer = client.get(f"/1/{query}")
     assert answer.status_code == 400 and words in answer.text
@@ -87,10 +100,22 @@ def test_a_page_beyond_the_last_is_empty(client):
 
 def test_a_card_shows_score_descriptor_exemplars_and_the_other_side(client):
     html = client.get("/1/unit?id=layer.0/0").text
-    for words in ("F1 0.90 (0.80 to 1.00)", "Skill 0.70", "verified", "5 of 8", "enriched, composed",
-                  "carries a descriptor", "going low", "All scores", "scorer_version",
-                  "Every reader, every floor", "Histogram", "and it does not",
-                  "does not say so", "on which it does not fire"):  # fmt: skip
+    for words in (
+        "F1 0.90 (0.80 to 1.00)",
+        "Skill 0.70",
+        "verified",
+        "5 of 8",
+        "enriched, composed",
+        "carries a descriptor",
+        "going low",
+        "All scores",
+        "scorer_version",
+        "Every reader, every floor",
+        "Histogram",
+        "and it does not",
+        "does not say so",
+        "on which it does not fire",
+    ):
         assert words in html, words
     html = html.split("Strongest examples")[1].split("</ol>")[0]
     assert html.count("<li><span") == 8
@@ -105,9 +130,20 @@ def test_cards_lead_to_their_neighbours_by_skill(client):
 
 
 def test_what_is_not_there_is_not_found(client):
-    for url in ("/1/unit?id=nope", "/1/unit", "/3/unit?id=layer.0/0", "/1/class?name=robin",
-                "/3/class?name=x", "/3/text?id=x", "/1/image?example=i0", "/7/ask", "/1/results",
-                "/1/export/pdf", "/3/export/neuronpedia", "/compare?a=1&b=9"):  # fmt: skip
+    for url in (
+        "/1/unit?id=nope",
+        "/1/unit",
+        "/3/unit?id=layer.0/0",
+        "/1/class?name=robin",
+        "/3/class?name=x",
+        "/3/text?id=x",
+        "/1/image?example=i0",
+        "/7/ask",
+        "/1/results",
+        "/1/export/pdf",
+        "/3/export/neuronpedia",
+        "/compare?a=1&b=9",
+    ):
         assert client.get(url).status_code == 404, url
 
 
@@ -116,9 +152,7 @@ def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse, p
     scores = pl.read_parquet(folder / "scores.parquet").with_columns(
         skill=1 - pl.col("value"), a_new_column=pl.lit(0.123)
     )
-    against = table_of("counterexamples", [
-        ("layer.0/0", "layer.0/0#0", "silent", 0, "e30", 0.25, 1.0),
-    ])  # fmt: skip
+    against = table_of("counterexamples", [("layer.0/0", "layer.0/0#0", "silent", 0, "e30", 0.25, 1.0)])
     client = browse(put_tables(folder, scores=scores, counterexamples=against))
     assert "39" in _ids(client, "?verdict=not+verified")[0]  # the skill of the file, not our own
     html = client.get("/1/unit?id=layer.0/0").text
@@ -128,8 +162,7 @@ def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse, p
 
 def test_older_scores_without_a_skill_get_one(hostile, tmp_path, browse, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
-    old = ["unit", "description", "scorer", "split", "value", "ci_low", "ci_high", "control", "n",
-           "status"]  # fmt: skip
+    old = ["unit", "description", "scorer", "split", "value", "ci_low", "ci_high", "control", "n", "status"]
     scores = pl.read_parquet(folder / "scores.parquet").select(old)
     client = browse(put_tables(folder, scores=scores))
     assert _ids(client, "")[0].endswith("0") and "0.70" in client.get("/1/").text
@@ -141,12 +174,7 @@ def test_fewer_columns_and_tables_will_do(hostile, tmp_path, browse, put_tables)
     gone = ("exemplars", "associations", "tags", "scores", "descriptors", "descriptions")
     client = browse(put_tables(folder, units=units, **dict.fromkeys(gone)))
     assert _total(client, "") == 80
-    for url in (
-        "/1/?q=x&descriptor=y",
-        "/1/unit?id=layer.0/0",
-        "/1/export/csv",
-        "/1/export/neuronpedia",
-    ):
+    for url in ("/1/?q=x&descriptor=y", "/1/unit?id=layer.0/0", "/1/export/csv", "/1/export/neuronpedia"):
         assert client.get(url).status_code == 200, url
 
 

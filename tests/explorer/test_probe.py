@@ -35,12 +35,20 @@ def real(tmp_path_factory, bert, tokenizer, sentences):
     tags = [[w for w in ("battery", "food", "staff") if w in text] for text in sentences]
     folder = tmp_path_factory.mktemp("real") / "study"
     saywell.describe_neurons(
-        pl.DataFrame({"text": sentences, "tags": tags}), bert, tokenizer=tokenizer, tags="tags",
-        out=folder, top=5, random_control=False,
-    )  # fmt: skip
+        pl.DataFrame({"text": sentences, "tags": tags}),
+        bert,
+        tokenizer=tokenizer,
+        tags="tags",
+        out=folder,
+        top=5,
+        random_control=False,
+    )
     shelf = open_studies([folder])
-    probe = Probe(shelf[0].tables, open_encoder=lambda name: Letters(),
-                  open_model=lambda name: wrap_model(bert, tokenizer))  # fmt: skip
+    probe = Probe(
+        shelf[0].tables,
+        open_encoder=lambda name: Letters(),
+        open_model=lambda name: wrap_model(bert, tokenizer),
+    )
     return SimpleNamespace(one=shelf[0], probe=probe, folder=folder)
 
 
@@ -118,9 +126,7 @@ def test_another_model_is_refused(real, bert, tokenizer):
 def test_reading_finds_the_description_that_is_said(shelf):
     probe = Probe(shelf[0].tables, open_encoder=lambda name: Letters())
     found = probe.read("battery life")
-    assert found.best[0].text == "battery life" and found.best[0].cosine == pytest.approx(
-        1, abs=1e-4
-    )
+    assert found.best[0].text == "battery life" and found.best[0].cosine == pytest.approx(1, abs=1e-4)
     assert found.texts == 12 and len(found.best) == 12 and found.left_out == 0
     assert len(found.best[0].units) == 3
     order = [one.stands_out for one in found.best]
@@ -170,8 +176,19 @@ def test_an_image_is_looked_at(hostile, tmp_path, browse_shelf, monkeypatch):
         with open(files[0], "rb") as file:  # noqa: PTH123
             seen.append(file.read())
         problem = None if seen[-1].startswith(b"\xff\xd8") else "not an image: begins with b'x'"
-        return pl.DataFrame([{"file": files[0], "problem": problem, "rank": 1, "class": "robin",
-                              "score": 0.5, "texts": ["a red breast"], "evidence": [2.0]}])  # fmt: skip
+        return pl.DataFrame(
+            [
+                {
+                    "file": files[0],
+                    "problem": problem,
+                    "rank": 1,
+                    "class": "robin",
+                    "score": 0.5,
+                    "texts": ["a red breast"],
+                    "evidence": [2.0],
+                }
+            ]
+        )
 
     monkeypatch.setattr("saywell.studies.classify.classify_images", classify)
     (one,) = open_studies([hostile.write_classes(tmp_path / "classes")])

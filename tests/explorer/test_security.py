@@ -18,10 +18,24 @@ from saywell.explorer.tables import Tables
 from saywell.store.study import Study
 
 PAGES = [
-    "/", "/1/", "/1/?page=2", "/1/unit?id=layer.0/0", "/1/unit?id=layer.1/7-", "/1/ask", "/1/export",
-    "/3/", "/3/results", "/3/text?id=t0-0", "/compare?a=1&b=2", "/compare?a=3&b=3", "/nowhere",
-    "/9/", "/1/?layer=x", "/static/page.css", "/static/none",
-]  # fmt: skip
+    "/",
+    "/1/",
+    "/1/?page=2",
+    "/1/unit?id=layer.0/0",
+    "/1/unit?id=layer.1/7-",
+    "/1/ask",
+    "/1/export",
+    "/3/",
+    "/3/results",
+    "/3/text?id=t0-0",
+    "/compare?a=1&b=2",
+    "/compare?a=3&b=3",
+    "/nowhere",
+    "/9/",
+    "/1/?layer=x",
+    "/static/page.css",
+    "/static/none",
+]
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 
 
@@ -63,9 +77,7 @@ def test_no_text_becomes_markup_on_any_page(client, hostile):
         tree = Tree(html)
         scripts = [a for tag, a in tree.elements if tag == "script"]
         assert [a["src"] for a in scripts] == ["/static/page.js", "/static/explorer.js"], url
-        assert not [a for t, a in tree.elements for n in a if n.startswith("on") or n == "style"], (
-            url
-        )
+        assert not [a for t, a in tree.elements for n in a if n.startswith("on") or n == "style"], url
         assert not re.search("[\x00-\x08\u202d\u202e]", html), url
         for tag, attributes in tree.elements:
             for name in ("href", "src", "action"):
@@ -105,8 +117,9 @@ def test_a_bug_tells_nothing_and_carries_the_headers(shelf, door, monkeypatch):
 
     monkeypatch.setattr("saywell.explorer.units.choices", broken)
     monkeypatch.setattr("saywell.explorer.app.units.unit_row", broken)
-    client = TestClient(build_app(shelf, door), base_url="http://127.0.0.1:8800",
-                        raise_server_exceptions=False)  # fmt: skip
+    client = TestClient(
+        build_app(shelf, door), base_url="http://127.0.0.1:8800", raise_server_exceptions=False
+    )
     answer = client.get("/1/unit?id=x")
     assert answer.status_code == 500 and "secret" not in answer.text
     assert "content-security-policy" in answer.headers
@@ -115,13 +128,22 @@ def test_a_bug_tells_nothing_and_carries_the_headers(shelf, door, monkeypatch):
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("127.0.0.1:8800", 200), ("localhost:8800", 200), ("LOCALHOST:8800", 200),
-        ("[::1]:8800", 200), ("127.0.0.1", 421), ("127.0.0.1:80", 421),
-        ("evil.example:8800", 421), ("127.0.0.1.evil.example:8800", 421), ("", 421),
-        ("localhost:8800@evil.example", 421), ("evil.example/localhost:8800", 421),
-        ("10.0.0.1:8800", 421), ("[::1", 421), ("localhost:x", 421),
+        ("127.0.0.1:8800", 200),
+        ("localhost:8800", 200),
+        ("LOCALHOST:8800", 200),
+        ("[::1]:8800", 200),
+        ("127.0.0.1", 421),
+        ("127.0.0.1:80", 421),
+        ("evil.example:8800", 421),
+        ("127.0.0.1.evil.example:8800", 421),
+        ("", 421),
+        ("localhost:8800@evil.example", 421),
+        ("evil.example/localhost:8800", 421),
+        ("10.0.0.1:8800", 421),
+        ("[::1", 421),
+        ("localhost:x", 421),
     ],
-)  # fmt: skip
+)
 def test_only_our_own_names_are_answered_to(client, host, status):
     assert client.get("/1/export", headers={"host": host}).status_code == status
 
@@ -129,8 +151,7 @@ def test_only_our_own_names_are_answered_to(client, host, status):
 def test_a_server_for_a_network_asks_for_the_token(shelf):
     door = door_of("192.0.2.7", 9000)
     assert door.token and first_address(door) == f"http://192.0.2.7:9000/?token={door.token}"
-    client = TestClient(build_app(shelf, door), base_url="http://192.0.2.7:9000",
-                        follow_redirects=False)  # fmt: skip
+    client = TestClient(build_app(shelf, door), base_url="http://192.0.2.7:9000", follow_redirects=False)
     for url in PAGES:
         assert client.get(url).status_code == 401
     assert client.get("/1/?token=wrong").status_code == 401
@@ -198,13 +219,26 @@ def test_every_route_that_writes_asks_for_the_secret(shelf, door):
 @pytest.mark.parametrize(
     "url",
     [
-        "/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static//etc/passwd",
-        "/static/explorer.css%00.js", "/1/../../etc/passwd", "/..%2f..%2fetc/passwd",
-        "/1/image?example=../../../../etc/passwd", "/3/image?example=/etc/passwd",
-        "/3/image?example=fake", "/1/export/../../study.json", "/1/export/study.json",
-        "/study.json", "/1/study.json", "/-1/", "/0/", "/%2fetc/", "/1/unit?id=../../etc/passwd",
+        "/static/../app.py",
+        "/static/..%2fapp.py",
+        "/static/%2e%2e/app.py",
+        "/static//etc/passwd",
+        "/static/explorer.css%00.js",
+        "/1/../../etc/passwd",
+        "/..%2f..%2fetc/passwd",
+        "/1/image?example=../../../../etc/passwd",
+        "/3/image?example=/etc/passwd",
+        "/3/image?example=fake",
+        "/1/export/../../study.json",
+        "/1/export/study.json",
+        "/study.json",
+        "/1/study.json",
+        "/-1/",
+        "/0/",
+        "/%2fetc/",
+        "/1/unit?id=../../etc/passwd",
     ],
-)  # fmt: skip
+)
 def test_no_path_leads_out(client, url):
     answer = client.get(url)
     assert answer.status_code in (400, 404)
@@ -216,10 +250,14 @@ def test_the_database_reads_nothing_but_the_studys_tables(shelf, tmp_path):
     other.write_text("a\n1\n")
     tables = shelf[0].tables
     for sql in (
-        f"select * from read_csv('{other}')", f"select * from read_text('{other}')",
-        "select * from glob('/etc/*')", f"copy (select 1) to '{tmp_path}/x.csv'",
-        f"attach '{tmp_path}/x.db'", "set enable_external_access = true", "install httpfs",
-    ):  # fmt: skip
+        f"select * from read_csv('{other}')",
+        f"select * from read_text('{other}')",
+        "select * from glob('/etc/*')",
+        f"copy (select 1) to '{tmp_path}/x.csv'",
+        f"attach '{tmp_path}/x.db'",
+        "set enable_external_access = true",
+        "install httpfs",
+    ):
         with pytest.raises(Exception, match=r"(?i)permission|disabled|locked|cannot"):
             tables.rows(sql)
     assert not list(tmp_path.glob("x.*"))

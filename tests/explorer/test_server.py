@@ -40,9 +40,10 @@ def test_it_serves_the_address_that_it_says(folders, monkeypatch):
 
     monkeypatch.setattr(uvicorn.Server, "run", remembered)
     thread = threading.Thread(
-        target=serve_studies, args=(folders[:1],),
+        target=serve_studies,
+        args=(folders[:1],),
         kwargs={"port": 0, "say": said.append, "browse": said.append},
-    )  # fmt: skip
+    )
     thread.start()
     try:
         for _ in range(500):
@@ -67,7 +68,8 @@ def test_missing_packages_are_named(monkeypatch, tmp_path):
     from saywell.errors import MissingPackage
 
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec",
-                        lambda name, *a: None if name == "duckdb" else find(name, *a))  # fmt: skip
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "duckdb" else find(name, *a)
+    )
     with pytest.raises(MissingPackage, match=r"saywell\[explorer\]"):
         serve([tmp_path])

@@ -15,8 +15,11 @@ FORM = {"secret": "the-secret", "item": "layer.0/0", "action": "accept", "name":
 
 
 def _files(folder):
-    return {p.name: hashlib.sha256(p.read_bytes()).digest()
-            for p in folder.iterdir() if p.suffix in (".parquet", ".json")}  # fmt: skip
+    return {
+        p.name: hashlib.sha256(p.read_bytes()).digest()
+        for p in folder.iterdir()
+        if p.suffix in (".parquet", ".json")
+    }
 
 
 def _post(fresh, **changes):
@@ -52,21 +55,24 @@ def test_a_withdrawn_verdict_counts_no_more_and_stays_in_the_history(fresh):
     _post(fresh)
     _post(fresh, action="withdraw")
     assert fresh.shelf[0].verdicts.latest() == {}
-    assert [v.action for v in fresh.shelf[0].verdicts.history("layer.0/0")] == [
-        "withdraw",
-        "accept",
-    ]
+    assert [v.action for v in fresh.shelf[0].verdicts.history("layer.0/0")] == ["withdraw", "accept"]
 
 
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
-        ({"name": ""}, 400), ({"name": " "}, 400), ({"name": "x" * 81}, 400), ({"action": "delete"}, 400),
-        ({"action": ""}, 400), ({"item": "nope"}, 404), ({"action": "rewrite", "text": ""}, 400),
+        ({"name": ""}, 400),
+        ({"name": " "}, 400),
+        ({"name": "x" * 81}, 400),
+        ({"action": "delete"}, 400),
+        ({"action": ""}, 400),
+        ({"item": "nope"}, 404),
+        ({"action": "rewrite", "text": ""}, 400),
         ({"action": "rewrite", "text": " <script>alert(1)</script> "}, 400),
-        ({"action": "rewrite", "text": "x" * 2001}, 400), ({"note": "x" * 2001}, 400),
+        ({"action": "rewrite", "text": "x" * 2001}, 400),
+        ({"note": "x" * 2001}, 400),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_verdict_is_refused_and_not_kept(fresh, changes, status):
     assert _post(fresh, **changes).status_code == status
     assert not (fresh.folder / "verdicts.sqlite").exists()

@@ -28,9 +28,7 @@ class Small(torch.nn.Module):
 def pictures(n, seed):
     random = np.random.default_rng(seed)
     labels = random.integers(0, 3, n)
-    images = torch.tensor(
-        random.normal(size=(n, 3, 6, 6)) + labels[:, None, None, None], dtype=torch.float32
-    )
+    images = torch.tensor(random.normal(size=(n, 3, 6, 6)) + labels[:, None, None, None], dtype=torch.float32)
     return Pixels(images.__getitem__, labels)
 
 
@@ -69,27 +67,25 @@ def test_equals_the_plain_loop(trained, layers, memory):
     model, kept, train, validation = trained
     expected = plain_loop(model, kept, train, validation, layers)
     model.train()  # influence has to be measured in eval mode whatever the model comes in
-    found = per_sample.pairwise(
-        model, kept, train, validation, layers=layers, batch_size=4, memory=memory
-    )
+    found = per_sample.pairwise(model, kept, train, validation, layers=layers, batch_size=4, memory=memory)
     scale = np.abs(expected).max()
     assert np.abs(found - expected).max() < 1e-5 * scale
     mean = per_sample.mean_over(model, kept, train, validation, layers=layers, batch_size=4)
     assert np.abs(mean - expected.mean(1)).max() < 1e-5 * scale
     own = per_sample.mean_over_own_class(model, kept, train, validation, layers=layers)
     for row, label in enumerate(train.labels):
-        assert own[row] == pytest.approx(
-            expected[row, validation.labels == label].mean(), abs=1e-5 * scale
-        )
+        assert own[row] == pytest.approx(expected[row, validation.labels == label].mean(), abs=1e-5 * scale)
 
 
 def test_projection_is_right_on_average_and_seeded(trained):
     model, kept, train, validation = trained
     exact = per_sample.pairwise(model, kept, train, validation, layers="all")
-    draws = np.stack([
-        per_sample.pairwise(model, kept, train, validation, layers="all", project=64, seed=seed)
-        for seed in range(40)
-    ])  # fmt: skip
+    draws = np.stack(
+        [
+            per_sample.pairwise(model, kept, train, validation, layers="all", project=64, seed=seed)
+            for seed in range(40)
+        ]
+    )
     error = draws.std(0) / np.sqrt(40)
     assert (np.abs(draws.mean(0) - exact) < 5 * error + 1e-6).all()
     again = per_sample.pairwise(

@@ -33,9 +33,7 @@ def plain_loop(train, validation, head, bias=True):
     total = np.zeros((len(train.labels), len(validation.labels)))
 
     def gradient(checkpoint, x, y):
-        linear = torch.nn.Linear(
-            head.weights.shape[2], head.weights.shape[1], head.biases is not None
-        )
+        linear = torch.nn.Linear(head.weights.shape[2], head.weights.shape[1], head.biases is not None)
         linear.double()
         with torch.no_grad():
             linear.weight.copy_(head.weights[checkpoint])
@@ -68,26 +66,28 @@ def test_worked_by_hand():
 
 @settings(max_examples=25, deadline=None)
 @given(
-    n=st.integers(1, 9), m=st.integers(1, 6), dim=st.integers(1, 5), classes=st.integers(2, 5),
-    checkpoints=st.integers(1, 3), seed=st.integers(0, 999), bias=st.booleans(), count=st.booleans(),
+    n=st.integers(1, 9),
+    m=st.integers(1, 6),
+    dim=st.integers(1, 5),
+    classes=st.integers(2, 5),
+    checkpoints=st.integers(1, 3),
+    seed=st.integers(0, 999),
+    bias=st.booleans(),
+    count=st.booleans(),
     memory=st.integers(1, 4000),
-)  # fmt: skip
+)
 def test_equals_the_plain_loop(n, m, dim, classes, checkpoints, seed, bias, count, memory):
     train, validation, head = problem(n, m, dim, classes, checkpoints, seed, bias)
     expected = plain_loop(train, validation, head, count)
     options = {"bias": count, "dtype": torch.float64, "memory": memory}
     close = {"rtol": 1e-9, "atol": 1e-12}
-    np.testing.assert_allclose(
-        tracin.pairwise(train, validation, head, **options), expected, **close
-    )
+    np.testing.assert_allclose(tracin.pairwise(train, validation, head, **options), expected, **close)
     np.testing.assert_allclose(
         tracin.mean_over(train, validation, head, **options), expected.mean(1), **close
     )
     same = validation.labels[None] == train.labels[:, None]
     own = np.where(same, expected, 0).sum(1) / np.where(same.any(1), same.sum(1), np.nan)
-    np.testing.assert_allclose(
-        tracin.mean_over_own_class(train, validation, head, **options), own, **close
-    )
+    np.testing.assert_allclose(tracin.mean_over_own_class(train, validation, head, **options), own, **close)
     members = validation.labels[:, None] == np.arange(classes)
     by_class = expected @ members / np.where(members.any(0), members.sum(0), np.nan)
     np.testing.assert_allclose(
@@ -157,13 +157,7 @@ def test_removing_examples_moves_the_loss_as_influence_says():
 
     def fit(weights=None):
         return train_head(
-            train,
-            4,
-            rates=rates,
-            batch_size=160,
-            checkpoints=40,
-            weights=weights,
-            dtype=torch.float64,
+            train, 4, rates=rates, batch_size=160, checkpoints=40, weights=weights, dtype=torch.float64
         )
 
     def loss(head):

@@ -32,9 +32,7 @@ from saywell.transfer.linear_heads import (
 def blobs(n=50, dim=6, classes=3, seed=0):
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, n)
-    return Examples(
-        random.normal(size=(classes, dim))[labels] + random.normal(size=(n, dim)), labels
-    )
+    return Examples(random.normal(size=(classes, dim))[labels] + random.normal(size=(n, dim)), labels)
 
 
 def torch_loop(features, labels, weights, rates, batch_size, seed, classes):
@@ -109,8 +107,7 @@ def test_many_runs_at_once_equal_a_plain_loop_each(seed):
     streams = []
     for _ in range(random.integers(1, 3)):
         rows = pad_rows([sets[o] for o in owner])
-        streams.append(Stream(x, y, rows, random.uniform(0, 2, rows.shape),
-                              int(random.integers(2, 50))))  # fmt: skip
+        streams.append(Stream(x, y, rows, random.uniform(0, 2, rows.shape), int(random.integers(2, 50))))
     seeds, rates = random.integers(0, 2, runs).tolist(), random.uniform(0, 0.5, (runs, 3))
     rates[0] = 0
     start = Heads(
@@ -141,9 +138,7 @@ def loop(start, streams, rates, seed, run):
                 order = random.permutation(len(own[number]))[part]
                 rows = own[number][order]
                 logits = stream.features[rows] @ weight.T + bias
-                each = torch.nn.functional.cross_entropy(
-                    logits, stream.labels[rows], reduction="none"
-                )
+                each = torch.nn.functional.cross_entropy(logits, stream.labels[rows], reduction="none")
                 loss = loss + (torch.as_tensor(stream.weights[run][order]) * each).mean()
             by_weight, by_bias = torch.autograd.grad(loss, [weight, bias])
             with torch.no_grad():
@@ -161,9 +156,7 @@ def test_two_streams_add_their_gradients():
         return Stream(x, y, rows[:, part], np.ones((1, rows[:, part].shape[1])), size)
 
     start = zero_heads(1, 3, 6, torch.float64)
-    both = train_heads(
-        start, [stream(slice(0, 4), 4), stream(slice(4, 8), 4)], np.array([[0.2]]), [0]
-    )[1]
+    both = train_heads(start, [stream(slice(0, 4), 4), stream(slice(4, 8), 4)], np.array([[0.2]]), [0])[1]
     once = train_heads(start, [stream(slice(0, 8), 8)], np.array([[0.4]]), [0])[1]
     assert torch.allclose(both.weights, once.weights)
     assert torch.equal(start.weights, torch.zeros_like(start.weights))
@@ -203,9 +196,7 @@ def small(seed=0, classes=3):
 def pictures(n=20, seed=0):
     random = np.random.default_rng(seed)
     labels = random.integers(0, 3, n)
-    images = torch.tensor(
-        random.normal(size=(n, 3, 6, 6)) + labels[:, None, None, None], dtype=torch.float32
-    )
+    images = torch.tensor(random.normal(size=(n, 3, 6, 6)) + labels[:, None, None, None], dtype=torch.float32)
     return Pixels(images.__getitem__, labels)
 
 

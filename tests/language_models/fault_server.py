@@ -24,14 +24,40 @@ Script = Callable[[int, dict[str, Any]], str | None]
 
 # Faults after which no reply was given, so that asking again costs nothing.
 UNPAID = (
-    "429", "429-retry-after", "500", "502-html", "503", "529", "slow-drip", "cut", "cut-body", "not-json",
-    "empty-choices", "invalid-utf8", "huge", "redirect", "error-in-200", "deep-json",
-)  # fmt: skip
+    "429",
+    "429-retry-after",
+    "500",
+    "502-html",
+    "503",
+    "529",
+    "slow-drip",
+    "cut",
+    "cut-body",
+    "not-json",
+    "empty-choices",
+    "invalid-utf8",
+    "huge",
+    "redirect",
+    "error-in-200",
+    "deep-json",
+)
 # Replies that are well formed and useless or odd.
 PAID = (
-    "wrong-json", "json-in-prose", "nan", "duplicated-items", "missing-items", "invented-items", "wrong-model",
-    "refusal", "truncated", "filtered", "empty", "no-usage", "surrogate", "content-parts",
-)  # fmt: skip
+    "wrong-json",
+    "json-in-prose",
+    "nan",
+    "duplicated-items",
+    "missing-items",
+    "invented-items",
+    "wrong-model",
+    "refusal",
+    "truncated",
+    "filtered",
+    "empty",
+    "no-usage",
+    "surrogate",
+    "content-parts",
+)
 
 
 def first_try(
@@ -52,9 +78,7 @@ def first_try(
     def script(number: int, payload: dict[str, Any]) -> str | None:
         if spare(payload):
             return None
-        question = next(
-            json.dumps(m["content"]) for m in payload["messages"] if m["role"] == "user"
-        )
+        question = next(json.dumps(m["content"]) for m in payload["messages"] if m["role"] == "user")
         with lock:
             place = seen.setdefault(question, len(seen))
             attempts[question] += 1
@@ -185,11 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is not None and fault.startswith("unsupported:"):
             name = fault.partition(":")[2]
             if name in payload:
-                self._error(
-                    400,
-                    f"Unsupported value: '{name}' is not supported with this model.",
-                    param=name,
-                )
+                self._error(400, f"Unsupported value: '{name}' is not supported with this model.", param=name)
             else:
                 self._good(payload, None)
         elif fault == "401":
@@ -199,7 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "404":
             self._error(404, "no such model")
         elif fault == "502-html":
-            page = b"<html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
+            page = (
+                b"<html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
+            )
             self._send(502, page, {"Content-Type": "text/html"})
         elif fault == "slow-drip":
             self.send_response(200)
@@ -223,19 +245,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "deep-json":
             self._send(200, b"[" * 100_000)
         elif fault == "error-in-200":
-            self._send(
-                200, json.dumps({"error": {"message": "upstream is down", "code": 502}}).encode()
-            )
+            self._send(200, json.dumps({"error": {"message": "upstream is down", "code": 502}}).encode())
         elif fault == "empty-choices":
             self._send(200, json.dumps({"id": "x", "model": "fake", "choices": []}).encode())
         elif fault == "invalid-utf8":
-            self._send(
-                200, self._body(payload, None).replace(b'"assistant"', b'"assist\xff\xfeant"')
-            )
+            self._send(200, self._body(payload, None).replace(b'"assistant"', b'"assist\xff\xfeant"'))
         elif fault == "huge":
-            self._send(
-                200, b'{"choices": [{"message": {"content": "' + b"x" * 20_000_000 + b'"}}]}'
-            )
+            self._send(200, b'{"choices": [{"message": {"content": "' + b"x" * 20_000_000 + b'"}}]}')
         elif fault == "redirect":
             self._send(307, b"", {"Location": "http://localhost:9/v1/chat/completions"})
         else:

@@ -78,9 +78,7 @@ def test_the_number_of_calls_is_exact(limit, count):
 def test_concurrent_calls_do_not_overshoot(tmp_path):
     with FaultServer(lambda messages: '{"score": 1}', delay=0.02) as server:
         limits = Limits(max_calls=20, max_tokens=20_000)
-        with open_language_model(
-            "openai-compatible:x", url=server.url, env={}, limits=limits
-        ) as model:
+        with open_language_model("openai-compatible:x", url=server.url, env={}, limits=limits) as model:
             with pytest.raises(BudgetReached):
                 model.complete([ask(i) for i in range(200)])
             assert model.spent.calls == 20 == len(server.requests)
@@ -110,17 +108,13 @@ def test_a_rejected_request_is_a_call_that_costs_nothing():
     ):
         replies = [model.complete([ask(i)])[0] for i in range(2)]
         assert model.spent.calls == len(server.requests) == 3
-        assert model.spent.tokens == sum(
-            (r.input_tokens or 0) + (r.output_tokens or 0) for r in replies
-        )
+        assert model.spent.tokens == sum((r.input_tokens or 0) + (r.output_tokens or 0) for r in replies)
         with pytest.raises(BudgetReached):
             model.complete([ask(2)])
 
 
 def test_a_limit_in_dollars_needs_a_price():
-    with pytest.raises(
-        InputError, match=r"price of 'openai-compatible:x' is unknown.*--max-tokens"
-    ):
+    with pytest.raises(InputError, match=r"price of 'openai-compatible:x' is unknown.*--max-tokens"):
         open_language_model(
             "openai-compatible:x", url="http://127.0.0.1:9/v1", limits=Limits(max_usd=1), env={}
         )
@@ -164,9 +158,7 @@ def test_progress_counts_up_to_all():
 def test_several_threads_may_ask_at_once():
     results = {}
     with (
-        FaultServer(
-            lambda m: json.dumps({"score": int(m[0]["content"].split()[1])}), delay=0.01
-        ) as server,
+        FaultServer(lambda m: json.dumps({"score": int(m[0]["content"].split()[1])}), delay=0.01) as server,
         open_language_model("openai-compatible:x", url=server.url, env={}) as model,
     ):
 

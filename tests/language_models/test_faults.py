@@ -55,10 +55,7 @@ def table(replies: list[Reply]):
 @pytest.mark.parametrize("fault", UNPAID)
 def test_a_fault_without_a_reply_is_retried_and_costs_nothing(fault, tmp_path):
     requests = [ask(i) for i in range(6)]
-    with (
-        FaultServer(model, [None, fault]) as server,
-        opened(server, tmp_path / "calls.sqlite") as llm,
-    ):
+    with FaultServer(model, [None, fault]) as server, opened(server, tmp_path / "calls.sqlite") as llm:
         replies = [llm.complete([request])[0] for request in requests]
         assert server.met[fault] == 1
         assert [r.parsed for r in replies] == [Score(score=i * 7 % 10) for i in range(6)]
@@ -124,10 +121,7 @@ def test_every_fault_at_once_gives_the_tables_of_a_run_without_faults(tmp_path):
     with FaultServer(model) as calm, opened(calm) as llm:
         expected = table(llm.complete(requests))
     script = first_try(faults)
-    with (
-        FaultServer(model, script) as server,
-        opened(server, tmp_path / "c.sqlite", timeout=4) as llm,
-    ):
+    with FaultServer(model, script) as server, opened(server, tmp_path / "c.sqlite", timeout=4) as llm:
         assert llm.complete([ask(-1)])[0].status == "ok"
         assert table(llm.complete(requests)) == expected
         assert all(server.met[fault] for fault in faults)
@@ -145,10 +139,7 @@ def test_wrong_json_twice_is_unscored_with_the_raw_reply(tmp_path):
 
 
 def test_another_model_than_asked_is_said_aloud(tmp_path, caplog):
-    with (
-        FaultServer(model, ["wrong-model", "wrong-model"]) as server,
-        opened(server, concurrency=1) as llm,
-    ):
+    with FaultServer(model, ["wrong-model", "wrong-model"]) as server, opened(server, concurrency=1) as llm:
         replies = llm.complete([ask(i) for i in range(3)])
     assert [r.model for r in replies] == ["some-other-model", "some-other-model", "fake"]
     assert [r.getMessage() for r in caplog.records] == [
@@ -222,11 +213,7 @@ def test_a_redirect_never_carries_the_key_away():
         def script(number, payload):
             return "redirect"
 
-        with (
-            FaultServer(model, script) as server,
-            opened(server) as llm,
-            pytest.raises(ProviderError),
-        ):
+        with FaultServer(model, script) as server, opened(server) as llm, pytest.raises(ProviderError):
             llm.complete([ask(1)])
         assert elsewhere.requests == []
     assert server.headers[0]["Authorization"] == "Bearer sk-secret-1"
@@ -269,13 +256,7 @@ def test_the_key_is_nowhere_to_be_read(tmp_path):
             with pytest.raises(ProviderError) as caught:
                 llm.complete([ask(2)])
             assert server.headers[0]["Authorization"] == f"Bearer {secret}"
-            texts = [
-                repr(llm),
-                repr(vars(llm)),
-                repr(vars(llm._backend)),
-                repr(reply),
-                str(caught.value),
-            ]
+            texts = [repr(llm), repr(vars(llm)), repr(vars(llm._backend)), repr(reply), str(caught.value)]
     assert reply.status == "ok" and "[key]" in reply.text
     assert all(secret not in text for text in texts)
     for path in tmp_path.iterdir():
@@ -285,10 +266,7 @@ def test_the_key_is_nowhere_to_be_read(tmp_path):
 def test_replay_answers_from_the_cache_alone_and_fails_loudly(tmp_path):
     calls = tmp_path / "calls.sqlite"
     requests = [ask(i) for i in range(10)]
-    with (
-        FaultServer(model, first_try(["wrong-json", None])) as server,
-        opened(server, calls) as llm,
-    ):
+    with FaultServer(model, first_try(["wrong-json", None])) as server, opened(server, calls) as llm:
         expected = llm.complete(requests)
     with opened(server, calls, replay=True, env={}) as llm:
         assert table(llm.complete(requests)) == table(expected)
@@ -313,9 +291,7 @@ def test_a_random_storm_loses_and_repeats_nothing(tmp_path):
             second = llm.complete(requests)
         assert set(server.paid.values()) == {1}
     assert table(first) == table(second)
-    wrong = [
-        r for i, r in enumerate(first) if r.status == "ok" and r.parsed != Score(score=i * 7 % 10)
-    ]
+    wrong = [r for i, r in enumerate(first) if r.status == "ok" and r.parsed != Score(score=i * 7 % 10)]
     assert wrong == []
 
 

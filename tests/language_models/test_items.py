@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from saywell.errors import InputError
-from saywell.language_models import (
-    DryRun,
-    ProviderError,
-    Scripted,
-    ask_items,
-    open_language_model,
-)
+from saywell.language_models import DryRun, ProviderError, Scripted, ask_items, open_language_model
 from saywell.language_models.prompts import parse_prompt
 
 PROMPT = parse_prompt(
@@ -31,9 +25,7 @@ class Row(BaseModel):
 
 
 def numbered(text):
-    return [
-        line[1:].split("] ") for line in text.split("\n\n")[0].splitlines() if line.startswith("[")
-    ]
+    return [line[1:].split("] ") for line in text.split("\n\n")[0].splitlines() if line.startswith("[")]
 
 
 def gold(text):
@@ -47,9 +39,7 @@ def items(count):
 def test_every_item_is_answered_once():
     done = []
     with Scripted(lambda request: gold(request.messages[0].text)) as model:
-        result = ask_items(
-            model, items(47), PROMPT, Row, step="tag", batch_size=10, progress=done.append
-        )
+        result = ask_items(model, items(47), PROMPT, Row, step="tag", batch_size=10, progress=done.append)
         assert model.spent.calls == 5
     assert list(result) == list(items(47)) and done[-1] == 47
     assert all(r.row and r.row.tag == f"TEXT {id[2:]}" for id, r in result.items())
@@ -68,9 +58,7 @@ def test_every_item_is_answered_once():
 )
 def test_a_spoilt_batch_is_mended_by_asking_again(fault, calls):
     with FaultServer(lambda messages: gold(messages[0]["content"]), [fault]) as server:
-        with open_language_model(
-            "openai-compatible:x", url=server.url, env={}, concurrency=1
-        ) as model:
+        with open_language_model("openai-compatible:x", url=server.url, env={}, concurrency=1) as model:
             result = ask_items(model, items(10), PROMPT, Row, step="tag", batch_size=10)
         assert {r.status for r in result.values()} == {"ok"}
         assert all(r.row and r.row.tag == f"TEXT {id[2:]}" for id, r in result.items())
@@ -179,10 +167,7 @@ def test_one_item_that_is_rejected_costs_no_other_its_answer():
             return 400, {"error": {"message": "no"}}
         return 200, chat(gold(text))
 
-    with (
-        PlainServer(answer) as server,
-        open_language_model("vllm:x", url=server.url, env={}) as model,
-    ):
+    with PlainServer(answer) as server, open_language_model("vllm:x", url=server.url, env={}) as model:
         result = ask_items(model, items(20), PROMPT, Row, step="tag")
     assert [id for id, r in result.items() if r.row is None] == ["id13"]
     assert result["id13"].status == "failed" and "HTTP 400: no" in (result["id13"].error or "")
@@ -197,10 +182,7 @@ def test_a_server_that_cuts_questions_is_found_out(caplog):
         usage = {"prompt_tokens": min(2048, len(text) // 5), "completion_tokens": 9}
         return 200, chat(json.dumps({"items": rows}), usage=usage)
 
-    with (
-        PlainServer(answer) as server,
-        open_language_model("ollama:x", url=server.url, env={}) as model,
-    ):
+    with PlainServer(answer) as server, open_language_model("ollama:x", url=server.url, env={}) as model:
         result = ask_items(model, long, PROMPT, Row, step="tag", batch_size=20)
         assert all(r.row and r.row.tag == id[2:] for id, r in result.items())
         assert sorted(set(sizes(server)), reverse=True) == [20, 10, 5]
@@ -247,9 +229,7 @@ def test_a_smaller_batch_never_gets_less_room():
 
     with (
         PlainServer(answer) as server,
-        open_language_model(
-            "vllm:x", url=server.url, env={}, concurrency=1, most_reply_tokens=1000
-        ) as model,
+        open_language_model("vllm:x", url=server.url, env={}, concurrency=1, most_reply_tokens=1000) as model,
     ):
         ask_items(model, items(2), PROMPT, Row, step="tag")
         limits.clear()
@@ -267,10 +247,7 @@ def test_a_reply_that_goes_round_in_circles_is_given_no_more_room():
         seen.append(payload["max_tokens"])
         return 200, chat('{"items": [' + "and so on " * 500, finish="length")
 
-    with (
-        PlainServer(answer) as server,
-        open_language_model("vllm:x", url=server.url, env={}) as model,
-    ):
+    with PlainServer(answer) as server, open_language_model("vllm:x", url=server.url, env={}) as model:
         result = ask_items(model, items(1), PROMPT, Row, step="tag")
     assert seen == [150] and result["id0"].status == "truncated"
 
@@ -323,15 +300,7 @@ def test_whatever_the_model_does_no_item_gets_another_items_row(count, batch_siz
 
 
 def test_faults_on_every_batch_change_no_row():
-    faults = [
-        "duplicated-items",
-        "missing-items",
-        "json-in-prose",
-        "429",
-        "wrong-json",
-        "cut",
-        None,
-    ]
+    faults = ["duplicated-items", "missing-items", "json-in-prose", "429", "wrong-json", "cut", None]
 
     def single(payload):
         return len(numbered(payload["messages"][0]["content"])) == 1

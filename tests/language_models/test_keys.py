@@ -40,9 +40,9 @@ SPELLINGS: list[Callable[[str], str]] = [
     lambda key: key.encode().hex(),
 ]
 # What keys are made of, and of so many kinds of characters that a piece cannot be an ordinary word.
-KEYS = st.text(
-    string.ascii_letters + string.digits + "-_+/=.:%&\\'\"~", min_size=20, max_size=60
-).filter(lambda key: any(c.isdigit() for c in key) and len(set(key)) > 8)
+KEYS = st.text(string.ascii_letters + string.digits + "-_+/=.:%&\\'\"~", min_size=20, max_size=60).filter(
+    lambda key: any(c.isdigit() for c in key) and len(set(key)) > 8
+)
 
 
 class Score(BaseModel):
@@ -55,14 +55,16 @@ def pieces(key: str) -> set[str]:
 
 def leaks(key: str, text: str) -> list[str]:
     """Pieces of the key, plain or in base64, that the text holds."""
-    forms = [key, key.encode().hex(), *(base64.b64encode(b" " * n + key.encode()).decode()[4:-4] for n in range(3))]  # fmt: skip
+    forms = [
+        key,
+        key.encode().hex(),
+        *(base64.b64encode(b" " * n + key.encode()).decode()[4:-4] for n in range(3)),
+    ]
     return sorted({piece for form in forms for piece in pieces(form) if piece in text})
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    KEYS, st.sampled_from(SPELLINGS), st.integers(0, 100), st.integers(0, 400), st.text(max_size=20)
-)
+@given(KEYS, st.sampled_from(SPELLINGS), st.integers(0, 100), st.integers(0, 400), st.text(max_size=20))
 def test_no_piece_survives_however_it_is_spelled_and_cut(key, spell, first, last, around):
     text = f"{around} {spell(key)[first : first + last]} {around}"
     assert not leaks(key, Blot(key)(text))
@@ -85,15 +87,11 @@ def ask(number: int = 1) -> Request:
     return Request("score", (Message("user", f"sentence {number} please"),), Score, max_tokens=50)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(KEYS, st.sampled_from(SPELLINGS), st.integers(0, 30), st.data())
 def test_a_server_that_repeats_the_key_anywhere(tmp_path_factory, key, spell, first, data):
     said = spell(key)[first:]
-    filler = "x" * data.draw(
-        st.integers(0, 320)
-    )  # so that the key lies across any place of cutting
+    filler = "x" * data.draw(st.integers(0, 320))  # so that the key lies across any place of cutting
     ways = {
         "reply": good(f'{{"score": 1}} {said}'),
         "model": good(model=f"m{filler}{said}"),
@@ -107,7 +105,7 @@ def test_a_server_that_repeats_the_key_anywhere(tmp_path_factory, key, spell, fi
         "exception": httpx2.ReadError(filler + said),
         "refused": httpx2.ConnectError(f"{filler}http://u:{said}@proxy"),
         "packing": (200, b"x", {"Content-Encoding": quote(said)}),
-    }  # fmt: skip
+    }
     answer = ways[data.draw(st.sampled_from(sorted(ways)))]
     provider = FakeProvider(lambda *_: answer)
     calls = tmp_path_factory.mktemp("calls") / "calls.sqlite"

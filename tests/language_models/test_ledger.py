@@ -43,9 +43,7 @@ WHERE = {"provider": "p", "url": "u", "model": "m"}
 
 
 def key(request, identity=WHERE):
-    return canonical_request(
-        request, identity, schema_text(request.answer) if request.answer else None
-    )
+    return canonical_request(request, identity, schema_text(request.answer) if request.answer else None)
 
 
 @pytest.mark.parametrize(
@@ -250,9 +248,7 @@ def test_images_travel_as_data_and_are_stored_as_hashes(tmp_path):
     request = Request("look", (Message("user", ("what is this?", picture)),))
     calls = tmp_path / "calls.sqlite"
     with FaultServer(lambda messages: "a cat") as server:
-        with open_language_model(
-            "openai-compatible:x", url=server.url, calls=calls, env={}
-        ) as model:
+        with open_language_model("openai-compatible:x", url=server.url, calls=calls, env={}) as model:
             assert model.complete([request])[0].text == "a cat"
         part = server.requests[0]["messages"][0]["content"][1]
         assert part["image_url"]["url"].startswith("data:image/png;base64,iVBORw0KGgp")
@@ -272,10 +268,7 @@ def test_of_two_replies_to_one_key_the_first_counts_and_both_are_charged(tmp_pat
             reply = two.complete([Request("s", (Message("user", "x"),))])[0]
     assert reply.text == "first"
     ledger = Ledger(path, read_only=True)
-    assert [(row.text, row.answered) for row in ledger.rows()] == [
-        ("second", False),
-        ("first", True),
-    ]
+    assert [(row.text, row.answered) for row in ledger.rows()] == [("second", False), ("first", True)]
     assert ledger.spent(None).calls == 2
     ledger.close()
 
@@ -296,9 +289,7 @@ def test_of_two_replies_to_one_key_the_first_counts_and_both_are_charged(tmp_pat
         ("checksum", "0" * 64),
     ],
 )
-def test_a_reply_that_was_changed_is_asked_again_and_named_in_a_replay(
-    column, value, tmp_path, caplog
-):
+def test_a_reply_that_was_changed_is_asked_again_and_named_in_a_replay(column, value, tmp_path, caplog):
     path, asked = tmp_path / "calls.sqlite", []
 
     def answer(request):
@@ -312,9 +303,7 @@ def test_a_reply_that_was_changed_is_asked_again_and_named_in_a_replay(
         other.execute(f"UPDATE calls SET {column} = ? WHERE key = ?", [value, key])
     with (
         Scripted(answer, calls=path, replay=True) as model,
-        pytest.raises(
-            CacheMiss, match=f"{key}.*changed after it was stored; run without --replay"
-        ) as error,
+        pytest.raises(CacheMiss, match=f"{key}.*changed after it was stored; run without --replay") as error,
     ):
         model.complete(requests)
     assert "\n" not in str(error.value)
@@ -370,19 +359,34 @@ def test_a_file_of_the_layout_before_keeps_its_replies_and_counts_what_was_not(t
             answered = number < 2
             old.execute(
                 f"INSERT INTO calls VALUES (NULL{', ?' * 20})",
-                [key, "step", None, "scripted", text, answered, "ok" if answered else "failed",
-                 '{"score": 4}' if answered else "", "stop", None, "m", *counts, "2026-01-01",
-                 None if answered else "HTTP 500", json.dumps(faults), len(faults) + 1, 1.0, 1],
-            )  # fmt: skip
+                [
+                    key,
+                    "step",
+                    None,
+                    "scripted",
+                    text,
+                    answered,
+                    "ok" if answered else "failed",
+                    '{"score": 4}' if answered else "",
+                    "stop",
+                    None,
+                    "m",
+                    *counts,
+                    "2026-01-01",
+                    None if answered else "HTTP 500",
+                    json.dumps(faults),
+                    len(faults) + 1,
+                    1.0,
+                    1,
+                ],
+            )
     before = path.read_bytes()
     ledger = Ledger(path, read_only=True)  # does not touch the file
     assert len(ledger.rows()) == 5 and path.read_bytes() == before
     ledger.close()
     for _ in range(2):
         asked = []
-        with Scripted(
-            lambda r, asked=asked: asked.append(r) or '{"score": 4}', calls=path
-        ) as model:
+        with Scripted(lambda r, asked=asked: asked.append(r) or '{"score": 4}', calls=path) as model:
             assert model.spent.calls == 5 + (_ > 0)
             # The second reply had no usage: its whole limit of 100 tokens counts, and its question.
             assert model.spent.estimated == 1 and model.spent.tokens > 25 + 100

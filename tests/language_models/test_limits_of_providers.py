@@ -17,14 +17,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from virtual import FakeProvider, good
 
-from saywell.language_models import (
-    BudgetReached,
-    Limits,
-    Message,
-    ProviderError,
-    Request,
-    Retries,
-)
+from saywell.language_models import BudgetReached, Limits, Message, ProviderError, Request, Retries
 from saywell.language_models.ledger import Ledger
 from saywell.language_models.prices import Price
 from saywell.language_models.waits import asked_wait
@@ -37,9 +30,7 @@ class Score(BaseModel):
 
 
 def ask(number: int, **more) -> Request:
-    return Request(
-        "score", (Message("user", f"sentence {number} please"),), Score, max_tokens=50, **more
-    )
+    return Request("score", (Message("user", f"sentence {number} please"),), Score, max_tokens=50, **more)
 
 
 def number_in(payload) -> int:
@@ -69,15 +60,23 @@ def number_in(payload) -> int:
         ({"x-ratelimit-reset": "1800000012500"}, b"", 12.5),
         ({"ratelimit-reset": "15"}, b"", 15),
         ({"anthropic-ratelimit-requests-reset": "2027-01-15T08:01:00Z"}, b"", 60),
-        ({"x-ratelimit-reset-requests": "120ms", "x-ratelimit-reset-tokens": "6m0s",
-          "x-ratelimit-remaining-requests": "0", "x-ratelimit-remaining-tokens": "999"}, b"", 0.12),
+        (
+            {
+                "x-ratelimit-reset-requests": "120ms",
+                "x-ratelimit-reset-tokens": "6m0s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-remaining-tokens": "999",
+            },
+            b"",
+            0.12,
+        ),
         ({"x-ratelimit-reset-a": "2s", "x-ratelimit-reset-b": "1h"}, b"", 2),
         ({"x-ratelimit-limit-requests": "60"}, b"slow down: 60 requests in 1 minute", None),
         ({"retry-after": "-3", "retry-after-ms": "inf"}, b'{"retryDelay": true}', None),
         ({}, b"[" * 100_000, None),
         ({}, b'{"a":' * 5000, None),
     ],
-)  # fmt: skip
+)
 def test_what_a_server_asks_to_wait(headers, body, seconds):
     found = asked_wait(httpx2.Headers(headers), body, NOW)
     assert found == (seconds if seconds is None else pytest.approx(seconds, abs=1e-3))
@@ -91,10 +90,12 @@ def test_what_a_server_asks_to_wait(headers, body, seconds):
     ),
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
-        lambda inner: st.dictionaries(st.sampled_from(["retryDelay", "seconds", "x"]), inner) | st.lists(inner),
+        lambda inner: (
+            st.dictionaries(st.sampled_from(["retryDelay", "seconds", "x"]), inner) | st.lists(inner)
+        ),
         max_leaves=8,
     ),
-)  # fmt: skip
+)
 def test_no_reply_makes_the_wait_anything_but_seconds(headers, body):
     found = asked_wait(headers, json.dumps(body).encode(), NOW)
     assert found is None or (found >= 0 and math.isfinite(found))
@@ -107,14 +108,8 @@ def test_a_quota_by_the_minute_is_waited_out(said):
     def quota(number, payload, now):
         if used[now // 60] >= 10:
             left = 60 - now % 60
-            details = (
-                [{"@type": "RetryInfo", "retryDelay": f"{left:.3f}s"}] if said == "body" else []
-            )
-            text = (
-                f"Quota exceeded. Please retry in {left:.2f}s."
-                if said == "text"
-                else "Quota exceeded"
-            )
+            details = [{"@type": "RetryInfo", "retryDelay": f"{left:.3f}s"}] if said == "body" else []
+            text = f"Quota exceeded. Please retry in {left:.2f}s." if said == "text" else "Quota exceeded"
             headers = {"Retry-After": str(math.ceil(left))} if said == "header" else {}
             return 429, [{"error": {"code": 429, "message": text, "details": details}}], headers
         used[now // 60] += 1
@@ -141,9 +136,7 @@ def test_a_quota_that_never_opens_stops_the_run_at_the_deadline_and_says_how_to_
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun():
-    provider = FakeProvider(
-        lambda number, *_: good() if number < 3 else (429, {}, {"Retry-After": "3600"})
-    )
+    provider = FakeProvider(lambda number, *_: good() if number < 3 else (429, {}, {"Retry-After": "3600"}))
     with (
         provider.client() as model,
         pytest.raises(ProviderError, match=r"asks to wait 3600 s.*--llm-deadline 600 s"),
@@ -199,9 +192,7 @@ def test_a_provider_that_dies_is_left_alone_and_the_next_run_goes_on(kind, tmp_p
 
 
 def test_a_short_outage_is_survived():
-    provider = FakeProvider(
-        lambda number, payload, now: good() if not 1001 < now < 1006 else (500, {})
-    )
+    provider = FakeProvider(lambda number, payload, now: good() if not 1001 < now < 1006 else (500, {}))
     with provider.client() as model:
         assert {reply.status for reply in model.complete([ask(i) for i in range(200)])} == {"ok"}
 
@@ -215,9 +206,7 @@ def test_some_requests_that_always_fail_fail_alone(tmp_path):
     provider = FakeProvider(sometimes)
     with provider.client(calls) as model:
         replies = model.complete([ask(i) for i in range(90)])
-    assert [i for i, reply in enumerate(replies) if reply.status == "failed"] == list(
-        range(4, 90, 9)
-    )
+    assert [i for i, reply in enumerate(replies) if reply.status == "failed"] == list(range(4, 90, 9))
     assert {reply.attempts for reply in replies if reply.status == "failed"} == {6}
 
 
@@ -236,14 +225,22 @@ def test_only_requests_left_that_are_rejected_do_not_stop_a_resumed_run(tmp_path
 
 PRICE = Price(1000.0, 2000.0, "2026-01-01")
 USAGES = [
-    None, "n/a", [], 3, {}, {"prompt_tokens": None, "completion_tokens": None},
-    {"prompt_tokens": -5, "completion_tokens": -1}, {"prompt_tokens": "20", "completion_tokens": "5"},
-    {"prompt_tokens": 2.5, "completion_tokens": 1e300}, {"prompt_tokens": True, "completion_tokens": []},
-    {"prompt_tokens": 0, "completion_tokens": 0}, {"prompt_tokens": 10**30, "completion_tokens": {}},
+    None,
+    "n/a",
+    [],
+    3,
+    {},
+    {"prompt_tokens": None, "completion_tokens": None},
+    {"prompt_tokens": -5, "completion_tokens": -1},
+    {"prompt_tokens": "20", "completion_tokens": "5"},
+    {"prompt_tokens": 2.5, "completion_tokens": 1e300},
+    {"prompt_tokens": True, "completion_tokens": []},
+    {"prompt_tokens": 0, "completion_tokens": 0},
+    {"prompt_tokens": 10**30, "completion_tokens": {}},
     {"prompt_tokens": 20, "completion_tokens": 5, "cost": "free"},
     {"prompt_tokens": 20, "completion_tokens": 5, "cost": -1.0},
     {"prompt_tokens": 20, "completion_tokens": 5, "cost": True},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("usage", USAGES, ids=str)
@@ -287,11 +284,7 @@ REPLIES = {
 @pytest.mark.parametrize("kind", REPLIES)
 @pytest.mark.parametrize("priced", [True, False])
 def test_three_runs_with_a_limit_spend_what_one_may(kind, priced, tmp_path):
-    for limits in (
-        Limits(max_calls=7),
-        Limits(max_tokens=900),
-        Limits(max_usd=0.9 if priced else 0.01),
-    ):
+    for limits in (Limits(max_calls=7), Limits(max_tokens=900), Limits(max_usd=0.9 if priced else 0.01)):
         provider = FakeProvider(lambda *_: REPLIES[kind]())
         calls = tmp_path / f"{limits.max_calls}{limits.max_tokens}.sqlite"
         for run in range(3):
@@ -343,12 +336,14 @@ SAID = {
     "message": lambda o: {"message": f"{o}: this is unavailable now"},
     "string": lambda o: {"error": f"'{o}' must be something else"},
     "detail": lambda o: {"detail": f"bad {o}"},
-    "FastAPI": lambda o: {"detail": [{"loc": ["body", o], "msg": "no", "input": {"seed": 1, "temperature": 0}}]},
+    "FastAPI": lambda o: {
+        "detail": [{"loc": ["body", o], "msg": "no", "input": {"seed": 1, "temperature": 0}}]
+    },
     "plain": lambda o: f"the field {o} is not for this model".encode(),
     "page": lambda o: f"<html><body><p>Bad request: {o}</p></body></html>".encode(),
     "nothing": lambda o: b"",
     "unnamed": lambda o: {"error": {"message": "Bad Request", "code": 20015}},
-}  # fmt: skip
+}
 OPTIONS = ["response_format", "reasoning_effort", "seed", "temperature", "max_tokens"]
 
 
@@ -368,9 +363,7 @@ def test_an_option_is_left_out_whatever_the_server_says_about_it(option, said):
     named = said not in ("nothing", "unnamed")
     assert paid <= (1 if named else 5)
     assert option not in last
-    assert {o for o in OPTIONS if o in last} == set(OPTIONS) - {
-        option
-    }  # and nothing else is missing
+    assert {o for o in OPTIONS if o in last} == set(OPTIONS) - {option}  # and nothing else is missing
     assert ("max_completion_tokens" in last) == (option == "max_tokens")
     assert ("JSON schema" in last["messages"][-1]["content"]) == (option == "response_format")
 
@@ -393,11 +386,7 @@ def test_any_set_of_options_is_found_out(refuses, named):
 
 def test_a_rejection_that_is_not_about_options_is_shown_and_changes_nothing():
     def reply(number, payload, now):
-        return (
-            (400, {"error": {"message": "sentence 3 is rude"}})
-            if number_in(payload) == 3
-            else good()
-        )
+        return (400, {"error": {"message": "sentence 3 is rude"}}) if number_in(payload) == 3 else good()
 
     provider = FakeProvider(reply)
     with provider.client() as model:
@@ -410,10 +399,12 @@ def test_a_rejection_that_is_not_about_options_is_shown_and_changes_nothing():
 
 def test_a_request_that_is_too_long_is_not_taken_apart():
     words = itertools.cycle(
-        ["This model's maximum context length is 8192 tokens; reduce the messages or max_tokens",
-         "prompt is too long: 9000 tokens > 8192 maximum",
-         "the request exceeds the available context size"]
-    )  # fmt: skip
+        [
+            "This model's maximum context length is 8192 tokens; reduce the messages or max_tokens",
+            "prompt is too long: 9000 tokens > 8192 maximum",
+            "the request exceeds the available context size",
+        ]
+    )
     provider = FakeProvider(lambda *_: (400, {"error": {"message": next(words)}}))
     with provider.client() as model:
         replies = model.complete([ask(i) for i in range(9)])
@@ -424,8 +415,7 @@ def test_a_request_that_is_too_long_is_not_taken_apart():
 
 
 @pytest.mark.parametrize(
-    "text",
-    ['{"score": 7} \x00\x00', '{"score": 7} \ud800', '{"score": 7} \x1b[31m\u202e', "\x00" * 9],
+    "text", ['{"score": 7} \x00\x00', '{"score": 7} \ud800', '{"score": 7} \x1b[31m\u202e', "\x00" * 9]
 )
 def test_any_text_is_stored_and_read_again(text, tmp_path):
     body = json.dumps(good(text, model="m\udfff")[1]).replace('"stop"', '"st\\ud800op"').encode()

@@ -33,22 +33,23 @@ def checkpoint(tmp_path_factory):
     core = Tokenizer(models.BPE({c: i for i, c in enumerate([*letters, "</s>"])}, []))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token="</s>", chat_template=TEMPLATE
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", chat_template=TEMPLATE)
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=2048, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=2048,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
 
 def ask(text, **options):
-    return Request(
-        "s", (Message("system", "be brief"), Message("user", text)), max_tokens=12, **options
-    )
+    return Request("s", (Message("system", "be brief"), Message("user", text)), max_tokens=12, **options)
 
 
 def test_the_same_request_gets_the_same_reply_whatever_runs_beside_it(checkpoint, tmp_path):
@@ -64,9 +65,7 @@ def test_the_same_request_gets_the_same_reply_whatever_runs_beside_it(checkpoint
     assert together[3].text != together[4].text
     assert all(r.cost_usd == 0 and r.output_tokens and r.output_tokens <= 12 for r in together)
     assert any(r.status == "truncated" for r in together)
-    with open_language_model(
-        f"hf:{checkpoint}", calls=tmp_path / "calls.sqlite", replay=True
-    ) as model:
+    with open_language_model(f"hf:{checkpoint}", calls=tmp_path / "calls.sqlite", replay=True) as model:
         assert [r.text for r in model.complete(requests)] == [r.text for r in together]
 
 
@@ -96,16 +95,10 @@ def test_an_answer_that_does_not_parse_is_unscored(checkpoint):
 
 
 def test_what_it_cannot_do_is_said(checkpoint, tmp_path):
-    with (
-        open_language_model(f"hf:{checkpoint}") as model,
-        pytest.raises(InputError, match="text only"),
-    ):
+    with open_language_model(f"hf:{checkpoint}") as model, pytest.raises(InputError, match="text only"):
         model.complete([Request("s", (Message("user", (Image(b"\x89PNG\r\n\x1a\n"), "x")),))])
     (tmp_path / "config.json").write_text("{}")
-    with (
-        open_language_model(f"hf:{tmp_path}") as model,
-        pytest.raises(InputError, match="cannot be loaded"),
-    ):
+    with open_language_model(f"hf:{tmp_path}") as model, pytest.raises(InputError, match="cannot be loaded"):
         model.complete([ask("x")])
     settings = json.loads((checkpoint / "tokenizer_config.json").read_text())
     settings.pop("chat_template", None)
@@ -115,8 +108,5 @@ def test_what_it_cannot_do_is_said(checkpoint, tmp_path):
         if file.name not in ("tokenizer_config.json", "chat_template.jinja"):
             (bare / file.name).write_bytes(file.read_bytes())
     (bare / "tokenizer_config.json").write_text(json.dumps(settings))
-    with (
-        open_language_model(f"hf:{bare}") as model,
-        pytest.raises(InputError, match="chat template"),
-    ):
+    with open_language_model(f"hf:{bare}") as model, pytest.raises(InputError, match="chat template"):
         model.complete([ask("x")])

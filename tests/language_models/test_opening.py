@@ -28,11 +28,7 @@ def test_a_name_is_opened_with_the_calls_of_the_study_and_closed(tmp_path):
 
 
 def test_what_cannot_be_opened_leaves_no_folder(tmp_path):
-    for name, says in [
-        ("gpt-4o", "provider:model"),
-        ("openai:", "provider:model"),
-        ("", "extractive"),
-    ]:
+    for name, says in [("gpt-4o", "provider:model"), ("openai:", "provider:model"), ("", "extractive")]:
         with pytest.raises(InputError, match=says):
             study(llm=name, out=tmp_path / "study")
     with pytest.raises(InputError, match=r"'ollama:x' need a study.*out"):
@@ -45,17 +41,11 @@ def test_every_front_door_takes_a_name():
         f"{module.name}.{name}": function
         for module in iter_modules(saywell.studies.__path__, "saywell.studies.")
         for name, function in vars(import_module(module.name)).items()
-        if inspect.isfunction(function) and function.__module__ == module.name
-        and not name.startswith("_") and {"llm", "out"} <= inspect.signature(function).parameters.keys()
-    }  # fmt: skip
-    assert {name.rpartition(".")[2] for name in doors} >= {
-        "describe_neurons",
-        "describe_classes",
-        "run_exam",
+        if inspect.isfunction(function)
+        and function.__module__ == module.name
+        and not name.startswith("_")
+        and {"llm", "out"} <= inspect.signature(function).parameters.keys()
     }
+    assert {name.rpartition(".")[2] for name in doors} >= {"describe_neurons", "describe_classes", "run_exam"}
     assert not [name for name, function in doors.items() if not hasattr(function, "__wrapped__")]
-    assert not [
-        name
-        for name, f in doors.items()
-        if "str" not in str(inspect.signature(f).parameters["llm"])
-    ]
+    assert not [name for name, f in doors.items() if "str" not in str(inspect.signature(f).parameters["llm"])]

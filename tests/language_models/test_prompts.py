@@ -25,11 +25,7 @@ def test_no_text_can_leave_its_fence(text, nesting):
     for _ in range(nesting):  # the attacker knows how fences are made
         text = f"{fence(text)} {text}"
     fenced = fence(text, limit=100_000)
-    opening, body, closing = (
-        fenced.split("\n")[0],
-        fenced[fenced.index("\n") + 1 :],
-        fenced.split("\n")[-1],
-    )
+    opening, body, closing = (fenced.split("\n")[0], fenced[fenced.index("\n") + 1 :], fenced.split("\n")[-1])
     assert closing == f"</{opening[1:-1]}>"
     assert body.lower().count(opening[1:-1]) == 1  # the closing tag alone
     assert fence(text, limit=100_000) == fenced
@@ -96,10 +92,7 @@ def test_render_and_hash():
         ("{% block user %}x{% endblock %}", "version"),
         ("{# version 1: x #}\nhello", "block 'user'"),
         ("{# version 1: x #}\n{% block user %}x", "line"),
-        (
-            "{# version 1: x #}\n{% block user %}x{% endblock %}{% block tail %}{% endblock %}",
-            "tail",
-        ),
+        ("{# version 1: x #}\n{% block user %}x{% endblock %}{% block tail %}{% endblock %}", "tail"),
     ],
 )
 def test_malformed_files_are_refused(source, says):
@@ -109,9 +102,7 @@ def test_malformed_files_are_refused(source, says):
 
 def test_a_missing_name_and_an_escape_from_the_sandbox_are_errors():
     with pytest.raises(InputError, match="'nothing' is undefined"):
-        parse_prompt(
-            "p", "{# version 1: x #}\n{% block user %}{{ nothing }}{% endblock %}"
-        ).render()
+        parse_prompt("p", "{# version 1: x #}\n{% block user %}{{ nothing }}{% endblock %}").render()
     escape = "{# version 1: x #}\n{% block user %}{{ ''.__class__.__mro__ }}{% endblock %}"
     with pytest.raises(InputError):
         parse_prompt("p", escape).render()

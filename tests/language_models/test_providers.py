@@ -14,13 +14,7 @@ from typer.testing import CliRunner
 from saywell.cli.calls import calls
 from saywell.cli.doctor import doctor
 from saywell.errors import InputError, SaywellError
-from saywell.language_models import (
-    Message,
-    ProviderError,
-    Request,
-    Scripted,
-    open_language_model,
-)
+from saywell.language_models import Message, ProviderError, Request, Scripted, open_language_model
 from saywell.language_models.doctor import check_providers
 from saywell.language_models.http import HttpBackend
 from saywell.language_models.prices import find_price
@@ -99,11 +93,7 @@ def test_a_keys_file_that_others_can_read_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [
-        f"OPENAI_API_KEY = {SECRET}",
-        f'OPENAI_API_KEY = ["{SECRET}"]',
-        f'OPENAI_API_KEY = "{SECRET} "\nx',
-    ],
+    [f"OPENAI_API_KEY = {SECRET}", f'OPENAI_API_KEY = ["{SECRET}"]', f'OPENAI_API_KEY = "{SECRET} "\nx'],
 )
 def test_errors_about_the_keys_file_do_not_show_it(text, tmp_path):
     env = keys_file(tmp_path, text)
@@ -170,9 +160,7 @@ def test_doctor_says_what_is_missing_and_shows_no_key(tmp_path, monkeypatch):
     result = CliRunner().invoke(app)
     assert result.exit_code == 0 and "GEMINI" not in result.output and SECRET not in result.output
     assert "export OPENAI_API_KEY" in result.output
-    assert [c["name"] for c in json.loads(CliRunner().invoke(app, ["--json"]).output)] == list(
-        PROVIDERS
-    )
+    assert [c["name"] for c in json.loads(CliRunner().invoke(app, ["--json"]).output)] == list(PROVIDERS)
 
 
 def run(*arguments: str):
@@ -191,27 +179,20 @@ def test_calls_sums_up_by_step_and_shows_one(tmp_path):
         with open_language_model(
             "openai-compatible:fake", url=server.url, calls=path, env={}, concurrency=1
         ) as llm:
-            first = llm.complete(
-                [Request("tag", (Message("user", f"n{i}"),), Score) for i in range(3)]
-            )
+            first = llm.complete([Request("tag", (Message("user", f"n{i}"),), Score) for i in range(3)])
             llm.complete([Request("score", (Message("user", "m1"),), Score)])
     result = run(str(tmp_path))
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert max(len(line) for line in lines) <= 80
     assert lines[1].split()[:3] == ["tag", "4", "1"] and lines[1].split()[-1] == "unknown"
-    assert (
-        "2 ok, 1 failed, 1 refused" in result.output
-        and "answered by some-other-model" in result.output
-    )
+    assert "2 ok, 1 failed, 1 refused" in result.output and "answered by some-other-model" in result.output
     assert lines[-1].split()[:3] == ["all", "5", "1"]
     summary = json.loads(run(str(path), "--step", "score", "--json").output)
     assert [(s["step"], s["calls"], s["cost_unknown"]) for s in summary] == [("score", 1, 1)]
     shown = run(str(tmp_path), "--show", first[1].key[3:15]).output
     assert "HTTP 500" in shown and "--- reply" in shown and "\x1b" not in shown
-    assert (
-        json.loads(run(str(tmp_path), "--show", first[1].key, "--json").output)[0]["step"] == "tag"
-    )
+    assert json.loads(run(str(tmp_path), "--show", first[1].key, "--json").output)[0]["step"] == "tag"
     for arguments, says in [
         (["--show", "c1:zz"], "no call"),
         (["--step", "x"], "no call"),

@@ -23,18 +23,33 @@ DRAFT, ANSWER = '{"score": 2}', '{"score": 7}'
 NAMES = st.from_regex(r"[a-zA-Z][a-zA-Z0-9_:-]{0,14}", fullmatch=True)
 PAIRS = st.sampled_from(
     [
-        "<{}> </{}>", "[{}] [/{}]", "<|{}|> <|/{}|>", "◁{}▷ ◁/{}▷", "⟨{}⟩ ⟨/{}⟩", "{{{}}} {{/{}}}",
-        "【{}】 【/{}】", "[[{}]] [[/{}]]", "<{} kind='x'> </{}>", "<|begin_of_{}|> <|end_of_{}|>",
-        "<start_{}> <stop_{}>", "<{}1> <{}2>",
+        "<{}> </{}>",
+        "[{}] [/{}]",
+        "<|{}|> <|/{}|>",
+        "◁{}▷ ◁/{}▷",
+        "⟨{}⟩ ⟨/{}⟩",
+        "{{{}}} {{/{}}}",
+        "【{}】 【/{}】",
+        "[[{}]] [[/{}]]",
+        "<{} kind='x'> </{}>",
+        "<|begin_of_{}|> <|end_of_{}|>",
+        "<start_{}> <stop_{}>",
+        "<{}1> <{}2>",
     ]
-)  # fmt: skip
+)
 DRAFTS = st.sampled_from(
     [
-        "Perhaps " + DRAFT + ".", "I try:\n```json\n" + DRAFT + "\n```\nToo low.", DRAFT,
-        '{"score": 2', "no draft at all", "either " + DRAFT + ' or {"score": 3}', '{"score": true}',
-        "a list [1, 2] and a tag <b>bold</b> and List<int> [sic]\n\n" + DRAFT, "",
+        "Perhaps " + DRAFT + ".",
+        "I try:\n```json\n" + DRAFT + "\n```\nToo low.",
+        DRAFT,
+        '{"score": 2',
+        "no draft at all",
+        "either " + DRAFT + ' or {"score": 3}',
+        '{"score": true}',
+        "a list [1, 2] and a tag <b>bold</b> and List<int> [sic]\n\n" + DRAFT,
+        "",
     ]
-)  # fmt: skip
+)
 LAYOUTS = st.sampled_from(["{}", "\n\n{}", "\n```json\n{}\n```\n", "The answer is {}", "**{}**."])
 
 
@@ -49,9 +64,7 @@ def score(text, **options):
 @example("<{}> </{}>", "I", "List<int> " + DRAFT, DRAFT, "{}", True)
 @example("<{}> </{}>", "I", "List<int> " + DRAFT, DRAFT, "{}", False)
 @settings(max_examples=150, deadline=None)
-def test_the_answer_after_a_section_counts_whatever_its_marks(
-    pair, name, draft, second, layout, opened
-):
+def test_the_answer_after_a_section_counts_whatever_its_marks(pair, name, draft, second, layout, opened):
     assume(name.casefold() != "int")  # which a draft leaves open
     first, last = _split(pair, name)
     closing = "/" in last
@@ -136,19 +149,32 @@ def test_marks_inside_a_json_text_are_data(value, words):
         (f"<think>a <b>{DRAFT}</b>", None),
         (f"The text [sic] has 3 < 4, {{or not}}, [1] and (a): {ANSWER}.", 7),
     ],
-)  # fmt: skip
+)
 def test_which_of_several_is_meant(text, expected):
     assert score(text) == expected
 
 
 LAST_WORDS = st.sampled_from(
     [
-        "Wait: the score should be 7.", "不过最终答案是七", "{'score': 7}", "score = 7", "<score>7</score>",
-        '{"Score": 7}', "{score: 7}", "{“score”: 7}", '"{\\"score\\": 7}"', '{/* so */ "score": 7',
-        '[SEND]{"send": {"score": 7}}', "```json\n{", '{"why": "it is good", "score": 7', "\\boxed{7}",
-        "%END% seven", "Now let me check", "[{",
+        "Wait: the score should be 7.",
+        "不过最终答案是七",
+        "{'score': 7}",
+        "score = 7",
+        "<score>7</score>",
+        '{"Score": 7}',
+        "{score: 7}",
+        "{“score”: 7}",
+        '"{\\"score\\": 7}"',
+        '{/* so */ "score": 7',
+        '[SEND]{"send": {"score": 7}}',
+        "```json\n{",
+        '{"why": "it is good", "score": 7',
+        "\\boxed{7}",
+        "%END% seven",
+        "Now let me check",
+        "[{",
     ]
-)  # fmt: skip
+)
 
 
 @given(st.sampled_from(["{} ", "I say {}. But ", "{}\n\n", "```\n{}\n```\nNow\n"]), LAST_WORDS)
@@ -194,11 +220,19 @@ def test_free_text_is_handed_over_without_its_reasoning():
 @pytest.mark.parametrize(
     "text",
     [
-        '{"a' * 60_000, "{" * 200_000, "[" * 200_000, "<a" * 100_000, "<a>" * 60_000,
-        "</a>" * 60_000, "(a) " * 60_000, '{"score": ' * 20_000, "<a " + " " * 200_000 + ">",
-        "<a b=" * 40_000, "[a b c d e " * 20_000,
+        '{"a' * 60_000,
+        "{" * 200_000,
+        "[" * 200_000,
+        "<a" * 100_000,
+        "<a>" * 60_000,
+        "</a>" * 60_000,
+        "(a) " * 60_000,
+        '{"score": ' * 20_000,
+        "<a " + " " * 200_000 + ">",
+        "<a b=" * 40_000,
+        "[a b c d e " * 20_000,
     ],
-)  # fmt: skip
+)
 def test_a_hostile_reply_takes_little_time(text):
     import time
 

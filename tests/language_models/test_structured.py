@@ -148,10 +148,7 @@ def test_no_text_breaks_the_reader(text):
         read_answer(text, Tags)
 
 
-@given(
-    st.lists(st.builds(Tag, item=st.integers(0, 99), tags=st.lists(st.text(), max_size=3))),
-    st.data(),
-)
+@given(st.lists(st.builds(Tag, item=st.integers(0, 99), tags=st.lists(st.text(), max_size=3))), st.data())
 def test_what_is_written_is_read(items, data):
     answer = Tags(items=items)
     around = data.draw(st.text(alphabet="abc .:\n", max_size=40))
@@ -215,13 +212,16 @@ def test_a_server_that_read_a_part_of_the_question_gave_no_answer_to_it():
 @pytest.mark.parametrize(
     ("finish", "beside", "alone"),
     [
-        *((word, "truncated", "ok") for word in ("length", "MAX_TOKENS", "max_output_tokens", "model_length")),
+        *(
+            (word, "truncated", "ok")
+            for word in ("length", "MAX_TOKENS", "max_output_tokens", "model_length")
+        ),
         *((word, "filtered", "filtered") for word in ("content_filter", "SAFETY", "PROHIBITED_CONTENT")),
         # Who knows what was lost: only an answer with nothing beside it is whole for certain.
         *((word, "unparsed", "ok") for word in ("error", "abort", "insufficient_system_resource", "zork")),
         *((word, "ok", "ok") for word in (None, "", "stop", "STOP", "end_turn", "eos_token", "COMPLETE")),
     ],
-)  # fmt: skip
+)
 def test_why_a_reply_ended_is_said_in_many_words(finish, beside, alone):
     request = Request("s", (Message("user", "hello"),), Tags)
     assert classify(request, Sent(f"Perhaps {GOOD}", finish))[0] == beside

@@ -50,11 +50,7 @@ class _Jumping(selectors.DefaultSelector):
 def good(content: str = '{"score": 7}', **more: Any) -> tuple[int, dict[str, Any]]:
     """A well-formed completion; `usage=None` leaves the usage out."""
     usage = more.pop("usage", {"prompt_tokens": 20, "completion_tokens": 5})
-    choice = {
-        "index": 0,
-        "finish_reason": "stop",
-        "message": {"role": "assistant", "content": content},
-    }
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
     reply = {"id": "x", "model": "fake", "choices": [choice], **more}
     return 200, reply if usage is None else {**reply, "usage": usage}
 
@@ -62,9 +58,7 @@ def good(content: str = '{"score": 7}', **more: Any) -> tuple[int, dict[str, Any
 class FakeProvider:
     """See the module's text."""
 
-    def __init__(
-        self, reply: Callable[[int, dict[str, Any], float], Any], latency: float = 0.1
-    ) -> None:
+    def __init__(self, reply: Callable[[int, dict[str, Any], float], Any], latency: float = 0.1) -> None:
         self.reply = reply
         self.latency = latency
         self.requests: list[dict[str, Any]] = []
@@ -103,10 +97,15 @@ class FakeProvider:
         """A client of this provider, on the virtual clock."""
         self.loop = loop = VirtualLoop()
         backend = HttpBackend(
-            PROVIDERS[provider], "fake", "http://provider.test/v1", Key(key, "test") if key else None,
-            price, concurrency=options.get("concurrency", 16), effort=effort,
+            PROVIDERS[provider],
+            "fake",
+            "http://provider.test/v1",
+            Key(key, "test") if key else None,
+            price,
+            concurrency=options.get("concurrency", 16),
+            effort=effort,
             transport=httpx2.MockTransport(self._answer),
-        )  # fmt: skip
+        )
         stand_in = dearest_price({}) if limits and limits.max_usd is not None else None
         options = {"retries": Retries(), **options}
         return Client(

@@ -62,9 +62,7 @@ def test_marks_of_its_own_are_taken_out_of_a_text():
 def test_a_reader_that_sees_the_marks_tells_right_from_wrong(shown, described):
     def answer(request):
         word = described(request)
-        return reply(
-            (n, "yes" if f"{OPEN}{word}{CLOSE}" in body else "no") for n, body in shown(request)
-        )
+        return reply((n, "yes" if f"{OPEN}{word}{CLOSE}" in body else "no") for n, body in shown(request))
 
     marks = make_marks([*TEXTS, "soup"], np.array([*SPANS.tolist(), [0, 4]]))
     with Scripted(answer) as model:

@@ -74,15 +74,11 @@ def test_rarity_is_learnt_from_describe_rows_only():
     few = LexicalReader(TEXTS, DescribeRows(np.array([1, 4])))
     changed = [text if n in (1, 4) else text + " cold cold" for n, text in enumerate(TEXTS)]
     other = LexicalReader(changed, DescribeRows(np.array([1, 4])))
-    for a, b in zip(
-        *(r.read(["cold soup"], [np.array([1, 4])]) for r in (few, other)), strict=True
-    ):
+    for a, b in zip(*(r.read(["cold soup"], [np.array([1, 4])]) for r in (few, other)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-@given(
-    st.lists(st.text("abc ,;.", max_size=20), min_size=1, max_size=5), st.text("abc ,", max_size=9)
-)
+@given(st.lists(st.text("abc ,;.", max_size=20), min_size=1, max_size=5), st.text("abc ,", max_size=9))
 def test_numbers_are_shares(texts, description):
     (found,) = read(description, rows=np.arange(len(texts)), texts=texts)
     assert np.isnan(found).all() or ((found >= 0) & (found <= 1 + 1e-6)).all()

@@ -36,93 +36,172 @@ def _frame(name: str, rows: list[dict]) -> pl.DataFrame:
 
 def _unit(number: int, sign: int) -> dict:
     return {
-        "id": f"layer.{number % 3}/{number}" + ("" if sign > 0 else "-"), "kind": "ffn",
-        "model": HOSTILE[0], "layer": number % 3, "index": number, "sign": sign,
-        "name": HOSTILE[1], "mean": 0.1, "std": 0.2, "minimum": 0.0, "maximum": 2.0,
-        "threshold": 1.0, "fires": 0.05, "state": "ok" if sign > 0 else "flat",
+        "id": f"layer.{number % 3}/{number}" + ("" if sign > 0 else "-"),
+        "kind": "ffn",
+        "model": HOSTILE[0],
+        "layer": number % 3,
+        "index": number,
+        "sign": sign,
+        "name": HOSTILE[1],
+        "mean": 0.1,
+        "std": 0.2,
+        "minimum": 0.0,
+        "maximum": 2.0,
+        "threshold": 1.0,
+        "fires": 0.05,
+        "state": "ok" if sign > 0 else "flat",
         "histogram": [50, 20, 10, 5],
-    }  # fmt: skip
+    }
 
 
 def _score(number: int) -> dict:
     value = 0.9 - number / 50
     return {
-        "unit": f"layer.{number % 3}/{number}", "description": f"layer.{number % 3}/{number}#0",
-        "scorer": "f1-tags", "scorer_version": 1, "split": "test", "value": value,
-        "ci_low": max(0.0, value - 0.1), "ci_high": value + 0.1, "control": 0.2, "n": 99,
+        "unit": f"layer.{number % 3}/{number}",
+        "description": f"layer.{number % 3}/{number}#0",
+        "scorer": "f1-tags",
+        "scorer_version": 1,
+        "split": "test",
+        "value": value,
+        "ci_low": max(0.0, value - 0.1),
+        "ci_high": value + 0.1,
+        "control": 0.2,
+        "n": 99,
         "status": "verified" if value - 0.1 > 0.2 else "not verified",
-        "floor": "nearest sibling", "skill": value - 0.2, "skill_low": value - 0.3,
-        "skill_high": value - 0.1, "p": 0.01, "q": 0.02, "unanswered": 0, "threshold": 0.5,
-    }  # fmt: skip
+        "floor": "nearest sibling",
+        "skill": value - 0.2,
+        "skill_low": value - 0.3,
+        "skill_high": value - 0.1,
+        "p": 0.01,
+        "q": 0.02,
+        "unanswered": 0,
+        "threshold": 0.5,
+    }
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     units = [_unit(number, sign) for sign in (1, -1) for number in range(UNITS)]
     examples = [
-        {"id": f"e{n}", "split": ("calibration", "validation", "test")[n % 3], "text": text,
-         "tags": None, "row": n}
+        {
+            "id": f"e{n}",
+            "split": ("calibration", "validation", "test")[n % 3],
+            "text": text,
+            "tags": None,
+            "row": n,
+        }
         for n, text in enumerate(text for text in HOSTILE for _ in range(3))
-    ]  # fmt: skip
+    ]
     shown = [row for row in examples if row["split"] == "calibration"]
     exemplars = [
-        {"unit": unit["id"], "split": "calibration", "rank": rank, "example": row["id"],
-         "activation": 2.0 - 0.1 * rank, "span_start": 1, "span_end": min(9, len(row["text"]))}
-        for unit in units if unit["sign"] > 0 for rank, row in enumerate(shown[:8])
-    ]  # fmt: skip
+        {
+            "unit": unit["id"],
+            "split": "calibration",
+            "rank": rank,
+            "example": row["id"],
+            "activation": 2.0 - 0.1 * rank,
+            "span_start": 1,
+            "span_end": min(9, len(row["text"])),
+        }
+        for unit in units
+        if unit["sign"] > 0
+        for rank, row in enumerate(shown[:8])
+    ]
     described = [unit["id"] for unit in units if unit["sign"] > 0]
     tables = {
         "rejected": [{"row": 5, "reason": HOSTILE[0], "detail": "x"}],
         "examples": examples,
-        "descriptors": [{"id": f"d{n}", "text": text, "members": [text], "mentions": 3}
-                        for n, text in enumerate(HOSTILE)],
+        "descriptors": [
+            {"id": f"d{n}", "text": text, "members": [text], "mentions": 3} for n, text in enumerate(HOSTILE)
+        ],
         "tags": [{"example": "e0", "descriptor": "d0", "source": "encoder", "score": 1.0}],
         "unanswered": [{"step": "tags", "item": "e1", "reason": HOSTILE[1], "call": None}],
         "units": units,
         "exemplars": exemplars,
         "associations": [
-            {"unit": unit, "split": "calibration", "descriptor": f"d{n % len(HOSTILE)}", "hits": 5,
-             "exemplars": 8, "composition": 0.6, "lift": 4.0, "p": 0.001, "q": 0.01,
-             "composed": True, "enriched": True}
+            {
+                "unit": unit,
+                "split": "calibration",
+                "descriptor": f"d{n % len(HOSTILE)}",
+                "hits": 5,
+                "exemplars": 8,
+                "composition": 0.6,
+                "lift": 4.0,
+                "p": 0.001,
+                "q": 0.01,
+                "composed": True,
+                "enriched": True,
+            }
             for n, unit in enumerate(described)
         ],
         "descriptions": [
-            {"id": f"{unit['id']}#0", "unit": unit["id"],
-             "text": HOSTILE[n % len(HOSTILE)] if unit["sign"] > 0 else "",
-             "describer": "extractive", "llm": None, "prompt_hash": None, "sources": [],
-             "descriptors": [f"d{n % len(HOSTILE)}"] if unit["sign"] > 0 else [], "rank": 0,
-             "selected": unit["sign"] > 0,
-             "status": "described" if unit["sign"] > 0 else "no description: it is flat"}
+            {
+                "id": f"{unit['id']}#0",
+                "unit": unit["id"],
+                "text": HOSTILE[n % len(HOSTILE)] if unit["sign"] > 0 else "",
+                "describer": "extractive",
+                "llm": None,
+                "prompt_hash": None,
+                "sources": [],
+                "descriptors": [f"d{n % len(HOSTILE)}"] if unit["sign"] > 0 else [],
+                "rank": 0,
+                "selected": unit["sign"] > 0,
+                "status": "described" if unit["sign"] > 0 else "no description: it is flat",
+            }
             for n, unit in enumerate(units)
         ],
         "scores": [_score(number) for number in range(UNITS)],
         "curves": [
-            {"figure": figure, "variant": variant, "x": float(k), "value": 0.5, "ci_low": 0.4,
-             "ci_high": 0.6, "n": 9}
+            {
+                "figure": figure,
+                "variant": variant,
+                "x": float(k),
+                "value": 0.5,
+                "ci_low": 0.4,
+                "ci_high": 0.6,
+                "n": 9,
+            }
             for figure in ("precision@k", "recall@k")
             for variant in ("composition", "composition, shuffled exemplars", "most frequent")
             for k in range(1, 11)
         ],
         "recovered": [
-            {"gold": text, "descriptor": "d0", "text": text, "value": 0.5, "ci_low": 0.4,
-             "ci_high": 0.6, "control": 0.1, "n": 3, "units": 2, "found": n % 2 == 0}
+            {
+                "gold": text,
+                "descriptor": "d0",
+                "text": text,
+                "value": 0.5,
+                "ci_low": 0.4,
+                "ci_high": 0.6,
+                "control": 0.1,
+                "n": 3,
+                "units": 2,
+                "found": n % 2 == 0,
+            }
             for n, text in enumerate(HOSTILE)
         ],
-    }  # fmt: skip
+    }
     with write_study(
-        tmp_path / "study", kind="neurons", config={"model": HOSTILE[0], "llm": HOSTILE[1]},
-        inputs={},
-    ) as writing:  # fmt: skip
+        tmp_path / "study", kind="neurons", config={"model": HOSTILE[0], "llm": HOSTILE[1]}, inputs={}
+    ) as writing:
         for name, rows in tables.items():
             writing.table(name, lambda name=name, rows=rows: _frame(name, rows))
         writing.write_metrics(
             [
-                Metric(name="precision@2", value=0.5, ci_low=0.4, ci_high=0.6, n=9, of="sentences",
-                       controls={"most frequent": 0.2}, reference={"linear probe": 0.45},
-                       ceiling={"best possible": 0.9}),
+                Metric(
+                    name="precision@2",
+                    value=0.5,
+                    ci_low=0.4,
+                    ci_high=0.6,
+                    n=9,
+                    of="sentences",
+                    controls={"most frequent": 0.2},
+                    reference={"linear probe": 0.45},
+                    ceiling={"best possible": 0.9},
+                ),
                 Metric(name=HOSTILE[0], value=None, ci_low=None, ci_high=None, n=0, of=HOSTILE[1]),
             ]
-        )  # fmt: skip
+        )
         for text in HOSTILE:
             writing.note(text)
     return Study(tmp_path / "study")
@@ -175,9 +254,7 @@ def test_no_text_of_the_data_becomes_markup(study):
     html = _page(study)
     tree = Tree(html)
     assert len(tree.find("script")) == 2 and not tree.find("img") and not tree.find("iframe")
-    assert not [
-        a for _, a in tree.elements for name in a if name.startswith("on") or name == "style"
-    ]
+    assert not [a for _, a in tree.elements for name in a if name.startswith("on") or name == "style"]
     assert "<script>alert(1)</script>" in tree.text
     assert "\x00" not in html and "\u202e" not in html
     assert "photo[U+202E]gpj.exe" in tree.text
@@ -221,11 +298,7 @@ def test_rows_carry_what_the_script_sorts_and_filters_by(study):
     by_unit = {row["data-unit"]: row for row in rows}
     best = by_unit["layer.0/0"]
     assert (best["data-score"], best["data-skill"]) == ("0.900000", "0.700000")
-    assert (best["data-verdict"], best["data-side"], best["data-layer"]) == (
-        "verified",
-        "high",
-        "0",
-    )
+    assert (best["data-verdict"], best["data-side"], best["data-layer"]) == ("verified", "high", "0")
     without = next(row for row in rows if row["data-verdict"] == "no description")
     assert without["data-score"] == without["data-skill"] == ""
     skills = [float(r["data-skill"] or 0) for r in rows if r["data-verdict"] == "verified"]
@@ -302,8 +375,9 @@ def test_classes_on_the_plane_have_a_mark_and_a_name_each():
     names = [f"class {n}" for n in range(30)]
     rows = [
         {"kind": kind, "id": f"{kind}{n}", "class": name, "x": float(n % 5), "y": float(n)}
-        for n, name in enumerate(names) for kind in ("image", "text", "chosen")
-    ]  # fmt: skip
+        for n, name in enumerate(names)
+        for kind in ("image", "text", "chosen")
+    ]
     drawn = plane_chart(pl.DataFrame(rows), names).to_dict(validate=False)
     layers = drawn["layer"]
     hues = layers[0]["encoding"]["color"]["scale"]["range"]
@@ -317,10 +391,7 @@ def test_classes_on_the_plane_have_a_mark_and_a_name_each():
 
 
 def test_a_study_that_has_only_begun_has_a_page(tmp_path):
-    with (
-        pytest.raises(RuntimeError),
-        write_study(tmp_path / "s", kind="neurons", config={}, inputs={}),
-    ):
+    with pytest.raises(RuntimeError), write_study(tmp_path / "s", kind="neurons", config={}, inputs={}):
         raise RuntimeError
     assert "not finished" in Tree(_page(Study(tmp_path / "s"))).text
 

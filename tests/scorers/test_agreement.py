@@ -181,6 +181,10 @@ def test_many_units_are_worked_on_a_few_at_a_time(monkeypatch):
 
 def test_measures_say_what_they_are():
     assert [name for name, measure in MEASURES.items() if measure.headline] == [
-        "f1", "iou", "pearson", "cosine", "auprc",
-    ]  # fmt: skip
+        "f1",
+        "iou",
+        "pearson",
+        "cosine",
+        "auprc",
+    ]
     assert all(measure.misses and "\n" not in measure.misses for measure in MEASURES.values())

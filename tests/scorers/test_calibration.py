@@ -34,9 +34,12 @@ def test_as_sklearn_on_many_texts():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(0, 2**31), st.sampled_from([0.002, 0.01, 0.1, 1.0]), st.floats(-5, 1),
-    st.sampled_from([0.0, 1.0, 4.0]), st.sampled_from([1e-3, 1.0, 1e4]),
-)  # fmt: skip
+    st.integers(0, 2**31),
+    st.sampled_from([0.002, 0.01, 0.1, 1.0]),
+    st.floats(-5, 1),
+    st.sampled_from([0.0, 1.0, 4.0]),
+    st.sampled_from([1e-3, 1.0, 1e4]),
+)
 def test_the_fit_minimises_platts_loss(seed, share, base, strength, unit):
     evidence, truth = simulate(np.random.default_rng(seed), 2000, strength, base, share)
     slope, intercept = fit_platt(evidence[:, None] * unit, truth[:, None])
@@ -80,9 +83,7 @@ def test_separable_evidence_stays_finite_and_drawn_in():
         assert np.isfinite([slope, intercept]).all() and slope[0] > 0
         assert found[truth].min() > found[~truth].max()
         assert found.min() > 0 and found.max() < 1
-    assert (
-        (apply_platt(evidence, *fit_platt(evidence, evidence >= 10)) > 0.5) == (evidence >= 10)
-    ).all()
+    assert ((apply_platt(evidence, *fit_platt(evidence, evidence >= 10)) > 0.5) == (evidence >= 10)).all()
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 0.7, 1000.1, -3e7])
@@ -108,16 +109,12 @@ def test_all_or_no_texts_carry_it(truth):
 
 def test_columns_do_not_disturb_each_other():
     random = np.random.default_rng(0)
-    columns = [
-        simulate(random, 400, *of) for of in [(1.0, -2.0, 1.0), (3.0, -4.0, 0.01), (0.0, 0.0, 0.3)]
-    ]
+    columns = [simulate(random, 400, *of) for of in [(1.0, -2.0, 1.0), (3.0, -4.0, 0.01), (0.0, 0.0, 0.3)]]
     evidence, truth = (np.stack(parts, 1) for parts in zip(*columns, strict=True))
     together = fit_platt(evidence, truth)
     for column in range(3):
         alone = fit_platt(evidence[:, [column]], truth[:, [column]])
-        assert [part[column] for part in together] == pytest.approx(
-            [part[0] for part in alone], abs=1e-6
-        )
+        assert [part[column] for part in together] == pytest.approx([part[0] for part in alone], abs=1e-6)
 
 
 def test_no_texts_or_descriptors():

@@ -47,9 +47,7 @@ def test_the_control_is_random_but_repeatable():
 
 
 def test_without_another_unit_there_is_no_control():
-    assert np.isnan(
-        jaccard_with_others(np.ones((1, 2), dtype=bool), np.ones((1, 2), dtype=bool))
-    ).all()
+    assert np.isnan(jaccard_with_others(np.ones((1, 2), dtype=bool), np.ones((1, 2), dtype=bool))).all()
     empty = np.zeros((0, 2), dtype=bool)
     assert jaccard_with_others(empty, empty).shape == jaccard(empty, empty).shape == (0,)
     assert np.isnan(jaccard(np.zeros((2, 0), dtype=bool), np.zeros((2, 0), dtype=bool))).all()

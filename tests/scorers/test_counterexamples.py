@@ -15,9 +15,7 @@ def plain(predicted, said, response, fires, most):
     for unit in range(len(predicted)):
         n = predicted.shape[1]
         score = np.where(np.isnan(predicted[unit]), -np.inf, predicted[unit])
-        gap = [
-            np.sum(score < score[i]) - np.sum(response[unit] < response[unit, i]) for i in range(n)
-        ]
+        gap = [np.sum(score < score[i]) - np.sum(response[unit] < response[unit, i]) for i in range(n)]
         answered = ~np.isnan(predicted[unit])
         silent = [i for i in range(n) if said[unit, i] and not fires[unit, i] and answered[i]]
         unforeseen = [i for i in range(n) if fires[unit, i] and not said[unit, i] and answered[i]]

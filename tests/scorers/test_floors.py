@@ -5,13 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saywell.data.splits import hash_numbers
-from saywell.scorers.floors import (
-    CANDIDATES,
-    another_unit,
-    most_frequent,
-    nearest_sibling,
-    reads_alike,
-)
+from saywell.scorers.floors import CANDIDATES, another_unit, most_frequent, nearest_sibling, reads_alike
 
 texts = st.lists(st.sampled_from("abcd"), min_size=1, max_size=12)
 
@@ -72,9 +66,7 @@ def test_nearest_sibling_as_a_plain_loop(monkeypatch):
     found = nearest_sibling(descriptions, vectors)
     for unit in range(40):
         others = [n for n in range(40) if descriptions[n] != descriptions[unit]]
-        cosines = [
-            vectors[n] @ vectors[unit] / np.linalg.norm(vectors[n]) for n in others
-        ]  # fmt: skip
+        cosines = [vectors[n] @ vectors[unit] / np.linalg.norm(vectors[n]) for n in others]
         first: dict[str, int] = {}
         for n in np.argsort(-np.array(cosines)):
             first.setdefault(descriptions[others[n]], others[n])

@@ -31,9 +31,7 @@ def test_intervals_cover_the_mean_about_as_often_as_they_say(name):
     sample, truth = draw[name]
     covered = [
         low <= truth <= high
-        for _, low, high, _ in (
-            bootstrap_mean(sample(80), seed=trial, resamples=200) for trial in range(300)
-        )
+        for _, low, high, _ in (bootstrap_mean(sample(80), seed=trial, resamples=200) for trial in range(300))
     ]
     # Percentile intervals of 80 values fall a little short.
     assert 0.90 <= np.mean(covered) <= 0.98
@@ -74,9 +72,7 @@ def test_one_value_or_none():
 def test_columns_share_resamples_and_seeds_repeat():
     values = np.random.default_rng(0).normal(size=(50, 1))
     first, shifted = bootstrap_means(np.hstack([values, values + 10]), seed=3)
-    assert shifted.low == pytest.approx(first.low + 10) and shifted.high == pytest.approx(
-        first.high + 10
-    )
+    assert shifted.low == pytest.approx(first.low + 10) and shifted.high == pytest.approx(first.high + 10)
     assert bootstrap_means(values, seed=3)[0] == bootstrap_means(values, seed=3)[0]
     assert bootstrap_means(values, seed=3)[0] == pytest.approx(first)
     assert bootstrap_means(values, seed=4)[0] != bootstrap_means(values, seed=3)[0]
@@ -106,13 +102,9 @@ def test_f1_and_confusion_as_sklearn(seed, carrying, saying):
     truth, said = random.random(25) < carrying, random.random((25, 3)) < saying
     cells = confusion(truth, said)
     for column in range(3):
-        (rest, alarms), (misses, hits) = confusion_matrix(
-            truth, said[:, column], labels=[False, True]
-        )
+        (rest, alarms), (misses, hits) = confusion_matrix(truth, said[:, column], labels=[False, True])
         assert cells[column].tolist() == [hits, misses, alarms, rest]
-        assert f1_of(cells)[column] == pytest.approx(
-            f1_score(truth, said[:, column], zero_division=0)
-        )
+        assert f1_of(cells)[column] == pytest.approx(f1_score(truth, said[:, column], zero_division=0))
 
 
 def test_confusion_and_f1_by_hand():

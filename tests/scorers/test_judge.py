@@ -10,23 +10,14 @@ from PIL import Image
 
 from saywell.language_models import load_prompt
 from saywell.language_models.scripted import Scripted
-from saywell.scorers.judge import (
-    AGAIN,
-    JUDGE,
-    TURNED,
-    judge_descriptions,
-    self_agreement,
-    share_best,
-)
+from saywell.scorers.judge import AGAIN, JUDGE, TURNED, judge_descriptions, self_agreement, share_best
 
 SOURCES = {f"class {n}": {"ours": ["it is red"], "theirs": ["it is old"]} for n in range(12)}
 
 
 def ask(answer, sources=SOURCES):
     model = Scripted(lambda request: answer("\n".join(m.text for m in request.messages)))
-    return judge_descriptions(
-        sources, lambda name: [Image.new("RGB", (9, 9))], model, load_prompt(JUDGE)
-    )
+    return judge_descriptions(sources, lambda name: [Image.new("RGB", (9, 9))], model, load_prompt(JUDGE))
 
 
 def ranking(order):

@@ -54,9 +54,7 @@ def test_nothing_to_rank(shape):
 @given(st.integers(0, 2**31), st.integers(1, 8), st.integers(1, 8), st.booleans())
 def test_as_a_plain_loop_and_as_sklearn(seed, columns, k, coarse):
     random = np.random.default_rng(seed)
-    scores = (
-        random.integers(-1, 3, (6, columns)) * 1.0 if coarse else random.random((6, columns)) + 0.1
-    )
+    scores = random.integers(-1, 3, (6, columns)) * 1.0 if coarse else random.random((6, columns)) + 0.1
     truth = random.random((6, columns)) < 0.4
     precision, recall = precision_recall_at_k(scores, truth, k)
     top = np.zeros_like(truth)

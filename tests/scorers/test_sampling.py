@@ -25,9 +25,11 @@ def sampled(response, fires, seed, budget=300, units=1):
     return sample_examples(
         np.broadcast_to(response, (units, len(fires))),
         np.broadcast_to(fires, (units, len(fires))),
-        examples=[f"e{n}" for n in range(len(fires))], units=[f"u{n}" for n in range(units)],
-        budget=budget, seed=seed,
-    )  # fmt: skip
+        examples=[f"e{n}" for n in range(len(fires))],
+        units=[f"u{n}" for n in range(units)],
+        budget=budget,
+        seed=seed,
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -37,9 +39,8 @@ def test_a_sample_reads_the_budget_and_weighs_the_whole(seed, budget, rate):
     fires = random.random((3, 80)) < rate
     response = random.random((3, 80)) * 0.5 + fires
     sample = sample_examples(
-        response, fires, examples=[str(n) for n in range(80)], units=list("abc"),
-        budget=budget, seed=seed,
-    )  # fmt: skip
+        response, fires, examples=[str(n) for n in range(80)], units=list("abc"), budget=budget, seed=seed
+    )
     assert sample.rows.shape == (3, min(budget, 80)) and (np.diff(sample.rows, axis=1) > 0).all()
     assert sample.sizes.sum(1).tolist() == [80] * 3
     assert sample.weights.sum(1) == pytest.approx([80] * 3)
@@ -75,16 +76,18 @@ def test_the_order_of_examples_and_units_changes_no_sample():
     first = sample_examples(response, fires, examples=examples, units=units, budget=40, seed=1)
     columns, rows = random.permutation(200), random.permutation(6)
     other = sample_examples(
-        response[rows][:, columns], fires[rows][:, columns],
-        examples=[examples[n] for n in columns], units=[units[n] for n in rows], budget=40, seed=1,
-    )  # fmt: skip
+        response[rows][:, columns],
+        fires[rows][:, columns],
+        examples=[examples[n] for n in columns],
+        units=[units[n] for n in rows],
+        budget=40,
+        seed=1,
+    )
     for place, unit in enumerate(rows):
         assert sorted(columns[other.rows[place]]) == first.rows[unit].tolist()
     again = sample_examples(response, fires, examples=examples, units=units, budget=40, seed=2)
     assert (again.rows != first.rows).any()
-    alone = sample_examples(
-        response[3:4], fires[3:4], examples=examples, units=units[3:4], budget=40, seed=1
-    )
+    alone = sample_examples(response[3:4], fires[3:4], examples=examples, units=units[3:4], budget=40, seed=1)
     assert (alone.rows == first.rows[3]).all()
 
 
@@ -105,8 +108,7 @@ def test_weighted_estimates_hold_at_the_true_firing_rate_and_half_and_half_does_
     # The usual sample: all 40 firing examples and 40 others, counted as they come.
     others = np.flatnonzero(~fires)
     halves = [
-        np.concatenate([np.flatnonzero(fires), random.choice(others, 40, replace=False)])
-        for _ in range(500)
+        np.concatenate([np.flatnonzero(fires), random.choice(others, 40, replace=False)]) for _ in range(500)
     ]
     shown = precision(said[np.stack(halves)], fires[np.stack(halves)])
     assert shown.mean() > 0.95

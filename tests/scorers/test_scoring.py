@@ -34,9 +34,7 @@ class World:
     def predict(self, numbers, rows):
         if rows.ndim == 1:
             return self.described[numbers] @ self.texts[rows].T
-        return np.stack(
-            [self.texts[r] @ self.described[n] for n, r in zip(numbers, rows, strict=True)]
-        )
+        return np.stack([self.texts[r] @ self.described[n] for n, r in zip(numbers, rows, strict=True)])
 
     def score(self, **changes):
         arguments = dict(select=SELECT, score=SCORE, floors=self.floors, seed=0, resamples=200)
@@ -75,9 +73,12 @@ def test_blocks_and_orders_change_nothing(world):
         back.units,
         lambda numbers, rows: world.predict(turned[numbers], rows),
         lambda numbers, rows: world.fires(turned[numbers], rows),
-        select=SELECT, score=SCORE, seed=0, resamples=200,
+        select=SELECT,
+        score=SCORE,
+        seed=0,
+        resamples=200,
         floors={name: turned[floor[turned]] for name, floor in world.floors.items()},
-    )  # fmt: skip
+    )
     assert found.skill.skill[turned] == pytest.approx(whole.skill.skill)
     assert found.skill.skill_low[turned] == pytest.approx(whole.skill.skill_low)
     examples = np.random.default_rng(0)
@@ -117,9 +118,8 @@ def test_thresholds_see_no_score_examples(world):
         return truth
 
     turned = score_units(
-        world.units, world.predict, fires,
-        select=SELECT, score=SCORE, floors={}, seed=0, resamples=10,
-    )  # fmt: skip
+        world.units, world.predict, fires, select=SELECT, score=SCORE, floors={}, seed=0, resamples=10
+    )
     assert (turned.thresholds == world.score().thresholds).all()
     assert sum(np.isin(rows, SCORE.rows).any() for rows in asked) == 1
 
@@ -134,9 +134,16 @@ def test_the_best_of_five_is_not_the_score(world):
 
     def score(own):
         found = score_units(
-            world.units, predict, world.fires,
-            own=own, select=SELECT, score=SCORE, floors={}, seed=0, resamples=50,
-        )  # fmt: skip
+            world.units,
+            predict,
+            world.fires,
+            own=own,
+            select=SELECT,
+            score=SCORE,
+            floors={},
+            seed=0,
+            resamples=50,
+        )
         return found.skill
 
     each = np.stack([score(column).value for column in candidates.T], axis=1)
@@ -153,9 +160,7 @@ def test_the_right_one_of_five_is_chosen(world):
     candidates = np.stack([(np.arange(40) + n) % 40 for n in (3, 9, 0, 20, 1)], axis=1)
     candidates[:, 1] = -1
     for block in (3, 256):
-        chosen = choose_best(
-            candidates, world.predict, world.fires, select=SELECT, block=block
-        )  # fmt: skip
+        chosen = choose_best(candidates, world.predict, world.fires, select=SELECT, block=block)
         assert (chosen == np.arange(40)).mean() > 0.95
 
 
@@ -166,9 +171,15 @@ def test_a_floor_is_calibrated_to_the_unit(world):
         return np.where((numbers >= 40)[:, None], 100 + scaled / 50, scaled)
 
     found = score_units(
-        world.units, predict, world.fires,
-        select=SELECT, score=SCORE, floors={"scaled": np.arange(40, 80)}, seed=0, resamples=50,
-    )  # fmt: skip
+        world.units,
+        predict,
+        world.fires,
+        select=SELECT,
+        score=SCORE,
+        floors={"scaled": np.arange(40, 80)},
+        seed=0,
+        resamples=50,
+    )
     assert found.skill.skill == pytest.approx(np.zeros(40), abs=0.02)
     assert not verified(found.skill).any()
 
@@ -176,18 +187,23 @@ def test_a_floor_is_calibrated_to_the_unit(world):
 def test_a_paraphrase_is_no_floor_and_what_reads_like_everything_keeps_one(world):
     # Descriptions 40 to 79 say what 0 to 39 say in nearly the same direction.
     random = np.random.default_rng(3)
-    described = np.concatenate(
-        [world.described, world.described * random.uniform(0.97, 1.03, (40, DIM))]
-    )
+    described = np.concatenate([world.described, world.described * random.uniform(0.97, 1.03, (40, DIM))])
 
     def predict(numbers, rows):
         return described[numbers] @ world.texts[rows].T
 
     def score(floor, block=7):
         return score_units(
-            world.units, predict, world.fires, select=SELECT, score=SCORE,
-            floors={"other": floor}, seed=0, resamples=100, block=block,
-        )  # fmt: skip
+            world.units,
+            predict,
+            world.fires,
+            select=SELECT,
+            score=SCORE,
+            floors={"other": floor},
+            seed=0,
+            resamples=100,
+            block=block,
+        )
 
     wordings, others = np.arange(40, 80), np.roll(np.arange(40), 11)
     alone, fixed = score(others), score(wordings)
@@ -217,18 +233,20 @@ def test_samples_estimate_what_reading_everything_would_show(world):
     def sample(part, seed):
         rows = part.rows
         return sample_examples(
-            world.response[:, rows], world.response[:, rows] >= world.at[:, None],
-            examples=[str(n) for n in rows], units=world.units, budget=200, seed=seed,
-        )  # fmt: skip
+            world.response[:, rows],
+            world.response[:, rows] >= world.at[:, None],
+            examples=[str(n) for n in rows],
+            units=world.units,
+            budget=200,
+            seed=seed,
+        )
 
     whole = world.score().skill
     found = world.score(samples=(sample(SELECT, 0), sample(SCORE, 1)), block=9).skill
     assert found.n.tolist() == [200] * 40
     assert found.value.mean() == pytest.approx(whole.value.mean(), abs=0.05)
     assert np.mean(found.high - found.low) > np.mean(whole.high - whole.low)
-    wrong = world.score(
-        own=np.roll(np.arange(40), 1), samples=(sample(SELECT, 0), sample(SCORE, 1))
-    )
+    wrong = world.score(own=np.roll(np.arange(40), 1), samples=(sample(SELECT, 0), sample(SCORE, 1)))
     assert not verified(wrong.skill).any()
 
 
@@ -251,7 +269,12 @@ def test_a_reader_is_asked_row_by_row(world):
 def test_no_units():
     nothing = np.zeros((0, EXAMPLES))
     found = score_units(
-        [], lambda numbers, rows: np.zeros((len(numbers), len(rows))), firing(nothing, nothing[:, 0]),
-        select=SELECT, score=SCORE, floors={"x": np.zeros(0, int)}, seed=0,
-    )  # fmt: skip
+        [],
+        lambda numbers, rows: np.zeros((len(numbers), len(rows))),
+        firing(nothing, nothing[:, 0]),
+        select=SELECT,
+        score=SCORE,
+        floors={"x": np.zeros(0, int)},
+        seed=0,
+    )
     assert found.skill.value.shape == found.thresholds.shape == (0,)

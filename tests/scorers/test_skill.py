@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from saywell.scorers.skill import (
-    MOST_RESAMPLES,
-    Skill,
-    measure,
-    measure_skill,
-    settle,
-    tally,
-    verified,
-)
+from saywell.scorers.skill import MOST_RESAMPLES, Skill, measure, measure_skill, settle, tally, verified
 
 
 def names(count):
@@ -23,18 +15,13 @@ def names(count):
 
 def noisy(random, fires, rate, hits=0.7, alarms=0.5):
     """Decisions that find 70 % of the firing examples, and half as many others besides."""
-    return np.where(
-        fires, random.random(fires.shape) < hits, random.random(fires.shape) < alarms * rate
-    )
+    return np.where(fires, random.random(fires.shape) < hits, random.random(fires.shape) < alarms * rate)
 
 
 def draw(units=5, examples=300, rate=0.2, seed=0):
     random = np.random.default_rng(seed)
     fires = random.random((units, examples)) < rate
-    floors = {
-        "other": random.random(fires.shape) < rate,
-        "sibling": noisy(random, fires, rate, 0.4),
-    }
+    floors = {"other": random.random(fires.shape) < rate, "sibling": noisy(random, fires, rate, 0.4)}
     return noisy(random, fires, rate), floors, fires
 
 
@@ -48,9 +35,7 @@ def same(one: Skill, other: Skill) -> bool:
         else:
             pairs = [(mine, theirs)]
         for a, b in pairs:
-            equal = (
-                (a == b) if a.dtype == object else np.isclose(a, b, rtol=0, atol=0, equal_nan=True)
-            )
+            equal = (a == b) if a.dtype == object else np.isclose(a, b, rtol=0, atol=0, equal_nan=True)
             if a.shape != b.shape or not equal.all():
                 return False
     return True
@@ -66,9 +51,7 @@ def test_values_as_sklearn():
             "always": f1_score(fires[unit], np.ones(300)),
             "never": 0.0,
         }
-        assert {name: floor[unit] for name, floor in found.floors.items()} == pytest.approx(
-            expected
-        )
+        assert {name: floor[unit] for name, floor in found.floors.items()} == pytest.approx(expected)
         best = max(expected, key=expected.__getitem__)
         assert found.best_floor[unit] == best
         assert found.value[unit] == pytest.approx(f1_score(fires[unit], said[unit]))
@@ -88,7 +71,7 @@ def test_intervals_as_resampling_examples_one_by_one():
             score, *others = (
                 2 * (truth & s).sum() / (truth.sum() + s.sum())
                 for s in (said[unit, rows], *(f[unit, rows] for f in floors.values()), np.ones(300, bool))
-            )  # fmt: skip
+            )
             drawn.append((score, score - max(others)))
         score, skill = np.quantile(drawn, [0.025, 0.975], axis=0).T
         assert (found.low[unit], found.high[unit]) == pytest.approx(score, abs=0.02)
@@ -177,9 +160,12 @@ def test_unanswered_examples_are_counted_and_not_zero():
     for unit in range(5):
         kept = ~gone[unit]
         alone = measure_skill(
-            said[[unit]][:, kept], {n: f[[unit]][:, kept] for n, f in floors.items()},
-            fires[[unit]][:, kept], units=[f"u{unit}"], seed=0,
-        )  # fmt: skip
+            said[[unit]][:, kept],
+            {n: f[[unit]][:, kept] for n, f in floors.items()},
+            fires[[unit]][:, kept],
+            units=[f"u{unit}"],
+            seed=0,
+        )
         assert alone.value[0] == found.value[unit] and alone.skill_low[0] == found.skill_low[unit]
         as_zero = f1_score(fires[unit], np.nan_to_num(answers[unit]))
         assert found.value[unit] > as_zero
@@ -230,14 +216,16 @@ def test_the_order_of_units_and_examples_and_blocks_change_nothing(monkeypatch):
     whole = measure_skill(said, floors, fires, units=names(9), seed=0)
     columns = np.random.default_rng(0).permutation(300)
     shuffled = measure_skill(
-        said[:, columns], {n: f[:, columns] for n, f in floors.items()}, fires[:, columns],
-        units=names(9), seed=0,
-    )  # fmt: skip
+        said[:, columns],
+        {n: f[:, columns] for n, f in floors.items()},
+        fires[:, columns],
+        units=names(9),
+        seed=0,
+    )
     assert same(whole, shuffled)
     turned = measure_skill(
-        said[::-1], {n: f[::-1] for n, f in floors.items()}, fires[::-1],
-        units=names(9)[::-1], seed=0,
-    )  # fmt: skip
+        said[::-1], {n: f[::-1] for n, f in floors.items()}, fires[::-1], units=names(9)[::-1], seed=0
+    )
     for name in ("value", "skill", "skill_low", "skill_high", "p"):
         assert (getattr(turned, name)[::-1] == getattr(whole, name)).all()
     monkeypatch.setattr("saywell.scorers.skill._BLOCK", 1000)

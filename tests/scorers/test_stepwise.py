@@ -72,9 +72,7 @@ def test_order_of_images_and_texts_does_not_matter(seed):
     random = np.random.default_rng(seed)
     rows, columns = random.permutation(len(labels)), random.permutation(len(text_class))
     found = stepwise(similarity, labels, text_class, 3, scale=10)
-    moved = stepwise(
-        similarity[np.ix_(rows, columns)], labels[rows], text_class[columns], 3, scale=10
-    )
+    moved = stepwise(similarity[np.ix_(rows, columns)], labels[rows], text_class[columns], 3, scale=10)
     assert np.array_equal(moved, found[columns])
 
 
@@ -82,9 +80,7 @@ def test_names_of_classes_do_not_matter():
     similarity, labels, text_class = world(3)
     other = np.array([7, 2, 4])
     found = stepwise(similarity, labels, text_class, 3, scale=10)
-    assert np.array_equal(
-        stepwise(similarity, other[labels], other[text_class], 3, scale=10), found
-    )
+    assert np.array_equal(stepwise(similarity, other[labels], other[text_class], 3, scale=10), found)
 
 
 def test_fewer_rounds_choose_a_part_of_what_more_choose():

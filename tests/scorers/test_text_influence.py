@@ -15,10 +15,7 @@ from saywell.scorers import text_influence as rules
 SIMILARITY = np.array([[0.6, 0.3, 0.2], [0.4, 0.5, 0.2], [0.2, 0.3, 0.6], [0.4, 0.1, 0.2]])
 LABELS = np.array([0, 0, 1, 1])
 TEXT_CLASS = np.array([0, 0, 1])
-HELPING = [
-    Strongest(np.array([1, 0]), np.array([0.3, 0.1])),
-    Strongest(np.array([2]), np.array([0.5])),
-]
+HELPING = [Strongest(np.array([1, 0]), np.array([0.3, 0.1])), Strongest(np.array([2]), np.array([0.5]))]
 NONE = Strongest(np.array([], dtype=int), np.array([]))
 
 
@@ -31,10 +28,7 @@ def test_the_paper_rule_ranks_like_the_cosine():
     random = np.random.default_rng(0)
     similarity, labels = random.normal(size=(20, 15)), np.repeat([0, 1], 10)
     text_class = np.repeat([0, 1, 1], 5)
-    every = [
-        Strongest(np.arange(10), random.random(10)),
-        Strongest(np.arange(10, 20), random.random(10)),
-    ]
+    every = [Strongest(np.arange(10), random.random(10)), Strongest(np.arange(10, 20), random.random(10))]
     literal = rules.ift_literal(similarity, every, text_class)
     clip = rules.clip_only(similarity, labels, text_class)
     for name in (0, 1):
@@ -50,9 +44,7 @@ def test_the_weighted_rule_by_hand():
     assert np.allclose(rules.ift_proponent(SIMILARITY, LABELS, HELPING, TEXT_CLASS), expected)
     harming = [NONE, Strongest(np.array([3]), np.array([-2.0]))]
     expected[2] -= -0.1 / 0.03**0.5
-    assert np.allclose(
-        rules.ift_proponent(SIMILARITY, LABELS, HELPING, TEXT_CLASS, harming), expected
-    )
+    assert np.allclose(rules.ift_proponent(SIMILARITY, LABELS, HELPING, TEXT_CLASS, harming), expected)
 
 
 def test_classes_weigh_the_same_in_the_standardised_cosine():
@@ -99,10 +91,7 @@ def test_select():
     chosen = rules.select(scores, np.array([0, 0, 0, 0, 1, 1]), k=2)
     assert np.flatnonzero(chosen).tolist() == [1, 3, 4, 5]
     same = np.zeros(100)
-    picks = [
-        np.flatnonzero(rules.select(same, same.astype(int), k=3, seed=s)).tolist()
-        for s in (0, 0, 1)
-    ]
+    picks = [np.flatnonzero(rules.select(same, same.astype(int), k=3, seed=s)).tolist() for s in (0, 0, 1)]
     assert picks[0] == picks[1] != picks[2]
     assert not rules.select(np.array([]), np.array([], dtype=int)).any()
 
@@ -132,13 +121,7 @@ def test_rules_find_the_good_texts():
     measured = [rules.Measured(train, validation, classes=6, rates=np.full(30, 0.1))]
     scores = rules.score_texts(measured, texts, text_class, strings=["x"] * len(texts))
     auroc = {name: roc_auc_score(good, values) for name, values in scores.items()}
-    for name in (
-        "ift-proponent",
-        "ift-opponent",
-        "text-influence",
-        "text-influence-all",
-        "nearest",
-    ):
+    for name in ("ift-proponent", "ift-opponent", "text-influence", "text-influence-all", "nearest"):
         assert auroc[name] > 0.85, auroc
     assert abs(auroc["random"] - 0.5) < 0.15
     assert auroc["longest"] == 0.5
@@ -166,9 +149,7 @@ def test_one_rule_alone_gives_what_it_gives_among_all(name):
     def folds():
         return rules.measured_inside(train, **options)
 
-    every, inside = (
-        rules.score_texts(make(), texts, text_class, strings=strings) for make in (split, folds)
-    )
+    every, inside = (rules.score_texts(make(), texts, text_class, strings=strings) for make in (split, folds))
     # What images say is computed once, and must not depend on what was scored by it before.
     again = split()
     rules.score_texts(again, texts[::-1][:9], text_class[::-1][:9], only="ift-proponent")

@@ -36,9 +36,7 @@ def test_thresholds_as_trying_every_one(kind, seed):
     predicted = (random.integers(0, 9, shape) / 4).astype(np.float32)
     fires = random.random(shape) < random.random()
     # Powers of two, so that equal F1 are equal as numbers too.
-    weights = (
-        2.0 ** random.integers(0, 3, shape) if kind in ("weighted", "both") else np.ones(shape)
-    )
+    weights = 2.0 ** random.integers(0, 3, shape) if kind in ("weighted", "both") else np.ones(shape)
     if kind in ("unanswered", "both"):
         predicted[random.random(shape) < 0.4] = np.nan
     handed = None if kind in ("plain", "unanswered") else weights
@@ -83,10 +81,7 @@ def test_infinite_predictions():
 
 
 def test_no_answers_and_no_examples():
-    assert (
-        fit_thresholds(np.full((2, 3), np.nan), np.ones((2, 3), dtype=bool)).tolist()
-        == [np.inf] * 2
-    )
+    assert fit_thresholds(np.full((2, 3), np.nan), np.ones((2, 3), dtype=bool)).tolist() == [np.inf] * 2
     assert fit_thresholds(np.zeros((2, 0)), np.zeros((2, 0), dtype=bool)).tolist() == [np.inf] * 2
     assert fit_thresholds(np.zeros((0, 3)), np.zeros((0, 3), dtype=bool)).shape == (0,)
 

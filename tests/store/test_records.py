@@ -15,9 +15,15 @@ from saywell.store.study import Study, write_study
 
 HOSTILE = runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))
 TEXTS = [
-    "they sent my refund at once", "a refund took weeks", "the soup was hot", "soup and bread",
-    "dirty rooms upstairs", "a clean room", "no sound at all", "the sound is tinny",
-]  # fmt: skip
+    "they sent my refund at once",
+    "a refund took weeks",
+    "the soup was hot",
+    "soup and bread",
+    "dirty rooms upstairs",
+    "a clean room",
+    "no sound at all",
+    "the sound is tinny",
+]
 
 
 def frame(name: str, rows: list[dict]) -> pl.DataFrame:
@@ -28,36 +34,82 @@ def made(path: Path, units: list[tuple]) -> Study:
     """`units`: id, layer, description, lower end of skill, readers that verify, exemplars by text."""
     tables = {
         "examples": [
-            {"id": f"e{n}", "split": "calibration", "text": text, "row": n}
-            for n, text in enumerate(TEXTS)
+            {"id": f"e{n}", "split": "calibration", "text": text, "row": n} for n, text in enumerate(TEXTS)
         ],
         "units": [
-            {"id": unit, "kind": "ffn", "model": "m", "layer": layer, "index": n, "sign": 1,
-             "name": "m", "mean": 0.0, "std": 1.0, "minimum": 0.0, "maximum": 1.0, "threshold": 0.5,
-             "fires": 0.1, "state": "ok", "histogram": [1]}
+            {
+                "id": unit,
+                "kind": "ffn",
+                "model": "m",
+                "layer": layer,
+                "index": n,
+                "sign": 1,
+                "name": "m",
+                "mean": 0.0,
+                "std": 1.0,
+                "minimum": 0.0,
+                "maximum": 1.0,
+                "threshold": 0.5,
+                "fires": 0.1,
+                "state": "ok",
+                "histogram": [1],
+            }
             for n, (unit, layer, *_) in enumerate(units)
         ],
         "descriptions": [
-            {"id": f"{unit}#0", "unit": unit, "text": text, "describer": "d", "sources": [],
-             "descriptors": [], "rank": 0, "selected": bool(text),
-             "status": "described" if text else "no description: it is flat"}
+            {
+                "id": f"{unit}#0",
+                "unit": unit,
+                "text": text,
+                "describer": "d",
+                "sources": [],
+                "descriptors": [],
+                "rank": 0,
+                "selected": bool(text),
+                "status": "described" if text else "no description: it is flat",
+            }
             for unit, _, text, *_ in units
         ],
         "scores": [
-            {"unit": unit, "description": f"{unit}#0", "scorer": scorer, "scorer_version": 1,
-             "split": "test", "value": low + 0.3, "ci_low": low, "ci_high": low + 0.4,
-             "control": 0.1, "n": 50, "status": "verified" if scorer in by else "not verified",
-             "floor": "always", "skill": low + 0.2, "skill_low": low, "skill_high": low + 0.3,
-             "p": 0.01, "q": 0.01, "unanswered": 0, "threshold": 0.5}
-            for unit, _, text, low, by, _ in units if text
+            {
+                "unit": unit,
+                "description": f"{unit}#0",
+                "scorer": scorer,
+                "scorer_version": 1,
+                "split": "test",
+                "value": low + 0.3,
+                "ci_low": low,
+                "ci_high": low + 0.4,
+                "control": 0.1,
+                "n": 50,
+                "status": "verified" if scorer in by else "not verified",
+                "floor": "always",
+                "skill": low + 0.2,
+                "skill_low": low,
+                "skill_high": low + 0.3,
+                "p": 0.01,
+                "q": 0.01,
+                "unanswered": 0,
+                "threshold": 0.5,
+            }
+            for unit, _, text, low, by, _ in units
+            if text
             for scorer in ("f1-tags", "f1-lexical")
         ],
         "exemplars": [
-            {"unit": unit, "split": "calibration", "rank": rank, "example": f"e{row}",
-             "activation": 2.0 - rank, "span_start": 0, "span_end": 4}
-            for unit, *_, rows in units for rank, row in enumerate(rows)
+            {
+                "unit": unit,
+                "split": "calibration",
+                "rank": rank,
+                "example": f"e{row}",
+                "activation": 2.0 - rank,
+                "span_start": 0,
+                "span_end": 4,
+            }
+            for unit, *_, rows in units
+            for rank, row in enumerate(rows)
         ],
-    }  # fmt: skip
+    }
     with write_study(path, kind="made", config={}, inputs={}) as study:
         for name, rows in tables.items():
             study.table(name, lambda name=name, rows=rows: frame(name, rows))
@@ -69,30 +121,33 @@ BOTH, TAGS, WORDS = ("f1-tags", "f1-lexical"), ("f1-tags",), ("f1-lexical",)
 
 @pytest.fixture
 def study(tmp_path) -> Study:
-    return made(tmp_path / "s", [
-        ("a/1", 0, "refund", 0.2, TAGS, [0, 1]),
-        ("a/2", 0, "refunds of money", 0.5, BOTH, [1, 0]),
-        ("a/3", 0, "soup", 0.3, BOTH, [3, 2]),
-        ("a/4", 1, "rooms", 0.6, TAGS, [4, 5, 1]),
-        ("a/5", 1, "sound", 0.1, WORDS, [6, 7]),
-        ("a/6", 1, "", 0.0, (), [2]),
-    ])  # fmt: skip
+    return made(
+        tmp_path / "s",
+        [
+            ("a/1", 0, "refund", 0.2, TAGS, [0, 1]),
+            ("a/2", 0, "refunds of money", 0.5, BOTH, [1, 0]),
+            ("a/3", 0, "soup", 0.3, BOTH, [3, 2]),
+            ("a/4", 1, "rooms", 0.6, TAGS, [4, 5, 1]),
+            ("a/5", 1, "sound", 0.1, WORDS, [6, 7]),
+            ("a/6", 1, "", 0.0, (), [2]),
+        ],
+    )
 
 
 def test_a_unit_says_by_whom_it_is_verified_and_shows_its_spans(study):
     unit = study.unit("a/2", examples=1)
     assert (unit.description, unit.verified, unit.verified_by) == (
-        "refunds of money", True, ("tags", "words"),
-    )  # fmt: skip
+        "refunds of money",
+        True,
+        ("tags", "words"),
+    )
     assert [one.marked() for one in unit.exemplars] == ["[a re]fund took weeks"]
     assert unit.score.floor_score == 0.1 and unit.score.skill == pytest.approx(0.7)
     by_words_alone = study.unit("a/5")
     assert (by_words_alone.verified, by_words_alone.verified_by) == (False, ("words",))
     silent = study.unit("a/6")
     assert (silent.description, silent.score, silent.verified) == ("", None, False)
-    assert "flat" in repr(silent) and study.unit("a/2").to_dict()["verified_by"] == [
-        "tags", "words",
-    ]  # fmt: skip
+    assert "flat" in repr(silent) and study.unit("a/2").to_dict()["verified_by"] == ["tags", "words"]
 
 
 def test_a_unit_that_is_not_there_is_answered_with_the_nearest(study):
@@ -108,9 +163,10 @@ def test_the_best_are_verified_unlike_and_believed_by_most(study):
 
 
 def test_the_best_spread_over_layers_and_are_said_by_their_examples(tmp_path):
-    units = [(f"a/{n}", 0, word, 0.9 - n / 10, TAGS, rows)
-             for n, (word, rows) in enumerate([("soup", [2, 3]), ("sound", [6, 7]),
-                                               ("clocks", [4, 5])])]  # fmt: skip
+    units = [
+        (f"a/{n}", 0, word, 0.9 - n / 10, TAGS, rows)
+        for n, (word, rows) in enumerate([("soup", [2, 3]), ("sound", [6, 7]), ("clocks", [4, 5])])
+    ]
     units.append(("b/0", 1, "room", 0.05, TAGS, [4, 5]))
     best = made(tmp_path / "s", units).best(2)
     assert [one.id for one in best] == ["a/0", "a/1"]
@@ -142,22 +198,14 @@ def test_the_tidy_table_has_a_row_for_every_unit(study):
     assert table.height == study.descriptions["unit"].n_unique()
     assert table["unit"].to_list()[:4] == ["a/4", "a/2", "a/3", "a/1"]
     row = table.row(1, named=True)
-    assert (row["verdict"], row["verified_by"], row["reader"]) == (
-        "verified", ["tags", "words"], "tags",
-    )  # fmt: skip
+    assert (row["verdict"], row["verified_by"], row["reader"]) == ("verified", ["tags", "words"], "tags")
     assert row["example"] in ("«a re»fund took weeks", "«they» sent my refund at once")
     last = table.row(-1, named=True)
-    assert (last["unit"], last["verdict"], last["score"]) == (
-        "a/6",
-        "no description: it is flat",
-        None,
-    )
+    assert (last["unit"], last["verdict"], last["score"]) == ("a/6", "no description: it is flat", None)
 
 
 def test_readers_stand_side_by_side(study):
-    assert study.readers().select("reader", "tested", "verified").rows() == [
-        ("tags", 5, 4), ("words", 5, 3),
-    ]  # fmt: skip
+    assert study.readers().select("reader", "tested", "verified").rows() == [("tags", 5, 4), ("words", 5, 3)]
 
 
 def test_the_example_shown_says_the_description_at_its_mark(study):

@@ -59,9 +59,8 @@ class World:
     def _ask(self, study, step):
         self.made.append(step)
         lost = [
-            (step, item, "failed: HTTP 500", None, "failed")
-            for item in "abc" if (step, item) in self.down
-        ] + [(step, "refused", "refused: no", None, "refused")]  # fmt: skip
+            (step, item, "failed: HTTP 500", None, "failed") for item in "abc" if (step, item) in self.down
+        ] + [(step, "refused", "refused: no", None, "refused")]
         study.unanswered(step, table_of("unanswered", lost))
         study.note(f"{step} were asked")
         kept = [item for item in "abc" if (step, item) not in self.down]
@@ -295,9 +294,10 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(world, monkeypatch):
 def test_an_item_that_failed_in_one_question_and_not_in_another_is_asked_again(tmp_path):
     """As a sentence that is read for two units in two batches: one unreadable, one lost."""
     lost = [
-        ("tags", "a", "unparsed: no", None, "unparsed"), ("tags", "b", "empty: no", None, "empty"),
+        ("tags", "a", "unparsed: no", None, "unparsed"),
+        ("tags", "b", "empty: no", None, "empty"),
         ("tags", "a", "failed: no", None, "failed"),
-    ]  # fmt: skip
+    ]
     rejected = table_of("rejected", [(1, None, "empty", "")])
     asked = []
 

@@ -71,10 +71,7 @@ def test_two_processes_cannot_write_one_study(tmp_path):
     other = context.Process(target=_hold, args=(tmp_path / "s", held, release))
     other.start()
     assert held.wait(30)
-    with (
-        pytest.raises(StudyError, match="another process is writing"),
-        write_study(tmp_path / "s", **RUN),
-    ):
+    with pytest.raises(StudyError, match="another process is writing"), write_study(tmp_path / "s", **RUN):
         pass
     release.set()
     other.join(30)
@@ -104,10 +101,7 @@ def test_a_killed_writer_leaves_no_lock_and_no_half_table(tmp_path):
         (REJECTED.with_columns(extra=1), "has a column 'extra'"),
         (REJECTED.cast({"row": pl.Int32}), "'row' of table 'rejected' is Int32, not Int64"),
         (pl.concat([REJECTED, REJECTED]), "more than one row for {'row': 1}"),
-        (
-            REJECTED.with_columns(row=pl.lit(None, dtype=pl.Int64)),
-            "'row' of table 'rejected' has empty",
-        ),
+        (REJECTED.with_columns(row=pl.lit(None, dtype=pl.Int64)), "'row' of table 'rejected' has empty"),
     ],
 )
 def test_what_does_not_fit_the_schema_is_refused(tmp_path, table, message):
@@ -162,9 +156,7 @@ def test_a_study_of_a_later_format_is_not_misread(tmp_path):
 
 def test_figures_come_back_as_they_were_and_show_in_a_notebook(tmp_path):
     figures = [
-        Metric(
-            name="a <b>", value=0.5, ci_low=0.4, ci_high=0.6, n=3, of="texts", controls={"c": 0.1}
-        ),
+        Metric(name="a <b>", value=0.5, ci_low=0.4, ci_high=0.6, n=3, of="texts", controls={"c": 0.1}),
         Metric(name="none", value=None, ci_low=None, ci_high=None, n=0, of="texts"),
     ]
     with write_study(tmp_path / "s", **RUN) as study:

@@ -42,9 +42,7 @@ def corpus():
     rows = {}
     while len(rows) < 300:
         topic = chooser.choice(sorted(TOPICS))
-        words = chooser.choice(TOPICS[topic]).split() + chooser.choices(
-            filler, k=chooser.randint(1, 8)
-        )
+        words = chooser.choice(TOPICS[topic]).split() + chooser.choices(filler, k=chooser.randint(1, 8))
         chooser.shuffle(words)
         rows[" ".join(words)] = [topic]
     return pl.DataFrame({"text": list(rows), "topic": list(rows.values())})
@@ -58,9 +56,7 @@ def encoder():
 @pytest.fixture(scope="session")
 def knower():
     """Answers the study's prompts from the corpus's gold: prompt text -> reply."""
-    words = {
-        word: topic for topic, sayings in TOPICS.items() for s in sayings for word in s.split()
-    }
+    words = {word: topic for topic, sayings in TOPICS.items() for s in sayings for word in s.split()}
 
     def words_of(sentence: str) -> str:
         return next(words[word] for word in sentence.split() if word in words)
@@ -69,10 +65,13 @@ def knower():
         claim = re.match(r"The description:\n<data-\w+>\n(.*?)\n</data-", text)
         if claim:  # a reader asks whether the description holds
             said = [
-                {"item": int(number), "holds": "yes" if words_of(sentence) in claim[1] else "no",
-                 "confidence": 1.0}
+                {
+                    "item": int(number),
+                    "holds": "yes" if words_of(sentence) in claim[1] else "no",
+                    "confidence": 1.0,
+                }
                 for number, sentence in re.findall(r"Text (\d+):\n<data-\w+>\n(.*?)\n</data-", text)
-            ]  # fmt: skip
+            ]
             return json.dumps({"items": said})
         listed = re.findall(r"^(\d+)\.\n<data-\w+>\n(.*?)\n</data-", text, re.M)
         numbers = {name: int(number) for number, name in listed}

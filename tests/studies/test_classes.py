@@ -67,15 +67,19 @@ def paint(folder, name, colour, count, seed=0):
 
 TEXTS = {
     name: [
-        f"The coat is {colour}.", f"A {colour} body without marks.", "It was traded by the guild.",
-        f"Some say it is {wrong}, which it is not.", "Old books mention its price.",
+        f"The coat is {colour}.",
+        f"A {colour} body without marks.",
+        "It was traded by the guild.",
+        f"Some say it is {wrong}, which it is not.",
+        "Old books mention its price.",
     ]
     for (name, colour), wrong in zip(CLASSES.items(), ("green", "blue", "red"), strict=True)
-}  # fmt: skip
+}
 GOOD = pl.DataFrame(
     [(name, text, colour in text) for name, colour in CLASSES.items() for text in TEXTS[name]],
-    schema=["class", "text", "good"], orient="row",
-)  # fmt: skip
+    schema=["class", "text", "good"],
+    orient="row",
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +97,15 @@ def load(folder):
 
 
 def run(world, out, **options):
-    given = {"encoder": Colours(), "texts": TEXTS, "per_class": 2, "shots": (1, 2), "seeds": 2,
-             "settings": QUICK, "gold": GOOD}  # fmt: skip
+    given = {
+        "encoder": Colours(),
+        "texts": TEXTS,
+        "per_class": 2,
+        "shots": (1, 2),
+        "seeds": 2,
+        "settings": QUICK,
+        "gold": GOOD,
+    }
     return describe_classes(load(world / "images"), out=out, **(given | options))
 
 
@@ -134,15 +145,11 @@ def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
     size = dict(zero.select("method", "texts").iter_rows())
     assert {size[name] for name in searched} == {size["ift-proponent"]} == {6}
     gain = figure(study, "gain over searched random words, ift-proponent")
-    assert gain.value == pytest.approx(
-        accuracy["ift-proponent"] - accuracy["random words, searched"]
-    )
+    assert gain.value == pytest.approx(accuracy["ift-proponent"] - accuracy["random words, searched"])
     assert gain.ci_low > 0 and not any("does not show" in note for note in study.manifest.notes)
     transfer = study.table("transfer_summary")
     forms = transfer.select("shots", "selection").unique().sort("shots", "selection").rows()
-    assert forms == [
-        (0, "validation"), (1, "shots"), (1, "validation"), (2, "shots"), (2, "validation"),
-    ]  # fmt: skip
+    assert forms == [(0, "validation"), (1, "shots"), (1, "validation"), (2, "shots"), (2, "validation")]
     assert transfer.filter(method="images only")["difference"].to_list() == [0.0] * 5
     by_seed = study.table("transfer").group_by("method", "shots", "selection", "training").len()
     assert (by_seed["len"] == 2).all()
@@ -152,9 +159,7 @@ def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
 def test_a_study_says_when_random_words_do_as_well(world, tmp_path):
     nothing = {name: [f"{name} number {k} of the list." for k in range(4)] for name in CLASSES}
     found = run(world, tmp_path / "s", texts=nothing, gold=None, shots=())
-    told = [
-        note for note in found.manifest.notes if "does not show that the texts are true" in note
-    ]
+    told = [note for note in found.manifest.notes if "does not show that the texts are true" in note]
     assert len(told) == 2 and "random words that the same rule chose" in told[0]
     assert "does not show" in (found.path / "report.html").read_text()
 
@@ -166,13 +171,19 @@ def test_selection_never_sees_the_test_images(world, tmp_path, study):
         label=pl.when(pl.col("split") == "test").then(pl.lit("Orvel")).otherwise("label")
     )
     changed = type(images)(
-        other, images.rejected, images.converted, images.classes, "changed", images.total_rows,
-        images._source,
-    )  # fmt: skip
+        other, images.rejected, images.converted, images.classes, "changed", images.total_rows, images._source
+    )
     again = describe_classes(
-        changed, out=tmp_path / "s", encoder=Colours(), texts=TEXTS, per_class=2, shots=(),
-        seeds=1, settings=QUICK, gold=GOOD,
-    )  # fmt: skip
+        changed,
+        out=tmp_path / "s",
+        encoder=Colours(),
+        texts=TEXTS,
+        per_class=2,
+        shots=(),
+        seeds=1,
+        settings=QUICK,
+        gold=GOOD,
+    )
     assert again.table("text_scores").equals(study.table("text_scores"))
     assert not again.table("zero_shot").equals(study.table("zero_shot"))
 
@@ -294,8 +305,14 @@ def test_what_cannot_be_used_is_told_before_anything_slow_and_leaves_the_name_fr
         opened.append(True)
         return Colours()
 
-    given = {"out": tmp_path / "s", "encoder": encoder, "per_class": 2, "shots": (), "seeds": 1,
-             "settings": QUICK}  # fmt: skip
+    given = {
+        "out": tmp_path / "s",
+        "encoder": encoder,
+        "per_class": 2,
+        "shots": (),
+        "seeds": 1,
+        "settings": QUICK,
+    }
     broken = tmp_path / "broken"
     for name in CLASSES:
         (broken / name).mkdir(parents=True)
@@ -374,9 +391,15 @@ def knows(text):
     names = re.findall("|".join(CLASSES), text)
     if '"facts"' in text:
         colour = CLASSES[names[0]]
-        facts = [{"component": 1, "text": f"The coat is {colour}.", "passage": 1,
-                  "quotation": f"The coat is {colour}."},
-                 {"component": 2, "text": "Nobody knows.", "passage": 0, "quotation": ""}]  # fmt: skip
+        facts = [
+            {
+                "component": 1,
+                "text": f"The coat is {colour}.",
+                "passage": 1,
+                "quotation": f"The coat is {colour}.",
+            },
+            {"component": 2, "text": "Nobody knows.", "passage": 0, "quotation": ""},
+        ]
         return json.dumps({"facts": facts})
     items = re.findall(r"(\d+)[.:]?\s*\n<data-\w+>\n(?:" + "|".join(CLASSES) + ")", text)
     return json.dumps({"items": [{"item": int(n), "components": ["coat", "voice"]} for n in items]})
@@ -393,9 +416,15 @@ def test_an_llm_writes_and_judges_blind_and_a_second_run_asks_nothing(world, tmp
         model = Scripted(answer, calls=tmp_path / "s" / "calls.sqlite")
         (tmp_path / "s").mkdir(exist_ok=True)
         return run(
-            world, tmp_path / "s", texts=None, knowledge=world / "articles", llm=model, judge=True,
-            shots=(), compare={"other": {n: TEXTS[n][:3] for n in TEXTS}},
-        )  # fmt: skip
+            world,
+            tmp_path / "s",
+            texts=None,
+            knowledge=world / "articles",
+            llm=model,
+            judge=True,
+            shots=(),
+            compare={"other": {n: TEXTS[n][:3] for n in TEXTS}},
+        )
 
     (tmp_path / "s").mkdir()
     found = go()
@@ -425,9 +454,7 @@ class Network(nn.Module):
 
 
 def test_influence_in_a_network_trained_from_pixels(world, tmp_path):
-    found = run(
-        world, tmp_path / "s", network=Network(), network_epochs=3, network_side=8, shots=()
-    )
+    found = run(world, tmp_path / "s", network=Network(), network_epochs=3, network_side=8, shots=())
     assert set(found.table("influence")["model"]) == {"linear head", "Network"}
     scores = found.table("text_scores").filter(rule="ift-proponent, network")
     assert scores.height == 15 and scores["score"].null_count() == 0
@@ -483,28 +510,26 @@ def test_hundreds_of_classes_with_vectors_from_files(tmp_path):
     shown = load_images(tmp_path / "images.parquet", near=None)
     place = dict(enumerate(vectors))
     pl.DataFrame(
-        {
-            "id": shown.examples["id"],
-            "embedding": [place[r].tolist() for r in shown.examples["row"]],
-        }
+        {"id": shown.examples["id"], "embedding": [place[r].tolist() for r in shown.examples["row"]]}
     ).write_parquet(tmp_path / "image-vectors.parquet")
     texts = {name: [f"what {name} is", f"what {name} is not"] for name in names}
     said = [centres[n] + 0.5 * random.normal(size=24) for n in range(many)]
     flat = [v for good in said for v in (good, random.normal(size=24))]
     pl.DataFrame(
-        {
-            "text": [t for own in texts.values() for t in own],
-            "embedding": [v.tolist() for v in flat],
-        }
+        {"text": [t for own in texts.values() for t in own], "embedding": [v.tolist() for v in flat]}
     ).write_parquet(tmp_path / "text-vectors.parquet")
-    encoder = open_precomputed(
-        tmp_path / "image-vectors.parquet", tmp_path / "text-vectors.parquet"
-    )
+    encoder = open_precomputed(tmp_path / "image-vectors.parquet", tmp_path / "text-vectors.parquet")
     quick = Settings(epochs=2, text_epochs=1, text_rates=(0.0, 1.0), joint_weights=())
     found = describe_classes(
-        shown, out=tmp_path / "s", encoder=encoder, texts=texts, per_class=1, shots=(1,), seeds=1,
+        shown,
+        out=tmp_path / "s",
+        encoder=encoder,
+        texts=texts,
+        per_class=1,
+        shots=(1,),
+        seeds=1,
         settings=quick,
-    )  # fmt: skip
+    )
     chosen = found.table("text_scores").filter(rule="ift-proponent", chosen=True)
     texts_of = dict(found.table("class_texts").select("id", "text").iter_rows())
     right = [not texts_of[id].endswith("not") for id in chosen["text"]]
@@ -519,9 +544,7 @@ def test_auroc_inside_classes_by_hand():
     good = np.array([True, True, False, True, False, False])
     won, pairs = auroc_within(scores, good, np.array([0, 0, 0, 1, 1, 1]), 3)
     assert won.tolist() == [1.0, 1.5, 0.0] and pairs.tolist() == [2.0, 2.0, 0.0]
-    found = auroc_intervals(
-        {"a": scores, "b": -scores}, good, np.array([0, 0, 0, 1, 1, 1]), 3, against="a"
-    )
+    found = auroc_intervals({"a": scores, "b": -scores}, good, np.array([0, 0, 0, 1, 1, 1]), 3, against="a")
     assert found["a"][0].value == pytest.approx(2.5 / 4)
     assert found["a"][1][:3] == (0.0, 0.0, 0.0)
     assert found["b"][0].value == pytest.approx((1 + 1.5) / 4)
@@ -545,9 +568,7 @@ def test_the_audit_derives_every_figure_again(study):
 def test_classes_are_scored_beside_their_floors(study):
     scores, floors = study.scores, study.table("floors")
     assert set(scores["unit"]) <= set(study.table("classes")["name"])
-    assert {"another class", "nearest sibling", "class name", "always", "never"} == set(
-        floors["floor"]
-    )
+    assert {"another class", "nearest sibling", "class name", "always", "never"} == set(floors["floor"])
     assert floors.drop_nulls("value").group_by("floor").len()["len"].to_list() == [len(CLASSES)] * 5
     best = floors.group_by("unit").agg(best=pl.col("value").max())
     joined = scores.join(best, on="unit")

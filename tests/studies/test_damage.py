@@ -22,9 +22,15 @@ from saywell.studies.neurons import describe_neurons
 def small(corpus, bert, tokenizer, encoder, tmp_path_factory):
     def run(out):
         return describe_neurons(
-            corpus.head(120), bert, tokenizer=tokenizer, out=out, tags="topic", encoder=encoder,
-            top=20, random_control=False,
-        )  # fmt: skip
+            corpus.head(120),
+            bert,
+            tokenizer=tokenizer,
+            out=out,
+            tags="topic",
+            encoder=encoder,
+            top=20,
+            random_control=False,
+        )
 
     study = run(tmp_path_factory.mktemp("small") / "s")
     return study, {name: study.table(name) for name in study.manifest.tables}, run
@@ -64,9 +70,7 @@ def test_a_file_that_was_harmed_is_named_and_mended(small, tmp_path, seed):
         with pytest.raises(SaywellError, match=r"study\.json"):
             run(tmp_path / "s")
         return
-    changed = {
-        n for n in names if (tmp_path / "s" / n).read_bytes() != (study.path / n).read_bytes()
-    }
+    changed = {n for n in names if (tmp_path / "s" / n).read_bytes() != (study.path / n).read_bytes()}
     for name, right in tables.items():
         if f"{name}.parquet" in changed:
             with pytest.raises(SaywellError, match=f"{name}.parquet"):
@@ -90,9 +94,7 @@ describe_neurons({texts!r}, {model!r}, out={out!r}, tags="topic", top=20)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["nothing", "file", "model"])
-def test_killed_at_any_moment_it_goes_on_to_the_same_tables(
-    corpus, bert, tokenizer, tmp_path, change
-):
+def test_killed_at_any_moment_it_goes_on_to_the_same_tables(corpus, bert, tokenizer, tmp_path, change):
     """kill -9 again and again, with a file harmed or another model in between."""
     texts, model = str(tmp_path / "texts.parquet"), str(tmp_path / "model")
     corpus.head(150).write_parquet(texts)
@@ -118,9 +120,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_tables(
             threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
             child = subprocess.Popen([sys.executable, "-c", script], env=os.environ | threads)
             # From when it begins to write: loading packages takes longer than all the rest.
-            while child.poll() is None and (
-                not manifest.exists() or manifest.stat().st_mtime_ns == before
-            ):
+            while child.poll() is None and (not manifest.exists() or manifest.stat().st_mtime_ns == before):
                 time.sleep(0.01)
             time.sleep(float(random.uniform(0, length)))
             child.kill()

@@ -23,10 +23,13 @@ from saywell.studies.exam_summary import by_kind
 from saywell.studies.exam_tasks import read_tasks
 
 TOPICS = {
-    "battery": "battery charger socket".split(), "soup": "soup waiter kitchen".split(),
-    "room": "room pillow curtain".split(), "ferry": "ferry harbour captain".split(),
-    "jacket": "jacket sleeve button".split(), "camera": "camera lens tripod".split(),
-}  # fmt: skip
+    "battery": "battery charger socket".split(),
+    "soup": "soup waiter kitchen".split(),
+    "room": "room pillow curtain".split(),
+    "ferry": "ferry harbour captain".split(),
+    "jacket": "jacket sleeve button".split(),
+    "camera": "camera lens tripod".split(),
+}
 TOPIC_OF = {word: topic for topic, words in TOPICS.items() for word in words}
 FILLER = "table window garden letter bottle engine mirror pencil".split()
 
@@ -77,9 +80,13 @@ def oracle(request):
 def exam(corpus):
     with Scripted(oracle) as model:
         return run_exam(
-            corpus, encoder=TopicEncoder(), llm=model, per_kind=2, noise_units=20,
+            corpus,
+            encoder=TopicEncoder(),
+            llm=model,
+            per_kind=2,
+            noise_units=20,
             clock=iter(range(100)).__next__,
-        )  # fmt: skip
+        )
 
 
 def row(exam, describer):
@@ -157,17 +164,14 @@ def test_describers_see_describe_texts_only(corpus, monkeypatch):
 
 def test_same_seed_same_tables(corpus, exam):
     with Scripted(oracle) as model:
-        again = run_exam(
-            corpus.reverse(), encoder=TopicEncoder(), llm=model, per_kind=2, noise_units=20
-        )
+        again = run_exam(corpus.reverse(), encoder=TopicEncoder(), llm=model, per_kind=2, noise_units=20)
     assert again.summary.equals(exam.summary) and again.answers.equals(exam.answers)
 
 
 def test_the_lexical_reader(corpus):
     found = run_exam(
-        corpus, encoder=TopicEncoder(), reader="lexical", describers=["extractive"], per_kind=2,
-        noise_units=5,
-    )  # fmt: skip
+        corpus, encoder=TopicEncoder(), reader="lexical", describers=["extractive"], per_kind=2, noise_units=5
+    )
     topics = found.answers.filter(describer="extractive", kind="topic")
     assert topics["recovered"].all() and (topics["rule_f1"] > 0.95).all()
     assert (found.answers["truth_f1"].drop_nulls() <= 1).all()
@@ -180,10 +184,12 @@ def tasks(corpus, tmp_path_factory):
     for topic in ("soup", "ferry"):
         frames.append(
             corpus.select(
-                task=pl.lit(topic), gold_description=pl.lit(f"about {topic}"), text="text",
+                task=pl.lit(topic),
+                gold_description=pl.lit(f"about {topic}"),
+                text="text",
                 label=pl.col("tags").list.contains(topic).cast(pl.Int8),
             ).with_columns(split=pl.Series([split[n % 3] for n in range(corpus.height)]))
-        )  # fmt: skip
+        )
     path = tmp_path_factory.mktemp("tasks") / "tasks.parquet"
     pl.concat(frames).write_parquet(path)
     return path
@@ -191,9 +197,7 @@ def tasks(corpus, tmp_path_factory):
 
 def test_tasks(tasks):
     found = run_task_exam(tasks, describers=["extractive", "none"], encoder=TopicEncoder())
-    assert found.units["unit"].to_list() == [
-        "soup", "soup (by chance)", "ferry", "ferry (by chance)",
-    ]  # fmt: skip
+    assert found.units["unit"].to_list() == ["soup", "soup (by chance)", "ferry", "ferry (by chance)"]
     assert row(found, TRUTH)["recovered"] == row(found, "extractive")["recovered"] == 1
     assert row(found, "none")["recovered"] == 0
     assert row(found, "extractive")["noise_units"] == 2
@@ -211,18 +215,16 @@ def test_a_limit_keeps_the_same_texts_of_each_group_whatever_their_order(tasks, 
 
 def test_near_duplicates_of_a_task_go_into_one_part(tasks, tmp_path):
     table = pl.read_parquet(tasks)
-    long = (
-        "the ferry left the harbour late and the captain said nothing about it to anyone on board"
-    )
+    long = "the ferry left the harbour late and the captain said nothing about it to anyone on board"
     twins = [f"{long} today", f"{long} again", f"{long}!"]
-    more = [("ferry", "about ferry", text, 1, split) for text, split in zip(
-        twins, ("train", "val", "test"), strict=True)]  # fmt: skip
+    more = [
+        ("ferry", "about ferry", text, 1, split)
+        for text, split in zip(twins, ("train", "val", "test"), strict=True)
+    ]
     for rows in (more, more[::-1]):
         added = pl.DataFrame(rows, schema=table.columns, orient="row").cast(table.schema)  # type: ignore[arg-type]
         pl.concat([added, table]).write_parquet(tmp_path / "twins.parquet")
-        found = dict(read_tasks(tmp_path / "twins.parquet"))["ferry"].filter(
-            pl.col("text").is_in(twins)
-        )
+        found = dict(read_tasks(tmp_path / "twins.parquet"))["ferry"].filter(pl.col("text").is_in(twins))
         first = found.sort("id")
         given = {text: split for _, _, text, _, split in more}
         assert found["split"].to_list() == [given[first["text"][0]]] * 3
@@ -262,28 +264,35 @@ def test_bad_choices_are_told(corpus, tmp_path):
 
 def test_recovered_is_verified_and_nearly_as_good_as_the_truth():
     rows = [
-        (TRUTH, "u", "verified", 0.6, 0.1), ("good", "u", "verified", 0.5, 0.1),
-        ("short", "u", "verified", 0.49, 0.1), ("unproven", "u", "not verified", 0.6, 0.1),
-        ("other", "u", "verified", 0.34, 0.1), ("noise", "n", "verified", None, None),
+        (TRUTH, "u", "verified", 0.6, 0.1),
+        ("good", "u", "verified", 0.5, 0.1),
+        ("short", "u", "verified", 0.49, 0.1),
+        ("unproven", "u", "not verified", 0.6, 0.1),
+        ("other", "u", "verified", 0.34, 0.1),
+        ("noise", "n", "verified", None, None),
         # A truth that cannot be read is nobody's to recover, however low its bar.
-        (TRUTH, "v", "not verified", 0.15, 0.1), ("bad", "v", "verified", 0.2, 0.1),
-        ("lucky", "v", "verified", 0.6, 0.1), ("none", "v", "no description", 0.0, 0.1),
-    ]  # fmt: skip
+        (TRUTH, "v", "not verified", 0.15, 0.1),
+        ("bad", "v", "verified", 0.2, 0.1),
+        ("lucky", "v", "verified", 0.6, 0.1),
+        ("none", "v", "no description", 0.0, 0.1),
+    ]
     columns = ["describer", "unit", "status", "rule_f1", "always_f1"]
     found = with_recovery(pl.DataFrame(rows, schema=columns, orient="row"))
     assert found["recovered"].to_list() == [True, True, False, False, False, *[None] * 5]
     assert found["readable"].to_list() == [True] * 5 + [None] + [False] * 4
-    assert found["off_rule"].to_list() == [
-        False, False, False, None, True, None, None, True, False, None,
-    ]  # fmt: skip
+    assert found["off_rule"].to_list() == [False, False, False, None, True, None, None, True, False, None]
 
 
 def test_an_exam_is_stored_shown_and_audited(corpus, tmp_path):
     def small_exam():
         return run_exam(
-            corpus, encoder=TopicEncoder(), describers=["enrichment", "none"], per_kind=2,
-            noise_units=4, out=tmp_path / "e",
-        )  # fmt: skip
+            corpus,
+            encoder=TopicEncoder(),
+            describers=["enrichment", "none"],
+            per_kind=2,
+            noise_units=4,
+            out=tmp_path / "e",
+        )
 
     exam = small_exam()
     study = Study(tmp_path / "e")

@@ -61,9 +61,7 @@ def test_the_truth_is_the_ceiling_and_silence_the_floor(exam):
     assert row(exam, "none")["recovered"] == row(exam, "none")["f1"] == 0
     assert row(exam, "random-phrase")["recovered"] < 0.2
     assert all(line["false"] <= 0.1 for line in exam.summary.iter_rows(named=True))
-    assert (
-        row(exam, "dissect")["noise_described"] == 20 > row(exam, "enrichment")["noise_described"]
-    )
+    assert row(exam, "dissect")["noise_described"] == 20 > row(exam, "enrichment")["noise_described"]
 
 
 def test_it_is_kept_and_audited_and_the_same_again(stored):
@@ -142,14 +140,23 @@ def material():
     holds = rng.random((300, 4)) < 0.25
     cosines = 0.3 + 0.02 * holds + rng.normal(0, 0.003, (300, 4)) + np.array([0.2, 0, 0, 0])
     level = np.stack(
-        [holds[:, 1], 1.5 * holds[:, 1] + 1.0 * (holds[:, 2] & ~holds[:, 1]), np.zeros(300),
-         rng.random(300) < 0.2]
-    ).astype(float)  # fmt: skip
+        [
+            holds[:, 1],
+            1.5 * holds[:, 1] + 1.0 * (holds[:, 2] & ~holds[:, 1]),
+            np.zeros(300),
+            rng.random(300) < 0.2,
+        ]
+    ).astype(float)
     responses = level + rng.normal(0, 0.05, level.shape)
     return PictureMaterial(
-        ids=[str(n) for n in range(300)], responses=responses, fires=responses >= 0.5,
-        most_exemplars=100, seed=0, phrases=["near all", "b", "c", "d"], cosines=cosines,
-    )  # fmt: skip
+        ids=[str(n) for n in range(300)],
+        responses=responses,
+        fires=responses >= 0.5,
+        most_exemplars=100,
+        seed=0,
+        phrases=["near all", "b", "c", "d"],
+        cosines=cosines,
+    )
 
 
 def test_dissect_names_what_sets_exemplars_apart(material):

@@ -20,9 +20,7 @@ from saywell.studies.neurons import describe_neurons
 @pytest.fixture(scope="module")
 def study(corpus, bert, tokenizer, encoder, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "s"
-    return describe_neurons(
-        corpus, bert, tokenizer=tokenizer, out=out, tags="topic", encoder=encoder, top=20
-    )
+    return describe_neurons(corpus, bert, tokenizer=tokenizer, out=out, tags="topic", encoder=encoder, top=20)
 
 
 def tables(study: Study) -> dict[str, pl.DataFrame]:
@@ -37,9 +35,7 @@ def assert_same(first: Study, second: Study) -> None:
 
 
 def test_the_study_finds_what_the_neurons_respond_to(study):
-    calibrated = next(
-        m for m in study.headline() if m.name == "precision@2, enrichment, calibrated"
-    )
+    calibrated = next(m for m in study.headline() if m.name == "precision@2, enrichment, calibrated")
     assert calibrated.value > calibrated.controls["shuffled exemplars"]
     assert calibrated.value > calibrated.controls["most frequent"]
     assert set(calibrated.controls) == {"most frequent", "shuffled exemplars", "random weights"}
@@ -75,9 +71,7 @@ def test_exemplars_fire_and_are_ranked(study):
     assert first["activation"].is_sorted(descending=True)
     splits = study.examples.select(example="id", actual="split")
     assert (
-        study.exemplars.join(splits, on="example")
-        .select((pl.col("split") == pl.col("actual")).all())
-        .item()
+        study.exemplars.join(splits, on="example").select((pl.col("split") == pl.col("actual")).all()).item()
     )
 
 
@@ -90,27 +84,38 @@ def test_nothing_is_scored_on_what_it_was_described_on(study):
 def test_row_order_and_batch_size_change_nothing(study, corpus, bert, tokenizer, encoder, tmp_path):
     shuffled = corpus.sample(fraction=1.0, shuffle=True, seed=3)
     other = describe_neurons(
-        shuffled,
-        bert,
-        tokenizer=tokenizer,
-        out=tmp_path / "s",
-        tags="topic",
-        encoder=encoder,
-        top=20,
+        shuffled, bert, tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20
     )
     for name in (
-        "units", "exemplars", "associations", "descriptions", "scores", "floors", "contrasts",
-        "counterexamples", "meanings", "curves",
-    ):  # fmt: skip
+        "units",
+        "exemplars",
+        "associations",
+        "descriptions",
+        "scores",
+        "floors",
+        "contrasts",
+        "counterexamples",
+        "meanings",
+        "curves",
+    ):
         assert study.table(name).equals(other.table(name), null_equal=True), name
 
 
 STEPS = [
-    "neurons.tokenize", "neuron_descriptors._gold_tags", "neurons.collect_activations",
-    "neurons.unit_table", "neurons.exemplar_table", "neurons.association_table",
-    "neurons.make_control", "neuron_evaluation.prediction_curves", "neurons.description_table",
-    "neurons.score_described", "neurons.counterexample_table", "neurons._notes", "neurons.write_report",
-]  # fmt: skip
+    "neurons.tokenize",
+    "neuron_descriptors._gold_tags",
+    "neurons.collect_activations",
+    "neurons.unit_table",
+    "neurons.exemplar_table",
+    "neurons.association_table",
+    "neurons.make_control",
+    "neuron_evaluation.prediction_curves",
+    "neurons.description_table",
+    "neurons.score_described",
+    "neurons.counterexample_table",
+    "neurons._notes",
+    "neurons.write_report",
+]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -130,9 +135,7 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_tables(
     assert_same(study, describe_neurons(corpus, bert, **run))
 
 
-def test_a_finished_study_is_not_computed_again(
-    study, corpus, bert, tokenizer, encoder, monkeypatch
-):
+def test_a_finished_study_is_not_computed_again(study, corpus, bert, tokenizer, encoder, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in study.path.glob("*.parquet")}
     again = describe_neurons(
         corpus, bert, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
@@ -149,13 +152,7 @@ def test_another_model_is_refused(study, corpus, bert, tokenizer, encoder, tmp_p
         other.encoder.layer[0].output.dense.bias += 1
     with pytest.raises(StudyError, match="model: the study has"):
         describe_neurons(
-            corpus,
-            other,
-            tokenizer=tokenizer,
-            out=study.path,
-            tags="topic",
-            encoder=encoder,
-            top=20,
+            corpus, other, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
         )
 
 
@@ -176,19 +173,27 @@ def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, kn
         lambda request: knower(request.messages[-1].text), calls=tmp_path / "s" / "calls.sqlite"
     ) as llm:
         study = describe_neurons(
-            corpus, bert, tokenizer=tokenizer, out=tmp_path / "s", gold="topic", llm=llm,
-            llm_units=5, encoder=encoder, top=20,
-        )  # fmt: skip
+            corpus,
+            bert,
+            tokenizer=tokenizer,
+            out=tmp_path / "s",
+            gold="topic",
+            llm=llm,
+            llm_units=5,
+            encoder=encoder,
+            top=20,
+        )
     assert sorted(study.table("descriptors")["text"]) == ["battery", "food", "room"]
     read = study.scores.filter(scorer="f1-detection")
     # This model reads as the tagger tags, so what it read of a sample estimates the score by tags.
     whole = study.scores.filter(scorer="f1-tags").join(read, on="unit", suffix="_read")
     assert whole.height == 5 and (whole["n_read"] == 60).all()
-    assert (
-        (whole["ci_low_read"] <= whole["value"]) & (whole["value"] <= whole["ci_high_read"])
-    ).all()
+    assert ((whole["ci_low_read"] <= whole["value"]) & (whole["value"] <= whole["ci_high_read"])).all()
     assert set(study.table("floors").filter(scorer="f1-detection")["floor"]) == {
-        "another unit", "always", "never"}  # fmt: skip
+        "another unit",
+        "always",
+        "never",
+    }
     assert (study.table("recovered")["value"] == 1).all()
     assert study.descriptions["llm"].unique().to_list() == ["scripted"]
     assert study.table("unanswered").height == 0
@@ -241,9 +246,7 @@ def test_a_model_with_nan_weights_names_the_sentence_and_keeps_what_was_done(
 
     broken = copy.deepcopy(bert)
     with torch.no_grad():
-        broken.embeddings.word_embeddings.weight[tokenizer.convert_tokens_to_ids("soup")] = (
-            torch.nan
-        )
+        broken.embeddings.word_embeddings.weight[tokenizer.convert_tokens_to_ids("soup")] = torch.nan
     run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20)
     with pytest.raises(InputError, match=r"NaN or infinite.*soup"):
         describe_neurons(corpus, broken, **run)
@@ -260,19 +263,21 @@ def test_stories_model_end_to_end(shared, tmp_path):
     assert study.manifest.status == "complete"
     for kind, units in (("residual", 5 * 64), ("attention-head", 5 * 8)):
         other = describe_neurons(
-            texts, str(shared / "models" / "stories260k"), out=tmp_path / kind, tags="categories",
-            kind=kind, top=20, random_control=False,
-        )  # fmt: skip
+            texts,
+            str(shared / "models" / "stories260k"),
+            out=tmp_path / kind,
+            tags="categories",
+            kind=kind,
+            top=20,
+            random_control=False,
+        )
         assert other.units.height == 2 * units
 
 
 @pytest.mark.slow
 def test_gold_tags_on_real_sentences_beat_every_control(shared, tmp_path):
     study = describe_neurons(
-        str(shared / "data" / "restaurants.parquet"),
-        "minilm",
-        out=tmp_path / "s",
-        tags="categories",
+        str(shared / "data" / "restaurants.parquet"), "minilm", out=tmp_path / "s", tags="categories"
     )
     for figure in (
         "precision@2, enrichment, calibrated",
@@ -305,18 +310,19 @@ def test_the_audit_notices_a_figure_a_score_and_a_leak_that_are_wrong(study, tmp
     leaking.write_parquet(path / "descriptions.parquet")
     found = audit_study(Study(path)).filter(status="failed")
     assert {
-        "file scores.parquet", "file descriptions.parquet", f"figure {metrics[0]['name']}",
-        "table scores derived again", "sources of descriptions",
-    } <= set(found["check"])  # fmt: skip
+        "file scores.parquet",
+        "file descriptions.parquet",
+        f"figure {metrics[0]['name']}",
+        "table scores derived again",
+        "sources of descriptions",
+    } <= set(found["check"])
 
 
 def test_one_unit_is_verified_claim_by_claim(study):
     unit = study.verdicts().filter(status="verified")["unit"][0]
     found = verify_unit(study, unit)
     assert set(found["status"]) == {"ok"}
-    assert {"threshold", "exemplars, calibration", "descriptors", "f1-tags: skill"} <= set(
-        found["claim"]
-    )
+    assert {"threshold", "exemplars, calibration", "descriptors", "f1-tags: skill"} <= set(found["claim"])
     with pytest.raises(InputError, match=r"no unit .layer\.9/9."):
         verify_unit(study, "layer.9/9")
 
@@ -341,9 +347,14 @@ def test_a_model_whose_units_never_change_is_a_finished_study(corpus, bert, toke
         torch.nn.init.zeros_(seen.weight)
     torch.nn.init.normal_(reads.LayerNorm.bias)
     study = describe_neurons(
-        corpus.head(120), constant, tokenizer=tokenizer, out=tmp_path / "s", tags="topic", top=20,
+        corpus.head(120),
+        constant,
+        tokenizer=tokenizer,
+        out=tmp_path / "s",
+        tags="topic",
+        top=20,
         random_control=False,
-    )  # fmt: skip
+    )
     assert study.manifest.status == "complete"
     # Batches of other shapes round otherwise, so not every unit has one value to the last bit.
     states = set(study.units["state"])

@@ -20,9 +20,7 @@ from saywell.studies.neurons import describe_neurons, plan_neurons
 
 # Out of the list: a redirect is refused at once, and a refusal or filter is a real answer.
 MENDED = [
-    f
-    for f in (*UNPAID, *PAID)
-    if f not in ("redirect", "refusal", "filtered", "deep-json", "wrong-model")
+    f for f in (*UNPAID, *PAID) if f not in ("redirect", "refusal", "filtered", "deep-json", "wrong-model")
 ]
 QUICK = Retries(attempts=6, first_wait=0.01, longest_wait=0.05)
 
@@ -52,23 +50,14 @@ def run(url, corpus, bert, tokenizer, encoder, out, **options):
         **options,
     ) as llm:
         return describe_neurons(
-            corpus,
-            bert,
-            tokenizer=tokenizer,
-            out=out,
-            gold="topic",
-            llm=llm,
-            encoder=encoder,
-            top=20,
+            corpus, bert, tokenizer=tokenizer, out=out, gold="topic", llm=llm, encoder=encoder, top=20
         )
 
 
 @pytest.fixture(scope="module")
 def undisturbed(model_of, corpus, bert, tokenizer, encoder, tmp_path_factory):
     with FaultServer(model_of) as server:
-        study = run(
-            server.url, corpus, bert, tokenizer, encoder, tmp_path_factory.mktemp("calm") / "s"
-        )
+        study = run(server.url, corpus, bert, tokenizer, encoder, tmp_path_factory.mktemp("calm") / "s")
         return study, server.url
 
 
@@ -123,15 +112,7 @@ def test_a_budget_stops_cleanly_and_more_of_it_goes_on(
 ):
     with FaultServer(model_of) as server:
         with pytest.raises(BudgetReached, match="--max-calls"):
-            run(
-                server.url,
-                corpus,
-                bert,
-                tokenizer,
-                encoder,
-                tmp_path / "s",
-                limits=Limits(max_calls=10),
-            )
+            run(server.url, corpus, bert, tokenizer, encoder, tmp_path / "s", limits=Limits(max_calls=10))
         assert 0 < server.paid.total() <= 10
         study = run(server.url, corpus, bert, tokenizer, encoder, tmp_path / "s")
         assert max(server.paid.values()) == 1
@@ -181,23 +162,17 @@ def test_kill_9_in_the_middle_of_500_calls_asks_nothing_again(tmp_path):
         return json.dumps({"items": items})
 
     with FaultServer(answer) as server:
-        script = KILLED.format(
-            tests=str(tmp_path), calls=str(tmp_path / "calls.sqlite"), url=server.url
-        )
+        script = KILLED.format(tests=str(tmp_path), calls=str(tmp_path / "calls.sqlite"), url=server.url)
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
         while server.paid.total() < 200:
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        finished = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, check=True
-        )
+        finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         # At most what was on the wire when it was killed is asked again.
         assert server.paid.total() - len(server.paid) <= 16
         calm = script.replace(str(tmp_path / "calls.sqlite"), str(tmp_path / "other.sqlite"))
-        expected = subprocess.run(
-            [sys.executable, "-c", calm], capture_output=True, text=True, check=True
-        )
+        expected = subprocess.run([sys.executable, "-c", calm], capture_output=True, text=True, check=True)
     assert finished.stdout == expected.stdout
 
 
@@ -215,9 +190,7 @@ def test_an_outage_is_asked_again_and_leaves_the_tables_of_a_calm_run(
     with FaultServer(model_of, script=down) as server:
         first = run(server.url, corpus, bert, tokenizer, encoder, tmp_path / "s")
         failed = first.table("unanswered").filter(status="failed")
-        assert {"candidates", "tags"} == set(
-            failed["step"]
-        ) and failed.height == first.manifest.failed
+        assert {"candidates", "tags"} == set(failed["step"]) and failed.height == first.manifest.failed
         assert any("the same command asks them again" in note for note in first.manifest.notes)
         paid = server.paid.copy()
         server.script = lambda number, payload: None

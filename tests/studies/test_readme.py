@@ -34,14 +34,15 @@ def written(corpus, bert, tokenizer, encoder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     corpus.select("text").write_csv(folder / "reviews.csv")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("saywell.studies.neurons.load_model", lambda name, **_: wrap_model(
-            bert, tokenizer, name))  # fmt: skip
+        patch.setattr(
+            "saywell.studies.neurons.load_model", lambda name, **_: wrap_model(bert, tokenizer, name)
+        )
         for module in ("neurons", "neuron_audit"):
-            patch.setattr(
-                f"saywell.studies.{module}.open_sentence_encoder", lambda *_, **__: encoder
-            )
-        patch.setattr("saywell.studies.neurons.write_report", lambda study: (
-            study.path / "report.html").write_text("tested elsewhere"))  # fmt: skip
+            patch.setattr(f"saywell.studies.{module}.open_sentence_encoder", lambda *_, **__: encoder)
+        patch.setattr(
+            "saywell.studies.neurons.write_report",
+            lambda study: (study.path / "report.html").write_text("tested elsewhere"),
+        )
         patch.chdir(folder)
         first = commands()[0]
         patch.setattr(sys, "argv", first)
@@ -62,9 +63,7 @@ def test_every_command_is_one_of_saywells():
 
 
 @pytest.mark.parametrize(
-    "command",
-    [c for c in commands()[1:] if c[1] not in ABROAD and c[2] == "study"],
-    ids=" ".join,
+    "command", [c for c in commands()[1:] if c[1] not in ABROAD and c[2] == "study"], ids=" ".join
 )
 def test_a_command_of_the_readme_runs(written, monkeypatch, capsys, command):
     monkeypatch.setattr(sys, "argv", command)

@@ -23,9 +23,7 @@ from saywell.transfer.cross_modal import (
 )
 from saywell.transfer.linear_heads import cosine_rates
 
-FAST = Settings(
-    epochs=30, image_rates=(1.0,), text_epochs=10, text_rates=(0.0, 1.0), joint_weights=()
-)
+FAST = Settings(epochs=30, image_rates=(1.0,), text_epochs=10, text_rates=(0.0, 1.0), joint_weights=())
 
 
 def world(classes=5, dim=16, per_class=24, texts_a_class=6, noise=1.0, seed=0):
@@ -34,23 +32,13 @@ def world(classes=5, dim=16, per_class=24, texts_a_class=6, noise=1.0, seed=0):
     centres = random.normal(size=(classes, dim))
     labels = np.repeat(np.arange(classes), per_class)
     text_class = np.repeat(np.arange(classes), texts_a_class)
-    images = (
-        centres[labels]
-        + noise * random.normal(size=(len(labels), dim))
-        + 2 * random.normal(size=dim)
-    )
+    images = centres[labels] + noise * random.normal(size=(len(labels), dim)) + 2 * random.normal(size=dim)
     texts = (
-        centres[text_class]
-        + 0.5 * random.normal(size=(len(text_class), dim))
-        + 2 * random.normal(size=dim)
+        centres[text_class] + 0.5 * random.normal(size=(len(text_class), dim)) + 2 * random.normal(size=dim)
     )
     rows = random.permutation(len(labels))
     third = len(rows) // 3
-    splits = {
-        "train": rows[:third],
-        "validation": rows[third : 2 * third],
-        "test": rows[2 * third :],
-    }
+    splits = {"train": rows[:third], "validation": rows[third : 2 * third], "test": rows[2 * third :]}
     return Embedded(images, labels), Embedded(texts, text_class), splits
 
 
@@ -65,13 +53,7 @@ def test_equals_a_plain_loop(centre):
     weights[:4] = 0
     settings = replace(FAST, text_rates=(4.0,), centre=centre, batch_size=8)
     outcome = transfer(
-        images,
-        texts,
-        **splits,
-        classes=5,
-        choose_texts=everything(weights),
-        seeds=[7],
-        settings=settings,
+        images, texts, **splits, classes=5, choose_texts=everything(weights), seeds=[7], settings=settings
     )
     rows = np.sort(splits["train"])
     mean = np.zeros(16)
@@ -114,13 +96,7 @@ def test_good_texts_help_few_images_and_wrong_ones_can_be_refused(choose):
     images, texts, splits = world(noise=1.6)
     good = np.ones(len(texts.classes))
     wrong = Embedded(texts.vectors, (texts.classes + 1) % 5)
-    options = {
-        "shots": 2,
-        "seeds": list(range(10)),
-        "settings": FAST,
-        "choose": choose,
-        "classes": 5,
-    }
+    options = {"shots": 2, "seeds": list(range(10)), "settings": FAST, "choose": choose, "classes": 5}
     helped = transfer(images, texts, **splits, choose_texts=everything(good), **options)
     misled = transfer(images, wrong, **splits, choose_texts=everything(good), **options)
     assert paired_difference(helped["all"].correct, helped[IMAGES_ONLY].correct).low > 0
@@ -131,12 +107,7 @@ def test_good_texts_help_few_images_and_wrong_ones_can_be_refused(choose):
 
 def test_joint_training_helps_too_and_weight_0_changes_nothing():
     images, texts, splits = world(noise=1.6)
-    options = {
-        "shots": 1,
-        "seeds": list(range(8)),
-        "classes": 5,
-        "choose_texts": everything(np.ones(30)),
-    }
+    options = {"shots": 1, "seeds": list(range(8)), "classes": 5, "choose_texts": everything(np.ones(30))}
     off = replace(FAST, joint_weights=(0.0,), batch_size=128, text_rates=(0.0,))
     outcome = transfer(images, texts, **splits, settings=off, **options)
     for name in ("all", "all, joint"):
@@ -164,31 +135,28 @@ def test_inside_the_shots_no_validation_image_is_seen():
 
     spoiled = images.vectors.copy()
     spoiled[splits["validation"]] = np.nan
-    options = {
-        "choose_texts": choose_texts,
-        "shots": 3,
-        "choose": "shots",
-        "settings": FAST,
-        "classes": 5,
-    }
+    options = {"choose_texts": choose_texts, "shots": 3, "choose": "shots", "settings": FAST, "classes": 5}
     first = transfer(images, texts, **splits, **options)
     second = transfer(Embedded(spoiled, images.classes), texts, **splits, **options)
     assert np.array_equal(first["all"].correct, second["all"].correct)
     assert all(len(validation) == 0 for _, validation in seen)
     assert not any(np.isin(train, splits["test"]).any() for train, _ in seen)
-    assert {len(train) for train, _ in seen} == {
-        10,
-        15,
-    }  # folds of two images a class, then all three
+    assert {len(train) for train, _ in seen} == {10, 15}  # folds of two images a class, then all three
 
 
 def test_one_shot_inside_takes_the_middle():
     images, texts, splits = world()
     settings = replace(FAST, text_rates=(0.0, 0.5, 1.0), image_rates=(0.1, 1.0, 2.0))
     outcome = transfer(
-        images, texts, **splits, classes=5, choose_texts=everything(np.ones(30)), shots=1, choose="shots",
+        images,
+        texts,
+        **splits,
+        classes=5,
+        choose_texts=everything(np.ones(30)),
+        shots=1,
+        choose="shots",
         settings=settings,
-    )  # fmt: skip
+    )
     assert set(outcome["all"].chosen) == {0.5}
     assert set(outcome[IMAGES_ONLY].chosen) == {1.0}
 
@@ -200,21 +168,20 @@ def test_classes_without_images_texts_or_chosen_texts():
     texts = Embedded(texts.vectors[keep], texts.classes[keep])
     weights = (texts.classes != 2).astype(float)
     outcome = transfer(
-        images, texts, **splits, classes=5, choose_texts=lambda t, v: {"some": weights, "none": 0 * weights},
-        shots=2, settings=FAST,
-    )  # fmt: skip
+        images,
+        texts,
+        **splits,
+        classes=5,
+        choose_texts=lambda t, v: {"some": weights, "none": 0 * weights},
+        shots=2,
+        settings=FAST,
+    )
     truth = images.classes[splits["test"]]
     assert not outcome[IMAGES_ONLY].correct[:, truth == 0].any()
     assert np.array_equal(outcome["none"].correct, outcome[IMAGES_ONLY].correct)
     nothing = Embedded(np.zeros((0, 16)), np.zeros(0, dtype=int))
     same = transfer(
-        images,
-        nothing,
-        **splits,
-        classes=5,
-        choose_texts=everything(np.zeros(0)),
-        shots=2,
-        settings=FAST,
+        images, nothing, **splits, classes=5, choose_texts=everything(np.zeros(0)), shots=2, settings=FAST
     )
     assert np.array_equal(same["all"].correct, same[IMAGES_ONLY].correct)
 
@@ -227,10 +194,17 @@ def test_a_thousand_classes():
     texts = Embedded(centres, np.arange(1000))
     rows = np.arange(3000)
     outcome = transfer(
-        images, texts, train=rows[:1000], validation=rows[1000:2000], test=rows[2000:], classes=1000,
-        choose_texts=everything(np.ones(1000)), shots=1, seeds=[0],
+        images,
+        texts,
+        train=rows[:1000],
+        validation=rows[1000:2000],
+        test=rows[2000:],
+        classes=1000,
+        choose_texts=everything(np.ones(1000)),
+        shots=1,
+        seeds=[0],
         settings=replace(FAST, epochs=2, text_epochs=2),
-    )  # fmt: skip
+    )
     assert outcome["all"].correct.shape == (1, 1000)
 
 
@@ -271,8 +245,13 @@ def test_texts_without_their_mean_are_not_centred_again():
     images, texts, splits = world(noise=3)
     mean = balanced_mean(unit(texts.vectors), texts.classes)
     moved = Embedded(centred(texts.vectors, mean) * 3, texts.classes)
-    common = {**splits, "classes": 5, "choose_texts": everything(np.ones(30)), "shots": 2,
-              "settings": replace(FAST, text_rates=(1.0,))}  # fmt: skip
+    common = {
+        **splits,
+        "classes": 5,
+        "choose_texts": everything(np.ones(30)),
+        "shots": 2,
+        "settings": replace(FAST, text_rates=(1.0,)),
+    }
     found = transfer(images, moved, **common, texts_centred=True)
     expected = transfer(images, texts, **common)
     assert np.array_equal(found["all"].correct, expected["all"].correct)
@@ -282,12 +261,7 @@ def test_texts_without_their_mean_are_not_centred_again():
 
 def test_table_and_intervals():
     outcomes = transfer(
-        *(w := world())[:2],
-        **w[2],
-        classes=5,
-        choose_texts=everything(np.ones(30)),
-        shots=2,
-        settings=FAST,
+        *(w := world())[:2], **w[2], classes=5, choose_texts=everything(np.ones(30)), shots=2, settings=FAST
     )
     table = transfer_table(outcomes)
     assert table["method"].to_list() == [IMAGES_ONLY, IMAGES_AND_VALIDATION, "all"]
@@ -377,7 +351,13 @@ def test_progress_counts_sets():
     images, texts, splits = world()
     done = []
     transfer(
-        images, texts, **splits, classes=5, shots=1, settings=FAST, progress=done.append,
+        images,
+        texts,
+        **splits,
+        classes=5,
+        shots=1,
+        settings=FAST,
+        progress=done.append,
         choose_texts=lambda t, v: {"all": np.ones(30), "none": np.zeros(30)},
-    )  # fmt: skip
+    )
     assert done == [1, 1]

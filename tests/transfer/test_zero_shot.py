@@ -82,8 +82,7 @@ def test_random_texts_are_seeded():
     assert classes.tolist() == [0] * 4 + [1] * 4
     assert all("cat" in text for text in texts[:4])
     assert not any(
-        "cat" in t or "dog" in t
-        for t in random_texts(["cat", "dog"], 4, with_name=False, **options)[0]
+        "cat" in t or "dog" in t for t in random_texts(["cat", "dog"], 4, with_name=False, **options)[0]
     )
     assert len(random_texts(["cat"], 3, words=[], seed=0)[0]) == 3
 

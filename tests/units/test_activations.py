@@ -14,7 +14,7 @@ from saywell.units.activations import (
     Pass,
     collect_activations,
     processing_order,
-)  # fmt: skip
+)
 from saywell.units.sites import Site, find_sites
 from saywell.units.tokens import batches, tokenize
 
@@ -62,9 +62,7 @@ def test_pooled_values_are_those_of_each_text_alone(bert, tokenizer, sentences, 
             np.testing.assert_allclose(low[place], alone.amin(0), rtol=1e-5, atol=1e-6)
 
 
-def test_top_examples_are_those_of_a_full_sort_of_what_is_stored(
-    bert, tokenizer, sentences, tmp_path
-):
+def test_top_examples_are_those_of_a_full_sort_of_what_is_stored(bert, tokenizer, sentences, tmp_path):
     stored, _ = collect(bert, tokenizer, sentences, tmp_path, shard_texts=7)
     for split in ("calibration", "validation"):
         for sign in (1, -1):
@@ -101,9 +99,7 @@ def test_no_unit_fires_on_padding_or_special_tokens(bert, tokenizer, sentences, 
             def shout(module, args):
                 return (args[0].masked_fill(loud[..., None], 1e4),)
 
-            hook = self.inner.encoder.layer[0].output.dense.register_forward_pre_hook(
-                shout, prepend=True
-            )
+            hook = self.inner.encoder.layer[0].output.dense.register_forward_pre_hook(shout, prepend=True)
             output = self.inner(input_ids=input_ids, attention_mask=attention_mask)
             hook.remove()
             return output
@@ -115,9 +111,7 @@ def test_no_unit_fires_on_padding_or_special_tokens(bert, tokenizer, sentences, 
     assert np.abs(Activations(tmp_path).read("test", slice(0, 32))).max() < 100
 
 
-@pytest.mark.parametrize(
-    "settings", [dict(token_budget=30), dict(shard_texts=4), dict(token_budget=10**6)]
-)
+@pytest.mark.parametrize("settings", [dict(token_budget=30), dict(shard_texts=4), dict(token_budget=10**6)])
 def test_batches_and_shards_change_nothing(bert, tokenizer, sentences, tmp_path, settings):
     plain, _ = collect(bert, tokenizer, sentences, tmp_path / "a")
     other, _ = collect(bert, tokenizer, sentences, tmp_path / "b", **settings)
@@ -126,9 +120,7 @@ def test_batches_and_shards_change_nothing(bert, tokenizer, sentences, tmp_path,
         np.testing.assert_allclose(
             plain.read(split, slice(0, 64)), other.read(split, slice(0, 64)), rtol=1e-3, atol=1e-4
         )
-    assert (
-        plain.top("calibration").examples == other.top("calibration").examples
-    ).float().mean() > 0.99
+    assert (plain.top("calibration").examples == other.top("calibration").examples).float().mean() > 0.99
 
 
 def test_the_order_of_the_texts_changes_nothing(bert, tokenizer, sentences, tmp_path):
@@ -139,9 +131,7 @@ def test_the_order_of_the_texts_changes_nothing(bert, tokenizer, sentences, tmp_
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 6])
-def test_a_stopped_pass_goes_on_and_leaves_the_same_files(
-    bert, tokenizer, sentences, tmp_path, stop_after
-):
+def test_a_stopped_pass_goes_on_and_leaves_the_same_files(bert, tokenizer, sentences, tmp_path, stop_after):
     collect(bert, tokenizer, sentences, tmp_path / "whole", shard_texts=6, token_budget=60)
 
     class Stop(Exception):

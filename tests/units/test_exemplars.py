@@ -37,9 +37,7 @@ def test_streaming_equals_sorting(seed, examples, units, m, distinct, sign, offs
     top = TopExamples(units, m)
     edges = sorted({0, examples, *(c for c in cuts if c < examples)})
     for start, stop in pairwise(edges):
-        top.add(
-            torch.tensor(values[start:stop]), torch.tensor(positions[start:stop]), start, sign=sign
-        )
+        top.add(torch.tensor(values[start:stop]), torch.tensor(positions[start:stop]), start, sign=sign)
     result = top.result()
     values = sign * values
     expected = plain(values, m)

@@ -14,16 +14,37 @@ from saywell.units.models import wrap_model
 from saywell.units.sites import encoder_of, find_sites, head_gram
 
 SIZE = dict(vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
-WIDE = dict(SIZE, intermediate_size=24, max_position_embeddings=32, pad_token_id=0, bos_token_id=1,
-            eos_token_id=2)  # fmt: skip
+WIDE = dict(
+    SIZE, intermediate_size=24, max_position_embeddings=32, pad_token_id=0, bos_token_id=1, eos_token_id=2
+)
 FEW = dict(WIDE, num_key_value_heads=1)  # keys and values shared by heads
 EXPERTS = dict(FEW, head_dim=8, moe_intermediate_size=8, num_experts_per_tok=2)
-DEEPSEEK = dict(WIDE, moe_intermediate_size=8, num_experts_per_tok=2, n_routed_experts=4, n_group=1,
-                n_shared_experts=2, first_k_dense_replace=1, topk_group=1, kv_lora_rank=8,
-                qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=8, num_key_value_heads=2)  # fmt: skip
+DEEPSEEK = dict(
+    WIDE,
+    moe_intermediate_size=8,
+    num_experts_per_tok=2,
+    n_routed_experts=4,
+    n_group=1,
+    n_shared_experts=2,
+    first_k_dense_replace=1,
+    topk_group=1,
+    kv_lora_rank=8,
+    qk_rope_head_dim=4,
+    qk_nope_head_dim=4,
+    v_head_dim=8,
+    num_key_value_heads=2,
+)
 OPT = dict(SIZE, ffn_dim=24, max_position_embeddings=32)
-BART = dict(vocab_size=40, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
-            decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=24)  # fmt: skip
+BART = dict(
+    vocab_size=40,
+    d_model=16,
+    encoder_layers=2,
+    decoder_layers=2,
+    encoder_attention_heads=2,
+    decoder_attention_heads=2,
+    encoder_ffn_dim=24,
+    decoder_ffn_dim=24,
+)
 T5 = dict(vocab_size=40, num_layers=2, num_heads=2, d_model=16, d_ff=24, d_kv=4)
 GPT2 = dict(vocab_size=40, n_layer=2, n_head=2, n_embd=16)
 
@@ -41,8 +62,11 @@ ZOO = {
     "Electra": (WIDE | {"embedding_size": 8}, "output.dense 24"),
     "DebertaV2": (WIDE, "output.dense 24"),
     "ModernBert": (WIDE | dict(cls_token_id=1, sep_token_id=2), "mlp.Wo 24"),
-    "XLNet": (dict(vocab_size=40, d_model=16, n_layer=2, n_head=2, d_inner=24),
-              ["(5, 2, 24) values"], ["no attention"]),
+    "XLNet": (
+        dict(vocab_size=40, d_model=16, n_layer=2, n_head=2, d_inner=24),
+        ["(5, 2, 24) values"],
+        ["no attention"],
+    ),
     "GPT2": (GPT2, "mlp.c_proj 64"),
     "GPTNeoX": (WIDE, "mlp.dense_4h_to_h 24"),
     "OPT": (OPT | {"word_embed_proj_dim": 16}, "fc2 24"),
@@ -51,8 +75,10 @@ ZOO = {
     "Falcon": (SIZE, "mlp.dense_4h_to_h 64"),
     "Llama": (FEW, "mlp.down_proj 24"),
     "Mixtral": (FEW | {"num_local_experts": 4}, ["layer 0", "experts, each of which"]),
-    "Qwen2Moe": (EXPERTS | dict(num_experts=4, shared_expert_intermediate_size=12, decoder_sparse_step=2),
-                 ["layer 1", "mlp.shared_expert.down_proj", "--layers 0"]),
+    "Qwen2Moe": (
+        EXPERTS | dict(num_experts=4, shared_expert_intermediate_size=12, decoder_sparse_step=2),
+        ["layer 1", "mlp.shared_expert.down_proj", "--layers 0"],
+    ),
     "Qwen3Moe": (EXPERTS | dict(num_experts=4, mlp_only_layers=[0]), ["layer 1", "--layers 0"]),
     "Gemma2": (FEW | {"head_dim": 8}, "mlp.down_proj 24"),
     "Gemma3Text": (FEW | {"head_dim": 8}, "mlp.down_proj 24"),
@@ -62,23 +88,43 @@ ZOO = {
     "Bert square": (WIDE | {"intermediate_size": 16}, "output.dense 16"),
     "Olmo2": (FEW, "mlp.down_proj 24"),
     "Phi": (WIDE, "mlp.fc2 24"),
-    "Lfm2": (FEW | {"layer_types": ["conv", "full_attention"]}, "feed_forward.w2 256",
-             ["layer 0", "no attention", "--layers 1"]),
-    "Jamba": (FEW | dict(attn_layer_period=2, attn_layer_offset=1, expert_layer_period=2, num_experts=4,
-                         expert_layer_offset=1, mamba_d_state=4, use_mamba_kernels=False),
-              ["layer 1", "--layers 0"], ["layer 0", "--layers 1"]),
+    "Lfm2": (
+        FEW | {"layer_types": ["conv", "full_attention"]},
+        "feed_forward.w2 256",
+        ["layer 0", "no attention", "--layers 1"],
+    ),
+    "Jamba": (
+        FEW
+        | dict(
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            num_experts=4,
+            expert_layer_offset=1,
+            mamba_d_state=4,
+            use_mamba_kernels=False,
+        ),
+        ["layer 1", "--layers 0"],
+        ["layer 0", "--layers 1"],
+    ),
     "T5": (T5, "DenseReluDense.wo 24"),
     "T5 gated": (T5 | {"feed_forward_proj": "gated-gelu"}, "DenseReluDense.wo 24"),
     "Bart": (BART, "fc2 24"),
-    "PegasusX": (BART | {"block_size": 4, "num_global_tokens": 2}, ["ran 2 times"],
-                 ["ran 2 times"]),
+    "PegasusX": (BART | {"block_size": 4, "num_global_tokens": 2}, ["ran 2 times"], ["ran 2 times"]),
     "Mra": (WIDE, "output.dense 24", ["does not mix the tokens"]),  # attends on an accelerator only
     "Mamba": (dict(SIZE, state_size=4), ["mixer.out_proj", "mixer.A_log"], ["no attention"]),
-    "Rwkv": (dict(vocab_size=40, hidden_size=16, num_hidden_layers=2, intermediate_size=24),
-             ["feed_forward.receptance"], ["None heads"]),
-}  # fmt: skip
-RESIDUAL = {"XLM": "layer_norm2.1", "Albert": ["1 blocks", "2 layers"],
-            "XLNet": ["not the model's hidden state"], "PegasusX": ["(2, 8, 16) values"]}  # fmt: skip
+    "Rwkv": (
+        dict(vocab_size=40, hidden_size=16, num_hidden_layers=2, intermediate_size=24),
+        ["feed_forward.receptance"],
+        ["None heads"],
+    ),
+}
+RESIDUAL = {
+    "XLM": "layer_norm2.1",
+    "Albert": ["1 blocks", "2 layers"],
+    "XLNet": ["not the model's hidden state"],
+    "PegasusX": ["(2, 8, 16) values"],
+}
 
 
 def tiny(family: str) -> nn.Module:
@@ -91,17 +137,14 @@ def tiny(family: str) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def models():
-    return {name: tiny(family) for name, family in
-            {"bert": "Bert", "gpt2": "GPT2", "llama": "Llama"}.items()}  # fmt: skip
+    return {name: tiny(family) for name, family in {"bert": "Bert", "gpt2": "GPT2", "llama": "Llama"}.items()}
 
 
 @pytest.mark.parametrize("family", ZOO)
 def test_every_place_is_the_right_one_or_an_error(family):
     model = tiny(family)
     _, ffn, *heads = ZOO[family]
-    expected = {
-        "ffn": ffn, "residual": RESIDUAL.get(family, "1 16"), "attention-head": (heads or [" 2"])[0]
-    }  # fmt: skip
+    expected = {"ffn": ffn, "residual": RESIDUAL.get(family, "1 16"), "attention-head": (heads or [" 2"])[0]}
     for kind, what in expected.items():
         if isinstance(what, list):
             with pytest.raises(InputError) as caught:
@@ -145,9 +188,7 @@ class Network(nn.Module):
 
     def __init__(self, *parts, inner=24):
         super().__init__()
-        self.config = SimpleNamespace(
-            hidden_size=16, intermediate_size=inner, num_attention_heads=2
-        )
+        self.config = SimpleNamespace(hidden_size=16, intermediate_size=inner, num_attention_heads=2)
         self.words = nn.Embedding(40, 16)
         self.blocks = nn.ModuleList(
             nn.ModuleDict({"attention" if isinstance(p, Attention) else "part": p}) for p in parts
@@ -195,15 +236,12 @@ def test_a_map_that_is_part_of_a_map_is_not_what_heads_add():
 
     one, two = Attention(), Attention()
     two.back = Wrapped(two.back)
-    with pytest.raises(
-        InputError, match=r"'blocks\.1\.attention\.back' has more than .*back\.base'"
-    ):
+    with pytest.raises(InputError, match=r"'blocks\.1\.attention\.back' has more than .*back\.base'"):
         find_sites(Network(one, two), "attention-head")
 
 
 @pytest.mark.parametrize(
-    ("widths", "words"),
-    [((16, 16, 16, 16), "do not read the same"), ((16, 5, 16), "no feed-forward part")],
+    ("widths", "words"), [((16, 16, 16, 16), "do not read the same"), ((16, 5, 16), "no feed-forward part")]
 )
 def test_of_square_maps_no_inner_one_is_taken_for_the_layers(widths, words):
     """A low-rank pair in the place of a map, where the hidden width is the model's own."""
@@ -267,9 +305,7 @@ def test_a_map_that_mixes_tokens_is_no_feed_forward_part():
                 x = block(x)
             return x
 
-    with pytest.raises(
-        InputError, match=r"'blocks\.0\.down' is not made by 'blocks\.0\.up' from each"
-    ):
+    with pytest.raises(InputError, match=r"'blocks\.0\.down' is not made by 'blocks\.0\.up' from each"):
         find_sites(Model(), "ffn")
     assert [s.module for s in find_sites(Model(), "residual")] == ["blocks.0", "blocks.1"]
 
@@ -277,10 +313,14 @@ def test_a_map_that_mixes_tokens_is_no_feed_forward_part():
 @pytest.mark.parametrize(
     ("family", "more", "longest"),
     [
-        ("Roberta", {}, 30), ("Bert", {}, 32), ("OPT", {}, 32), ("GPT2", {"n_positions": 20}, 20),
-        ("MPNet", {}, 30), ("Llama", {}, 32),
+        ("Roberta", {}, 30),
+        ("Bert", {}, 32),
+        ("OPT", {}, 32),
+        ("GPT2", {"n_positions": 20}, 20),
+        ("MPNet", {}, 30),
+        ("Llama", {}, 32),
     ],
-)  # fmt: skip
+)
 def test_the_longest_text_is_the_longest_that_runs(family, more, longest, tokenizer, monkeypatch):
     monkeypatch.setitem(ZOO, family, (ZOO[family][0] | more, ""))
     monkeypatch.setattr(tokenizer, "model_max_length", 10**30)
@@ -315,9 +355,7 @@ def test_ffn_units_of_llama_are_gate_times_up(models):
     seen = {}
     mlp = model.layers[1].mlp
     site = find_sites(model, "ffn", layers=[1])[0]
-    model.get_submodule(site.module).register_forward_pre_hook(
-        lambda module, args: seen.update(ours=args[0])
-    )
+    model.get_submodule(site.module).register_forward_pre_hook(lambda module, args: seen.update(ours=args[0]))
     mlp.register_forward_pre_hook(lambda module, args: seen.update(x=args[0]))
     with torch.no_grad():
         model(input_ids=torch.tensor([[1, 2, 3]]))

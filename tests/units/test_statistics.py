@@ -19,8 +19,11 @@ def table(values: np.ndarray, folder):
     rows = torch.arange(len(values), dtype=torch.int32)
     write_arrays(folder / "calibration-00000.safetensors", {"high": high, "rows": rows})
     site = Site(0, "residual", "block", "output", values.shape[1])
-    strongest = {"high_values": high[:3].T, "high_examples": rows[:3].expand(values.shape[1], 3),
-                 "high_positions": torch.zeros(values.shape[1], 3, dtype=torch.int32)}  # fmt: skip
+    strongest = {
+        "high_values": high[:3].T,
+        "high_examples": rows[:3].expand(values.shape[1], 3),
+        "high_positions": torch.zeros(values.shape[1], 3, dtype=torch.int32),
+    }
     write_arrays(folder / "calibration-top.safetensors", strongest)
     return unit_table(Activations(folder), [site], "model", signs=(1,))
 
@@ -31,9 +34,12 @@ def test_states(tmp_path, scale):
     normal = random.normal(size=1000)
     outlier = np.where(np.arange(1000) == 7, 1000.0, normal)
     columns = {
-        "ok": normal, "ok far from zero": 2000 + normal / 10, "ok with one giant": outlier,
-        "constant": np.full(1000, 3.0), "flat": np.maximum(normal - 3, 0),
-    }  # fmt: skip
+        "ok": normal,
+        "ok far from zero": 2000 + normal / 10,
+        "ok with one giant": outlier,
+        "constant": np.full(1000, 3.0),
+        "flat": np.maximum(normal - 3, 0),
+    }
     found = table(scale * np.stack(list(columns.values()), axis=1), tmp_path)
     assert found["state"].to_list() == [name.split()[0] for name in columns]
     ok = found["fires"].to_numpy()[:3]

@@ -24,8 +24,7 @@ from saywell.cli.show import show
 from saywell.errors import SaywellError
 
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C
-_OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG,
-                   errno.EDQUOT)  # fmt: skip
+_OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG, errno.EDQUOT)
 _UsageError: Any = typer.BadParameter.__base__  # Typer carries its own copy of click's
 
 COMMANDS = {

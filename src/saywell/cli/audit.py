@@ -12,10 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def audit(
-    study: StudyFolder,
-    json: AsJson = False,
-) -> None:
+def audit(study: StudyFolder, json: AsJson = False) -> None:
     """Check a study's files, look for leaks, and derive every headline figure again.
 
     Exit code 1 when a check fails.

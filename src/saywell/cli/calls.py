@@ -52,9 +52,7 @@ def calls(
     if not steps:
         typer.echo("no calls yet")
         return
-    typer.echo(
-        f"{'step':<16}{'calls':>7}{'faults':>7}{'tokens in':>11}{'out':>9}{'s/call':>8}{'cost':>13}"
-    )
+    typer.echo(f"{'step':<16}{'calls':>7}{'faults':>7}{'tokens in':>11}{'out':>9}{'s/call':>8}{'cost':>13}")
 
     def line(name: str, ones: list[StepSummary]) -> str:
         calls = sum(one.calls for one in ones)
@@ -83,9 +81,7 @@ def calls(
     if len(steps) > 1:
         typer.echo(line("all", steps))
     if estimated := sum(one.estimated for one in steps):
-        typer.echo(
-            f"~ with {estimated} calls whose tokens nobody reported, at the most they may have taken"
-        )
+        typer.echo(f"~ with {estimated} calls whose tokens nobody reported, at the most they may have taken")
 
 
 def _no_calls(folder: Path) -> str:

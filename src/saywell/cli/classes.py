@@ -29,28 +29,21 @@ if TYPE_CHECKING:
 
 def classes(
     images: Annotated[
-        str,
-        typer.Argument(help="Folder of class folders, Parquet, CSV of path,label, saved dataset."),
+        str, typer.Argument(help="Folder of class folders, Parquet, CSV of path,label, saved dataset.")
     ],
     out: Annotated[Path, typer.Option(help="Study folder to write.")],
     encoder: Annotated[
         str | None,
-        typer.Option(
-            help="CLIP or SigLIP checkpoint: folder, hub name; 'planted' for the demo's alone."
-        ),
+        typer.Option(help="CLIP or SigLIP checkpoint: folder, hub name; 'planted' for the demo's alone."),
     ] = None,
     vision: Annotated[
         str | None, typer.Option(help="Without a dual encoder: vision model to be joined.")
     ] = None,
-    sentences: Annotated[
-        str, typer.Option(help="With --vision: sentence encoder to be joined.")
-    ] = "minilm",
+    sentences: Annotated[str, typer.Option(help="With --vision: sentence encoder to be joined.")] = "minilm",
     join_on: Annotated[
         str | None, typer.Option(help="With --vision: named or captioned images to fit on.")
     ] = None,
-    join_label: Annotated[
-        str, typer.Option(help="With --join-on: column with names or captions.")
-    ] = "label",
+    join_label: Annotated[str, typer.Option(help="With --join-on: column with names or captions.")] = "label",
     join_caption: Annotated[
         str, typer.Option(help="With --join-on: what is around a name, as 'a photo of a {}'.")
     ] = "{}",
@@ -80,15 +73,12 @@ def classes(
     ] = None,
     judge: Annotated[bool, typer.Option("--judge", help="Have the LLM compare texts.")] = False,
     network: Annotated[
-        str | None,
-        typer.Option(help="Also influence from pixels: resnet34 or a classifier's name."),
+        str | None, typer.Option(help="Also influence from pixels: resnet34 or a classifier's name.")
     ] = None,
     network_epochs: Annotated[int, typer.Option(help="How long the network learns.")] = 200,
     network_side: Annotated[int, typer.Option(help="Side of the network's images, pixels.")] = 64,
     superclass: Annotated[str, typer.Option(help="What all classes are, such as bird.")] = "",
-    context: Annotated[
-        str, typer.Option(help="Words that decide what an ambiguous class name means.")
-    ] = "",
+    context: Annotated[str, typer.Option(help="Words that decide what an ambiguous class name means.")] = "",
     language: Annotated[str, typer.Option(help="Language of the Wikipedia.")] = "en",
     contact: Annotated[
         str, typer.Option(help="Your address or page, told to Wikipedia with each request.")
@@ -125,24 +115,48 @@ def classes(
 
     with (
         opened_llm(
-            llm, out / "calls.sqlite", url=llm_url, deadline=llm_deadline, effort=llm_effort,
-            reply_tokens=llm_reply_tokens, max_calls=max_calls,
-            max_usd=max_usd, max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=dry_run,
+            llm,
+            out / "calls.sqlite",
+            url=llm_url,
+            deadline=llm_deadline,
+            effort=llm_effort,
+            reply_tokens=llm_reply_tokens,
+            max_calls=max_calls,
+            max_usd=max_usd,
+            max_tokens=max_tokens,
+            replay=replay,
+            concurrency=concurrency,
+            dry_run=dry_run,
         ) as asked,
         Wiki(language, cache=out.parent / "wikipedia", contact=contact) as wiki,
-    ):  # fmt: skip
+    ):
         encoders = {
-            "vision": vision, "sentences": sentences, "join_on": join_on, "join_label": join_label,
-            "join_caption": join_caption, "image_vectors": image_vectors,
+            "vision": vision,
+            "sentences": sentences,
+            "join_on": join_on,
+            "join_label": join_label,
+            "join_caption": join_caption,
+            "image_vectors": image_vectors,
             "text_vectors": text_vectors,
-        }  # fmt: skip
+        }
         check_encoder(encoder, **encoders)
         asked_for = {
-            "knowledge": knowledge, "texts": texts, "select": select, "per_class": per_class,
-            "shots": parse_shots(shots), "seeds": seeds, "compare": compare or [], "judge": judge,
-            "superclass": superclass, "context": context.split(), "wiki": wiki, "label": label,
-            "split": split, "seed": seed, "prompts": prompts,
-        }  # fmt: skip
+            "knowledge": knowledge,
+            "texts": texts,
+            "select": select,
+            "per_class": per_class,
+            "shots": parse_shots(shots),
+            "seeds": seeds,
+            "compare": compare or [],
+            "judge": judge,
+            "superclass": superclass,
+            "context": context.split(),
+            "wiki": wiki,
+            "label": label,
+            "split": split,
+            "seed": seed,
+            "prompts": prompts,
+        }
         if dry_run:
             names = plan_classes(images, asked, **asked_for)
             if not json:
@@ -150,13 +164,18 @@ def classes(
             print_plan(asked, json=json)
             return
         study = describe_classes(
-            images, out=out, llm=asked, network=network, network_epochs=network_epochs,
-            network_side=network_side, limit=limit, command=sys.argv, progress=terminal_progress,
-            encoder=lambda: opened_encoder(
-                encoder, images=images, label=label, device=device, **encoders
-            ),
+            images,
+            out=out,
+            llm=asked,
+            network=network,
+            network_epochs=network_epochs,
+            network_side=network_side,
+            limit=limit,
+            command=sys.argv,
+            progress=terminal_progress,
+            encoder=lambda: opened_encoder(encoder, images=images, label=label, device=device, **encoders),
             **asked_for,
-        )  # fmt: skip
+        )
     print_study(study, json=json)
 
 
@@ -214,9 +233,7 @@ def check_encoder(
         find_checkpoint(sentences)
         open_source(join_on, "image", join_label, None)
         if "{}" not in join_caption:
-            raise InputError(
-                f"--join-caption {join_caption!r} has no {{}} for the name to stand in"
-            )
+            raise InputError(f"--join-caption {join_caption!r} has no {{}} for the name to stand in")
 
 
 def opened_encoder(
@@ -239,9 +256,15 @@ def opened_encoder(
     column `label`.
     """
     check_encoder(
-        encoder, vision=vision, sentences=sentences, join_on=join_on, join_label=join_label,
-        join_caption=join_caption, image_vectors=image_vectors, text_vectors=text_vectors,
-    )  # fmt: skip
+        encoder,
+        vision=vision,
+        sentences=sentences,
+        join_on=join_on,
+        join_label=join_label,
+        join_caption=join_caption,
+        image_vectors=image_vectors,
+        text_vectors=text_vectors,
+    )
     if encoder is not None:
         from saywell.encoders.dual import open_dual_encoder
 
@@ -260,8 +283,7 @@ def opened_encoder(
     found = load_captioned(join_on, label=join_label, caption=join_caption)
     if found.rejected:
         typer.secho(
-            f"--join-on: {len(found.rejected)} images are not used, such as {found.rejected[0]!r}",
-            err=True,
+            f"--join-on: {len(found.rejected)} images are not used, such as {found.rejected[0]!r}", err=True
         )
     larger = sum(much_larger(picture, side) for picture in found.pictures)
     if larger:
@@ -270,6 +292,9 @@ def opened_encoder(
             err=True,
         )
     return join_encoders(
-        open_vision_encoder(vision, device=device), open_sentence_encoder(sentences, device=device),
-        found.pictures, found.captions, side=side,
-    )  # fmt: skip
+        open_vision_encoder(vision, device=device),
+        open_sentence_encoder(sentences, device=device),
+        found.pictures,
+        found.captions,
+        side=side,
+    )

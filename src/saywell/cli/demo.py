@@ -28,11 +28,20 @@ def demo(
 
     with as_file(files("saywell.data") / "demo" / "sentences.tsv") as corpus:
         neurons = describe_neurons(
-            str(corpus), "minilm", out=out / "neurons", gold="tags", command=sys.argv,
+            str(corpus),
+            "minilm",
+            out=out / "neurons",
+            gold="tags",
+            command=sys.argv,
             progress=terminal_progress,
-        )  # fmt: skip
+        )
     classes = describe_planted_classes(
-        out / "classes", world=out / "planted-world", per_class_images=40, shots=(1, 4), seeds=5,
-        command=sys.argv, progress=terminal_progress,
-    )  # fmt: skip
+        out / "classes",
+        world=out / "planted-world",
+        per_class_images=40,
+        shots=(1, 4),
+        seeds=5,
+        command=sys.argv,
+        progress=terminal_progress,
+    )
     print_studies([neurons, classes], json=json)

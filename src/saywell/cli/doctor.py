@@ -7,9 +7,7 @@ import typer
 from saywell.cli.options import AsJson
 
 
-def doctor(
-    json: AsJson = False,
-) -> None:
+def doctor(json: AsJson = False) -> None:
     """Say which language-model providers are usable, and the line that mends the others."""
     import dataclasses
     import json as json_module

@@ -22,25 +22,19 @@ def exam(
         str | None, typer.Option(help="Who reads descriptions: sentence-encoder or lexical.")
     ] = None,
     tasks: Annotated[
-        Path | None,
-        typer.Option(help="File of two-group tasks with gold descriptions, instead of rules."),
+        Path | None, typer.Option(help="File of two-group tasks with gold descriptions, instead of rules.")
     ] = None,
     limit: Annotated[int, typer.Option(help="Texts of each group of a task in each split.")] = 150,
-    texts: Annotated[
-        str | None, typer.Option(help="Texts to plant rules in, instead of the demo's.")
-    ] = None,
+    texts: Annotated[str | None, typer.Option(help="Texts to plant rules in, instead of the demo's.")] = None,
     tags: Annotated[str | None, typer.Option(help="Column of --texts with true topics.")] = None,
     images: Annotated[
         bool, typer.Option("--images", help="Rules over drawn pictures, instead of texts.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Study folder to write.")] = None,
     encoder: Annotated[
-        str | None,
-        typer.Option(help="Sentence encoder (minilm); with --images a dual encoder (planted)."),
+        str | None, typer.Option(help="Sentence encoder (minilm); with --images a dual encoder (planted).")
     ] = None,
-    llm: Annotated[
-        str, typer.Option(help="LLM to examine as a describer: PROVIDER:MODEL.")
-    ] = "extractive",
+    llm: Annotated[str, typer.Option(help="LLM to examine as a describer: PROVIDER:MODEL.")] = "extractive",
     seed: Annotated[int, typer.Option(help="Rules, splits and noise depend on it.")] = 0,
     llm_url: Annotated[str | None, typer.Option(help="Base URL of the LLM's endpoint.")] = None,
     llm_deadline: LlmDeadline = 600.0,
@@ -63,39 +57,59 @@ def exam(
     from saywell.studies.exam import run_exam, run_task_exam
 
     if images:
-        given = {"--tasks": tasks, "--texts": texts, "--tags": tags, "--reader": reader,
-                 "--llm": None if llm == EXTRACTIVE else llm}  # fmt: skip
+        given = {
+            "--tasks": tasks,
+            "--texts": texts,
+            "--tags": tags,
+            "--reader": reader,
+            "--llm": None if llm == EXTRACTIVE else llm,
+        }
         for option, value in given.items():
             if value is not None:
-                raise InputError(
-                    f"{option} {str(value)!r} is for exams of texts; leave it out with --images"
-                )
+                raise InputError(f"{option} {str(value)!r} is for exams of texts; leave it out with --images")
         if llm_url is not None:  # it may hold a password, so it is not repeated
             raise InputError("--llm-url is for exams of texts; leave it out with --images")
         from saywell.studies.exam_images import run_image_exam
 
         result = run_image_exam(
-            describers=describer, encoder=encoder, out=out, seed=seed, command=sys.argv,
+            describers=describer,
+            encoder=encoder,
+            out=out,
+            seed=seed,
+            command=sys.argv,
             progress=terminal_progress,
-        )  # fmt: skip
+        )
         print_exam(result, json=json)
         return
     if llm != EXTRACTIVE and out is None:
-        raise InputError(
-            f"the replies of --llm {llm!r} need a study to be kept in: give --out FOLDER"
-        )
+        raise InputError(f"the replies of --llm {llm!r} need a study to be kept in: give --out FOLDER")
     if tasks is not None and texts is not None:
         raise InputError("--tasks and --texts are two different exams: give one of them")
     calls = (out or Path()) / "calls.sqlite"
     with opened_llm(
-        llm, calls, url=llm_url, deadline=llm_deadline, effort=llm_effort,
-        reply_tokens=llm_reply_tokens, max_calls=max_calls,
-        max_usd=max_usd, max_tokens=max_tokens, replay=replay, concurrency=concurrency, dry_run=False,
-    ) as asked:  # fmt: skip
+        llm,
+        calls,
+        url=llm_url,
+        deadline=llm_deadline,
+        effort=llm_effort,
+        reply_tokens=llm_reply_tokens,
+        max_calls=max_calls,
+        max_usd=max_usd,
+        max_tokens=max_tokens,
+        replay=replay,
+        concurrency=concurrency,
+        dry_run=False,
+    ) as asked:
         shared = dict(
-            describers=describer, reader=reader or "sentence-encoder", encoder=encoder or "minilm",
-            llm=asked, out=out, seed=seed, command=sys.argv, progress=terminal_progress,
-        )  # fmt: skip
+            describers=describer,
+            reader=reader or "sentence-encoder",
+            encoder=encoder or "minilm",
+            llm=asked,
+            out=out,
+            seed=seed,
+            command=sys.argv,
+            progress=terminal_progress,
+        )
         result = (
             run_exam(texts, tags=tags, **shared)  # type: ignore[arg-type]
             if tasks is None
@@ -135,19 +149,28 @@ def print_exam(result: Exam, *, json: bool) -> None:
     table = Table(box=box.SIMPLE_HEAD, width=min(console.width, 80 + 7 * asked), pad_edge=False)
     table.add_column("describer", ratio=1)
     for column in (
-        "recovered, %", "off rule, %", "F1", "false, %", "stated\n- got",
-        *(["LLM\ncalls"] if asked else []), "time",
-    ):  # fmt: skip
+        "recovered, %",
+        "off rule, %",
+        "F1",
+        "false, %",
+        "stated\n- got",
+        *(["LLM\ncalls"] if asked else []),
+        "time",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
     costs = {row["describer"]: row for row in result.costs.iter_rows(named=True)}
     for row in summary.iter_rows(named=True):
         cost = costs.get(row["describer"])
         table.add_row(
-            escape(row["describer"]), _share(row, "recovered"), _share(row, "off_rule"),
-            _number(row["f1"]), _share(row, "false"), _number(row["bias"], "+.2f"),
+            escape(row["describer"]),
+            _share(row, "recovered"),
+            _share(row, "off_rule"),
+            _number(row["f1"]),
+            _share(row, "false"),
+            _number(row["bias"], "+.2f"),
             *([str(cost["calls"]) if cost else ""] if asked else []),
             f"{cost['seconds']:.0f} s" if cost else "",
-        )  # fmt: skip
+        )
     console.print(table)
     console.print(
         "recovered: verified, and as good on unseen examples as 80 % of the true description\n"

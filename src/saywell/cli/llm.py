@@ -63,9 +63,7 @@ def print_plan(plan: Any, *, json: bool) -> None:
     if not steps:
         typer.echo("no language model would be asked anything")
         return
-    typer.echo(
-        f"{'step':<14}{'calls':>8}{'stored':>8}{'tokens in':>12}{'out, at most':>14}{'cost':>12}"
-    )
+    typer.echo(f"{'step':<14}{'calls':>8}{'stored':>8}{'tokens in':>12}{'out, at most':>14}{'cost':>12}")
     for step in steps:
         cost = "unknown" if step.cost_usd is None else f"${step.cost_usd:.2f}"
         typer.echo(

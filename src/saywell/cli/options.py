@@ -9,15 +9,9 @@ import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Concurrency = Annotated[int, typer.Option(help="LLM requests under way at once.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print LLM calls, tokens and cost; send nothing.")
-]
-LlmDeadline = Annotated[
-    float, typer.Option(help="Most seconds to wait while the LLM answers nothing.")
-]
-LlmEffort = Annotated[
-    str | None, typer.Option(help="How long an LLM that reasons may do so: none, low, ...")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print LLM calls, tokens and cost; send nothing.")]
+LlmDeadline = Annotated[float, typer.Option(help="Most seconds to wait while the LLM answers nothing.")]
+LlmEffort = Annotated[str | None, typer.Option(help="How long an LLM that reasons may do so: none, low, ...")]
 LlmReplyTokens = Annotated[
     int, typer.Option(help="Most tokens of one reply, when a smaller limit cut it off.")
 ]
@@ -26,7 +20,5 @@ MaxCalls = Annotated[int | None, typer.Option(help="Stop before more LLM calls."
 MaxTokens = Annotated[int | None, typer.Option(help="Stop before more tokens.")]
 MaxUsd = Annotated[float | None, typer.Option(help="Stop before spending more.")]
 Prompts = Annotated[Path | None, typer.Option(help="Folder with prompts of your own.")]
-Replay = Annotated[
-    bool, typer.Option("--replay", help="Use stored LLM replies only; fail on a missing one.")
-]
+Replay = Annotated[bool, typer.Option("--replay", help="Use stored LLM replies only; fail on a missing one.")]
 StudyFolder = Annotated[Path, typer.Argument(help="Study folder.")]

@@ -13,9 +13,7 @@ from saywell.cli.options import AsJson, StudyFolder
 def plot(
     study: StudyFolder,
     name: Annotated[str | None, typer.Argument(help="Which chart; none lists them.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="File ending in .svg or .png; else NAME.svg here.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File ending in .svg or .png; else NAME.svg here.")] = None,
     json: AsJson = False,
 ) -> None:
     """Save one of a study's charts as SVG or PNG, or list the charts it has."""

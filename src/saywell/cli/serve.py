@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 _PACKAGES = {
-    "duckdb": "duckdb", "fastapi": "fastapi", "uvicorn": "uvicorn",
+    "duckdb": "duckdb",
+    "fastapi": "fastapi",
+    "uvicorn": "uvicorn",
     "python_multipart": "python-multipart",
-}  # fmt: skip
+}
 
 
 def serve(
@@ -20,9 +22,7 @@ def serve(
         str, typer.Option(help="Address to listen on; any but loopback asks for a token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 for any that is free.")] = 8800,
-    browse: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
-    ] = True,
+    browse: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:
     """Explore studies in a browser: search, compare, ask, and judge descriptions."""
     import webbrowser
@@ -37,5 +37,6 @@ def serve(
     from saywell.explorer.server import serve_studies
 
     with suppress(KeyboardInterrupt):  # the way to end it, and nothing is left to go on with
-        serve_studies(studies, host=host, port=port, say=typer.echo,
-                      browse=webbrowser.open if browse else None)  # fmt: skip
+        serve_studies(
+            studies, host=host, port=port, say=typer.echo, browse=webbrowser.open if browse else None
+        )

@@ -95,8 +95,10 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
     manifest = study.manifest
     console.print(
         f"{plain(str(study.path))}: {manifest.kind}, {manifest.status}",
-        style="bold", markup=False, soft_wrap=True,
-    )  # fmt: skip
+        style="bold",
+        markup=False,
+        soft_wrap=True,
+    )
     if manifest.status != "complete":
         _print_unfinished(study, console)
     if "scores" in manifest.tables:
@@ -157,8 +159,7 @@ def _print_unit(unit: Unit, console: Console) -> None:
 
     score = unit.score
     assert score is not None, "what is verified has a score"
-    numbers = (_two(score.score), _two(score.floor_score),
-               f"{len(unit.verified_by)} of {len(unit.readings)}")  # fmt: skip
+    numbers = (_two(score.score), _two(score.floor_score), f"{len(unit.verified_by)} of {len(unit.readings)}")
     title = unit.id if unit.pictures else unit.description
     line = _columns(title, numbers, "" if unit.pictures else unit.id, console)
     console.print(Text(line, style="bold"))

@@ -33,12 +33,7 @@ class Captioned(NamedTuple):
 
 
 def load_captioned(
-    source: Any,
-    *,
-    image: str = "image",
-    label: str = "label",
-    caption: str = "{}",
-    most: int = MOST,
+    source: Any, *, image: str = "image", label: str = "label", caption: str = "{}", most: int = MOST
 ) -> Captioned:
     """The pictures of a source (as in `load_images`) with the text in column `label`, one a row.
 
@@ -71,9 +66,7 @@ def load_captioned(
     return found
 
 
-def typical_side(
-    source: Any, *, image: str = "image", label: str = "label", most: int = 200
-) -> int:
+def typical_side(source: Any, *, image: str = "image", label: str = "label", most: int = 200) -> int:
     """The median shorter side, in pixels, of the pictures of a source (as in `load_images`).
 
     Read from the headers of at most `most` pictures with a label, evenly spaced over the rows; of
@@ -88,9 +81,7 @@ def typical_side(
     for first in range(rounds):
         # Every so-manieth row, from another one in each round: each row is looked at once.
         sample = rows[first::rounds]
-        sides = [
-            side for _, blob in opened.fetch(sample) if (side := _shorter_side(blob)) is not None
-        ]
+        sides = [side for _, blob in opened.fetch(sample) if (side := _shorter_side(blob)) is not None]
         if sides:
             return median_low(sides)
     raise InputError(
@@ -99,9 +90,7 @@ def typical_side(
     )
 
 
-def seen_at(
-    pictures: Sequence[Image.Image], side: int
-) -> tuple[list[Image.Image], Int[np.ndarray, " seen"]]:
+def seen_at(pictures: Sequence[Image.Image], side: int) -> tuple[list[Image.Image], Int[np.ndarray, " seen"]]:
     """The pictures, then a shrunk copy of each much larger than `side`; and which each one is of.
 
     The second value holds a place in `pictures` for every one returned: what is known of the

@@ -42,8 +42,7 @@ def load_descriptors(
         key = _key(name)
         if key in by_name:
             raise InputError(
-                f"{shown} has the classes {by_name[key][0]!r} and {name!r}, which read the same:"
-                " merge them"
+                f"{shown} has the classes {by_name[key][0]!r} and {name!r}, which read the same: merge them"
             )
         by_name[key] = (name, list(dict.fromkeys(text for text in map(_clean, texts) if text)))
     missing = [name for name in classes if not by_name.get(_key(name), ("", []))[1]]
@@ -71,8 +70,7 @@ def _read(source: str | Path | Mapping[str, Sequence[str]]) -> tuple[dict[str, l
     if path.suffix.lower() == ".json":
         value = _json(path, shown)
         is_mapping = isinstance(value, dict) and all(
-            isinstance(texts, list) and all(isinstance(t, str) for t in texts)
-            for texts in value.values()
+            isinstance(texts, list) and all(isinstance(t, str) for t in texts) for texts in value.values()
         )
         if is_mapping:
             return value, shown
@@ -83,9 +81,7 @@ def _read(source: str | Path | Mapping[str, Sequence[str]]) -> tuple[dict[str, l
     table = open_table(path)
     column = next((name for name in _TEXT_COLUMNS if name in table.kinds), None)
     if column is None or "class" not in table.kinds:
-        raise InputError(
-            f"{shown} needs the columns 'class' and 'text'; it has {', '.join(table.kinds)}"
-        )
+        raise InputError(f"{shown} needs the columns 'class' and 'text'; it has {', '.join(table.kinds)}")
     result: dict[str, list[str]] = {}
     names, given = table.take(["class", column])
     strings = [None if is_missing(text) else text for text in given]

@@ -37,9 +37,7 @@ _SHINGLES_AT_ONCE = 2_000_000  # shingles looked up between two updates of the g
 def first_of_equals(texts: pl.Series) -> np.ndarray:
     """The position of the first text equal to each (int64, [texts]): its own if it is new."""
     frame = texts.to_frame("text").with_row_index("position")
-    return frame.select(pl.col("position").first().over("text").cast(pl.Int64))[
-        "position"
-    ].to_numpy()
+    return frame.select(pl.col("position").first().over("text").cast(pl.Int64))["position"].to_numpy()
 
 
 def near_duplicate_groups(texts: Sequence[str] | pl.Series, threshold: float) -> np.ndarray:
@@ -66,9 +64,7 @@ def near_duplicate_groups(texts: Sequence[str] | pl.Series, threshold: float) ->
 
 def check_threshold(threshold: float) -> None:
     """Raise InputError for a near-duplicate threshold outside 0.5 to 1."""
-    if isinstance(threshold, bool) or not (
-        isinstance(threshold, int | float) and 0.5 <= threshold <= 1
-    ):
+    if isinstance(threshold, bool) or not (isinstance(threshold, int | float) and 0.5 <= threshold <= 1):
         raise InputError(
             f"near={threshold!r} is not a Jaccard index from 0.5 to 1: give for example near=0.85, "
             "or near=None to keep near duplicates"
@@ -81,10 +77,7 @@ def comparison_forms(texts: pl.Series) -> pl.Series:
     A text of nothing but punctuation stands for itself.
     """
     forms = (
-        texts.str.to_lowercase()
-        .str.replace_all(r"\p{P}", " ")
-        .str.replace_all(r"\s+", " ")
-        .str.strip_chars()
+        texts.str.to_lowercase().str.replace_all(r"\p{P}", " ").str.replace_all(r"\s+", " ").str.strip_chars()
     )
     return pl.DataFrame({"form": forms, "text": texts}).select(
         pl.when(pl.col("form") == "").then("text").otherwise("form").alias("form")
@@ -118,9 +111,7 @@ def _shingle_sets(forms: pl.Series) -> _Sets:
     characters = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32)
 
     by_words = _runs(word_hashes, word_lists.list.len().to_numpy(), WORDS)
-    by_characters = _runs(
-        characters.astype(np.uint64), padded.str.len_chars().to_numpy(), CHARACTERS
-    )
+    by_characters = _runs(characters.astype(np.uint64), padded.str.len_chars().to_numpy(), CHARACTERS)
     owners = np.concatenate([long_rows[by_words[0]], short_rows[by_characters[0]]])
     hashes = np.concatenate([by_words[1], by_characters[1]])
 
@@ -129,9 +120,7 @@ def _shingle_sets(forms: pl.Series) -> _Sets:
     owners, codes = np.divmod(members, len(distinct))
     # Rare shingles first: few texts then meet in a prefix.
     rank = np.empty(len(distinct), dtype=np.int64)
-    rank[np.argsort(np.bincount(codes, minlength=len(distinct)), kind="stable")] = np.arange(
-        len(distinct)
-    )
+    rank[np.argsort(np.bincount(codes, minlength=len(distinct)), kind="stable")] = np.arange(len(distinct))
     members = np.sort(owners * len(distinct) + rank[codes])
     starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(forms)))])
     return _Sets(members % len(distinct), starts)
@@ -183,10 +172,7 @@ def _similar_groups(sets: _Sets, threshold: float) -> np.ndarray:
             shared = _overlaps(sets, memberships, vocabulary, now, with_)
             near = shared / (sizes[now] + sizes[with_] - shared) >= threshold
             if near.any():
-                edges = (
-                    np.ones(near.sum(), dtype=np.int8),
-                    (groups[now[near]], groups[with_[near]]),
-                )
+                edges = (np.ones(near.sum(), dtype=np.int8), (groups[now[near]], groups[with_[near]]))
                 _, labels = connected_components(coo_array(edges, shape=(n, n)), directed=False)
                 groups = labels[groups]
                 # In a large group most pairs are settled by the first few comparisons.

@@ -13,9 +13,12 @@ from saywell.errors import InputError
 _CHUNK = 2**20
 _HALVES = re.compile("[\ud800-\udfff]")
 _MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 # What Western texts have beyond ASCII: letters beside other letters, and typographic signs.
 _SIGNS = "‘’‚“”„–—…•€£¥§°·«»¿¡©®™¼½¾ºª´±²³µ×\xa0"
 _LETTER = r"[ŠŒŽšœžŸÀ-ÖØ-öø-ÿ]"
@@ -55,8 +58,7 @@ def encoding_of(open_bytes: Callable[[], BinaryIO], name: str) -> tuple[str, str
             return encoding, "" if plain else f"{name} is written in {encoding.upper()}."
         if mark is None and _is_western(open_bytes):
             note = (
-                f"{name} is not UTF-8; it was read as Windows-1252. Save it as UTF-8 where letters"
-                " are wrong."
+                f"{name} is not UTF-8; it was read as Windows-1252. Save it as UTF-8 where letters are wrong."
             )
             return "cp1252", note
         where = _first_undecodable(open_bytes) if mark in (None, "utf-8-sig") else f"no {encoding}"

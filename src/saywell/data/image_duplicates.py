@@ -92,9 +92,7 @@ def near_duplicate_images(
 
 def check_tolerance(tolerance: float) -> None:
     """Raise InputError for a near-duplicate tolerance outside 0 to 50."""
-    if isinstance(tolerance, bool) or not (
-        isinstance(tolerance, int | float) and 0 <= tolerance <= 50
-    ):
+    if isinstance(tolerance, bool) or not (isinstance(tolerance, int | float) and 0 <= tolerance <= 50):
         raise InputError(
             f"near={tolerance!r} is not a mean difference of 0 to 50 grey levels: give for example "
             f"near={TOLERANCE:g}, or near=None to let near duplicates be split apart"

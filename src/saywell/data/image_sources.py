@@ -37,23 +37,52 @@ from saywell.data.tables import (
 from saywell.errors import InputError
 
 SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".ppm",
-    ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif",
-)  # fmt: skip
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".gif",
+    ".webp",
+    ".bmp",
+    ".dib",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+    ".j2k",
+    ".jpx",
+    ".avif",
+)
 PARTS = {
-    "train": "train", "training": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
 _ROWS = {"row": pl.Int64, "name": pl.String, "label": pl.String, "part": pl.String}
 _NO_PICTURES = ("thumbs.db", "desktop.ini")
 # What programs and systems leave beside one's own folders; passed over where no images are inside.
 _NO_CLASSES = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 _MAGIC = (
-    b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\xff\x4f\xff\x51",
-    b"\0\0\0\x0cjP  ", *(b"P%d" % n for n in range(1, 7)),
-)  # fmt: skip
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"GIF8",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"\xff\x4f\xff\x51",
+    b"\0\0\0\x0cjP  ",
+    *(b"P%d" % n for n in range(1, 7)),
+)
 _RESOURCE_FORKS = (b"\0\x05\x16\x07", b"\0\x05\x16\0")  # AppleDouble, AppleSingle
 _LOOKED_AT = 20  # values, to tell whether a column of text holds paths of images
 Blob = bytes | BadPicture
@@ -147,9 +176,7 @@ def _folder(top: Path, name: str) -> ImageSource:
     deep = (f for f, its_class, _ in files if its_class is not None and f.parent.name != its_class)
     if not inner and (below := next(filter(_looks_like_an_image, deep), None)):
         where = below.parent.relative_to(root).as_posix()
-        notes.append(
-            f"Images in folders inside a class folder, such as {where!r}, are of its class."
-        )
+        notes.append(f"Images in folders inside a class folder, such as {where!r}, are of its class.")
     if are_splits:
         files += [(file, None, None) for file in _files(root, deep=False)]
         for stray in (folder for folder in folders if folder not in called):
@@ -160,8 +187,7 @@ def _folder(top: Path, name: str) -> ImageSource:
         )
     files.sort(key=lambda item: item[0].relative_to(top).as_posix())
     rows = [
-        (row, file.relative_to(top).as_posix(), label, part)
-        for row, (file, label, part) in enumerate(files)
+        (row, file.relative_to(top).as_posix(), label, part) for row, (file, label, part) in enumerate(files)
     ]
     paths = [file for file, _, _ in files]
     return ImageSource(
@@ -260,9 +286,7 @@ def _shards_in(folder: Path) -> list[Path]:
     return [file for file in _files(folder, deep=False) if suffix_of(file) not in (None, ".txt")]
 
 
-def _files_of_tables(
-    files: Sequence[Path], image: str, label: str, split: str | None
-) -> ImageSource:
+def _files_of_tables(files: Sequence[Path], image: str, label: str, split: str | None) -> ImageSource:
     """The rows of files of one kind, one after another."""
     for file in files:
         if suffix_of(file) in (None, ".txt", ".txt.gz"):
@@ -300,9 +324,7 @@ def _one_after_another(sources: Sequence[ImageSource]) -> ImageSource:
         row=pl.int_range(pl.len(), dtype=pl.Int64)
     )
     numbered = pl.col("name").str.contains(r"^row \d+$")
-    rows = rows.with_columns(
-        name=pl.when(numbered).then(pl.format("row {}", "row")).otherwise("name")
-    )
+    rows = rows.with_columns(name=pl.when(numbered).then(pl.format("row {}", "row")).otherwise("name"))
     return ImageSource(
         rows,
         list(dict.fromkeys(c for source in sources for c in source.classes)),
@@ -384,9 +406,7 @@ def _read_parquet(
             begin = end
 
 
-def _dataset(
-    loaded: Any, folder: Path, name: str, image: str, label: str, split: str | None
-) -> ImageSource:
+def _dataset(loaded: Any, folder: Path, name: str, image: str, label: str, split: str | None) -> ImageSource:
     """The images of a Dataset, or of all parts of a DatasetDict; its parts are splits."""
     import datasets
 
@@ -497,9 +517,15 @@ def _check_image_type(dtype: Any, inner: Sequence[str], name: str, image: str) -
     if pa.types.is_dictionary(dtype):
         dtype = dtype.value_type
     kinds = (
-        "binary", "large_binary", "binary_view", "fixed_size_binary", "string", "large_string",
-        "string_view", "null",
-    )  # fmt: skip
+        "binary",
+        "large_binary",
+        "binary_view",
+        "fixed_size_binary",
+        "string",
+        "large_string",
+        "string_view",
+        "null",
+    )
     if not (any(getattr(pa.types, f"is_{k}")(dtype) for k in kinds) or fields & {"bytes", "path"}):
         raise InputError(
             f"column {image!r} of {name} holds {str(dtype)[:80]}: images are bytes, a struct of bytes"
@@ -531,7 +557,6 @@ def _class_list(table: Table, label: str, rows: pl.DataFrame) -> list[str]:
 
 def _table(rows: list[tuple[int, str, str | None, str | None]]) -> pl.DataFrame:
     told = [
-        (row, *(None if text is None else encodable(text, "?") for text in others))
-        for row, *others in rows
+        (row, *(None if text is None else encodable(text, "?") for text in others)) for row, *others in rows
     ]
     return pl.DataFrame(told, schema=_ROWS, orient="row")

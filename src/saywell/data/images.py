@@ -33,9 +33,15 @@ SPLITS = ("train", "validation", "test")
 _RANK = {"train": 0, "validation": 1, "test": 2}  # a published test set is to stay whole
 
 _EXAMPLES = {
-    "id": pl.String, "split": pl.String, "label": pl.String, "name": pl.String, "row": pl.Int64,
-    "width": pl.Int32, "height": pl.Int32, "group": pl.String,
-}  # fmt: skip
+    "id": pl.String,
+    "split": pl.String,
+    "label": pl.String,
+    "name": pl.String,
+    "row": pl.Int64,
+    "width": pl.Int32,
+    "height": pl.Int32,
+    "group": pl.String,
+}
 _REJECTED = {"row": pl.Int64, "name": pl.String, "reason": pl.String, "detail": pl.String}
 _CONVERTED = {"row": pl.Int64, "name": pl.String, "change": pl.String}
 
@@ -80,9 +86,7 @@ class Images:
             id = by_row[row]
             if isinstance(blob, BadPicture) or content_id(blob) != id:
                 name = self._source.rows["name"][row]
-                raise InputError(
-                    f"the image {name!r} has changed since it was loaded; start the study anew"
-                )
+                raise InputError(f"the image {name!r} has changed since it was loaded; start the study anew")
             yield id, decode(blob).pixels
 
 
@@ -144,9 +148,7 @@ def load_images(
         raise InputError(_nothing(shown, opened.rows.height, rejected))
     groups = _groups(found, near)
     if parts is None:
-        splits = split_by_class(
-            [f.label for f in found], [f.id for f in found], groups, seed, shares
-        )
+        splits = split_by_class([f.label for f in found], [f.id for f in found], groups, seed, shares)
     else:
         own = [parts[f.row] for f in found]
         keep = _without_leaks(found, own, groups, rejected)
@@ -282,9 +284,7 @@ def _limited(opened: ImageSource, limit: int, seed: int) -> list[int]:
     labelled = [row for row, label in enumerate(labels) if label is not None]
     classes = len({labels[row] for row in labelled})
     if limit < classes:
-        raise InputError(
-            f"limit={limit!r} is fewer than the {classes} classes: give at least {classes}"
-        )
+        raise InputError(f"limit={limit!r} is fewer than the {classes} classes: give at least {classes}")
     # Equal files are one image; a file that cannot be read counts as one, and is then rejected.
     ids = {
         row: f"unread {row}" if isinstance(blob, BadPicture) else content_id(blob)
@@ -305,10 +305,7 @@ def _limited(opened: ImageSource, limit: int, seed: int) -> list[int]:
 
 
 def _scan(
-    opened: ImageSource,
-    names: Mapping[str, str],
-    chosen: Sequence[int],
-    progress: Callable[[int], None],
+    opened: ImageSource, names: Mapping[str, str], chosen: Sequence[int], progress: Callable[[int], None]
 ) -> _Scan:
     found: list[_Found] = []
     rejected: list[tuple[int, str, str, str]] = []
@@ -349,9 +346,7 @@ def _without_copies(
 ) -> list[_Found]:
     """One of each set of copies: the first, or the one in the split most worth keeping."""
     same: dict[bytes, list[_Found]] = {}
-    for each in sorted(
-        scan.found, key=lambda f: (0 if parts is None else -_RANK[parts[f.row]], f.row)
-    ):
+    for each in sorted(scan.found, key=lambda f: (0 if parts is None else -_RANK[parts[f.row]], f.row)):
         same.setdefault(each.pixels, []).append(each)
     kept = []
     for copies in same.values():
@@ -360,12 +355,7 @@ def _without_copies(
             shown = ", ".join(map(repr, labels))
             others = ", ".join(each.name for each in copies[:5])
             rejected += [
-                (
-                    each.row,
-                    each.name,
-                    "conflicting labels",
-                    f"{shown} for the same pixels: {others}",
-                )
+                (each.row, each.name, "conflicting labels", f"{shown} for the same pixels: {others}")
                 for each in copies
             ]
             continue
@@ -392,13 +382,9 @@ def _parts(rows: pl.DataFrame, shown: str) -> list[str] | None:
     values = [None if v is None else PARTS.get(v.strip().lower()) for v in column]
     for given, part in zip(column, values, strict=True):
         if part is None and given is not None:
-            raise InputError(
-                f"{shown} has the split {given!r}; splits are called train, validation or test"
-            )
+            raise InputError(f"{shown} has the split {given!r}; splits are called train, validation or test")
     # Images without a label, as test sets often are, make no split; they are rejected anyway.
-    labelled = {
-        p for p, label in zip(values, rows["label"], strict=True) if p and label is not None
-    }
+    labelled = {p for p, label in zip(values, rows["label"], strict=True) if p and label is not None}
     if len(labelled) < 2:
         return None
     if "train" not in labelled:
@@ -411,17 +397,13 @@ def _parts(rows: pl.DataFrame, shown: str) -> list[str] | None:
 
 def _notes_on_parts(parts: Sequence[str]) -> list[str]:
     missing = [part for part in ("validation", "test") if part not in parts]
-    return [
-        f"The source has no {part} split; it was taken from its train split." for part in missing
-    ]
+    return [f"The source has no {part} split; it was taken from its train split." for part in missing]
 
 
 def _notes_on_classes(classes: pl.DataFrame) -> list[str]:
     """What classes lack in splits that the source brings."""
     some = classes.filter(pl.sum_horizontal("train", "validation", "test") > 0)
-    lacking = [
-        (part, some.filter(pl.col(part) == 0)["name"].to_list()) for part in ("train", "test")
-    ]
+    lacking = [(part, some.filter(pl.col(part) == 0)["name"].to_list()) for part in ("train", "test")]
     return [
         f"{len(names)} of {some.height} classes have no {part} images: {', '.join(names[:5])}"
         f"{' ...' if len(names) > 5 else ''}."
@@ -431,10 +413,7 @@ def _notes_on_classes(classes: pl.DataFrame) -> list[str]:
 
 
 def _without_leaks(
-    found: list[_Found],
-    own: list[str],
-    groups: np.ndarray,
-    rejected: list[tuple[int, str, str, str]],
+    found: list[_Found], own: list[str], groups: np.ndarray, rejected: list[tuple[int, str, str, str]]
 ) -> list[int]:
     """Positions to keep: of a group in several parts, only those in the part most worth keeping."""
     keep = []
@@ -465,12 +444,7 @@ def _with_all_parts(
         fractions = [share[part] / sum(share[p] for p in wanted) for part in wanted]
     train = [k for k, part in enumerate(own) if part == "train"]
     parts = split_by_class(
-        [found[k].label for k in train],
-        [found[k].id for k in train],
-        groups[train],
-        seed,
-        fractions,
-        wanted,
+        [found[k].label for k in train], [found[k].id for k in train], groups[train], seed, fractions, wanted
     )
     for k, part in zip(train, parts, strict=True):
         result[k] = part

@@ -28,14 +28,25 @@ TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 
 _FIELDS = ("class", "text", "title", "url", "revision", "language")
 _ARTICLES = {
-    "class": pl.String, "status": pl.String, "title": pl.String, "url": pl.String,
-    "revision": pl.String, "language": pl.String, "text": pl.String, "truncated": pl.Boolean,
-    "detail": pl.String, "options": pl.List(pl.String),
-}  # fmt: skip
-_PASSAGES = {
-    "id": pl.String, "class": pl.String, "section": pl.String, "start": pl.Int64, "end": pl.Int64,
+    "class": pl.String,
+    "status": pl.String,
+    "title": pl.String,
+    "url": pl.String,
+    "revision": pl.String,
+    "language": pl.String,
     "text": pl.String,
-}  # fmt: skip
+    "truncated": pl.Boolean,
+    "detail": pl.String,
+    "options": pl.List(pl.String),
+}
+_PASSAGES = {
+    "id": pl.String,
+    "class": pl.String,
+    "section": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "text": pl.String,
+}
 _HEADING = re.compile(r"=+ (.*?) =+|#+ (.*?)")
 _MOST_BYTES = 8 * 2**20  # of one local article
 
@@ -101,10 +112,18 @@ def load_knowledge(
             page = wiki.find(name, words)
             rows.append(
                 _row(
-                    name, page.status, page.title, page.url, page.revision, page.language, page.text,
-                    page.truncated, page.detail, list(page.options),
+                    name,
+                    page.status,
+                    page.title,
+                    page.url,
+                    page.revision,
+                    page.language,
+                    page.text,
+                    page.truncated,
+                    page.detail,
+                    list(page.options),
                 )
-            )  # fmt: skip
+            )
             progress(done)
     else:
         rows, unused = _local(source, classes)
@@ -126,16 +145,7 @@ def cut_passages(articles: pl.DataFrame, most: int = 600) -> pl.DataFrame:
             for start, end in _runs(paragraph, most):
                 piece = paragraph[start:end]
                 digest = blake2b(f"{name}\n{begin + start}\n{piece}".encode("utf-8", "replace"))
-                rows.append(
-                    (
-                        "p" + digest.hexdigest()[:12],
-                        name,
-                        section,
-                        begin + start,
-                        begin + end,
-                        piece,
-                    )
-                )
+                rows.append(("p" + digest.hexdigest()[:12], name, section, begin + start, begin + end, piece))
     return pl.DataFrame(rows, schema=_PASSAGES, orient="row")
 
 
@@ -161,9 +171,7 @@ def _row(
     detail: str = "",
     options: Sequence[str] = (),
 ) -> tuple[Any, ...]:
-    return (
-        name, status, title, url, revision, language, text, truncated, detail, list(options),
-    )  # fmt: skip
+    return (name, status, title, url, revision, language, text, truncated, detail, list(options))
 
 
 # ---- local articles
@@ -213,10 +221,16 @@ def _local(
         cut = len(text) > MOST_CHARACTERS
         rows.append(
             _row(
-                name, "found", record.get("title") or record["class"], record.get("url", ""),
-                record.get("revision", ""), record.get("language", ""), text[:MOST_CHARACTERS], cut,
+                name,
+                "found",
+                record.get("title") or record["class"],
+                record.get("url", ""),
+                record.get("revision", ""),
+                record.get("language", ""),
+                text[:MOST_CHARACTERS],
+                cut,
             )
-        )  # fmt: skip
+        )
     if classes and not used:
         there = ", ".join(repr(r["class"]) for r in given[:5]) or "nothing"
         raise InputError(

@@ -47,11 +47,7 @@ class Parts(NamedTuple):
 
 
 # What the studies call the three.
-_NAMES = {
-    "describe": ("calibration", "train"),
-    "select": ("validation", "val"),
-    "score": ("test",),
-}
+_NAMES = {"describe": ("calibration", "train"), "select": ("validation", "val"), "score": ("test",)}
 
 Part = TypeVar("Part", bound=Rows)
 
@@ -71,9 +67,7 @@ def parts_of(examples: pl.DataFrame) -> Parts:
         if column in examples.columns:
             check_apart(examples[column], part)
     rows = {name: np.flatnonzero((part == name).to_numpy()) for name in _NAMES}
-    return Parts(
-        DescribeRows(rows["describe"]), SelectRows(rows["select"]), ScoreRows(rows["score"])
-    )
+    return Parts(DescribeRows(rows["describe"]), SelectRows(rows["select"]), ScoreRows(rows["score"]))
 
 
 def check_apart(key: pl.Series, part: pl.Series) -> None:

@@ -94,13 +94,10 @@ def open_picture(data: bytes) -> Image.Image:
     if width * height * depth > MOST_PIXELS * 8:
         deep = f" of {depth} bits a channel" if depth > 8 else ""
         raise BadPicture(
-            "too large",
-            f"{width} x {height} pixels{deep}, more than {MOST_PIXELS * 8 // depth:,} altogether",
+            "too large", f"{width} x {height} pixels{deep}, more than {MOST_PIXELS * 8 // depth:,} altogether"
         )
     if min(width, height) < SMALLEST:
-        raise BadPicture(
-            "too small", f"{width} x {height} pixels, fewer than {SMALLEST} on the shorter side"
-        )
+        raise BadPicture("too small", f"{width} x {height} pixels, fewer than {SMALLEST} on the shorter side")
     return image
 
 
@@ -183,9 +180,7 @@ def _from_deep(image: Image.Image) -> Image.Image:
 
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
-        raise BadPicture(
-            "unknown brightness", f"whole-number pixels from {values.min()} to {values.max()}"
-        )
+        raise BadPicture("unknown brightness", f"whole-number pixels from {values.min()} to {values.max()}")
     return module.fromarray((values // 257).astype(np.uint8)).convert("RGB")
 
 

@@ -33,12 +33,31 @@ Value = tuple[str, str]
 MOST_SCENES = 10_000
 """There are 17,920 scenes; more than this and drawing different ones takes long."""
 UNTRUE = (
-    "five figures", "seven small birds", "a crowd of people", "green hexagons", "a long spiral",
-    "letters and numbers", "made of glass", "shiny metal", "furry", "on wooden boards", "under water",
-    "leaves and flowers", "a brick wall", "arranged in a circle", "one inside the other", "upside down",
-    "transparent", "brown", "with wavy lines", "a face with two eyes", "in the snow", "on fire",
-    "it feeds at night", "sold at the spring market",
-)  # fmt: skip
+    "five figures",
+    "seven small birds",
+    "a crowd of people",
+    "green hexagons",
+    "a long spiral",
+    "letters and numbers",
+    "made of glass",
+    "shiny metal",
+    "furry",
+    "on wooden boards",
+    "under water",
+    "leaves and flowers",
+    "a brick wall",
+    "arranged in a circle",
+    "one inside the other",
+    "upside down",
+    "transparent",
+    "brown",
+    "with wavy lines",
+    "a face with two eyes",
+    "in the snow",
+    "on fire",
+    "it feeds at night",
+    "sold at the spring market",
+)
 """Phrases that hold of no planted picture."""
 
 
@@ -126,9 +145,7 @@ def _can_go_together(a: Value, b: Value) -> bool:
     both = dict([a, b])
     if len(both) == 1:
         return False
-    return "count" not in both or both.get("layout", layouts(both["count"])[0]) in layouts(
-        both["count"]
-    )
+    return "count" not in both or both.get("layout", layouts(both["count"])[0]) in layouts(both["count"])
 
 
 Seen = Mapping[Value, np.ndarray]

@@ -127,9 +127,7 @@ def units_of_rules(
     return units
 
 
-def _unit(
-    ids: Sequence[str], region: np.ndarray, name: str, kind: str, rule: Rule, seed: int
-) -> PlantedUnit:
+def _unit(ids: Sequence[str], region: np.ndarray, name: str, kind: str, rule: Rule, seed: int) -> PlantedUnit:
     level, chance = rule.strength * rule.holds, _uniform(ids, seed, f"{name}:chance")
     share = rule.holds.mean()
     if kind == CORRUPTED:
@@ -161,9 +159,9 @@ class _Seen:
         self.first = self._sets([set(found[:1]) for found in said], 0.2)
         self.last = self._sets([set(found[-1:]) for found in said], 0.2)
         self.endings = self._sets(
-            [{e for e in ENDINGS for w in found if w.endswith(e) and len(w) > len(e) + 2}
-             for found in said], 0.5,
-        )  # fmt: skip
+            [{e for e in ENDINGS for w in found if w.endswith(e) and len(w) > len(e) + 2} for found in said],
+            0.5,
+        )
         lengths = np.array([len(text) for text in texts])
         self.long = lengths > np.median(lengths) if self.n else np.zeros(0, dtype=bool)
 

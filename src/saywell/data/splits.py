@@ -31,9 +31,7 @@ def hash_numbers(ids: Iterable[str], seed: int, purpose: str) -> np.ndarray:
 
 
 def assign_split(
-    ids: Sequence[str] | pl.Series,
-    seed: int = 0,
-    fractions: Sequence[float] = (0.4, 0.3, 0.3),
+    ids: Sequence[str] | pl.Series, seed: int = 0, fractions: Sequence[float] = (0.4, 0.3, 0.3)
 ) -> pl.Series:
     """The split of each id: 'calibration', 'validation' or 'test', in the order of `ids`.
 

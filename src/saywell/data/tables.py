@@ -36,9 +36,7 @@ _PACKED = tuple(f"{suffix}.gz" for suffix in SUFFIXES if suffix != ".parquet")
 _STRINGS = (pl.String, pl.Categorical, pl.Enum)
 _DELIMITERS = ",;\t|"
 _PEEKED = 1000  # rows looked at to say what a column of a text file holds
-_NUMBER = re.compile(
-    r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*|(?i:nan|none|null|true|false|)"
-)
+_NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*|(?i:nan|none|null|true|false|)")
 
 Column = pl.Series | list[Any]
 """Values of one column: a Series where the source has types, Python values where each row has its own."""
@@ -232,9 +230,7 @@ def _folder_table(folder: Path, name: str) -> Table:
         )
     if all((suffix_of(file) or "").startswith(".txt") for file in files):
         note = f"Each of the {len(files)} text files in {name} was read as one text."
-        return Table(
-            name, {"text": TEXT}, lambda wanted: [_whole_files(files) for _ in wanted], (note,)
-        )
+        return Table(name, {"text": TEXT}, lambda wanted: [_whole_files(files) for _ in wanted], (note,))
     return _shards(files, name)
 
 
@@ -263,9 +259,7 @@ def _stacked(tables: Sequence[Table], name: str) -> Table:
     """One table after another; a column has to be in all of them."""
     first = tables[0]
     kinds = {
-        column: kind
-        for column, kind in first.kinds.items()
-        if all(column in table.kinds for table in tables)
+        column: kind for column, kind in first.kinds.items() if all(column in table.kinds for table in tables)
     }
 
     def take(wanted: Sequence[str]) -> list[Column]:
@@ -322,9 +316,7 @@ def _lines(path: Path, name: str, encoding: str, newline: str) -> Iterator[str]:
         raise InputError(f"{name} cannot be read: {said}") from error
 
 
-def _delimited_table(
-    path: Path, name: str, encoding: str, notes: tuple[str, ...], usual: str
-) -> Table:
+def _delimited_table(path: Path, name: str, encoding: str, notes: tuple[str, ...], usual: str) -> Table:
     delimiter = _delimiter(path, name, encoding, usual)
     if delimiter != usual:
         notes = (*notes, f"The fields of {name} are set apart by {delimiter!r}.")
@@ -371,9 +363,7 @@ def _delimiter(path: Path, name: str, encoding: str, usual: str) -> str:
     return fit[0] if len(fit) == 1 else usual
 
 
-def _records(
-    path: Path, name: str, encoding: str, delimiter: str
-) -> Generator[list[str], None, None]:
+def _records(path: Path, name: str, encoding: str, delimiter: str) -> Generator[list[str], None, None]:
     """The header, then each row with as many fields; blank lines count where a row has one field."""
     reader = csv.reader(_lines(path, name, encoding, ""), delimiter=delimiter, strict=True)
     # The csv module refuses fields of more than 128 KiB; here such a text is one rejected row.
@@ -434,9 +424,7 @@ def _json_table(path: Path, name: str) -> Table:
             }
             lengths = {len(c) if isinstance(c, list) else -1 for c in lists.values()}
             if len(lengths) == 1 and -1 not in lengths:
-                value = [
-                    dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)
-                ]
+                value = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
     if not isinstance(value, list):
         raise InputError(f"{name} must hold a list of objects or of texts")
     if value and all(isinstance(row, str) for row in value):
@@ -447,9 +435,7 @@ def _json_table(path: Path, name: str) -> Table:
 # ---- records: each row is an object with fields of its own
 
 
-def _records_table(
-    read: Callable[[], Iterator[Any]], name: str, notes: tuple[str, ...] = ()
-) -> Table:
+def _records_table(read: Callable[[], Iterator[Any]], name: str, notes: tuple[str, ...] = ()) -> Table:
     kinds: dict[str, str] = {}
     records = read()
     for record in islice(records, _PEEKED):
@@ -539,12 +525,7 @@ def _parquet_table(path: Path, name: str) -> Table:
             schema = pl.read_parquet_schema(file)
             file.seek(0)
             metadata = pq.read_schema(file).metadata or {}
-    except (
-        pl.exceptions.PolarsError,
-        pl.exceptions.PanicException,
-        pa.ArrowException,
-        OSError,
-    ) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
         raise InputError(f"{name} cannot be read as Parquet: {error}") from error
     features = features_in(metadata)
 
@@ -560,14 +541,10 @@ def _parquet_table(path: Path, name: str) -> Table:
     return Table(name, _kinds(schema, features), take, classes=_classes(schema, features))
 
 
-def _frame_table(
-    frame: pl.DataFrame, name: str, features: Mapping[str, Any] | None = None
-) -> Table:
+def _frame_table(frame: pl.DataFrame, name: str, features: Mapping[str, Any] | None = None) -> Table:
     known = features or {}
     return Table(
-        name,
-        _kinds(frame.schema, known),
-        lambda wanted: [_column(frame, column, known) for column in wanted],
+        name, _kinds(frame.schema, known), lambda wanted: [_column(frame, column, known) for column in wanted]
     )
 
 
@@ -635,9 +612,7 @@ def _kinds(schema: Mapping[str, pl.DataType], features: Mapping[str, Any]) -> di
     return kinds
 
 
-def _classes(
-    schema: Mapping[str, pl.DataType], features: Mapping[str, Any]
-) -> dict[str, list[str]]:
+def _classes(schema: Mapping[str, pl.DataType], features: Mapping[str, Any]) -> dict[str, list[str]]:
     found = {column: class_names_of(features.get(column)) for column in schema}
     for outer, dtype in schema.items():
         feature = features.get(outer)
@@ -754,10 +729,7 @@ def class_names_of(feature: Any) -> list[str] | None:
             feature = feature[0]
         elif not isinstance(feature, Mapping):
             return None
-        elif (
-            isinstance(feature.get("names"), list)
-            and feature.get("_type", "ClassLabel") == "ClassLabel"
-        ):
+        elif isinstance(feature.get("names"), list) and feature.get("_type", "ClassLabel") == "ClassLabel":
             return [str(name) for name in feature["names"]]
         else:
             feature = feature.get("feature")

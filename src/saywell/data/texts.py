@@ -162,9 +162,7 @@ def _reason(max_chars: int) -> pl.Expr:
     )
 
 
-def _keep_first(
-    rows: pl.DataFrame, first: np.ndarray, reason: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _keep_first(rows: pl.DataFrame, first: np.ndarray, reason: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that are the first of their kind, and the others as rejections that name it."""
     repeated = first != np.arange(len(rows))
     numbers = rows["row"].to_numpy()
@@ -212,9 +210,7 @@ def _too_few(
 
 
 def _check_options(limit: int | None, seed: int, max_chars: int, near: float | None) -> None:
-    if limit is not None and (
-        isinstance(limit, bool) or not isinstance(limit, int) or limit < FEWEST
-    ):
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < FEWEST):
         raise InputError(f"limit={limit!r} is not a whole number of at least {FEWEST}, or None")
     check_seed(seed)
     if isinstance(max_chars, bool) or not isinstance(max_chars, int) or max_chars < 1:
@@ -270,9 +266,7 @@ def _from_values(values: Iterable[object]) -> pl.DataFrame:
             text, problem = str(value), None
         texts.append(text)
         problems.append(problem)
-    return pl.DataFrame(
-        {"text": texts, "problem": problems, "tags": [None] * len(texts)}, schema=_ROWS
-    )
+    return pl.DataFrame({"text": texts, "problem": problems, "tags": [None] * len(texts)}, schema=_ROWS)
 
 
 def _tags(column: Column, called: str, name: str) -> tuple[pl.Series, str]:
@@ -317,17 +311,12 @@ def _clean_tags(lists: pl.Series, called: str) -> tuple[pl.Series, str]:
     tidy = lists.list.eval(tag.filter(tag.is_not_null() & (tag != "")))
     said = tidy.list.explode(keep_nulls=False, empty_as_null=False)
     words = said.filter(said.is_in(MISSING))
-    kept = tidy.list.eval(
-        pl.element().filter(~pl.element().is_in(MISSING)).unique(maintain_order=True)
-    )
+    kept = tidy.list.eval(pl.element().filter(~pl.element().is_in(MISSING)).unique(maintain_order=True))
     kept = kept.fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
     if words.is_empty():
         return kept, ""
     there = ", ".join(map(repr, words.unique().sort().to_list()))
-    return (
-        kept,
-        f"{len(words)} tags in {called!r} say that there is none ({there}) and were left out.",
-    )
+    return (kept, f"{len(words)} tags in {called!r} say that there is none ({there}) and were left out.")
 
 
 def _values_as_tags(value: object, where: str) -> list[str]:

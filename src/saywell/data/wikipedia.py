@@ -79,9 +79,7 @@ class Wiki:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if not _LANGUAGE.fullmatch(language):
-            raise InputError(
-                f"language={language!r} is not a Wikipedia's code, such as 'en' or 'de'"
-            )
+            raise InputError(f"language={language!r} is not a Wikipedia's code, such as 'en' or 'de'")
         self.api = api or f"https://{language}.wikipedia.org/w/api.php"
         if not re.match(r"https?://[^\s/]+/", self.api):
             raise InputError(f"api={api!r} is not the address of an api.php")
@@ -96,10 +94,7 @@ class Wiki:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
@@ -140,19 +135,18 @@ class Wiki:
         if known["ambiguous"]:
             chosen, options = self._disambiguate(known["title"], context)
             if chosen is None:
-                detail = (
-                    f"{known['title']!r} has {len(options)} meanings; say which by context words"
-                )
+                detail = f"{known['title']!r} has {len(options)} meanings; say which by context words"
                 return Page(
-                    "ambiguous", known["title"], language=self.language, detail=detail,
+                    "ambiguous",
+                    known["title"],
+                    language=self.language,
+                    detail=detail,
                     options=tuple(options[:20]),
-                )  # fmt: skip
+                )
             steps.append(f"{known['title']!r} decided by the context {', '.join(context)!r}")
             known = self._look_up(chosen)
             if known is None or known["ambiguous"]:
-                return Page(
-                    "missing", chosen, language=self.language, detail=f"{chosen!r} is no article"
-                )
+                return Page("missing", chosen, language=self.language, detail=f"{chosen!r} is no article")
         return self._read(known["title"], "; ".join(steps))
 
     # ---- the three questions
@@ -160,10 +154,14 @@ class Wiki:
     def _look_up(self, title: str) -> dict[str, Any] | None:
         reply = self._ask(
             {
-                "action": "query", "titles": title, "redirects": "1", "converttitles": "1",
-                "prop": "pageprops", "ppprop": "disambiguation",
+                "action": "query",
+                "titles": title,
+                "redirects": "1",
+                "converttitles": "1",
+                "prop": "pageprops",
+                "ppprop": "disambiguation",
             }
-        )  # fmt: skip
+        )
         query = reply.get("query") or {}
         pages = query.get("pages") or []
         if not pages or any(k in pages[0] for k in ("missing", "invalid", "special")):
@@ -181,10 +179,14 @@ class Wiki:
         words = " ".join([title, *context])[:280]
         reply = self._ask(
             {
-                "action": "query", "list": "search", "srsearch": words, "srlimit": "5",
-                "srnamespace": "0", "srprop": "redirecttitle",
+                "action": "query",
+                "list": "search",
+                "srsearch": words,
+                "srlimit": "5",
+                "srnamespace": "0",
+                "srprop": "redirecttitle",
             }
-        )  # fmt: skip
+        )
         wanted = content_words(title)
         for hit in (reply.get("query") or {}).get("search") or []:
             # A search always finds something; an article that shares no word is about another thing.
@@ -233,10 +235,14 @@ class Wiki:
     def _parse(self, which: Mapping[str, str]) -> dict[str, Any]:
         reply = self._ask(
             {
-                "action": "parse", **which, "prop": "text|revid", "disableeditsection": "1",
-                "disabletoc": "1", "disablelimitreport": "1",
+                "action": "parse",
+                **which,
+                "prop": "text|revid",
+                "disableeditsection": "1",
+                "disabletoc": "1",
+                "disablelimitreport": "1",
             }
-        )  # fmt: skip
+        )
         parsed = reply.get("parse")
         if not isinstance(parsed, dict) or not isinstance(parsed.get("text"), str):
             return {"title": which["page"], "revision": "", "html": ""}

@@ -48,9 +48,7 @@ class Associations(NamedTuple):
         return significant & stands_out(self.composition, expected) & (self.hits >= MIN_HITS)
 
 
-def stands_out(
-    share: Float[np.ndarray, ...], expected: Float[np.ndarray, ...]
-) -> Bool[np.ndarray, ...]:
+def stands_out(share: Float[np.ndarray, ...], expected: Float[np.ndarray, ...]) -> Bool[np.ndarray, ...]:
     """Whether the odds of a share (0 to 1) are at least 1.5 times those of the share expected."""
     return (share > expected) & (share * (1 - expected) >= MIN_ODDS_RATIO * expected * (1 - share))
 
@@ -114,9 +112,7 @@ def enrichment_p(
     return np.clip(p, 0.0, 1.0)
 
 
-def length_strata(
-    lengths: Int[np.ndarray, " texts"], groups: int = 10
-) -> Int[np.ndarray, " texts"]:
+def length_strata(lengths: Int[np.ndarray, " texts"], groups: int = 10) -> Int[np.ndarray, " texts"]:
     """Texts in up to `groups` groups of similar length, equal lengths always together."""
     if len(lengths) == 0:
         return np.zeros(0, dtype=np.intp)

@@ -71,8 +71,7 @@ def _without_parts(ranked: list[int], counts: PhraseCounts) -> list[int]:
     for key in ranked:
         padded = f" {counts.keys[key]} "
         if not any(
-            padded in f" {counts.keys[other]} " or f" {counts.keys[other]} " in padded
-            for other in kept
+            padded in f" {counts.keys[other]} " or f" {counts.keys[other]} " in padded for other in kept
         ):
             kept.append(key)
     return kept

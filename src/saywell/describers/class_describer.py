@@ -36,11 +36,22 @@ MOST_COMPONENTS = 12
 MOST_CHARACTERS = 6000  # of passages in one request
 _LONGEST = 500  # characters of one text
 _SCHEMA = {
-    "id": pl.String, "class": pl.String, "component": pl.String, "text": pl.String,
-    "status": pl.String, "passage": pl.String, "quotation": pl.String, "support": pl.Float64,
-    "visibility": pl.Float64, "tokens": pl.Int64, "source": pl.String, "describer": pl.String,
-    "llm": pl.String, "prompt_hash": pl.String, "detail": pl.String,
-}  # fmt: skip
+    "id": pl.String,
+    "class": pl.String,
+    "component": pl.String,
+    "text": pl.String,
+    "status": pl.String,
+    "passage": pl.String,
+    "quotation": pl.String,
+    "support": pl.Float64,
+    "visibility": pl.Float64,
+    "tokens": pl.Int64,
+    "source": pl.String,
+    "describer": pl.String,
+    "llm": pl.String,
+    "prompt_hash": pl.String,
+    "detail": pl.String,
+}
 
 
 class ClassComponents(BaseModel):
@@ -91,14 +102,9 @@ def describe_classes(
     """
     _check(classes)
     chosen = {name: load_prompt(name) for name in WRITING} | dict(prompts or {})
-    passages = {
-        name: choose_passages(knowledge.passages.filter(pl.col("class") == name))
-        for name in classes
-    }
+    passages = {name: choose_passages(knowledge.passages.filter(pl.col("class") == name)) for name in classes}
     rows: list[dict[str, Any]] = []
-    components = _ask_components(
-        classes, passages, model, chosen["class_components"], superclass, seed, rows
-    )
+    components = _ask_components(classes, passages, model, chosen["class_components"], superclass, seed, rows)
     prompt = chosen["class_sentences"]
     asked = [(name, list(enumerate(parts, 1))) for name, parts in components.items() if parts]
 
@@ -177,20 +183,21 @@ def extract_classes(
         for score, clause, text, passage in found[: min(per_class, max(visible, fewest))]:
             rows.append(
                 {
-                    "class": name, "component": part_of(text), "text": text, "status": "grounded",
-                    "passage": passage["id"], "quotation": clause, "visibility": score,
+                    "class": name,
+                    "component": part_of(text),
+                    "text": text,
+                    "status": "grounded",
+                    "passage": passage["id"],
+                    "quotation": clause,
+                    "visibility": score,
                     "support": support(text, clause, name),
                 }
-            )  # fmt: skip
+            )
         if not found:
             state, detail = status.get(name, ("none", "there is no article"))
-            rows.append(
-                {"class": name, "text": "", "status": f"no article ({state})", "detail": detail}
-            )
+            rows.append({"class": name, "text": "", "status": f"no article ({state})", "detail": detail})
     for row in rows:
-        row.update(
-            describer=EXTRACTIVE, llm="", prompt_hash="", source=sources.get(row["class"], "")
-        )
+        row.update(describer=EXTRACTIVE, llm="", prompt_hash="", source=sources.get(row["class"], ""))
     return _finish(rows, classes, encoder)
 
 
@@ -200,10 +207,7 @@ def choose_passages(passages: pl.DataFrame, most_characters: int = MOST_CHARACTE
     The first one says what the class is; the others are those that sound most like something seen,
     as many as fit into `most_characters`.
     """
-    scores = [
-        visibility(text, section)
-        for text, section in passages.select("text", "section").iter_rows()
-    ]
+    scores = [visibility(text, section) for text, section in passages.select("text", "section").iter_rows()]
     order = sorted(range(len(scores)), key=lambda i: (i != 0, -scores[i], i))
     lengths = passages["text"].str.len_chars().to_list()
     chosen, used = [], 0
@@ -248,14 +252,19 @@ def _ask_components(
 ) -> dict[str, list[str]]:
     items = {name: "\n".join([name, *passages[name]["text"].head(2).to_list()]) for name in classes}
     replies = ask_items(
-        model, items, prompt, ClassComponents, step="class components", batch_size=5,
-        data={"superclass": superclass, "most": MOST_COMPONENTS}, max_tokens_per_item=200, seed=seed,
-    )  # fmt: skip
+        model,
+        items,
+        prompt,
+        ClassComponents,
+        step="class components",
+        batch_size=5,
+        data={"superclass": superclass, "most": MOST_COMPONENTS},
+        max_tokens_per_item=200,
+        seed=seed,
+    )
     result = {}
     for name, reply in replies.items():
-        listed = (
-            [] if reply.row is None else [_clean(part).lower() for part in reply.row.components]
-        )
+        listed = [] if reply.row is None else [_clean(part).lower() for part in reply.row.components]
         parts = [p for p in listed if p and len(p.split()) <= 5 and not is_refusal(p)]
         result[name] = list(dict.fromkeys(parts))[:MOST_COMPONENTS]
         if not result[name]:
@@ -263,10 +272,13 @@ def _ask_components(
             detail = reply.error or "no component could be used"
             rows.append(
                 {
-                    "class": name, "text": "", "status": state, "prompt_hash": prompt.hash,
+                    "class": name,
+                    "text": "",
+                    "status": state,
+                    "prompt_hash": prompt.hash,
                     "detail": f"components: {detail}",
                 }
-            )  # fmt: skip
+            )
     return result
 
 
@@ -287,9 +299,7 @@ def _facts_about(numbers: Sequence[int]) -> type[ClassFacts]:
         return facts
 
     facts = Annotated[list[ClassFact], AfterValidator(known)]
-    return create_model(
-        "ClassFacts", __base__=ClassFacts, __doc__=ClassFacts.__doc__, facts=(facts, ...)
-    )
+    return create_model("ClassFacts", __base__=ClassFacts, __doc__=ClassFacts.__doc__, facts=(facts, ...))
 
 
 def _judge(
@@ -325,18 +335,14 @@ def _judge(
     state, detail = problem or ("unparsed", "not in the reply")
     for number, part in parts:
         if number not in answered:
-            rows.append(
-                {"class": name, "component": part, "text": "", "status": state, "detail": detail}
-            )
+            rows.append({"class": name, "component": part, "text": "", "status": state, "detail": detail})
     return rows
 
 
 # ---- both ways
 
 
-def _finish(
-    rows: list[dict[str, Any]], classes: Sequence[str], encoder: DualEncoder | None
-) -> pl.DataFrame:
+def _finish(rows: list[dict[str, Any]], classes: Sequence[str], encoder: DualEncoder | None) -> pl.DataFrame:
     """Fit usable texts to the encoder, mark repeats, give ids, order by class."""
     usable = [row for row in rows if row["status"] in USABLE]
     for row in usable:
@@ -354,9 +360,7 @@ def _finish(
         elif not fit.pieces:
             assert encoder is not None
             detail = f"{fit.tokens[0]} tokens; {encoder.name!r} reads {encoder.max_tokens}"
-            finished.append(
-                {**row, "status": "too long", "tokens": fit.tokens[0], "detail": detail}
-            )
+            finished.append({**row, "status": "too long", "tokens": fit.tokens[0], "detail": detail})
         else:
             parts = len(fit.pieces)
             for number, (piece, tokens) in enumerate(zip(*fit, strict=True), 1):
@@ -371,9 +375,7 @@ def _finish(
         if times > 1 and row["status"] in USABLE:
             row.update(status="duplicate", detail="the class has this text already")
         # Rows without text, and repeats, are told apart by what they are about and their count.
-        named = (
-            f"{row['class']}\n{row['text']}\n{row['status']}\n{row.get('component') or ''}\n{times}"
-        )
+        named = f"{row['class']}\n{row['text']}\n{row['status']}\n{row.get('component') or ''}\n{times}"
         row["id"] = "t" + blake2b(named.encode("utf-8", "replace"), digest_size=6).hexdigest()
     return pl.DataFrame(finished, schema=_SCHEMA, orient="row")
 
@@ -386,9 +388,7 @@ def _split(text: str, encoder: DualEncoder) -> Fitted:
     while start < len(text):
         options = [b for b in borders if b > start]
         counts = encoder.count_tokens([_sentence(text[start:b]) for b in options])
-        fitting = [
-            b for b, count in zip(options, counts, strict=True) if count <= encoder.max_tokens
-        ]
+        fitting = [b for b, count in zip(options, counts, strict=True) if count <= encoder.max_tokens]
         if not fitting:
             return Fitted([], [int(encoder.count_tokens([text])[0])])
         pieces.append(_sentence(text[start : max(fitting)]))

@@ -91,9 +91,7 @@ def descriptor_id(text: str) -> str:
 
 
 def _descriptor_table(rows: list[tuple[str, str, list[str], int]]) -> pl.DataFrame:
-    schema = {
-        "id": pl.String, "text": pl.String, "members": pl.List(pl.String), "mentions": pl.Int64,
-    }  # fmt: skip
+    schema = {"id": pl.String, "text": pl.String, "members": pl.List(pl.String), "mentions": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -108,9 +106,7 @@ def _stability(embeddings: Float[np.ndarray, "texts dim"], threshold: float, see
     merged: list[set[tuple[int, int]]] = []
     shared = set(range(len(embeddings))) - set(left_out[: 2 * fifth].tolist())
     for number in range(2):
-        kept = np.setdiff1d(
-            np.arange(len(embeddings)), left_out[number * fifth : (number + 1) * fifth]
-        )
+        kept = np.setdiff1d(np.arange(len(embeddings)), left_out[number * fifth : (number + 1) * fifth])
         merged.append(set())
         for members in find_communities(embeddings[kept], threshold=threshold, min_size=2):
             both = sorted(shared & set(kept[members].tolist()))

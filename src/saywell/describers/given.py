@@ -44,8 +44,14 @@ def given_texts(
             rows.append(
                 {
                     "id": "t" + blake2b(named.encode("utf-8", "replace"), digest_size=6).hexdigest(),
-                    "class": name, "component": component(piece), "text": piece, "status": status,
-                    "tokens": tokens, "source": source, "describer": GIVEN, "detail": detail,
+                    "class": name,
+                    "component": component(piece),
+                    "text": piece,
+                    "status": status,
+                    "tokens": tokens,
+                    "source": source,
+                    "describer": GIVEN,
+                    "detail": detail,
                 }
-            )  # fmt: skip
+            )
     return pl.DataFrame(rows, schema=schema, orient="row").unique("id", maintain_order=True)

@@ -153,11 +153,10 @@ def clean_descriptors(said: Sequence[str]) -> list[str]:
 
 def _unanswered(step: str, replies: Mapping[str, ItemReply[FoundDescriptors]]) -> pl.DataFrame:
     rows = [
-        (step, example, f"{reply.status}: {reply.error or 'no reason given'}", reply.key,
-         reply.status)
+        (step, example, f"{reply.status}: {reply.error or 'no reason given'}", reply.key, reply.status)
         for example, reply in replies.items()
         if reply.row is None
-    ]  # fmt: skip
+    ]
     return table_of("unanswered", rows).sort("item")
 
 

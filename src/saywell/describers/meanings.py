@@ -47,9 +47,7 @@ def cluster_exemplars(
 def _bar(size: int, vectors: np.ndarray, population: np.ndarray, seed: int) -> float:
     random = np.random.default_rng([seed, size])
     take = min(size, len(population))
-    found = [
-        _cut(vectors[random.choice(population, take, replace=False)])[1] for _ in range(_NULL_SETS)
-    ]
+    found = [_cut(vectors[random.choice(population, take, replace=False)])[1] for _ in range(_NULL_SETS)]
     return float(np.quantile(found, 1 - CHANCE))
 
 

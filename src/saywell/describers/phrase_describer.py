@@ -15,9 +15,7 @@ MOST_NAMED = 3
 LEVEL = 0.05
 
 
-def describe_by_phrases(
-    texts: Sequence[str], exemplars: Bool[np.ndarray, "units texts"]
-) -> list[list[str]]:
+def describe_by_phrases(texts: Sequence[str], exemplars: Bool[np.ndarray, "units texts"]) -> list[list[str]]:
     """Up to three phrases per unit, the most typical first; none where none stands out.
 
     A phrase stands out when its log-odds z score against all other texts would be exceeded once in

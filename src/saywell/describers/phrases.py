@@ -29,9 +29,7 @@ _FILLERS = frozenset(
 PRIOR_STRENGTH = 1000.0
 """Mentions that the corpus frequencies weigh as a prior of how typical a phrase is."""
 STOP_WORDS = ENGLISH_STOP_WORDS | _FILLERS
-_SYLLABIC = re.compile(
-    "[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
-)
+_SYLLABIC = re.compile("[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 def words(text: str) -> list[str]:
@@ -95,9 +93,7 @@ class PhraseCounts:
         per_text = [dict(phrases(text)) for text in texts]
         counts = Counter(key for found in per_text for key in found)
         ceiling = max(min_sentences, max_share * len(texts))
-        self.keys = sorted(
-            key for key, count in counts.items() if min_sentences <= count <= ceiling
-        )
+        self.keys = sorted(key for key, count in counts.items() if min_sentences <= count <= ceiling)
         wordings: dict[str, Counter[str]] = {key: Counter() for key in self.keys}
         for found in per_text:
             for key, wording in found.items():
@@ -141,9 +137,7 @@ def log_odds_z(
     return (odds_in - odds_out) / np.sqrt(1 / inside + 1 / outside)
 
 
-def topic_labels(
-    embeddings: Float[np.ndarray, "texts dim"], seed: int
-) -> Int[np.ndarray, " texts"]:
+def topic_labels(embeddings: Float[np.ndarray, "texts dim"], seed: int) -> Int[np.ndarray, " texts"]:
     """Rough topics by k-means on sentence vectors, about the square root of n / 2 of them.
 
     The topics depend on the order of the sentences, because k-means starts from rows drawn by number.

@@ -38,15 +38,9 @@ def tag_sentences(
     frames = []
     names = descriptors["id"].to_list()
     said = lexical.tocoo()
-    near = sp.coo_matrix(
-        (prototypes.similarity >= prototypes.threshold) & ~lexical.toarray().astype(bool)
-    )
+    near = sp.coo_matrix((prototypes.similarity >= prototypes.threshold) & ~lexical.toarray().astype(bool))
     for matrix, source in ((said, "lexical"), (near, "encoder")):
-        score = (
-            np.ones(matrix.nnz)
-            if source == "lexical"
-            else prototypes.similarity[matrix.row, matrix.col]
-        )
+        score = np.ones(matrix.nnz) if source == "lexical" else prototypes.similarity[matrix.row, matrix.col]
         frames.append(
             pl.DataFrame(
                 {
@@ -76,8 +70,7 @@ def lexical_matrix(texts: Sequence[str], descriptors: pl.DataFrame) -> sp.csr_ma
     rows = [row for row, name in enumerate(names) for _ in keys[name]]
     columns = [column for name in names for column in keys[name]]
     membership = sp.csr_matrix(
-        (np.ones(len(rows), dtype=np.float32), (rows, columns)),
-        shape=(len(names), len(descriptors)),
+        (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(len(names), len(descriptors))
     )
     matrix = (said @ membership).tocsr()
     matrix.data[:] = 1.0
@@ -131,9 +124,7 @@ def find_prototypes(
 
 
 def drop_incoherent(
-    descriptors: pl.DataFrame,
-    embeddings: Float[np.ndarray, "texts dim"],
-    texts: Sequence[str],
+    descriptors: pl.DataFrame, embeddings: Float[np.ndarray, "texts dim"], texts: Sequence[str]
 ) -> pl.DataFrame:
     """The descriptors whose sentences are alike: filler that passed the phrase statistics goes.
 

@@ -133,16 +133,20 @@ def _stems(listed: str) -> frozenset[str]:
 _KINDS = tuple(
     (_stems(listed), weight)
     for listed, weight in (
-        (_COLOURS, 1.0), (_FORMS, 0.7), (_PATTERNS, 0.8), (_SURFACES, 1.0), (_PARTS, 0.6),
-        (_PLACES, 0.4), (_LOOKS, 0.4), (_COUNTS, 0.3),
+        (_COLOURS, 1.0),
+        (_FORMS, 0.7),
+        (_PATTERNS, 0.8),
+        (_SURFACES, 1.0),
+        (_PARTS, 0.6),
+        (_PLACES, 0.4),
+        (_LOOKS, 0.4),
+        (_COUNTS, 0.3),
     )
-)  # fmt: skip
+)
 _UNSEEN_STEMS = _stems(_UNSEEN)
 _PART_STEMS = _stems(_PARTS)
 _YEAR = re.compile(r"\b(1[0-9]{3}|20[0-9]{2})\b")
-_SPLIT = re.compile(
-    r";\s+|,\s+(?=(?:and|but|while|whereas|whilst|yet|which|who|where|although|though)\b)"
-)
+_SPLIT = re.compile(r";\s+|,\s+(?=(?:and|but|while|whereas|whilst|yet|which|who|where|although|though)\b)")
 _VERB = re.compile(
     r"\b(is|are|has|have|was|were|shows?|bears?|carries|appears?|looks?|sits?|lies?|runs?|stands?|"
     r"covers?|ends?|forms?|features?|consists?|remains?|becomes?|forming|covered|edged)\b",
@@ -204,9 +208,7 @@ def trim(clause: str, class_name: str) -> str:
     text = " ".join(text.split()).strip(" ,;:")
     while (shorter := _LEADING.sub("", text, count=1)) != text:
         text = shorter
-    text = re.sub(
-        r"^(?:it|which|they)\s+(is|has)\b", rf"the {_safe(class_name)} \1", text, flags=re.I
-    )
+    text = re.sub(r"^(?:it|which|they)\s+(is|has)\b", rf"the {_safe(class_name)} \1", text, flags=re.I)
     text = re.sub(r"^(?:it|they|which)\s+have\b", f"the {_safe(class_name)} has", text, flags=re.I)
     text = re.sub(r"^(?:they|which)\s+are\b", f"the {_safe(class_name)} is", text, flags=re.I)
     text = re.sub(r"^(?:its|their|whose)\b", f"the {_safe(class_name)}'s", text, flags=re.I)

@@ -19,22 +19,9 @@ _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 """Of `model.safetensors` in sentence-transformers/all-MiniLM-L6-v2 on the Hugging Face hub."""
 
 _HUB_NAME = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*")
-_READ = [
-    "*.json",
-    "*.jinja",
-    "*.txt",
-    "*.model",
-    "*.spm",
-    "model*.safetensors",
-    "[0-9]*/*.safetensors",
-]
+_READ = ["*.json", "*.jinja", "*.txt", "*.model", "*.spm", "model*.safetensors", "[0-9]*/*.safetensors"]
 _IGNORED = ["*.fp16.safetensors", "onnx/*", "openvino/*", "original/*", "checkpoint*/*"]
-_PICKLED = {
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "tf_model.h5",
-    "flax_model.msgpack",
-}
+_PICKLED = {"pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack"}
 _ADAPTER = "adapter_config.json"
 
 
@@ -119,9 +106,7 @@ def refuse_unsafe(folder: str) -> None:
                 " model with peft, and save what merge_and_unload() gives with save_pretrained"
             )
     settings = read_settings(Path(folder) / "config.json")
-    if "/" in str(settings.get("attn_implementation", "")) + str(
-        settings.get("_attn_implementation", "")
-    ):
+    if "/" in str(settings.get("attn_implementation", "")) + str(settings.get("_attn_implementation", "")):
         raise InputError(
             f"the config.json of {folder!r} names an attention kernel to be downloaded and run; take"
             " attn_implementation out of it"

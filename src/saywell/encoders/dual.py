@@ -10,13 +10,7 @@ from jaxtyping import Float, Int64
 
 from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import model_fingerprint
-from saywell.encoders.loading import (
-    load_part,
-    load_weights,
-    opening,
-    refuse_not_finite,
-    refuse_wordless,
-)
+from saywell.encoders.loading import load_part, load_weights, opening, refuse_not_finite, refuse_wordless
 from saywell.encoders.positions import position_limit, token_ids
 from saywell.encoders.vision import blank, open_image_processor
 from saywell.errors import InputError
@@ -66,9 +60,12 @@ def open_dual_encoder(name: str, *, device: str | None = None, batch_size: int =
             return _Transformers(name, model, tokenizer, processor, device or "cpu", batch_size)
 
         model = load_weights(
-            AutoModel, where, dtype=torch.float32, part=_seeing_and_reading,
+            AutoModel,
+            where,
+            dtype=torch.float32,
+            part=_seeing_and_reading,
             probe=lambda model: torch.from_numpy(_first_vectors(wrapped(model))),
-        )  # fmt: skip
+        )
         encoder = wrapped(model)
         refuse_not_finite(_first_vectors(encoder))
         return encoder
@@ -109,13 +106,7 @@ def check_lengths(encoder: DualEncoder, texts: Sequence[str]) -> None:
 
 class _Transformers:
     def __init__(
-        self,
-        name: str,
-        model: Any,
-        tokenizer: Any,
-        processor: Any,
-        device: str,
-        batch_size: int,
+        self, name: str, model: Any, tokenizer: Any, processor: Any, device: str, batch_size: int
     ) -> None:
         self.name, self._tokenizer, self._processor = name, tokenizer, processor
         self._device, self._batch_size = device, batch_size
@@ -135,10 +126,7 @@ class _Transformers:
         if ids is None:
             return None
         return position_limit(
-            lambda ids: self._model.get_text_features(
-                input_ids=ids, attention_mask=torch.ones_like(ids)
-            ),
-            ids,
+            lambda ids: self._model.get_text_features(input_ids=ids, attention_mask=torch.ones_like(ids)), ids
         )
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:

@@ -8,9 +8,18 @@ from hashlib import blake2b
 from typing import Any
 
 _ORIGIN = {
-    "_name_or_path", "name_or_path", "transformers_version", "architectures", "auto_map", "dtype",
-    "torch_dtype", "use_cache", "_commit_hash", "_attn_implementation", "base_model_name_or_path",
-}  # fmt: skip
+    "_name_or_path",
+    "name_or_path",
+    "transformers_version",
+    "architectures",
+    "auto_map",
+    "dtype",
+    "torch_dtype",
+    "use_cache",
+    "_commit_hash",
+    "_attn_implementation",
+    "base_model_name_or_path",
+}
 """Settings that say where a model comes from or how it is run. The weights tell their own dtype."""
 
 
@@ -29,9 +38,7 @@ def model_fingerprint(model: Any, *preparations: Any) -> str:
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         weights = pool.map(_tensor_digest, (tensor for _, tensor in tensors))
         named = [f"{name} {digest}" for (name, _), digest in zip(tensors, weights, strict=True)]
-    return combined(
-        type(model).__name__, *named, *_configurations(model), *map(_settings, preparations)
-    )
+    return combined(type(model).__name__, *named, *_configurations(model), *map(_settings, preparations))
 
 
 def combined(*parts: str | bytes) -> str:
@@ -88,9 +95,7 @@ def _settings(preparation: Any) -> str:
 
 def _sides(tokenizer: Any) -> list[str]:
     """Where texts are filled up or cut, if that is not at their end as it nearly always is."""
-    sides = {
-        name: getattr(tokenizer, name, "right") for name in ("padding_side", "truncation_side")
-    }
+    sides = {name: getattr(tokenizer, name, "right") for name in ("padding_side", "truncation_side")}
     return [f"{name}={side}" for name, side in sides.items() if side != "right"]
 
 

@@ -134,26 +134,21 @@ def join_encoders(
     shown, of = (images, np.arange(len(images))) if side is None else seen_at(images, side)
     features, vectors = vision(shown), sentence(captions)[of]
     said = [captions[k] for k in of.tolist()]
-    return JoinedEncoder(
-        vision, sentence, fit_map(features, vectors, said, method=method, seed=seed)
-    )
+    return JoinedEncoder(vision, sentence, fit_map(features, vectors, said, method=method, seed=seed))
 
 
 class JoinedEncoder:
     """A dual encoder (see the protocol) made of two encoders and a map between them."""
 
-    def __init__(
-        self, vision: VisionEncoder, sentence: SentenceEncoder, mapping: LinearMap
-    ) -> None:
+    def __init__(self, vision: VisionEncoder, sentence: SentenceEncoder, mapping: LinearMap) -> None:
         self.vision, self.sentence, self.mapping = vision, sentence, mapping
         self.name = f"{vision.name} + {sentence.name} ({mapping.method})"
         self.dim = mapping.weights.shape[1]
         self.max_tokens, self._count = _reading_limit(sentence)
         arrays = (mapping.weights, mapping.image_mean, mapping.image_scale, mapping.text_mean)
         self.fingerprint = combined(
-            vision.fingerprint, encoder_fingerprint(sentence),
-            *(a.astype("<f4").tobytes() for a in arrays),
-        )  # fmt: skip
+            vision.fingerprint, encoder_fingerprint(sentence), *(a.astype("<f4").tobytes() for a in arrays)
+        )
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float[np.ndarray, "images dim"]:
         """Unit float32 vectors of RGB pictures."""
@@ -201,9 +196,14 @@ def load_map(path: Path) -> LinearMap:
         scores = dict(zip(a["strengths"].tolist(), a["scores"].tolist(), strict=True))
         method = METHODS[int(a["method"][0])]
         return LinearMap(
-            a["weights"], a["image_mean"], a["image_scale"], a["text_mean"], method,
-            float(a["strength"][0]), scores,
-        )  # fmt: skip
+            a["weights"],
+            a["image_mean"],
+            a["image_scale"],
+            a["text_mean"],
+            method,
+            float(a["strength"][0]),
+            scores,
+        )
     except (SafetensorError, OSError, KeyError, IndexError) as error:
         raise InputError(f"{str(path)!r} is not a map between encoders: {error}") from error
 
@@ -232,9 +232,8 @@ class _Solver:
             u, _, v = np.linalg.svd(cross, full_matrices=False)
             weights = self._right[:rank].T @ (u @ v)
         return LinearMap(
-            weights, self.image_mean, self.image_scale, self.text_mean, self.method,
-            float(strength), scores,
-        )  # fmt: skip
+            weights, self.image_mean, self.image_scale, self.text_mean, self.method, float(strength), scores
+        )
 
 
 def _check_enough(images: int, captions: Sequence[str]) -> None:

@@ -77,9 +77,14 @@ def load_weights(
     """
     refuse_unsafe(folder)
     model, info = auto.from_pretrained(
-        folder, use_safetensors=True, trust_remote_code=False, local_files_only=True,
-        output_loading_info=True, ignore_mismatched_sizes=True, **options,
-    )  # fmt: skip
+        folder,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **options,
+    )
     used = part(model).eval()
     refuse_made_up(model, used, info, lambda: probe(used))
     return used
@@ -104,9 +109,7 @@ def refuse_made_up(model: Any, used: Any, info: dict[str, Any], probe: Callable[
 
     for said in info.get("error_msgs", ()):
         raise InputError(f"its weights cannot be read: {str(said).splitlines()[0]}")
-    shapes = sorted(
-        str(key[0] if isinstance(key, tuple) else key) for key in info["mismatched_keys"]
-    )
+    shapes = sorted(str(key[0] if isinstance(key, tuple) else key) for key in info["mismatched_keys"])
     if shapes:
         raise InputError(
             f"{_listed(shapes)} of its weights have another shape than its config.json says; the two are"

@@ -49,9 +49,7 @@ def position_limit(run: Callable[[Any], object], ids: Any) -> int | None:
     steps = torch.arange(ids.shape[1], device=ids.device)
 
     class Watch(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func is torch.ops.aten.embedding.default:
                 table, rows = args[0], args[1].flatten()
                 # A model may fill a text up to the length that its attention needs.

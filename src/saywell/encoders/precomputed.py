@@ -54,9 +54,7 @@ class Precomputed:
             f"{self.name!r} holds vectors of known images and cannot encode new ones; use a checkpoint"
         )
 
-    def image_vectors(
-        self, examples: pl.DataFrame, ids: Sequence[str]
-    ) -> Float[np.ndarray, "images dim"]:
+    def image_vectors(self, examples: pl.DataFrame, ids: Sequence[str]) -> Float[np.ndarray, "images dim"]:
         """Unit vectors of the images with these ids; `examples` as in `Images.examples`.
 
         Raises InputError where one has no vector.
@@ -68,9 +66,7 @@ class Precomputed:
                 f"{self.name!r} has no vector for the image with {self._image_key}"
                 f" {keys[lost[0]]!r} ({len(lost)} of {len(ids)} are missing)"
             )
-        return unit(
-            np.stack([self._images[keys[id]] for id in ids]) if ids else np.zeros((0, self.dim))
-        )
+        return unit(np.stack([self._images[keys[id]] for id in ids]) if ids else np.zeros((0, self.dim)))
 
     def encode_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "texts dim"]:
         """Unit vectors. Raises InputError for a text that the files have no vector for."""
@@ -113,12 +109,13 @@ def open_precomputed(
             " texts have to be of one space"
         )
     print_ = combined(
-        file_hash(Path(images)), file_hash(Path(texts)), image_tensor or "", text_tensor or "",
+        file_hash(Path(images)),
+        file_hash(Path(texts)),
+        image_tensor or "",
+        text_tensor or "",
         json.dumps(list(read)),
-    )  # fmt: skip
-    return Precomputed(
-        f"precomputed:{Path(images).name}", print_, seen, image_key, read, dims.pop()
     )
+    return Precomputed(f"precomputed:{Path(images).name}", print_, seen, image_key, read, dims.pop())
 
 
 def _image_vectors(path: Path, tensor: str | None) -> tuple[dict[str | int, np.ndarray], str]:
@@ -141,18 +138,14 @@ def _text_vectors(
     if path.suffix.lower() == ".parquet":
         table = _table(path)
         if "text" not in table.columns:
-            raise InputError(
-                f"{str(path)!r} has no column 'text'; columns: {', '.join(table.columns)}"
-            )
+            raise InputError(f"{str(path)!r} has no column 'text'; columns: {', '.join(table.columns)}")
         return _keyed(table["text"].to_list(), _column(table, path), path)
     vectors = _tensor(path, tensor, "text_tensor")
     if names is None:
         raise InputError(f"{str(path)!r} holds vectors without texts: give names=[...]")
     listed = _json_list(Path(names)) if isinstance(names, str | Path) else list(names)
     if len(listed) != len(vectors):
-        raise InputError(
-            f"there are {len(listed)} names for {len(vectors)} vectors in {str(path)!r}"
-        )
+        raise InputError(f"there are {len(listed)} names for {len(vectors)} vectors in {str(path)!r}")
     return _keyed(listed, vectors, path)
 
 
@@ -194,14 +187,10 @@ def _table(path: Path) -> pl.DataFrame:
 
 def _column(table: pl.DataFrame, path: Path) -> np.ndarray:
     if "embedding" not in table.columns:
-        raise InputError(
-            f"{str(path)!r} has no column 'embedding'; columns: {', '.join(table.columns)}"
-        )
+        raise InputError(f"{str(path)!r} has no column 'embedding'; columns: {', '.join(table.columns)}")
     column = table["embedding"]
     if not isinstance(column.dtype, pl.List | pl.Array) or not column.dtype.inner.is_numeric():
-        raise InputError(
-            f"the column 'embedding' of {str(path)!r} holds {column.dtype}, not vectors"
-        )
+        raise InputError(f"the column 'embedding' of {str(path)!r} holds {column.dtype}, not vectors")
     if column.null_count():
         raise InputError(f"{str(path)!r} has rows without a vector; leave them out")
     lists = column.cast(pl.List(pl.Float32))
@@ -213,9 +202,7 @@ def _column(table: pl.DataFrame, path: Path) -> np.ndarray:
 
 def _checked(values: np.ndarray, path: Path) -> np.ndarray:
     if values.ndim != 2 or not values.size:
-        raise InputError(
-            f"{str(path)!r} holds an array of shape {list(values.shape)}; vectors are [n, dim]"
-        )
+        raise InputError(f"{str(path)!r} holds an array of shape {list(values.shape)}; vectors are [n, dim]")
     wrong = ~np.isfinite(values).all(axis=1) | ~values.any(axis=1)
     if wrong.any():
         raise InputError(

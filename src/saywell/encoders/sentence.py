@@ -39,11 +39,7 @@ def open_sentence_encoder(name: str, *, device: str | None = None) -> SentenceEn
         refuse_unsafe(where)
         weights = dict(use_safetensors=True, dtype=torch.float32, ignore_mismatched_sizes=True)
         model = SentenceTransformer(
-            where,
-            device=device,
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs=weights,
+            where, device=device, trust_remote_code=False, local_files_only=True, model_kwargs=weights
         )
         encoder = _SentenceTransformer(name, model)
         # The library keeps to itself what was missing, so its model is asked for once more.
@@ -79,9 +75,7 @@ def _positions(model: Any) -> int | None:
     ids = token_ids(model, 4)
     if ids is None:
         return None
-    return position_limit(
-        lambda ids: model(input_ids=ids, attention_mask=torch.ones_like(ids)), ids
-    )
+    return position_limit(lambda ids: model(input_ids=ids, attention_mask=torch.ones_like(ids)), ids)
 
 
 def encoder_fingerprint(encoder: SentenceEncoder) -> str:

@@ -62,9 +62,12 @@ def open_vision_encoder(
 
         # Of a model for images and texts together, the part that sees is used.
         seeing = load_weights(
-            AutoModel, where, dtype=torch.float32, probe=probe,
+            AutoModel,
+            where,
+            dtype=torch.float32,
+            probe=probe,
             part=lambda model: getattr(model, "vision_model", model),
-        )  # fmt: skip
+        )
         encoder = _Transformers(name, seeing, processor, device, batch_size)
         refuse_not_finite(encoder(blank()))
         return encoder

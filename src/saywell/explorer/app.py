@@ -29,13 +29,25 @@ from saywell.store import exports
 
 _REPORT, _OWN = files("saywell.report") / "assets", files("saywell.explorer") / "static"
 STATIC = {
-    **{name: (_REPORT / name, kind) for name, kind in (
-        ("page.css", "text/css"), ("units.css", "text/css"), ("classes.css", "text/css"),
-        ("drawings.css", "text/css"), ("page.js", "text/javascript"))},
-    **{name: (_OWN / name, kind) for name, kind in (
-        ("explorer.css", "text/css"), ("explorer.js", "text/javascript"),
-        ("icon.svg", "image/svg+xml"))},
-}  # fmt: skip
+    **{
+        name: (_REPORT / name, kind)
+        for name, kind in (
+            ("page.css", "text/css"),
+            ("units.css", "text/css"),
+            ("classes.css", "text/css"),
+            ("drawings.css", "text/css"),
+            ("page.js", "text/javascript"),
+        )
+    },
+    **{
+        name: (_OWN / name, kind)
+        for name, kind in (
+            ("explorer.css", "text/css"),
+            ("explorer.js", "text/javascript"),
+            ("icon.svg", "image/svg+xml"),
+        )
+    },
+}
 """Files by the name in the address; no other can be asked for."""
 FORMS = {
     "csv": ("text/csv; charset=utf-8", exports.as_csv),
@@ -79,8 +91,12 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         words = error.detail
         if words in {status.phrase for status in HTTPStatus}:
             words = "There is no such page."
-        return page("error.html", error.status_code, words=words,
-                    title="Not here" if error.status_code == 404 else "That cannot be done")  # fmt: skip
+        return page(
+            "error.html",
+            error.status_code,
+            words=words,
+            title="Not here" if error.status_code == 404 else "That cannot be done",
+        )
 
     @app.get("/")
     def home() -> Response:
@@ -93,9 +109,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         if name not in STATIC:
             raise HTTPException(404, "There is no such file.")
         file, kind = STATIC[name]
-        return Response(
-            file.read_bytes(), media_type=kind, headers={"cache-control": "max-age=600"}
-        )
+        return Response(file.read_bytes(), media_type=kind, headers={"cache-control": "max-age=600"})
 
     @app.get("/compare")
     def compare(request: Request, a: str = "1", b: str = "2") -> Response:
@@ -108,9 +122,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         rows = table.slice(start, units.PAGE).to_dicts()
         matches = None
         if one.kind == two.kind == "units":
-            listed = units.find_units(
-                one.tables, Filters(verdict="verified", page=filters.page), {}
-            )
+            listed = units.find_units(one.tables, Filters(verdict="verified", page=filters.page), {})
             lines = {row["id"]: row for row in listed.rows}
             matches = (lines, best_matches(one.tables, two.tables, list(lines)))
         paging = pager(filters, found.table.height, units.PAGE)
@@ -118,8 +130,17 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         for side, step in (("before", -1), ("after", 1)):
             if paging[side]:
                 paging[side] = "?" + urlencode({**carried, "page": paging["page"] + step})
-        return page("compare.html", title="Comparison", one=one, two=two, found=found, rows=rows,
-                    alike=alike, matches=matches, paging=paging)  # fmt: skip
+        return page(
+            "compare.html",
+            title="Comparison",
+            one=one,
+            two=two,
+            found=found,
+            rows=rows,
+            alike=alike,
+            matches=matches,
+            paging=paging,
+        )
 
     @app.get("/{number}/")
     def study(request: Request, number: str) -> Response:
@@ -129,16 +150,27 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         people = {item: verdict.action for item, verdict in judged.items()}
         if here.kind == "classes":
             found = of_classes.find_classes(here.tables, filters, people)
-            return page("classes.html", title=f"Classes of {here.name}", here=here, filters=filters,
-                        rows=found.rows, paging=pager(filters, found.total, units.PAGE),
-                        judged=len(judged))  # fmt: skip
+            return page(
+                "classes.html",
+                title=f"Classes of {here.name}",
+                here=here,
+                filters=filters,
+                rows=found.rows,
+                paging=pager(filters, found.total, units.PAGE),
+                judged=len(judged),
+            )
         found = units.find_units(here.tables, filters, people)
         return page(
-            "units.html", title=f"Units of {here.about}", here=here, filters=filters,
-            rows=found.rows, paging=pager(filters, found.total, units.PAGE),
+            "units.html",
+            title=f"Units of {here.about}",
+            here=here,
+            filters=filters,
+            rows=found.rows,
+            paging=pager(filters, found.total, units.PAGE),
             exemplars=units.shown_exemplars(here.tables, found.rows),
-            descriptors=units.named_descriptors(here.tables, found.rows), judged=judged,
-        )  # fmt: skip
+            descriptors=units.named_descriptors(here.tables, found.rows),
+            judged=judged,
+        )
 
     @app.get("/{number}/unit")
     def unit(number: str, id: str = "") -> Response:
@@ -149,14 +181,19 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         near = units.units_at(here.tables, [row["no"] - 1, row["no"] + 1])
         exemplars = units.all_exemplars(here.tables, row)
         return page(
-            "unit.html", title=f"Unit {id}", here=here, row=row, exemplars=exemplars,
+            "unit.html",
+            title=f"Unit {id}",
+            here=here,
+            row=row,
+            exemplars=exemplars,
             descriptors=units.named_descriptors(here.tables, [row], 30).get(row["id"], []),
             evidence=unit_evidence(here.tables, id),
             scores=units.unit_rows(here.tables, "scores", id),
             other=units.other_side(here.tables, row),
-            before=near.get(row["no"] - 1), after=near.get(row["no"] + 1),
+            before=near.get(row["no"] - 1),
+            after=near.get(row["no"] + 1),
             history=here.verdicts.history(id),
-        )  # fmt: skip
+        )
 
     @app.get("/{number}/class")
     def class_(number: str, name: str = "") -> Response:
@@ -167,13 +204,18 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         texts, rules = of_classes.class_texts(here.tables, name)
         scores = units.unit_rows(here.tables, "scores", name)
         return page(
-            "class.html", title=f"Class {name}", here=here, row=row, rules=rules,
+            "class.html",
+            title=f"Class {name}",
+            here=here,
+            row=row,
+            rules=rules,
             chosen=[text for text in texts if text["chosen"]],
             others=[text for text in texts if not text["chosen"]],
             sides=of_classes.influential(here.tables, name),
-            article=of_classes.article(here.tables, name), judged=here.verdicts.latest(),
+            article=of_classes.article(here.tables, name),
+            judged=here.verdicts.latest(),
             score=scores[0] | {"verdict": scores[0]["status"]} if scores else None,
-        )  # fmt: skip
+        )
 
     @app.get("/{number}/text")
     def text(number: str, id: str = "") -> Response:
@@ -181,14 +223,18 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         row = of_classes.text_row(here.tables, id) if here.kind == "classes" else None
         if row is None:
             raise HTTPException(404, f"The study has no text {id[:100]!r}.")
-        return page("text.html", title=f"A text of {row['class']}", here=here, row=row,
-                    history=here.verdicts.history(id))  # fmt: skip
+        return page(
+            "text.html",
+            title=f"A text of {row['class']}",
+            here=here,
+            row=row,
+            history=here.verdicts.history(id),
+        )
 
     @app.get("/{number}/results")
     def results(number: str) -> Response:
         here = opened(number)
-        tables = {name: of_classes.results(here.tables, name)
-                  for name in ("zero_shot", "transfer_summary")}  # fmt: skip
+        tables = {name: of_classes.results(here.tables, name) for name in ("zero_shot", "transfer_summary")}
         if here.kind != "classes":
             raise HTTPException(404, "Only a study of classes has these tables.")
         return page("results.html", title="Zero-shot and transfer", here=here, tables=tables)
@@ -204,8 +250,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         here: Opened, code: int = 200, how: str = "read", sentence: str = "", **answer: Any
     ) -> Response:
         values = {"found": None, "seen": None, "problem": "", **answer}
-        return page("ask.html", code, title="Ask", here=here, how=how, sentence=sentence[:4000],
-                    **values)  # fmt: skip
+        return page("ask.html", code, title="Ask", here=here, how=how, sentence=sentence[:4000], **values)
 
     @app.get("/{number}/ask")
     def ask(number: str) -> Response:
@@ -238,10 +283,14 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         if row is None:
             raise HTTPException(404, f"The study has no {place} {item[:100]!r}.")
         here.verdicts.add(
-            item, str(form.get("action") or ""), name=str(form.get("name") or ""),
-            machine_text=row["text"] or "", description=row.get("description"),
-            text=str(form.get("text") or ""), note=str(form.get("note") or ""),
-        )  # fmt: skip
+            item,
+            str(form.get("action") or ""),
+            name=str(form.get("name") or ""),
+            machine_text=row["text"] or "",
+            description=row.get("description"),
+            text=str(form.get("text") or ""),
+            note=str(form.get("note") or ""),
+        )
         back = address(f"/{number}/{place}", id=item)
         return RedirectResponse(back + "#person", status_code=303)
 
@@ -262,8 +311,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
             table = units.every_unit(here.tables, filters, here.people()).drop("no", "hay")
         table = export.with_verdicts(table, latest)
         if form == "neuronpedia" and here.kind == "units":
-            return _file("neuronpedia.zip", "application/zip",
-                         export.as_neuronpedia(table, here.about))  # fmt: skip
+            return _file("neuronpedia.zip", "application/zip", export.as_neuronpedia(table, here.about))
         if form not in FORMS:
             raise HTTPException(404, f"There is no export {form[:40]!r}.")
         kind, write = FORMS[form]
@@ -273,6 +321,4 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
 
 
 def _file(name: str, kind: str, data: bytes) -> Response:
-    return Response(
-        data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'}
-    )
+    return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})

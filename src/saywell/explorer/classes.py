@@ -22,10 +22,14 @@ def build_classes(tables: Tables) -> None:
     optional = ", ".join(
         f"t.{name}" if name in texts else f"null::{kind} as {name}"
         for name, kind in (
-            ("component", "varchar"), ("quotation", "varchar"), ("describer", "varchar"),
-            ("llm", "varchar"), ("source", "varchar"), ("gold", "boolean"),
+            ("component", "varchar"),
+            ("quotation", "varchar"),
+            ("describer", "varchar"),
+            ("llm", "varchar"),
+            ("source", "varchar"),
+            ("gold", "boolean"),
         )
-    )  # fmt: skip
+    )
     if texts:
         scores = (
             f"(select text, score, rank, chosen from text_scores where rule = '{rule}')"
@@ -58,8 +62,9 @@ def find_classes(tables: Tables, filters: Filters, people: Mapping[str, str]) ->
     if filters.person:
         judged = [item for item, action in people.items() if filters.person in (action, "none")]
         without = "not" if filters.person == "none" else ""
-        where.append(f"c.name in (select class from said where id {without} in"
-                     " (select unnest(?::varchar[])))")  # fmt: skip
+        where.append(
+            f"c.name in (select class from said where id {without} in (select unnest(?::varchar[])))"
+        )
         values.append(judged)
     condition = " and ".join(where)
     total = tables.rows(f"select count(*) as n from classes c where {condition}", values)[0]["n"]
@@ -145,9 +150,7 @@ def results(tables: Tables, name: str) -> list[dict[str, Any]]:
     """The rows of `zero_shot` or `transfer_summary`, best first; none where the study has none."""
     if name not in ("zero_shot", "transfer_summary") or not tables.has(name, "accuracy"):
         return []
-    return tables.rows(
-        f"select * exclude (file_row_number) from {name} order by accuracy desc nulls last"
-    )
+    return tables.rows(f"select * exclude (file_row_number) from {name} order by accuracy desc nulls last")
 
 
 def every_text(tables: Tables) -> pl.DataFrame:

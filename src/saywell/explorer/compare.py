@@ -87,11 +87,18 @@ def agreement(a: Tables, b: Tables) -> Agreement:
     found = bootstrap_mean(table["jaccard"].to_numpy().astype(float), seed=SEED)
     one = joined.filter(pl.col("words").is_null() != pl.col("words_b").is_null()).height
     return Agreement(
-        table.select("id", "text", "text_b", "both", "only_a", "only_b", "jaccard", "same")
-        .sort("jaccard", "id", maintain_order=True),
-        joined.height, one, found.value, found.low, found.high, found.n,
-        int(table["same"].sum()), control,
-    )  # fmt: skip
+        table.select("id", "text", "text_b", "both", "only_a", "only_b", "jaccard", "same").sort(
+            "jaccard", "id", maintain_order=True
+        ),
+        joined.height,
+        one,
+        found.value,
+        found.low,
+        found.high,
+        found.n,
+        int(table["same"].sum()),
+        control,
+    )
 
 
 class Match(NamedTuple):
@@ -132,19 +139,19 @@ def best_matches(a: Tables, b: Tables, units: Sequence[str]) -> Matches:
     if pairs.is_empty():
         return nothing
     dealt = pairs.with_columns(
-        example=pl.Series(np.random.default_rng(SEED).permutation(pairs["example"].to_numpy()),
-                          dtype=pl.String)
-    ).unique(maintain_order=True)  # fmt: skip
+        example=pl.Series(
+            np.random.default_rng(SEED).permutation(pairs["example"].to_numpy()), dtype=pl.String
+        )
+    ).unique(maintain_order=True)
     best, control = _best(b, pairs), _best(b, dealt)
     sizes = dict(pairs["unit"].value_counts().iter_rows())
     found = {
-        row["unit"]: Match(row["match"], row["text"], row["verdict"], row["common"],
-                           sizes[row["unit"]])
+        row["unit"]: Match(row["match"], row["text"], row["verdict"], row["common"], sizes[row["unit"]])
         for row in best
-    }  # fmt: skip
-    known = bool(b.rows(
-        "select 1 from examples where id in (select unnest(?)) limit 1", [pairs["example"].to_list()]
-    ))  # fmt: skip
+    }
+    known = bool(
+        b.rows("select 1 from examples where id in (select unnest(?)) limit 1", [pairs["example"].to_list()])
+    )
     by_chance = {row["unit"]: row["common"] for row in control}
     return Matches(
         found,
@@ -171,9 +178,7 @@ def _turned(both: pl.DataFrame) -> pl.DataFrame:
     """Each unit with the words of another one."""
     order = np.random.default_rng(SEED).permutation(both.height)
     shuffled = both[order]
-    return shuffled.with_columns(
-        other=pl.concat([shuffled["words_b"][1:], shuffled["words_b"][:1]])
-    )
+    return shuffled.with_columns(other=pl.concat([shuffled["words_b"][1:], shuffled["words_b"][:1]]))
 
 
 def _jaccard(table: pl.DataFrame, first: str, second: str) -> pl.DataFrame:

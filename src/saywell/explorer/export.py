@@ -26,9 +26,7 @@ def with_verdicts(table: pl.DataFrame, latest: Mapping[str, Verdict]) -> pl.Data
 
     `human_stale` is true where the description has changed since the person saw it.
     """
-    rows = [
-        (v.item, v.done, v.text, v.note, v.name, v.time, v.machine_text) for v in latest.values()
-    ]
+    rows = [(v.item, v.done, v.text, v.note, v.name, v.time, v.machine_text) for v in latest.values()]
     schema: dict[str, Any] = dict.fromkeys(("id", *PERSON, "_seen"), pl.String)
     people = pl.DataFrame(rows, schema=schema, orient="row")
     return (
@@ -57,16 +55,28 @@ def as_neuronpedia(table: pl.DataFrame, model: str) -> bytes:
                 models[line["explanationModelName"]] = row["llm"]
     files = {
         "v1/config/explanation_type.jsonl": _lines(
-            {"name": name, "displayName": name, "description": f"saywell, written by {what}",
-             "featured": False, "isAttention": False, "creatorName": "saywell", "creatorId": AUTHOR}
+            {
+                "name": name,
+                "displayName": name,
+                "description": f"saywell, written by {what}",
+                "featured": False,
+                "isAttention": False,
+                "creatorName": "saywell",
+                "creatorId": AUTHOR,
+            }
             for name, what in sorted(types.items())
         ),
         "v1/config/explanation_model_type.jsonl": _lines(
-            {"name": name, "displayName": what, "description": what, "featured": False,
-             "creatorName": "saywell"}
+            {
+                "name": name,
+                "displayName": what,
+                "description": what,
+                "featured": False,
+                "creatorName": "saywell",
+            }
             for name, what in sorted(models.items())
         ),
-    }  # fmt: skip
+    }
     for source, lines in sorted(sources.items()):
         lines.sort(key=lambda line: int(line["index"]))
         for batch, start in enumerate(range(0, len(lines), BATCH)):
@@ -107,9 +117,7 @@ def _explanation(row: Mapping[str, Any], model_id: str) -> dict[str, Any] | None
         "index": str(row["index"]),
         "authorId": AUTHOR,
         "description": said,
-        "typeName": "saywell_human"
-        if rewritten
-        else f"saywell_{identifier(row['describer'] or '')}",
+        "typeName": "saywell_human" if rewritten else f"saywell_{identifier(row['describer'] or '')}",
         "explanationModelName": None if rewritten or not row["llm"] else identifier(row["llm"]),
         "notes": "; ".join(note for note in notes if note) or None,
     }
@@ -125,6 +133,4 @@ def _score(row: Mapping[str, Any]) -> str:
 
 
 def _lines(rows: Any) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode(
-        "utf-8", "replace"
-    )
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "replace")

@@ -47,9 +47,11 @@ class Filters:
                     f"{name} has {len(value):,} characters; at most {MOST_CHARACTERS} are looked for"
                 )
         for name, known in (
-            ("side", ("", "high", "low")), ("sort", SORTS), ("order", ("", "rising", "falling")),
+            ("side", ("", "high", "low")),
+            ("sort", SORTS),
+            ("order", ("", "rising", "falling")),
             ("person", ("", *PEOPLE)),
-        ):  # fmt: skip
+        ):
             if getattr(made, name) not in known:
                 wanted = ", ".join(value for value in known if value)
                 raise InputError(f"{name} is one of {wanted}; got {getattr(made, name)!r}")

@@ -26,13 +26,27 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     jinja.filters.update(
-        said=_said, clip=clip, two=formats.two, count=formats.count, level=formats.level,
-        small=formats.small, dated=formats.dated, moment=_moment, reason=_reason, value=_value,
-    )  # fmt: skip
+        said=_said,
+        clip=clip,
+        two=formats.two,
+        count=formats.count,
+        level=formats.level,
+        small=formats.small,
+        dated=formats.dated,
+        moment=_moment,
+        reason=_reason,
+        value=_value,
+    )
     jinja.globals.update(
-        interval=formats.interval, percent=formats.percent, bar=_bar, sentence=sentence_line,
-        at=address, verdict_line=_verdict_line, level_line=_level_line, comparisons=comparisons,
-    )  # fmt: skip
+        interval=formats.interval,
+        percent=formats.percent,
+        bar=_bar,
+        sentence=sentence_line,
+        at=address,
+        verdict_line=_verdict_line,
+        level_line=_level_line,
+        comparisons=comparisons,
+    )
     return jinja
 
 
@@ -69,9 +83,7 @@ def _said(text: object, most: int | None = None) -> Markup:
 
 
 def _bar(row: Mapping[str, Any]) -> Markup:
-    return Markup(
-        cards.score_bar(row["value"], row["ci_low"], row["ci_high"], row["control"]).html()
-    )
+    return Markup(cards.score_bar(row["value"], row["ci_low"], row["ci_high"], row["control"]).html())
 
 
 def sentence_line(

@@ -165,8 +165,10 @@ class Probe:
         best = np.argsort(-out, kind="stable")[:MOST_ANSWERS]
         return Readings(
             [Reading(known.texts[i], known.units[i], float(cosine[i]), float(out[i])) for i in best],
-            len(known.texts), known.left_out, self._encoder_name(),
-        )  # fmt: skip
+            len(known.texts),
+            known.left_out,
+            self._encoder_name(),
+        )
 
     def fire(self, sentence: str) -> Firings:
         """The units whose true activation on the sentence reaches their threshold.
@@ -196,21 +198,24 @@ class Probe:
                 # A part for each sentence, so that each has strongest tokens of its own.
                 rows = {f"probe{row}": np.array([row]) for row in readable}
                 collect_activations(
-                    loaded.model, sites, tokens, rows, Path(folder),
-                    Pass(pool=config["pool"], top=1), pad_id=loaded.pad_id, keep_top=tuple(rows),
-                )  # fmt: skip
+                    loaded.model,
+                    sites,
+                    tokens,
+                    rows,
+                    Path(folder),
+                    Pass(pool=config["pool"], top=1),
+                    pad_id=loaded.pad_id,
+                    keep_top=tuple(rows),
+                )
                 done = Activations(Path(folder))
                 tops = {
-                    row: {sign: done.top(f"probe{row}", sign=sign) for sign in (1, -1)}
-                    for row in readable
+                    row: {sign: done.top(f"probe{row}", sign=sign) for sign in (1, -1)} for row in readable
                 }
             places = self._places = self._places or self._placed(sites)
         answers: list[Firings | SaywellError] = []
         for row, sentence in enumerate(sentences):
             if not tokens.readable[row]:
-                answers.append(
-                    InputError(f"the model's tokenizer makes nothing of {sentence[:80]!r}")
-                )
+                answers.append(InputError(f"the model's tokenizer makes nothing of {sentence[:80]!r}"))
                 continue
             values, positions = (
                 {sign: getattr(top, name)[:, 0].numpy() for sign, top in tops[row].items()}
@@ -240,15 +245,20 @@ class Probe:
         rows = units_at(self._tables, known.units["no"].gather(best.tolist()).to_list())
         fired = [
             Firing(
-                rows[known.units["no"][int(i)]], (1 if high[i] else -1) * float(value[i]),
-                float(over[i]), *(int(x) for x in spans[token[i]]),
+                rows[known.units["no"][int(i)]],
+                (1 if high[i] else -1) * float(value[i]),
+                float(over[i]),
+                *(int(x) for x in spans[token[i]]),
             )
             for i in best
-        ]  # fmt: skip
+        ]
         return Firings(
-            fired, len(fires), int(described[fires].sum()), known.units.height,
+            fired,
+            len(fires),
+            int(described[fires].sum()),
+            known.units.height,
             str(self._tables.study.manifest.config["model"]),
-        )  # fmt: skip
+        )
 
     def _placed(self, sites: Sequence[Site]) -> _Places:
         """Places go by module: with `modules`, sites are numbered by their place in that list, as in
@@ -263,8 +273,7 @@ class Probe:
                 " where state = 'ok' and index is not null order by no"
             )
             .with_columns(
-                place=modules.replace_strict(start, default=None, return_dtype=pl.Int64)
-                + pl.col("index"),
+                place=modules.replace_strict(start, default=None, return_dtype=pl.Int64) + pl.col("index"),
                 # What has no threshold never reaches it.
                 threshold=pl.col("threshold").fill_null(float("inf")),
             )
@@ -290,15 +299,13 @@ class Probe:
                 _offline(str(self._tables.study.manifest.config.get("encoder") or ""))
                 self._encode_images = open_image_encoder(self._tables.study)
             found = classify_images(
-                self._tables.study, [file.name], encode=self._encode_images, classes=classes,
-                texts=texts,
-            )  # fmt: skip
+                self._tables.study, [file.name], encode=self._encode_images, classes=classes, texts=texts
+            )
         problem = found["problem"][0]
         if problem is not None:
             raise InputError(f"this file cannot be used: {problem}")
         return [
-            {**row, "said": list(zip(row["texts"], row["evidence"], strict=True))}
-            for row in found.to_dicts()
+            {**row, "said": list(zip(row["texts"], row["evidence"], strict=True))} for row in found.to_dicts()
         ]
 
     def _see_all(self, images: Sequence[bytes]) -> list[list[dict[str, Any]] | SaywellError]:
@@ -329,9 +336,14 @@ class Probe:
         usual = encoder(sample) @ vectors.T if sample and texts else np.zeros((1, len(texts)))
         spread = usual.std(0)
         return _Read(
-            encoder, texts, [grouped[text] for text in texts], len(grouped) - len(texts),
-            vectors, usual.mean(0), np.where(spread > 0, spread, 1.0),
-        )  # fmt: skip
+            encoder,
+            texts,
+            [grouped[text] for text in texts],
+            len(grouped) - len(texts),
+            vectors,
+            usual.mean(0),
+            np.where(spread > 0, spread, 1.0),
+        )
 
     def _sample(self) -> list[str]:
         """Sentences from all over, the same each time."""

@@ -36,18 +36,23 @@ def serve_studies(
     address = first_address(door)
     say(f"saywell serve: {address}")
     if door.token is not None:
-        say(
-            "Whoever has this address can read the studies and judge descriptions; it is not encrypted."
-        )
+        say("Whoever has this address can read the studies and judge descriptions; it is not encrypted.")
     say("Ctrl-C ends it.")
     if browse is not None:
         # The socket listens already, so a browser that is quicker than the server waits.
         browse(address)
     config = uvicorn.Config(
-        build_app(shelf, door), http=bounded_protocol(), ws="none", lifespan="off",
-        log_level="error", server_header=False, proxy_headers=False, access_log=False,
-        timeout_keep_alive=5, timeout_graceful_shutdown=5,
-    )  # fmt: skip
+        build_app(shelf, door),
+        http=bounded_protocol(),
+        ws="none",
+        lifespan="off",
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        access_log=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+    )
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:

@@ -69,14 +69,11 @@ def open_studies(
     Raises StudyError for a folder without a study, and for a study that has nothing to show yet.
     """
     return [
-        _open(number, Path(folder), clock, memory_mb, threads)
-        for number, folder in enumerate(folders, 1)
+        _open(number, Path(folder), clock, memory_mb, threads) for number, folder in enumerate(folders, 1)
     ]
 
 
-def _open(
-    number: int, folder: Path, clock: Callable[[], datetime], memory_mb: int, threads: int
-) -> Opened:
+def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: int, threads: int) -> Opened:
     study = Study(folder)
     manifest = study.manifest
     tables = Tables(study, memory_mb=memory_mb, threads=threads)
@@ -89,11 +86,16 @@ def _open(
     (build_classes if classes else build_units)(tables)
     tables.lock()
     return Opened(
-        number, study, tables, Verdicts(folder, clock), Probe(tables),
+        number,
+        study,
+        tables,
+        Verdicts(folder, clock),
+        Probe(tables),
         folder.resolve().name or "study",
         _short(str(manifest.config.get("model") or manifest.config.get("encoder") or manifest.kind)),
-        {} if classes else choices(tables), {} if classes else tally(tables),
-    )  # fmt: skip
+        {} if classes else choices(tables),
+        {} if classes else tally(tables),
+    )
 
 
 def _short(name: str) -> str:

@@ -60,9 +60,7 @@ class Tables:
             self._paths += [str(path.resolve()), _plain(path.resolve())]
             source = f"read_parquet({_literal(self._paths[-1])}, file_row_number = true)"
             self.build(f"create view {name} as select * from {source}")
-            self.columns[name] = frozenset(
-                row["column_name"] for row in self.rows(f"describe {name}")
-            )
+            self.columns[name] = frozenset(row["column_name"] for row in self.rows(f"describe {name}"))
 
     def has(self, table: str, *columns: str) -> bool:
         """Whether the study has this table, with these columns."""

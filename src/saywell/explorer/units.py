@@ -22,19 +22,31 @@ SEARCHED = 2000
 """Characters of a text that a search reads."""
 
 _UNIT = {
-    "kind": "varchar", "model": "varchar", "layer": "integer", "index": "integer",
-    "sign": "integer", "name": "varchar", "mean": "double", "std": "double",
-    "minimum": "double", "maximum": "double", "threshold": "double", "fires": "double",
-    "state": "varchar", "histogram": "integer[]",
-}  # fmt: skip
+    "kind": "varchar",
+    "model": "varchar",
+    "layer": "integer",
+    "index": "integer",
+    "sign": "integer",
+    "name": "varchar",
+    "mean": "double",
+    "std": "double",
+    "minimum": "double",
+    "maximum": "double",
+    "threshold": "double",
+    "fires": "double",
+    "state": "varchar",
+    "histogram": "integer[]",
+}
 _ORDERS = {
-    "skill": "skill", "score": "value", "interval": "ci_low", "layer": "layer",
-    "unit": "layer {order}, index {order}, sign", "description": "lower(text)",
+    "skill": "skill",
+    "score": "value",
+    "interval": "ci_low",
+    "layer": "layer",
+    "unit": "layer {order}, index {order}, sign",
+    "description": "lower(text)",
     "verdict": "verdict",
-}  # fmt: skip
-_EXEMPLAR = (
-    "e.rank, s.id as example, s.text, e.activation, e.span_start, e.span_end"
-)  # fmt: skip
+}
+_EXEMPLAR = "e.rank, s.id as example, s.text, e.activation, e.span_start, e.span_end"
 
 
 class Found(NamedTuple):
@@ -98,9 +110,7 @@ def build_units(tables: Tables) -> None:
                 lift double, q double, enriched boolean, composed boolean)""")
 
 
-def find_units(
-    tables: Tables, filters: Filters, people: Mapping[str, str], *, most: int = PAGE
-) -> Found:
+def find_units(tables: Tables, filters: Filters, people: Mapping[str, str], *, most: int = PAGE) -> Found:
     """One page of what was asked for; `people` gives the action of whoever judged a unit last."""
     where, values = _where(tables, filters, people)
     order = "desc" if filters.falling else "asc"
@@ -146,9 +156,7 @@ def other_side(tables: Tables, row: Mapping[str, Any]) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
-def shown_exemplars(
-    tables: Tables, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, list[dict[str, Any]]]:
+def shown_exemplars(tables: Tables, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The strongest sentences of some units, by unit."""
     names = {row["no"]: row["id"] for row in rows}
     found = tables.rows(
@@ -193,8 +201,7 @@ def named_descriptors(
     """The descriptors that dominate some units' exemplars, highest lift first, by unit."""
     names = {row["no"]: row["id"] for row in rows}
     found = tables.rows(
-        "select * from named where unit in (select unnest(?)) order by unit, lift desc",
-        [list(names)],
+        "select * from named where unit in (select unnest(?)) order by unit, lift desc", [list(names)]
     )
     return {unit: group[:most] for unit, group in _by_unit(found, names).items()}
 
@@ -204,8 +211,7 @@ def unit_rows(tables: Tables, table: str, unit: str) -> list[dict[str, Any]]:
     if not tables.has(table, "unit"):
         return []
     return tables.rows(
-        f"select * exclude (file_row_number, unit) from {table} where unit = ?"
-        " order by file_row_number",
+        f"select * exclude (file_row_number, unit) from {table} where unit = ? order by file_row_number",
         [unit],
     )
 
@@ -221,8 +227,9 @@ def choices(tables: Tables) -> dict[str, list[Any]]:
 
 def tally(tables: Tables) -> dict[str, int]:
     """Units by verdict, and altogether."""
-    counts = {row["verdict"]: row["n"] for row in tables.rows(
-        "select verdict, count(*) as n from cards group by 1")}  # fmt: skip
+    counts = {
+        row["verdict"]: row["n"] for row in tables.rows("select verdict, count(*) as n from cards group by 1")
+    }
     return {"units": sum(counts.values()), **counts}
 
 
@@ -236,10 +243,8 @@ def _described(tables: Tables) -> str:
     has = tables.columns["descriptions"]
     optional = ", ".join(
         name if name in has else f"null::{kind} as {name}"
-        for name, kind in (
-            ("descriptors", "varchar[]"), ("describer", "varchar"), ("llm", "varchar"),
-        )
-    )  # fmt: skip
+        for name, kind in (("descriptors", "varchar[]"), ("describer", "varchar"), ("llm", "varchar"))
+    )
     wanted = "case when selected then 0 else 1000000 end" if "selected" in has else "0"
     order = f"{wanted} + {'coalesce(rank, 0)' if 'rank' in has else '0'}"
     return (
@@ -251,8 +256,7 @@ def _described(tables: Tables) -> str:
 
 def _scored(tables: Tables) -> str:
     """The score that decides about each description: the first of the file."""
-    optional = (("floor", "varchar"), ("skill_low", "double"), ("skill_high", "double"),
-                ("q", "double"))  # fmt: skip
+    optional = (("floor", "varchar"), ("skill_low", "double"), ("skill_high", "double"), ("q", "double"))
     if not tables.has("scores", "unit", "description", "value"):
         numbers = ", ".join(
             f"null::double as {name}" for name in ("value", "ci_low", "ci_high", "control", "skill")
@@ -264,9 +268,7 @@ def _scored(tables: Tables) -> str:
         )
     has = tables.columns["scores"]
     skill = "skill" if "skill" in has else "value - control as skill"
-    others = ", ".join(
-        name if name in has else f"null::{kind} as {name}" for name, kind in optional
-    )
+    others = ", ".join(name if name in has else f"null::{kind} as {name}" for name, kind in optional)
     return (
         f"(select unit, description, value, ci_low, ci_high, control, n, scorer, status, {skill},"
         f" {others} from scores where file_row_number in"
@@ -302,18 +304,14 @@ def _where(tables: Tables, filters: Filters, people: Mapping[str, str]) -> tuple
         parts.append("c.value >= ?")
         values.append(float(filters.least))
     if filters.person:
-        judged = [
-            unit for unit, action in people.items() if filters.person in (action, "none")
-        ]  # fmt: skip
+        judged = [unit for unit, action in people.items() if filters.person in (action, "none")]
         without = "not" if filters.person == "none" else ""
         parts.append(f"c.id {without} in (select unnest(?::varchar[]))")
         values.append(judged)
     return " and ".join(parts), values
 
 
-def _by_unit(
-    found: Sequence[dict[str, Any]], names: Mapping[int, str]
-) -> dict[str, list[dict[str, Any]]]:
+def _by_unit(found: Sequence[dict[str, Any]], names: Mapping[int, str]) -> dict[str, list[dict[str, Any]]]:
     grouped: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values()}
     for row in found:
         grouped[names[row["unit"]]].append(row)
@@ -321,9 +319,7 @@ def _by_unit(
 
 
 def _with_tags(
-    tables: Tables,
-    rows: Sequence[Mapping[str, Any]],
-    exemplars: dict[str, list[dict[str, Any]]],
+    tables: Tables, rows: Sequence[Mapping[str, Any]], exemplars: dict[str, list[dict[str, Any]]]
 ) -> dict[str, list[dict[str, Any]]]:
     """Say of each exemplar whether it carries a descriptor of its unit's description."""
     wanted = {row["id"]: frozenset(row["descriptors"] or ()) for row in rows}
@@ -337,8 +333,7 @@ def _with_tags(
             carried.setdefault(row["example"], set()).add(row["descriptor"])
     return {
         unit: [
-            {**one, "carries": not wanted[unit].isdisjoint(carried.get(one["example"], ()))}
-            for one in group
+            {**one, "carries": not wanted[unit].isdisjoint(carried.get(one["example"], ()))} for one in group
         ]
         for unit, group in exemplars.items()
     }

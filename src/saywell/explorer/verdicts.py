@@ -19,8 +19,7 @@ from saywell.errors import InputError, StudyError
 
 FILE = "verdicts.sqlite"
 ACTIONS = ("accept", "reject", "rewrite", "withdraw")
-DONE = {"accept": "accepted", "reject": "rejected", "rewrite": "rewritten",
-        "withdraw": "withdrawn"}  # fmt: skip
+DONE = {"accept": "accepted", "reject": "rejected", "rewrite": "rewritten", "withdraw": "withdrawn"}
 MOST_NAME = 80
 MOST_TEXT = 2000
 
@@ -68,9 +67,7 @@ class Verdicts:
     def __init__(self, folder: Path, now: Callable[[], datetime]) -> None:
         self.path, self._now = folder / FILE, now
         if self.path.is_symlink():
-            raise StudyError(
-                f"{str(self.path)!r} is a link; verdicts are kept in the study's folder"
-            )
+            raise StudyError(f"{str(self.path)!r} is a link; verdicts are kept in the study's folder")
 
     def add(
         self,
@@ -92,21 +89,24 @@ class Verdicts:
         if action not in ACTIONS:
             raise InputError(f"a verdict is one of {', '.join(ACTIONS)}; got {action!r}")
         if not name or len(name) > MOST_NAME:
-            raise InputError(
-                f"a verdict needs a name of at most {MOST_NAME} characters; got {name[:100]!r}"
-            )
+            raise InputError(f"a verdict needs a name of at most {MOST_NAME} characters; got {name[:100]!r}")
         if max(len(text), len(note)) > MOST_TEXT:
             raise InputError(
                 f"a rewriting and a note have at most {MOST_TEXT:,} characters; got"
                 f" {max(len(text), len(note)):,}"
             )
         if action == "rewrite" and text in ("", _cleaned(machine_text)):
-            raise InputError(
-                "a rewriting says something else than the description; change the words"
-            )
-        values = (item, description, machine_text[:MOST_TEXT], action,
-                  text if action == "rewrite" else None, note or None, name,
-                  self._now().isoformat(timespec="seconds"))  # fmt: skip
+            raise InputError("a rewriting says something else than the description; change the words")
+        values = (
+            item,
+            description,
+            machine_text[:MOST_TEXT],
+            action,
+            text if action == "rewrite" else None,
+            note or None,
+            name,
+            self._now().isoformat(timespec="seconds"),
+        )
         try:
             with closing(sqlite3.connect(self.path, timeout=10)) as connection, connection:
                 connection.executescript(_MAKE)
@@ -117,9 +117,7 @@ class Verdicts:
                 )
                 return Verdict(int(cursor.lastrowid or 0), *values)
         except sqlite3.Error as error:
-            raise StudyError(
-                f"the verdict could not be kept in {str(self.path)!r}: {error}"
-            ) from error
+            raise StudyError(f"the verdict could not be kept in {str(self.path)!r}: {error}") from error
 
     def latest(self) -> dict[str, Verdict]:
         """The judgement that stands, by item; items whose verdict was withdrawn have none."""

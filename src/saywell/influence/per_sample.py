@@ -73,9 +73,7 @@ def pairwise(
             continue
         gradients = _Gradients(model, batch_size, project, seed)
         for columns, right in gradients.blocks(validation, memory):
-            for rows, left in gradients.blocks(
-                train, min(memory, batch_size * gradients.row_bytes)
-            ):
+            for rows, left in gradients.blocks(train, min(memory, batch_size * gradients.row_bytes)):
                 total[rows, columns] += checkpoint.rate * (left @ right.T).numpy()
     return total
 
@@ -129,10 +127,7 @@ def mean_over_own_class(
     """
     result = np.full(len(train.labels), np.nan)
     for name in np.unique(train.labels):
-        own, theirs = (
-            np.flatnonzero(train.labels == name),
-            np.flatnonzero(validation.labels == name),
-        )
+        own, theirs = (np.flatnonzero(train.labels == name), np.flatnonzero(validation.labels == name))
         result[own] = mean_over(
             model,
             checkpoints,
@@ -212,9 +207,7 @@ def draw_sketch(numbers: int, size: int, seed: int) -> Sketch:
 class _Gradients:
     """Per-sample gradients by every trainable parameter, flat, at the model's present weights."""
 
-    def __init__(
-        self, model: torch.nn.Module, batch_size: int, project: int | None, seed: int
-    ) -> None:
+    def __init__(self, model: torch.nn.Module, batch_size: int, project: int | None, seed: int) -> None:
         self._moving, fixed = _parameters(model, "all")
         numbers = sum(value.numel() for value in self._moving.values())
         self._batch_size = batch_size
@@ -233,10 +226,7 @@ class _Gradients:
         for start in range(0, len(pixels.labels), size):
             rows = np.arange(start, min(start + size, len(pixels.labels)))
             step = max(1, min(self._batch_size, MEMORY // self._full_bytes))
-            parts = [
-                self._flat(images, labels)
-                for _, images, labels in _batches(_only(pixels, rows), step)
-            ]
+            parts = [self._flat(images, labels) for _, images, labels in _batches(_only(pixels, rows), step)]
             yield slice(start, start + len(rows)), torch.cat(parts)
 
     def _flat(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -246,21 +236,14 @@ class _Gradients:
 
 
 def _losses(
-    model: torch.nn.Module,
-    fixed: Parameters,
-    moving: Parameters,
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    model: torch.nn.Module, fixed: Parameters, moving: Parameters, images: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
     logits = logits_of(functional_call(model, {**fixed, **moving}, (images,)))
     return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
 
 
 def _total(
-    moving: Parameters,
-    losses: Callable[..., torch.Tensor],
-    images: torch.Tensor,
-    labels: torch.Tensor,
+    moving: Parameters, losses: Callable[..., torch.Tensor], images: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
     return losses(moving, images, labels).sum()
 

@@ -21,10 +21,7 @@ class Strongest(NamedTuple):
 
 
 def proponents(
-    influence: Float[np.ndarray, " n"],
-    labels: Int[np.ndarray, " n"],
-    classes: int,
-    k: int = 20,
+    influence: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"], classes: int, k: int = 20
 ) -> list[Strongest]:
     """Per class the k of its own examples with the highest influence, among those above 0.
 
@@ -36,10 +33,7 @@ def proponents(
 
 
 def opponents(
-    influence: Float[np.ndarray, " n"],
-    labels: Int[np.ndarray, " n"],
-    classes: int,
-    k: int = 20,
+    influence: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"], classes: int, k: int = 20
 ) -> list[Strongest]:
     """Per class the k of its own examples with the lowest influence, among those below 0."""
     return [_strongest(influence, np.flatnonzero(labels == c), k, -1) for c in range(classes)]

@@ -101,9 +101,7 @@ def mean_over(
         return np.full(n, np.nan)
     with_bias = bias and head.biases is not None
     step = _rows_that_fit(head, memory // 2)
-    by_weight = torch.zeros(
-        head.weights.shape[0] * head.weights.shape[1], head.weights.shape[2], dtype=dtype
-    )
+    by_weight = torch.zeros(head.weights.shape[0] * head.weights.shape[1], head.weights.shape[2], dtype=dtype)
     by_bias = torch.zeros(len(by_weight), dtype=dtype)
     for rows in _blocks(m, step):
         x = right.features[rows].to(dtype)
@@ -138,12 +136,7 @@ def mean_over_own_class(
     for name in np.unique(labels):
         own, theirs = np.flatnonzero(labels == name), np.flatnonzero(others == name)
         result[own] = mean_over(
-            _take(train, own),
-            _take(validation, theirs),
-            checkpoints,
-            bias=bias,
-            dtype=dtype,
-            memory=memory,
+            _take(train, own), _take(validation, theirs), checkpoints, bias=bias, dtype=dtype, memory=memory
         )
     return result
 
@@ -253,9 +246,7 @@ def _checked(
         )
     if not (rates >= 0).all():
         raise InputError(f"rates={rates.tolist()!r}: learning rates are numbers of at least 0")
-    head = HeadCheckpoints(
-        weights, None if biases is None else torch.as_tensor(biases).to(dtype), rates
-    )
+    head = HeadCheckpoints(weights, None if biases is None else torch.as_tensor(biases).to(dtype), rates)
     return head, _as_tensors("training", train, head), _as_tensors("validation", validation, head)
 
 

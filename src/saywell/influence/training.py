@@ -47,9 +47,7 @@ def train_head(
     n = len(features)
     rates = cosine_rates(RATE, EPOCHS) if rates is None else np.asarray(rates, dtype=np.float64)
     if n == 0 or len(rates) == 0:
-        raise InputError(
-            f"{n!r} training examples and {len(rates)!r} epochs: at least 1 of each is needed"
-        )
+        raise InputError(f"{n!r} training examples and {len(rates)!r} epochs: at least 1 of each is needed")
     losses = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
     stream = Stream(features, labels, np.arange(n)[None], losses[None], batch_size)
     epochs = checkpoint_epochs(len(rates), checkpoints)
@@ -111,14 +109,11 @@ def train_network(
     """
     if len(train.labels) == 0 or len(rates) == 0:
         raise InputError(
-            f"{len(train.labels)!r} training images and {len(rates)!r} epochs: at least 1 of"
-            " each is needed"
+            f"{len(train.labels)!r} training images and {len(rates)!r} epochs: at least 1 of each is needed"
         )
     labels = torch.as_tensor(train.labels).long()
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(
-        parameters, lr=float(rates[0]), momentum=momentum, weight_decay=weight_decay
-    )
+    optimizer = torch.optim.SGD(parameters, lr=float(rates[0]), momentum=momentum, weight_decay=weight_decay)
     wanted = checkpoint_epochs(len(rates), checkpoints)
     paths = {epoch: folder / f"after-{epoch:05d}.safetensors" for epoch in wanted}
     whole = list(takewhile(lambda epoch: is_whole(paths[epoch], of=of), wanted))
@@ -126,9 +121,7 @@ def train_network(
     if done:
         restore(model, paths[done], optimizer)
     for epoch in range(done, len(rates)):
-        loss = _epoch(
-            model, train, labels, optimizer, float(rates[epoch]), batch_size, [seed, epoch]
-        )
+        loss = _epoch(model, train, labels, optimizer, float(rates[epoch]), batch_size, [seed, epoch])
         progress(epoch + 1, loss)
         if epoch + 1 in paths:
             _save(paths[epoch + 1], model, optimizer, of)
@@ -155,9 +148,7 @@ def _epoch(
         torch.manual_seed(int(random.integers(2**63)))
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            loss = torch.nn.functional.cross_entropy(
-                logits_of(model(train.load(rows))), labels[rows]
-            )
+            loss = torch.nn.functional.cross_entropy(logits_of(model(train.load(rows))), labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -175,9 +166,7 @@ _MOMENTUM = "momentum:"
 
 def _save(path: Path, model: torch.nn.Module, optimizer: torch.optim.SGD, of: str) -> None:
     # Clones, because weights that share memory cannot be saved as they are.
-    tensors = {
-        name: value.detach().clone().contiguous() for name, value in model.state_dict().items()
-    }
+    tensors = {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}
     for number, parameter in enumerate(optimizer.param_groups[0]["params"]):
         buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
         if buffer is not None:
@@ -221,9 +210,14 @@ def image_classifier(name: str, classes: int) -> torch.nn.Module:
     with opening("the image classifier", name, where):
         refuse_unsafe(where)
         model, info = AutoModelForImageClassification.from_pretrained(
-            where, num_labels=classes, ignore_mismatched_sizes=True, output_loading_info=True,
-            use_safetensors=True, trust_remote_code=False, local_files_only=True,
-        )  # fmt: skip
+            where,
+            num_labels=classes,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        )
         own = f"{model.base_model_prefix}."  # the last layer is new, the rest is not
         lacking = sorted(key for key in info["missing_keys"] if key.startswith(own))
         if lacking:
@@ -238,11 +232,7 @@ def resnet34(classes: int, *, seed: int = 0) -> torch.nn.Module:
     """ResNet-34 with random weights, for images [batch, 3, height, width]."""
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    config = ResNetConfig(
-        depths=[3, 4, 6, 3],
-        hidden_sizes=[64, 128, 256, 512],
-        layer_type="basic",
-    )
+    config = ResNetConfig(depths=[3, 4, 6, 3], hidden_sizes=[64, 128, 256, 512], layer_type="basic")
     config.num_labels = classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -66,8 +66,7 @@ def together(replies: Sequence[Reply]) -> Reply:
     kept = unread or next(r for r in reversed(replies) if not r.rejected)
     lost = last.status == "failed" and not last.rejected
     error = "; asked again, ".join(
-        str(reply.error) if reply is replies[0] else f"{reply.status}: {reply.error}"
-        for reply in replies
+        str(reply.error) if reply is replies[0] else f"{reply.status}: {reply.error}" for reply in replies
     )
     return replace(kept, status="failed" if lost else kept.status, error=error, **sums)
 

@@ -14,9 +14,7 @@ T = TypeVar("T")
 class Background:
     """Starts its thread with the first call of `run`; the loop lives until `close`."""
 
-    def __init__(
-        self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-    ) -> None:
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
         self._new_loop = new_loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()

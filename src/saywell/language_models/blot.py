@@ -36,9 +36,7 @@ class Blot:
                     self._wholes.append(re.compile(word))
                 continue
             for form in _forms(secret):
-                self._pieces |= {
-                    form[i : i + _PIECE] for i in range(max(1, len(form) - _PIECE + 1))
-                }
+                self._pieces |= {form[i : i + _PIECE] for i in range(max(1, len(form) - _PIECE + 1))}
         # Every window of 8 covers one of these at a position that 5 divides, so most text is
         # known to be clean after a fifth of the look-ups.
         self._signs = {piece[i : i + 4] for piece in self._pieces for i in range(5)}

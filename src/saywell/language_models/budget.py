@@ -34,9 +34,7 @@ class Limits:
         for option in ("max_calls", "max_usd", "max_tokens"):
             value = getattr(self, option)
             if value is not None and not value >= 0:
-                raise InputError(
-                    f"--{option.replace('_', '-')} must not be negative, got {value!r}"
-                )
+                raise InputError(f"--{option.replace('_', '-')} must not be negative, got {value!r}")
 
 
 def estimate_input_tokens(request: Request, extra: str = "") -> int:
@@ -90,18 +88,9 @@ class Budget:
         """Whether a call of this size may be sent beside those in flight."""
         limits, spent, held = self.limits, self.spent, self.reserved
         return (
-            (
-                limits.max_calls is None
-                or spent.calls + held.calls + amount.calls <= limits.max_calls
-            )
-            and (
-                limits.max_tokens is None
-                or spent.tokens + held.tokens + amount.tokens <= limits.max_tokens
-            )
-            and (
-                limits.max_usd is None
-                or spent.usd + held.usd + amount.usd <= limits.max_usd + 1e-12
-            )
+            (limits.max_calls is None or spent.calls + held.calls + amount.calls <= limits.max_calls)
+            and (limits.max_tokens is None or spent.tokens + held.tokens + amount.tokens <= limits.max_tokens)
+            and (limits.max_usd is None or spent.usd + held.usd + amount.usd <= limits.max_usd + 1e-12)
             # Where only the provider says what a call cost, the limit can be noticed only once
             # crossed.
             and (limits.max_usd is None or spent.usd < limits.max_usd or self.price is not None)

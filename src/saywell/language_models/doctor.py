@@ -31,9 +31,7 @@ def _check(provider: Provider, env: Mapping[str, str]) -> ProviderCheck:
     if name == "hf":
         missing = [p for p in ("torch", "transformers") if importlib.util.find_spec(p) is None]
         if missing:
-            return ProviderCheck(
-                name, False, f"{missing[0]} is not installed", f"pip install {missing[0]}"
-            )
+            return ProviderCheck(name, False, f"{missing[0]} is not installed", f"pip install {missing[0]}")
         return ProviderCheck(name, True, "runs in process", "")
     try:
         key = find_key(provider, env)

@@ -208,14 +208,11 @@ class HttpBackend:
         return bytes(body)
 
     def _open(self) -> list[httpx2.AsyncClient]:
-        headers = {"Content-Type": "application/json", "User-Agent": "saywell",
-                   "Accept-Encoding": "identity"}  # fmt: skip
+        headers = {"Content-Type": "application/json", "User-Agent": "saywell", "Accept-Encoding": "identity"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key.value}"
         near = is_loopback(self._host)
-        tls: ssl.SSLContext | bool = (
-            httpx2.create_ssl_context() if self._url.startswith("https") else False
-        )
+        tls: ssl.SSLContext | bool = httpx2.create_ssl_context() if self._url.startswith("https") else False
         return [
             httpx2.AsyncClient(
                 headers=headers,
@@ -412,9 +409,7 @@ def _options_in(payload: dict[str, Any]) -> list[tuple[str, str]]:
     one knows the option.
     """
     return [
-        (o, "" if "tokens" in o else json.dumps(payload[o], sort_keys=True))
-        for o in _OPTIONS
-        if o in payload
+        (o, "" if "tokens" in o else json.dumps(payload[o], sort_keys=True)) for o in _OPTIONS if o in payload
     ]
 
 

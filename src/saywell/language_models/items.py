@@ -80,14 +80,7 @@ def ask_items(
         messages = prompt.render(items=numbered, **(data or {}))
         most = max(50 + max_tokens_per_item * len(numbered), batch.max_tokens)
         return Request(
-            step,
-            messages,
-            answer(len(numbered)),
-            prompt.hash,
-            temperature,
-            most,
-            seed,
-            len(numbered),
+            step, messages, answer(len(numbered)), prompt.hash, temperature, most, seed, len(numbered)
         )
 
     waiting = [_Batch(ids[start : start + batch_size]) for start in range(0, len(ids), batch_size)]
@@ -148,16 +141,12 @@ def _wrong_numbers(numbers: Sequence[int], count: int) -> str | None:
 
 def _read(ids: list[str], reply: Reply) -> dict[str, ItemReply[Any]]:
     if reply.parsed is None:
-        return {
-            id: ItemReply(id, None, reply.status, reply.error, reply.key, reply.cached)
-            for id in ids
-        }
+        return {id: ItemReply(id, None, reply.status, reply.error, reply.key, reply.cached) for id in ids}
     rows: list[Any] = getattr(reply.parsed, "items")  # noqa: B009
     if len(ids) > 1:
         rows = sorted(rows, key=lambda row: row.item)
     return {
-        id: ItemReply(id, row, "ok", None, reply.key, reply.cached)
-        for id, row in zip(ids, rows, strict=True)
+        id: ItemReply(id, row, "ok", None, reply.key, reply.cached) for id, row in zip(ids, rows, strict=True)
     }
 
 

@@ -318,12 +318,21 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
             }
         )
         for number, fault in enumerate(faults, 1):
-            lost = {"status": "failed", "text": "", "finish": None, "refusal": None, "price": None,
-                    "replied_model": None, "input_tokens": 0, "output_tokens": 0, "seconds": 0.0,
-                    "estimated": False, "cost_usd": 0.0, "error": fault}  # fmt: skip
-            connection.execute(
-                insert, _values(replace(row, answered=False, attempts=number, **lost))
-            )
+            lost = {
+                "status": "failed",
+                "text": "",
+                "finish": None,
+                "refusal": None,
+                "price": None,
+                "replied_model": None,
+                "input_tokens": 0,
+                "output_tokens": 0,
+                "seconds": 0.0,
+                "estimated": False,
+                "cost_usd": 0.0,
+                "error": fault,
+            }
+            connection.execute(insert, _values(replace(row, answered=False, attempts=number, **lost)))
         connection.execute(insert, _values(row))
 
 

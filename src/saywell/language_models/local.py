@@ -76,13 +76,9 @@ class LocalBackend:
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.no_grad(), torch.random.fork_rng(devices=devices):
             torch.manual_seed(request.seed or 0)
-            output = model.generate(
-                ids, attention_mask=torch.ones_like(ids), generation_config=config
-            )
+            output = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
         new = output[0, ids.shape[1] :]
-        ends = (
-            config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
-        )
+        ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
         ended = len(new) > 0 and int(new[-1]) in ends
         text = tokenizer.decode(new, skip_special_tokens=True)
         return Sent(
@@ -111,9 +107,7 @@ class LocalBackend:
                 "with a transformers chat checkpoint, or a name on the Hugging Face hub"
             ) from error
         if not tokenizer.chat_template:
-            raise InputError(
-                f"{self.name} has no chat template; use an instruct or chat checkpoint"
-            )
+            raise InputError(f"{self.name} has no chat template; use an instruct or chat checkpoint")
         return model.to(device).eval(), tokenizer  # pyright: ignore
 
 

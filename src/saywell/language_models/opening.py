@@ -15,13 +15,7 @@ from saywell.language_models.blot import Blot
 from saywell.language_models.budget import Limits
 from saywell.language_models.client import Client, Retries
 from saywell.language_models.prices import FREE, dearest_price, find_price
-from saywell.language_models.providers import (
-    EXTRACTIVE,
-    base_url,
-    find_key,
-    missing_key,
-    split_name,
-)
+from saywell.language_models.providers import EXTRACTIVE, base_url, find_key, missing_key, split_name
 from saywell.language_models.requests import LanguageModel
 
 P = ParamSpec("P")
@@ -64,9 +58,14 @@ def open_language_model(
 
         local = LocalBackend(model)
         return Client(
-            local, calls=calls, limits=limits, replay=replay, concurrency=1, retries=retries,
+            local,
+            calls=calls,
+            limits=limits,
+            replay=replay,
+            concurrency=1,
+            retries=retries,
             most_reply_tokens=most_reply_tokens,
-        )  # fmt: skip
+        )
     address = base_url(provider, url)
     key = find_key(provider, env)
     if key is None and provider.key_needed and not replay:
@@ -85,14 +84,7 @@ def open_language_model(
     from saywell.language_models.http import HttpBackend
 
     backend = HttpBackend(
-        provider,
-        model,
-        address,
-        key,
-        price,
-        concurrency=concurrency,
-        effort=effort,
-        timeout=timeout,
+        provider, model, address, key, price, concurrency=concurrency, effort=effort, timeout=timeout
     )
     return Client(
         backend,
@@ -121,9 +113,7 @@ def opened(llm: LanguageModel | str | None, folder: Path | None, **options: Any)
     else:
         split_name(llm)  # before a folder is made for it
         if folder is None:
-            raise InputError(
-                f"the replies of {llm!r} need a study to be kept in: give out (--out FOLDER)"
-            )
+            raise InputError(f"the replies of {llm!r} need a study to be kept in: give out (--out FOLDER)")
         if not options.get("replay"):
             folder.mkdir(parents=True, exist_ok=True)
         with open_language_model(llm, calls=folder / "calls.sqlite", **options) as model:

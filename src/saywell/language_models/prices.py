@@ -74,9 +74,7 @@ def dearest_price(env: Mapping[str, str] = os.environ) -> Price:
     """The most that any listed model costs: what a token is counted at when its price is unknown
     and a limit in dollars has to be kept."""
     rows = [row for table in _tables(env) for row in table]
-    return Price(
-        max(row.input for row in rows), max(row.output for row in rows), "dearest model known"
-    )
+    return Price(max(row.input for row in rows), max(row.output for row in rows), "dearest model known")
 
 
 def _tables(env: Mapping[str, str]) -> list[list[_Row]]:

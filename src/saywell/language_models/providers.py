@@ -46,15 +46,20 @@ PROVIDERS: Mapping[str, Provider] = {
     provider.name: provider
     for provider in (
         Provider(
-            "openai", "https://api.openai.com/v1", "OPENAI_API_KEY", True, "native",
+            "openai",
+            "https://api.openai.com/v1",
+            "OPENAI_API_KEY",
+            True,
+            "native",
             tokens_field="max_completion_tokens",
         ),
+        Provider("anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", True, "instruct"),
         Provider(
-            "anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", True, "instruct"
-        ),
-        Provider(
-            "gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY",
-            True, "native",
+            "gemini",
+            "https://generativelanguage.googleapis.com/v1beta/openai",
+            "GEMINI_API_KEY",
+            True,
+            "native",
         ),
         Provider("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", True, "both"),
         Provider("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY", False, "both", free=True),
@@ -62,7 +67,7 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider("openai-compatible", None, "SAYWELL_LLM_KEY", False, "both"),
         Provider("hf", None, None, False, "instruct", free=True),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +115,7 @@ def base_url(provider: Provider, url: str | None) -> str:
         )
     if provider.key_needed:
         own = urlsplit(provider.url or "").hostname or ""
-        if (
-            parts.hostname != own and not parts.hostname.endswith(f".{own}")
-        ) or parts.scheme != "https":
+        if (parts.hostname != own and not parts.hostname.endswith(f".{own}")) or parts.scheme != "https":
             raise InputError(
                 f"--llm-url {url!r} is not a server of {provider.name}, and its key must not go "
                 "elsewhere; name the model openai-compatible:MODEL and put that server's key into "
@@ -149,9 +152,7 @@ def find_key(provider: Provider, env: Mapping[str, str] = os.environ) -> Key | N
         return None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         # The parser's own message may quote the line, and the line may hold a key.
-        raise SaywellError(
-            f'{path} is not valid TOML; write lines like {variable} = "..."'
-        ) from None
+        raise SaywellError(f'{path} is not valid TOML; write lines like {variable} = "..."') from None
     value = keys.get(variable)
     if value is None:
         return None
@@ -176,9 +177,7 @@ def same_model(asked: str, replied: str) -> bool:
 
 def _checked(value: str, variable: str, source: str) -> str:
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise SaywellError(
-            f"{variable} from {source} holds characters that no key has; set it again"
-        )
+        raise SaywellError(f"{variable} from {source} holds characters that no key has; set it again")
     return value
 
 

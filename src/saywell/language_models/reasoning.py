@@ -167,9 +167,7 @@ def _partner(mark: Mark, unclosed: Sequence[Mark]) -> int | None:
     """The place of the innermost open mark that `mark` closes; one of its very name goes first."""
     innermost = range(len(unclosed) - 1, -1, -1)
     if not mark.closes:
-        return next(
-            (p for p in innermost if _differ_in_one_part(unclosed[p].name, mark.name)), None
-        )
+        return next((p for p in innermost if _differ_in_one_part(unclosed[p].name, mark.name)), None)
     same = next((p for p in innermost if unclosed[p].name == mark.name), None)
     if same is not None:
         return same

@@ -13,9 +13,7 @@ from pydantic import BaseModel
 from saywell.errors import InputError
 
 Role = Literal["system", "user", "assistant"]
-Status = Literal[
-    "ok", "refused", "empty", "truncated", "overflow", "filtered", "unparsed", "failed"
-]
+Status = Literal["ok", "refused", "empty", "truncated", "overflow", "filtered", "unparsed", "failed"]
 
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),

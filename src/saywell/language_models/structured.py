@@ -53,8 +53,7 @@ _AFTER = re.compile(r"\s*(```)?\s*")
 _CUT_OFF = re.compile(r"length|max|limit|incomplete|truncat", re.IGNORECASE)
 _FILTERED = re.compile(r"filter|safety|block|prohibit|recitation|moderat", re.IGNORECASE)
 _DONE = re.compile(
-    r"|stop.*|eos.*|eot|end.*|complete[d]?|finish(ed)?|done|success|tool_.*|function_call",
-    re.IGNORECASE,
+    r"|stop.*|eos.*|eot|end.*|complete[d]?|finish(ed)?|done|success|tool_.*|function_call", re.IGNORECASE
 )
 _WORDS = re.compile(r"[\w{\[(<]")
 _ANOTHER = re.compile(r"[{\[<]|```\s*\w")
@@ -119,13 +118,10 @@ def schema_text(answer: type[BaseModel]) -> str:
     return json.dumps(answer.model_json_schema(), sort_keys=True)
 
 
-def with_instructions(
-    messages: tuple[Message, ...], answer: type[BaseModel]
-) -> tuple[Message, ...]:
+def with_instructions(messages: tuple[Message, ...], answer: type[BaseModel]) -> tuple[Message, ...]:
     """The messages with the answer's form spelled out at their end, unless they have it already."""
-    form = (
-        "Answer with one JSON value and nothing else. It must satisfy this JSON schema:\n"
-        + schema_text(answer)
+    form = "Answer with one JSON value and nothing else. It must satisfy this JSON schema:\n" + schema_text(
+        answer
     )
     if any(message.text.endswith(form) for message in messages):
         return messages
@@ -146,9 +142,7 @@ def repair_request(request: Request, text: str, reason: str) -> Request:
     return replace(request, messages=(*question, *turns))
 
 
-def read_answer(
-    text: str, answer: type[Answer], *, whole: bool = False, again: bool = False
-) -> Answer:
+def read_answer(text: str, answer: type[Answer], *, whole: bool = False, again: bool = False) -> Answer:
     """The answer that a reply contains: the whole text, or the only value of the asked form.
 
     It has to stand after all reasoning (see reasoning.py), to be the only one there, and the last
@@ -188,10 +182,7 @@ def _read(text: str, answer: type[Answer], whole: bool) -> tuple[Answer, str]:
     if final.problem is not None:
         raise Unreadable(final.problem)
     answers = [v for v in found if v.is_answer]
-    begun = [
-        v for v in answers
-        if final.start <= v.start and max(v.end, v.start + 1) <= final.end
-    ]  # fmt: skip
+    begun = [v for v in answers if final.start <= v.start and max(v.end, v.start + 1) <= final.end]
     if not begun:
         raise Unreadable("nothing but reasoning stands in it" if answers else reason)
     last = begun[-1]
@@ -246,9 +237,7 @@ def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | No
     try:
         return (
             "ok",
-            read_answer(
-                text, answer, whole=not _DONE.fullmatch(finish), again=_asks_again(request)
-            ),
+            read_answer(text, answer, whole=not _DONE.fullmatch(finish), again=_asks_again(request)),
             None,
         )
     except Unreadable as error:
@@ -410,7 +399,6 @@ def _number(digits: str) -> float | int:
 def _explain(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_input=False)[:5]
     return "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'answer'}: "
-        f"{problem['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(map(str, problem['loc'])) or 'answer'}: {problem['msg'].removeprefix('Value error, ')}"
         for problem in problems
     )

@@ -10,9 +10,21 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_UNITS = {"ms": 1e-3, "millisecond": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "m": 60.0,
-          "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "d": 86400.0,
-          "day": 86400.0}  # fmt: skip
+_UNITS = {
+    "ms": 1e-3,
+    "millisecond": 1e-3,
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "m": 60.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "h": 3600.0,
+    "hr": 3600.0,
+    "hour": 3600.0,
+    "d": 86400.0,
+    "day": 86400.0,
+}
 _PART = re.compile(
     r"(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
     r"(?![a-z])[\s,]*(?:and\s+)?",
@@ -22,8 +34,17 @@ _PART = re.compile(
 _SAID = re.compile(
     rf"(?:again|retry|retrying|wait|reset|resets)\b\D{{0,24}}?((?:{_PART.pattern})+)", re.IGNORECASE
 )
-_FIELDS = ("retrydelay", "retryafter", "retryin", "retryafterms", "retrydelayms", "waitseconds",
-           "retryafterseconds", "retrydelayseconds", "retryafterinseconds")  # fmt: skip
+_FIELDS = (
+    "retrydelay",
+    "retryafter",
+    "retryin",
+    "retryafterms",
+    "retrydelayms",
+    "waitseconds",
+    "retryafterseconds",
+    "retrydelayseconds",
+    "retryafterinseconds",
+)
 _DEEPEST = 20
 
 

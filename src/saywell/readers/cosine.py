@@ -51,9 +51,7 @@ def wordings(description: str) -> list[str]:
 def check_vectors(vectors: np.ndarray, what: str) -> None:
     """Raise InputError unless these are rows of length one."""
     if vectors.ndim != 2:
-        raise InputError(
-            f"{what} vectors have the shape {vectors.shape!r}; give one row an example"
-        )
+        raise InputError(f"{what} vectors have the shape {vectors.shape!r}; give one row an example")
     lengths = np.linalg.norm(vectors, axis=1)
     if len(lengths) and not np.allclose(lengths, 1.0, atol=1e-3):
         worst = int(np.abs(lengths - 1).argmax())

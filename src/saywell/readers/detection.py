@@ -60,9 +60,14 @@ class DetectionReader:
         for description, asked in zip(descriptions, rows, strict=True):
             shown = {int(row): self._texts[int(row)] for row in asked}
             degrees, missing = ask_verdicts(
-                self._llm, description, shown, self._prompt,
-                step=DETECTION, batch_size=self._batch_size, seed=self._seed,
-            )  # fmt: skip
+                self._llm,
+                description,
+                shown,
+                self._prompt,
+                step=DETECTION,
+                batch_size=self._batch_size,
+                seed=self._seed,
+            )
             self.unanswered += missing
             yield np.array([degrees.get(int(row), np.nan) for row in asked])
 

@@ -69,16 +69,19 @@ class FuzzingReader:
                 if self.marks.spans[row, 0] >= 0
             }
             degrees, missing = ask_verdicts(
-                self._llm, description, shown, self._prompt,
-                step="fuzzing", batch_size=self._batch_size, seed=self._seed,
-            )  # fmt: skip
+                self._llm,
+                description,
+                shown,
+                self._prompt,
+                step="fuzzing",
+                batch_size=self._batch_size,
+                seed=self._seed,
+            )
             self.unanswered += missing
             yield np.array([degrees.get(int(row), np.nan) for row in asked])
 
 
-def make_marks(
-    texts: Sequence[str], spans: Int64[np.ndarray, "examples 2"], *, seed: int = 0
-) -> Marks:
+def make_marks(texts: Sequence[str], spans: Int64[np.ndarray, "examples 2"], *, seed: int = 0) -> Marks:
     """Marks on the given spans, in about half of the examples moved to other words.
 
     `spans` are in characters, end exclusive, (-1, -1) where there is none. Which examples get a wrong
@@ -109,8 +112,7 @@ def make_marks(
 def show(text: str, start: int, stop: int) -> str:
     """The text with its mark; characters of its own that look like one are taken out."""
     before, inside, after = (
-        piece.replace(OPEN, "").replace(CLOSE, "")
-        for piece in (text[:start], text[start:stop], text[stop:])
+        piece.replace(OPEN, "").replace(CLOSE, "") for piece in (text[:start], text[start:stop], text[stop:])
     )
     return f"{before}{OPEN}{inside}{CLOSE}{after}"
 

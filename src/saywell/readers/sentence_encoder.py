@@ -21,9 +21,7 @@ class SentenceEncoderReader:
     name = "sentence-encoder"
     version = 1
 
-    def __init__(
-        self, encoder: SentenceEncoder, vectors: Float[np.ndarray, "examples dim"]
-    ) -> None:
+    def __init__(self, encoder: SentenceEncoder, vectors: Float[np.ndarray, "examples dim"]) -> None:
         check_vectors(vectors, "sentence")
         self._encoder, self._vectors = encoder, vectors
 

@@ -70,13 +70,17 @@ class SimulationReader:
             if size
         }
         answers, missing = ask_about(
-            self._llm, description, shown, self._prompt, Simulated, step="simulation",
-            batch_size=self._batch_size, max_tokens_per_item=50 + 4 * max(sizes.values(), default=0),
+            self._llm,
+            description,
+            shown,
+            self._prompt,
+            Simulated,
+            step="simulation",
+            batch_size=self._batch_size,
+            max_tokens_per_item=50 + 4 * max(sizes.values(), default=0),
             seed=self._seed,
-        )  # fmt: skip
-        result: dict[int, np.ndarray] = {
-            row: np.zeros(0) for row, size in sizes.items() if not size
-        }
+        )
+        result: dict[int, np.ndarray] = {row: np.zeros(0) for row, size in sizes.items() if not size}
         for row, (answer, call) in answers.items():
             problem = _problem(answer.activations, sizes[row])
             if problem:

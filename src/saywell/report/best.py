@@ -20,9 +20,11 @@ _Q = 0.05
 
 def meaning(pictures: bool) -> str:
     """What `verified` says and what it does not, in a line."""
-    does = "of unseen images whether they are of the class" if pictures else (
-        "on unseen examples when the unit fires"
-    )  # fmt: skip
+    does = (
+        "of unseen images whether they are of the class"
+        if pictures
+        else ("on unseen examples when the unit fires")
+    )
     wrong = "another class's words, its own name" if pictures else "another unit's words"
     return (
         f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
@@ -69,18 +71,21 @@ def best_section(
         why = None if verified else none_verified(study)
         return None if why is None else el("p", {"class": "lede"}, said(why, len(why)))
     anchors = anchors_of(best)
-    items = [
-        _card(unit, anchors[unit.id] if has(anchors[unit.id]) else None, jpegs) for unit in best
-    ]
+    items = [_card(unit, anchors[unit.id] if has(anchors[unit.id]) else None, jpegs) for unit in best]
     return el(
-        "section", {"class": "best", "aria-labelledby": "h-best"},
+        "section",
+        {"class": "best", "aria-labelledby": "h-best"},
         el("h2", {"id": "h-best", "class": "unseen"}, "Descriptions to begin with"),
-        el("p", {"class": "lede"}, f"{len(best)} of {count(verified)} verified descriptions,"
-           " chosen to be sure, short and unlike each other."),
+        el(
+            "p",
+            {"class": "lede"},
+            f"{len(best)} of {count(verified)} verified descriptions,"
+            " chosen to be sure, short and unlike each other.",
+        ),
         el("ul", {"class": "firsts"}, *items),
         el("p", {"class": "how"}, meaning(best[0].pictures)),
         needs=("best.css",),
-    )  # fmt: skip
+    )
 
 
 def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element:
@@ -92,22 +97,31 @@ def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element
         body += [el("p", None, said(text, 200)) for text in unit.texts[:_SENTENCES]]
         shown = [one for one in unit.exemplars if one.id in jpegs][:_PICTURES]
         if shown:
-            body.append(el("ul", {"class": "shots"}, *(
-                el("li", None, Thumbnail(jpegs[one.id], f"training image {clip(one.text, 80)}"))
-                for one in shown
-            )))  # fmt: skip
+            body.append(
+                el(
+                    "ul",
+                    {"class": "shots"},
+                    *(
+                        el("li", None, Thumbnail(jpegs[one.id], f"training image {clip(one.text, 80)}"))
+                        for one in shown
+                    ),
+                )
+            )
     else:
         title = said(unit.description, 160)
-        body += [
-            el("p", {"class": "sentence"}, marked_sentence(one, "s4")) for one in unit.exemplars[:1]
-        ]
+        body += [el("p", {"class": "sentence"}, marked_sentence(one, "s4")) for one in unit.exemplars[:1]]
     score = unit.score
     assert score is not None, "what is verified has a score"
     by = ", ".join(unit.verified_by)
     facts = f"F1 {two(score.score)}, floor {two(score.floor_score)} · by {by}"
     where: tuple[Part, ...] = () if unit.pictures else (link, el("span", None, " · "))
-    return el("li", None, el("h3", None, title), *body,
-              el("p", {"class": "source"}, *where, el("span", None, facts)))  # fmt: skip
+    return el(
+        "li",
+        None,
+        el("h3", None, title),
+        *body,
+        el("p", {"class": "source"}, *where, el("span", None, facts)),
+    )
 
 
 def reader_table(study: Study) -> Element | None:
@@ -116,33 +130,65 @@ def reader_table(study: Study) -> Element | None:
     if counts.is_empty():
         return None
     rows = [
-        el("tr", None, el("th", {"scope": "row"}, said(row["reader"], 60)),
-           el("td", {"class": "n"}, count(row["verified"])),
-           el("td", {"class": "n"}, count(row["tested"])))
+        el(
+            "tr",
+            None,
+            el("th", {"scope": "row"}, said(row["reader"], 60)),
+            el("td", {"class": "n"}, count(row["verified"])),
+            el("td", {"class": "n"}, count(row["tested"])),
+        )
         for row in counts.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     if counts.height > 1:
         tested = int(counts["tested"].max() or 0)  # type: ignore[arg-type]
         rows.append(
-            el("tr", None, el("th", {"scope": "row"}, "all of them"),
-               el("td", {"class": "n"}, count(verified_by_all(study))),
-               el("td", {"class": "n"}, count(tested)))
-        )  # fmt: skip
+            el(
+                "tr",
+                None,
+                el("th", {"scope": "row"}, "all of them"),
+                el("td", {"class": "n"}, count(verified_by_all(study))),
+                el("td", {"class": "n"}, count(tested)),
+            )
+        )
     config = study.manifest.config
     same = config.get("encoder") is not None and config.get("encoder") == config.get("model")
     notes = (
-        [el("p", {"class": "how"}, "The encoder that tags and reads is the model under study, so"
-            " tags and sentence encoder may agree with its units for that reason alone. The reader"
-            " by words does not depend on it.")]
-        if same else []
-    )  # fmt: skip
+        [
+            el(
+                "p",
+                {"class": "how"},
+                "The encoder that tags and reads is the model under study, so"
+                " tags and sentence encoder may agree with its units for that reason alone. The reader"
+                " by words does not depend on it.",
+            )
+        ]
+        if same
+        else []
+    )
     first = counts["reader"][0]
     return el(
-        "div", {"class": "readers"},
-        el("p", {"class": "how"}, "Verified by each reader; counts elsewhere on this page go by the"
-           " first, ", said(first, 60), "."),
-        el("table", {"class": "tight"},
-           el("thead", None, el("tr", None, *(
-               el("th", {"scope": "col"}, name) for name in ("reader", "verified", "of tested")))),
-           el("tbody", None, *rows)), *notes,
-    )  # fmt: skip
+        "div",
+        {"class": "readers"},
+        el(
+            "p",
+            {"class": "how"},
+            "Verified by each reader; counts elsewhere on this page go by the first, ",
+            said(first, 60),
+            ".",
+        ),
+        el(
+            "table",
+            {"class": "tight"},
+            el(
+                "thead",
+                None,
+                el(
+                    "tr",
+                    None,
+                    *(el("th", {"scope": "col"}, name) for name in ("reader", "verified", "of tested")),
+                ),
+            ),
+            el("tbody", None, *rows),
+        ),
+        *notes,
+    )

@@ -45,8 +45,7 @@ STYLES = {
     "best possible": Style(INK, (9, 2, 2, 2), "triangle-up", "bound"),
 }
 WINE, OLIVE = "#882255", "#7F7F00"
-_SHAPES = ("triangle-right", "diamond", "square", "cross", "triangle-down", "triangle-left",
-           "triangle-up")  # fmt: skip
+_SHAPES = ("triangle-right", "diamond", "square", "cross", "triangle-down", "triangle-left", "triangle-up")
 _HUES = (VERMILLION, ORANGE, PURPLE, GREEN, SKY, WINE, OLIVE)
 _DASHES = ((4, 4), (2, 2), (8, 3), (6, 2, 2, 2), (1, 3), (10, 4), (3, 6))
 
@@ -70,9 +69,11 @@ def styles_of(names: Sequence[str]) -> dict[str, Style]:
 def others_of(metrics: Sequence[Metric]) -> list[str]:
     """Names of all that figures stand beside, those that every study knows first."""
     names = dict.fromkeys(
-        name for m in metrics for name, value in {**m.controls, **m.reference, **m.ceiling}.items()
+        name
+        for m in metrics
+        for name, value in {**m.controls, **m.reference, **m.ceiling}.items()
         if value is not None
-    )  # fmt: skip
+    )
     known = list(STYLES)
     return sorted(names, key=lambda name: known.index(name) if name in STYLES else len(known))
 
@@ -124,15 +125,17 @@ def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int =
     rows = panel.curves.drop_nulls("value").select("name", "x", "value", "ci_low", "ci_high")
     names = [name for name in STYLES if name in rows["name"].unique()]
     counted = bool((rows["x"] == rows["x"].round()).all()) and rows.height > 0
-    across = alt.X("x:Q").title(x).axis(
-        values=sorted(rows["x"].unique()) if counted else alt.Undefined,
-        format="d" if counted else ".1f",
-    )  # fmt: skip
+    across = (
+        alt.X("x:Q")
+        .title(x)
+        .axis(
+            values=sorted(rows["x"].unique()) if counted else alt.Undefined, format="d" if counted else ".1f"
+        )
+    )
     base = alt.Chart(data(rows)).encode(
         x=across.scale(zero=False, nice=False) if counted else across.scale(domain=[0, 1]),
-        color=alt.Color("name:N").scale(domain=names, range=[STYLES[n].colour for n in names])
-        .legend(None),
-    )  # fmt: skip
+        color=alt.Color("name:N").scale(domain=names, range=[STYLES[n].colour for n in names]).legend(None),
+    )
     up = alt.Scale(domain=[0, 1])
     band = base.mark_area(opacity=0.18).encode(
         y=alt.Y("ci_low:Q").scale(up).title(y), y2="ci_high:Q", detail="name:N"
@@ -142,10 +145,12 @@ def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int =
         strokeDash=alt.StrokeDash("name:N")
         .scale(domain=names, range=[list(STYLES[n].dash) or [1, 0] for n in names])
         .legend(None),
-    )  # fmt: skip
-    dots = base.transform_filter(alt.datum.name == MEASURED).mark_point(
-        filled=True, size=26, opacity=1
-    ).encode(y=alt.Y("value:Q").scale(up).title(y))  # fmt: skip
+    )
+    dots = (
+        base.transform_filter(alt.datum.name == MEASURED)
+        .mark_point(filled=True, size=26, opacity=1)
+        .encode(y=alt.Y("value:Q").scale(up).title(y))
+    )
     return dressed(alt.layer(band, line, dots), width, height)
 
 
@@ -160,37 +165,50 @@ def headline_chart(metrics: Sequence[Metric], *, narrow: bool = False) -> alt.Ch
     for name, metric in zip(names, shown, strict=True):
         others = {**metric.controls, **metric.reference, **metric.ceiling}
         rows.append(
-            {"metric": name, "name": MEASURED, "value": metric.value, "ci_low": metric.ci_low,
-             "ci_high": metric.ci_high}
-        )  # fmt: skip
+            {
+                "metric": name,
+                "name": MEASURED,
+                "value": metric.value,
+                "ci_low": metric.ci_low,
+                "ci_high": metric.ci_high,
+            }
+        )
         rows += [
-            {"metric": name, "name": other, "value": value, "ci_low": None,
-             "ci_high": None}
-            for other, value in others.items() if value is not None
-        ]  # fmt: skip
+            {"metric": name, "name": other, "value": value, "ci_low": None, "ci_high": None}
+            for other, value in others.items()
+            if value is not None
+        ]
     kinds = [MEASURED, *others_of(shown)]
     top = max([1.0, *(row["value"] for row in rows)])
     low = min([0.0, *(row["value"] for row in rows)])
     styles = list(styles_of(kinds).values())
-    up = alt.Y("metric:N").sort(names).title(None).axis(
-        labels=not narrow, labelLimit=0, ticks=False, domain=False, labelPadding=14,
-        minExtent=0 if narrow else extent(names),
-    )  # fmt: skip
+    up = (
+        alt.Y("metric:N")
+        .sort(names)
+        .title(None)
+        .axis(
+            labels=not narrow,
+            labelLimit=0,
+            ticks=False,
+            domain=False,
+            labelPadding=14,
+            minExtent=0 if narrow else extent(names),
+        )
+    )
     across = (
-        alt.X("value:Q").scale(domain=[low, top]).title("share, or difference of shares")
+        alt.X("value:Q")
+        .scale(domain=[low, top])
+        .title("share, or difference of shares")
         .axis(format=".1f", tickCount=10)
-    )  # fmt: skip
+    )
     base = alt.Chart(data(pl.DataFrame(rows, infer_schema_length=None))).encode(y=up)
     colour = (
-        alt.Color("name:N").title(None).scale(domain=kinds, range=[s.colour for s in styles])
-        .legend(None)
-    )  # fmt: skip
+        alt.Color("name:N").title(None).scale(domain=kinds, range=[s.colour for s in styles]).legend(None)
+    )
     measured = base.transform_filter(alt.datum.name == MEASURED)
     track = measured.mark_rule(color=INK, opacity=0.12).encode(x=alt.datum(low), x2=alt.datum(top))
     interval = measured.mark_rule(strokeWidth=7, opacity=0.32, strokeCap="round").encode(
-        x=alt.X("ci_low:Q")
-        .title("share, or difference of shares")
-        .axis(format=".1f", tickCount=10),
+        x=alt.X("ci_low:Q").title("share, or difference of shares").axis(format=".1f", tickCount=10),
         x2="ci_high:Q",
         color=colour,
     )
@@ -221,15 +239,11 @@ def layer_chart(counts: pl.DataFrame, *, most: int, width: int = 390) -> alt.Cha
     described = base.mark_bar(color=BLUE, opacity=0.28).encode(
         y=alt.Y("described:Q").scale(scale).title("units")
     )
-    verified = base.mark_bar(color=BLUE, opacity=1).encode(
-        y=alt.Y("verified:Q").scale(scale).title("units")
-    )
+    verified = base.mark_bar(color=BLUE, opacity=1).encode(y=alt.Y("verified:Q").scale(scale).title("units"))
     return dressed(alt.layer(described, verified), width, 150)
 
 
-def descriptor_chart(
-    counts: pl.DataFrame, *, most: int, longest: int = 0, width: int = 430
-) -> alt.Chart:
+def descriptor_chart(counts: pl.DataFrame, *, most: int, longest: int = 0, width: int = 430) -> alt.Chart:
     """Units per descriptor; `counts` has text, described, verified, and is drawn in its order.
 
     `most` is the end of the axis and `longest` the longest name in characters, so panels compare.
@@ -238,11 +252,11 @@ def descriptor_chart(
     room = extent([*names, "x" * min(28, longest)])
     shown = counts.with_columns(text=pl.Series(names, dtype=pl.String))
     base = alt.Chart(data(shown)).encode(
-        y=alt.Y("text:N").sort(names).title(None).axis(
-            ticks=False, domain=False, labelLimit=0, labelPadding=6,
-            minExtent=room,
-        )
-    )  # fmt: skip
+        y=alt.Y("text:N")
+        .sort(names)
+        .title(None)
+        .axis(ticks=False, domain=False, labelLimit=0, labelPadding=6, minExtent=room)
+    )
     scale = alt.Scale(domain=[0, max(1, most)], nice=True)
     described = base.mark_bar(color=BLUE, opacity=0.28, height=11).encode(
         x=alt.X("described:Q").scale(scale).title("units").axis(tickMinStep=1)
@@ -288,8 +302,17 @@ def dressed(chart: Any, width: int, height: int) -> alt.Chart:
         .configure(font="system-ui, sans-serif")
         .configure_view(stroke=None)
         .configure_axis(
-            labelColor=INK, titleColor=INK, gridColor=INK, gridOpacity=0.1, domainColor=INK,
-            domainOpacity=0.4, tickColor=INK, tickOpacity=0.4, labelFontSize=11, titleFontSize=11,
-            titlePadding=6, **soft,
+            labelColor=INK,
+            titleColor=INK,
+            gridColor=INK,
+            gridOpacity=0.1,
+            domainColor=INK,
+            domainOpacity=0.4,
+            tickColor=INK,
+            tickOpacity=0.4,
+            labelFontSize=11,
+            titleFontSize=11,
+            titlePadding=6,
+            **soft,
         )
-    )  # fmt: skip
+    )

@@ -8,14 +8,7 @@ from typing import Any
 import polars as pl
 
 from saywell.report.formats import count
-from saywell.report.parts import (
-    Element,
-    Part,
-    Rendered,
-    Thumbnail,
-    el,
-    said,
-)
+from saywell.report.parts import Element, Part, Rendered, Thumbnail, el, said
 from saywell.report.unit_cards import verdict_line
 from saywell.store.study import Study
 
@@ -26,9 +19,7 @@ _COLUMNS = ("ift-literal", "ift-proponent", "text-influence", "nearest", "clip-o
 CSS = "classes.css"
 
 
-def class_section(
-    study: Study, room: int, first: Mapping[str, str], jpegs: Mapping[str, bytes]
-) -> Element:
+def class_section(study: Study, room: int, first: Mapping[str, str], jpegs: Mapping[str, bytes]) -> Element:
     """A folded card for each class, as many as fit.
 
     `first` are the classes that the page begins with, and the anchors at which it expects them.
@@ -41,9 +32,7 @@ def class_section(
     if "articles" in has:
         articles = {row["class"]: row for row in study.table("articles").iter_rows(named=True)}
     against = study.table("counterexamples") if "counterexamples" in has else None
-    wide = scores.filter(pl.col("rule").is_in([*_COLUMNS, rule])).pivot(
-        "rule", index="text", values="score"
-    )
+    wide = scores.filter(pl.col("rule").is_in([*_COLUMNS, rule])).pivot("rule", index="text", values="score")
     picked = scores.filter(rule=rule).select("text", "rank", "chosen")
     joined = (
         texts.rename({"text": "words", "id": "text"})
@@ -60,9 +49,18 @@ def class_section(
     for name in sorted(names, key=lambda name: name not in first):
         own = joined.filter(pl.col("class") == name)
         card = Rendered.of(
-            _card(name, first.get(name), own, rule, influence, jpegs, tested.get(name),
-                  articles.get(name), against)
-        )  # fmt: skip
+            _card(
+                name,
+                first.get(name),
+                own,
+                rule,
+                influence,
+                jpegs,
+                tested.get(name),
+                articles.get(name),
+                against,
+            )
+        )
         if card.size > room:
             break
         room -= card.size
@@ -71,20 +69,32 @@ def class_section(
     left = len(names) - len(shown)
     parts: list[Part] = [
         el("h2", {"id": "h-classes"}, "Class by class"),
-        el("p", {"class": "how"}, "Open a class for its texts, how they were chosen, and the images"
-           " that speak for and against them."),
-    ]  # fmt: skip
+        el(
+            "p",
+            {"class": "how"},
+            "Open a class for its texts, how they were chosen, and the images"
+            " that speak for and against them.",
+        ),
+    ]
     if left:
         parts.append(
-            el("p", {"class": "warn"}, f"{count(left)} more classes do not fit on this page; their"
-               " texts are in class_texts.parquet and text_scores.parquet.")
-        )  # fmt: skip
+            el(
+                "p",
+                {"class": "warn"},
+                f"{count(left)} more classes do not fit on this page; their"
+                " texts are in class_texts.parquet and text_scores.parquet.",
+            )
+        )
     parts += shown[:_OPEN]
     if len(shown) > _OPEN:
         parts.append(
-            el("details", {"class": "rest"},
-               el("summary", None, f"and {count(len(shown) - _OPEN)} more classes"), *shown[_OPEN:])
-        )  # fmt: skip
+            el(
+                "details",
+                {"class": "rest"},
+                el("summary", None, f"and {count(len(shown) - _OPEN)} more classes"),
+                *shown[_OPEN:],
+            )
+        )
     return el("section", {"aria-labelledby": "h-classes"}, *parts, needs=(CSS,))
 
 
@@ -116,9 +126,11 @@ def _card(
         sides = [
             el("div", None, el("h4", None, title), _pictures(own.filter(side=side), jpegs))
             for side, title in (
-                ("proponent", "Images that help this class"), ("opponent", "Images that harm it"),
-            ) if own.filter(side=side).height
-        ]  # fmt: skip
+                ("proponent", "Images that help this class"),
+                ("opponent", "Images that harm it"),
+            )
+            if own.filter(side=side).height
+        ]
         if sides:
             parts.append(el("div", {"class": "sides"}, *sides))
     against = _against(counterexamples, name, jpegs)
@@ -131,16 +143,27 @@ def _card(
         parts.append(el("p", {"class": "how"}, "No text was chosen for this class."))
     if others.height:
         parts.append(
-            el("details", None, el("summary", None, f"{count(others.height)} not chosen"),
-               _texts_table("Not chosen", others.head(MOST_REJECTED), columns),
-               *([el("p", {"class": "how"}, f"and {others.height - MOST_REJECTED} more")]
-                 if others.height > MOST_REJECTED else []))
-        )  # fmt: skip
+            el(
+                "details",
+                None,
+                el("summary", None, f"{count(others.height)} not chosen"),
+                _texts_table("Not chosen", others.head(MOST_REJECTED), columns),
+                *(
+                    [el("p", {"class": "how"}, f"and {others.height - MOST_REJECTED} more")]
+                    if others.height > MOST_REJECTED
+                    else []
+                ),
+            )
+        )
     verdict = score["verdict"] if score is not None else ""
     line = chosen["words"][0] if chosen.height else "no text was chosen"
-    head = el("summary", None, el("h3", None, said(name, 120)),
-              el("span", {"class": "v v-" + (verdict.split() or ["none"])[0]}, verdict),
-              el("span", {"class": "line"}, said(line, 160)))  # fmt: skip
+    head = el(
+        "summary",
+        None,
+        el("h3", None, said(name, 120)),
+        el("span", {"class": "v v-" + (verdict.split() or ["none"])[0]}, verdict),
+        el("span", {"class": "line"}, said(line, 160)),
+    )
     place = {} if anchor is None else {"id": anchor}
     return el("details", {"class": "class-card", **place}, head, *parts, needs=(CSS,))
 
@@ -158,9 +181,7 @@ def _against(table: pl.DataFrame | None, name: str, jpegs: Mapping[str, bytes]) 
         found = [one for one in rows.filter(kind=kind)["example"] if one in jpegs]
         if found:
             pictures = (el("li", None, Thumbnail(jpegs[one], f"image {one}")) for one in found)
-            sides.append(
-                el("div", None, el("h4", None, title), el("ul", {"class": "shots"}, *pictures))
-            )
+            sides.append(el("div", None, el("h4", None, title), el("ul", {"class": "shots"}, *pictures)))
     return sides
 
 
@@ -171,9 +192,7 @@ def _pictures(rows: pl.DataFrame, jpegs: Mapping[str, bytes]) -> Element:
     for r in shown.iter_rows(named=True):
         if r["example"] in jpegs:
             words = f"image {r['example']}, influence {r['value']:+.2g}"
-            items.append(
-                el("li", None, Thumbnail(jpegs[r["example"]], words), f"{r['value']:+.2g}")
-            )
+            items.append(el("li", None, Thumbnail(jpegs[r["example"]], words), f"{r['value']:+.2g}"))
     return el("ul", {"class": "shots"}, *items)
 
 
@@ -184,16 +203,30 @@ def _texts_table(title: str, rows: pl.DataFrame, columns: Sequence[str]) -> Elem
         about = f"{r['component']}: " if r["component"] else ""
         verdict = {True: " ✓ good", False: " ✗ not good", None: ""}[r.get("gold")]
         body.append(
-            el("tr", None,
-               el("td", {"class": "said"}, said(r["words"] or "–", 300),
-                  el("br"), el("span", {"class": "source"}, said(about + source, 260), verdict)),
-               *(el("td", {"class": "n", "data-name": column}, _score(r[column]))
-                 for column in columns))
-        )  # fmt: skip
-    head = el("tr", None, el("th", {"scope": "col"}, title),
-              *(el("th", {"scope": "col", "class": "n"}, c) for c in columns))  # fmt: skip
-    return el("div", {"class": "scroll", "tabindex": "0"},
-              el("table", {"class": "texts"}, el("thead", None, head), el("tbody", None, *body)))  # fmt: skip
+            el(
+                "tr",
+                None,
+                el(
+                    "td",
+                    {"class": "said"},
+                    said(r["words"] or "–", 300),
+                    el("br"),
+                    el("span", {"class": "source"}, said(about + source, 260), verdict),
+                ),
+                *(el("td", {"class": "n", "data-name": column}, _score(r[column])) for column in columns),
+            )
+        )
+    head = el(
+        "tr",
+        None,
+        el("th", {"scope": "col"}, title),
+        *(el("th", {"scope": "col", "class": "n"}, c) for c in columns),
+    )
+    return el(
+        "div",
+        {"class": "scroll", "tabindex": "0"},
+        el("table", {"class": "texts"}, el("thead", None, head), el("tbody", None, *body)),
+    )
 
 
 def _score(value: float | None) -> str:

@@ -32,9 +32,14 @@ ROLES = {
     "file": Style(GREEN, shape="diamond"),
 }
 LINES = (
-    (BLUE, [1, 0]), (INK, [9, 2, 2, 2]), (VERMILLION, [3, 2.5]), (ORANGE, [7, 3]),
-    (PURPLE, [1.5, 2.5]), (GREEN, [5, 2]), (SKY, [9, 3]),
-)  # fmt: skip
+    (BLUE, [1, 0]),
+    (INK, [9, 2, 2, 2]),
+    (VERMILLION, [3, 2.5]),
+    (ORANGE, [7, 3]),
+    (PURPLE, [1.5, 2.5]),
+    (GREEN, [5, 2]),
+    (SKY, [9, 3]),
+)
 _HUES = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, WINE, OLIVE)
 _SHAPES = ("circle", "square", "triangle-up")
 _MOST_MARKED = len(_HUES) * len(_SHAPES)
@@ -50,23 +55,31 @@ def zero_shot_chart(table: pl.DataFrame, *, width: int = 560, narrow: bool = Fal
     rows = table.with_columns(method=pl.Series(names, dtype=pl.String))
     styles = list(ROLES.values())
     base = alt.Chart(data(rows)).encode(
-        y=alt.Y("method:N").sort(names).title(None).axis(
-            labels=not narrow, ticks=False, domain=False, labelLimit=0, labelPadding=8,
+        y=alt.Y("method:N")
+        .sort(names)
+        .title(None)
+        .axis(
+            labels=not narrow,
+            ticks=False,
+            domain=False,
+            labelLimit=0,
+            labelPadding=8,
             minExtent=0 if narrow else extent(names),
         ),
         color=alt.Color("role:N")
-        .scale(domain=list(ROLES), range=[style.colour for style in styles]).legend(None),
-    )  # fmt: skip
+        .scale(domain=list(ROLES), range=[style.colour for style in styles])
+        .legend(None),
+    )
     across = alt.Scale(domain=[0, 1])
     bars = base.mark_rule(strokeWidth=6, opacity=0.32, strokeCap="round").encode(
-        x=alt.X("ci_low:Q").scale(across).title("test accuracy").axis(format=".1f"),
-        x2="ci_high:Q",
+        x=alt.X("ci_low:Q").scale(across).title("test accuracy").axis(format=".1f"), x2="ci_high:Q"
     )
     points = base.mark_point(size=52, opacity=1, strokeWidth=2).encode(
         x=alt.X("accuracy:Q").scale(across).title("test accuracy"),
         shape=alt.Shape("role:N")
-        .scale(domain=list(ROLES), range=[style.shape for style in styles]).legend(None),
-    )  # fmt: skip
+        .scale(domain=list(ROLES), range=[style.shape for style in styles])
+        .legend(None),
+    )
     layers: list[alt.Chart] = [bars, points]
     if narrow:
         layers.append(
@@ -83,17 +96,16 @@ def transfer_chart(
 ) -> alt.Chart:
     """Accuracy against shots for the methods `names`; columns of `transfer_summary`, with `name`."""
     rows = table.filter(pl.col("name").is_in(list(names))).with_columns(
-        at=pl.when(pl.col("shots") == 0).then(pl.lit("all")).otherwise(
-            pl.col("shots").cast(pl.String)
-        )
-    )  # fmt: skip
+        at=pl.when(pl.col("shots") == 0).then(pl.lit("all")).otherwise(pl.col("shots").cast(pl.String))
+    )
     order = [str(s) for s in sorted(rows["shots"].unique()) if s] + ["all"]
     lines = [LINES[i % len(LINES)] for i in range(len(names))]
     base = alt.Chart(data(rows)).encode(
         x=alt.X("at:O").sort(order).title("training images a class").axis(labelAngle=0),
         color=alt.Color("name:N")
-        .scale(domain=list(names), range=[colour for colour, _ in lines]).legend(None),
-    )  # fmt: skip
+        .scale(domain=list(names), range=[colour for colour, _ in lines])
+        .legend(None),
+    )
     up = alt.Scale(zero=False, nice=True)
     band = base.mark_area(opacity=0.1).encode(
         y=alt.Y("ci_low:Q").scale(up).title("test accuracy"), y2="ci_high:Q", detail="name:N"
@@ -101,15 +113,15 @@ def transfer_chart(
     line = base.mark_line(strokeWidth=1.8).encode(
         y=alt.Y("accuracy:Q").scale(up).title("test accuracy"),
         strokeDash=alt.StrokeDash("name:N")
-        .scale(domain=list(names), range=[dash for _, dash in lines]).legend(None),
-    )  # fmt: skip
+        .scale(domain=list(names), range=[dash for _, dash in lines])
+        .legend(None),
+    )
     return dressed(alt.layer(band, line), width, height)
 
 
 def plane_chart(
-    points: pl.DataFrame, classes: Sequence[str], *, width: int = 900, height: int = 560,
-    narrow: bool = False,
-) -> alt.Chart:  # fmt: skip
+    points: pl.DataFrame, classes: Sequence[str], *, width: int = 900, height: int = 560, narrow: bool = False
+) -> alt.Chart:
     """Images (small marks) and texts (crosses; chosen ones large) on a plane, named where they lie.
 
     Every class has a mark of its own: eight colours, then the same with other shapes. The first 24
@@ -126,12 +138,15 @@ def plane_chart(
     mark = alt.Shape("name:N").scale(domain=domain, range=shapes).legend(None)
     plain = alt.Axis(labels=False, ticks=False, title=None, grid=False, domain=False)
     base = alt.Chart(data(rows)).encode(
-        x=alt.X("x:Q").axis(plain).scale(zero=False), y=alt.Y("y:Q").axis(plain).scale(zero=False),
+        x=alt.X("x:Q").axis(plain).scale(zero=False),
+        y=alt.Y("y:Q").axis(plain).scale(zero=False),
         color=colour,
-    )  # fmt: skip
-    images = base.transform_filter(alt.datum.kind == "image").mark_point(
-        size=14 if narrow else 20, opacity=0.5, filled=True
-    ).encode(shape=mark)  # fmt: skip
+    )
+    images = (
+        base.transform_filter(alt.datum.kind == "image")
+        .mark_point(size=14 if narrow else 20, opacity=0.5, filled=True)
+        .encode(shape=mark)
+    )
     texts = base.transform_filter(alt.datum.kind == "text").mark_point(
         shape="cross", size=36, opacity=0.55, strokeWidth=1
     )
@@ -165,5 +180,4 @@ def _pushed_apart(labels: pl.DataFrame, rows: pl.DataFrame, lines: int) -> pl.Da
         while any(abs(other - y) < step for other in near):
             y += step / 4
         placed.append((name, x, y))
-    return pl.DataFrame(placed, schema={"name": pl.String, "x": pl.Float64, "y": pl.Float64},
-                        orient="row")  # fmt: skip
+    return pl.DataFrame(placed, schema={"name": pl.String, "x": pl.Float64, "y": pl.Float64}, orient="row")

@@ -43,18 +43,21 @@ _ABOUT = {
     " carried by held-out sentences on which it fires.",
     "recall against threshold": "Of the descriptors such a sentence carries, the share that the"
     " neuron was given.",
-}  # fmt: skip
+}
 _TOGETHER = {
     "precision against threshold": "precision and recall against the threshold",
     "recall against threshold": "precision and recall against the threshold",
 }
 POINTS = {
-    "circle": "M8 4.5a3.5 3.5 0 1 0 .01 0z", "triangle-down": "M4 5h8l-4 6.5z",
-    "triangle-up": "M4 11h8L8 4.5z", "cross": "M6.7 4h2.6v2.7H12v2.6H9.3V12H6.7V9.3H4V6.7h2.7z",
-    "square": "M5 5h6v6H5z", "diamond": "M8 3.5L12 8l-4 4.5L4 8z",
+    "circle": "M8 4.5a3.5 3.5 0 1 0 .01 0z",
+    "triangle-down": "M4 5h8l-4 6.5z",
+    "triangle-up": "M4 11h8L8 4.5z",
+    "cross": "M6.7 4h2.6v2.7H12v2.6H9.3V12H6.7V9.3H4V6.7h2.7z",
+    "square": "M5 5h6v6H5z",
+    "diamond": "M8 3.5L12 8l-4 4.5L4 8z",
     "triangle-right": "M5 4l6.5 4L5 12z",
     "triangle-left": "M11 4L4.5 8l6.5 4z",
-}  # fmt: skip
+}
 
 
 def curve_figures(curves: pl.DataFrame | None) -> Element | None:
@@ -70,8 +73,12 @@ def curve_figures(curves: pl.DataFrame | None) -> Element | None:
             heading = _TOGETHER.get(figure, figure)
             groups.setdefault((heading, panel.tags), []).append(panel)
     blocks = [_figure(heading, tags, chosen) for (heading, tags), chosen in groups.items()]
-    return el("section", {"aria-labelledby": "h-figures"},
-              el("h2", {"id": "h-figures"}, "How far the descriptors hold"), *blocks)  # fmt: skip
+    return el(
+        "section",
+        {"aria-labelledby": "h-figures"},
+        el("h2", {"id": "h-figures"}, "How far the descriptors hold"),
+        *blocks,
+    )
 
 
 def _figure(heading: str, tags: str, chosen: Sequence[Panel]) -> Element:
@@ -84,25 +91,30 @@ def _figure(heading: str, tags: str, chosen: Sequence[Panel]) -> Element:
         chart = svg(curve_chart(panel, x=across, y=up))
         label = f"{panel.figure} of {panel.rule}, from 0 to 1, with bands and controls"
         name = panel.rule if len(figures) == 1 else f"{up}, {panel.rule}"
-        drawn.append(
-            el("div", {"class": "panel"}, el("h4", None, said(name, 60)), Drawing(chart, label))
-        )
+        drawn.append(el("div", {"class": "panel"}, el("h4", None, said(name, 60)), Drawing(chart, label)))
     rows = [
-        el("tr", None, el("th", {"scope": "row"}, said(_curve_name(row, figures), 80)),
-           el("td", {"class": "n"}, f"{row['x']:g}"), el("td", {"class": "n"}, two(row["value"])),
-           el("td", {"class": "n"}, interval(row["ci_low"], row["ci_high"])),
-           el("td", {"class": "n"}, count(row["n"])))
+        el(
+            "tr",
+            None,
+            el("th", {"scope": "row"}, said(_curve_name(row, figures), 80)),
+            el("td", {"class": "n"}, f"{row['x']:g}"),
+            el("td", {"class": "n"}, two(row["value"])),
+            el("td", {"class": "n"}, interval(row["ci_low"], row["ci_high"])),
+            el("td", {"class": "n"}, count(row["n"])),
+        )
         for row in pl.concat([panel.curves for panel in chosen])
-        .unique(["figure", "variant", "x"], keep="first", maintain_order=True).iter_rows(named=True)
-    ]  # fmt: skip
+        .unique(["figure", "variant", "x"], keep="first", maintain_order=True)
+        .iter_rows(named=True)
+    ]
     return el(
-        "div", {"class": "figure"},
+        "div",
+        {"class": "figure"},
         el("h3", None, said(heading, 60), *([" · ", said(tags, 40)] if tags else [])),
         *(el("p", {"class": "how"}, _ABOUT.get(figure, "")) for figure in figures),
         key([name for name in STYLES if name in names]),
         el("div", {"class": "panels"}, *drawn),
         folded_table("Numbers", ("curve", x.split(",")[0], "value", "95 % interval", "n"), rows),
-    )  # fmt: skip
+    )
 
 
 def _curve_name(row: dict[str, Any], figures: Sequence[str]) -> str:
@@ -118,13 +130,14 @@ def key(names: Sequence[str], *, points: bool = False) -> Element:
         if name == MEASURED:
             path["fill"] = style.colour
         if not points:
-            path = {"d": "M1 8h26", "stroke": style.colour, "stroke-width": width, "fill": "none",
-                    "stroke-dasharray": " ".join(map(str, style.dash)) or "none"}  # fmt: skip
-        box = {
-            "viewBox": f"0 0 {16 if points else 28} 16",
-            "class": "swatch",
-            "aria-hidden": "true",
-        }
+            path = {
+                "d": "M1 8h26",
+                "stroke": style.colour,
+                "stroke-width": width,
+                "fill": "none",
+                "stroke-dasharray": " ".join(map(str, style.dash)) or "none",
+            }
+        box = {"viewBox": f"0 0 {16 if points else 28} 16", "class": "swatch", "aria-hidden": "true"}
         role = f" ({style.role})" if style.role in ("reference", "bound") else ""
         items.append(el("li", None, el("svg", box, el("path", path)), said(name, 60), role))
     return el("ul", {"class": "key"}, *items, needs=("drawings.css",))
@@ -143,11 +156,20 @@ def marks_key(styles: Mapping[str, Style]) -> Element:
 def folded_table(title: str, head: Sequence[str], rows: Sequence[Part]) -> Element:
     """The numbers behind a picture, for who cannot see it or wants to copy them."""
     return el(
-        "details", {"class": "numbers"}, el("summary", None, title),
-        el("div", {"class": "scroll", "tabindex": "0"}, el("table", None,
-           el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, h) for h in head))),
-           el("tbody", None, *rows))),
-    )  # fmt: skip
+        "details",
+        {"class": "numbers"},
+        el("summary", None, title),
+        el(
+            "div",
+            {"class": "scroll", "tabindex": "0"},
+            el(
+                "table",
+                None,
+                el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, h) for h in head))),
+                el("tbody", None, *rows),
+            ),
+        ),
+    )
 
 
 def layer_counts(found: Verdicts) -> pl.DataFrame:
@@ -192,24 +214,37 @@ def layer_figure(found: Verdicts | None) -> Element | None:
             for r in side.iter_rows(named=True)
         )
         drawn.append(
-            el("div", {"class": "panel"}, el("h3", {"class": "small"}, name),
-               Drawing(svg(layer_chart(side, most=most)), label))
-        )  # fmt: skip
+            el(
+                "div",
+                {"class": "panel"},
+                el("h3", {"class": "small"}, name),
+                Drawing(svg(layer_chart(side, most=most)), label),
+            )
+        )
     rows = [
-        el("tr", None, el("th", {"scope": "row"}, str(r["layer"])),
-           el("td", None, _side(r["sign"])),
-           *(el("td", {"class": "n"}, count(r[c])) for c in ("units", "described", "verified")))
+        el(
+            "tr",
+            None,
+            el("th", {"scope": "row"}, str(r["layer"])),
+            el("td", None, _side(r["sign"])),
+            *(el("td", {"class": "n"}, count(r[c])) for c in ("units", "described", "verified")),
+        )
         for r in counts.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     return el(
-        "section", {"aria-labelledby": "h-layers"},
+        "section",
+        {"aria-labelledby": "h-layers"},
         el("h2", {"id": "h-layers"}, "Layer by layer"),
-        el("p", {"class": "how"}, "Units with a description (light), and verified among them"
-           " (full). Verified: on held-out sentences its F1 lies above that of every floor, its"
-           " interval and a false discovery rate of 5 % over all units considered."),
+        el(
+            "p",
+            {"class": "how"},
+            "Units with a description (light), and verified among them"
+            " (full). Verified: on held-out sentences its F1 lies above that of every floor, its"
+            " interval and a false discovery rate of 5 % over all units considered.",
+        ),
         el("div", {"class": "panels two"}, *drawn),
         folded_table("Numbers", ("layer", "side", "units", "described", "verified"), rows),
-    )  # fmt: skip
+    )
 
 
 def descriptor_figure(study: Study, found: Verdicts | None) -> Element | None:
@@ -226,71 +261,113 @@ def descriptor_figure(study: Study, found: Verdicts | None) -> Element | None:
     for part in (shown.head(half), shown.slice(half)):
         if part.is_empty():
             continue
-        label = "; ".join(
-            f"{clip(r['text'], 40)} {r['described']}" for r in part.iter_rows(named=True)
-        )
+        label = "; ".join(f"{clip(r['text'], 40)} {r['described']}" for r in part.iter_rows(named=True))
         drawn.append(
-            el("div", {"class": "panel"},
-               Drawing(svg(descriptor_chart(part, most=most, longest=longest)), label))
-        )  # fmt: skip
+            el(
+                "div",
+                {"class": "panel"},
+                Drawing(svg(descriptor_chart(part, most=most, longest=longest)), label),
+            )
+        )
     rows = [
-        el("tr", None, el("th", {"scope": "row"}, said(r["text"], 80)),
-           el("td", {"class": "n"}, count(r["described"])),
-           el("td", {"class": "n"}, count(r["verified"])))
+        el(
+            "tr",
+            None,
+            el("th", {"scope": "row"}, said(r["text"], 80)),
+            el("td", {"class": "n"}, count(r["described"])),
+            el("td", {"class": "n"}, count(r["verified"])),
+        )
         for r in counts.head(MOST_GOLD).iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     return el(
-        "section", {"aria-labelledby": "h-descriptors"},
+        "section",
+        {"aria-labelledby": "h-descriptors"},
         el("h2", {"id": "h-descriptors"}, "Descriptors"),
-        el("p", {"class": "how"},
-           f"Units described by each descriptor (light), and verified among them (full)."
-           f" The {shown.height} most frequent of {counts.height}."),
+        el(
+            "p",
+            {"class": "how"},
+            f"Units described by each descriptor (light), and verified among them (full)."
+            f" The {shown.height} most frequent of {counts.height}.",
+        ),
         el("div", {"class": "panels two"}, *drawn),
         folded_table("Numbers", ("descriptor", "units", "verified"), rows),
-    )  # fmt: skip
+    )
 
 
 def recovered_table(study: Study) -> Element | None:
     """Gold descriptors: found or not, and how closely."""
-    table = study.table("recovered").sort("found", "value", "gold", descending=[True, True, False],
-                                          nulls_last=True)  # fmt: skip
+    table = study.table("recovered").sort(
+        "found", "value", "gold", descending=[True, True, False], nulls_last=True
+    )
     if table.is_empty():
         return None
     rows = [
-        el("tr", None,
-           el("td", {"class": "mark"}, "found" if r["found"] else "not found"),
-           el("th", {"scope": "row"}, said(r["gold"], 60)),
-           el("td", None, said(r["text"] or "–", 60)),
-           el("td", {"class": "bar"}, score_bar(r["value"], r["ci_low"], r["ci_high"], r["control"])),
-           el("td", {"class": "n"}, two(r["value"])),
-           el("td", {"class": "n"}, interval(r["ci_low"], r["ci_high"])),
-           el("td", {"class": "n"}, two(r["control"])),
-           el("td", {"class": "n"}, count(r["n"] or 0)),
-           el("td", {"class": "n"}, count(r["units"] or 0)))
+        el(
+            "tr",
+            None,
+            el("td", {"class": "mark"}, "found" if r["found"] else "not found"),
+            el("th", {"scope": "row"}, said(r["gold"], 60)),
+            el("td", None, said(r["text"] or "–", 60)),
+            el("td", {"class": "bar"}, score_bar(r["value"], r["ci_low"], r["ci_high"], r["control"])),
+            el("td", {"class": "n"}, two(r["value"])),
+            el("td", {"class": "n"}, interval(r["ci_low"], r["ci_high"])),
+            el("td", {"class": "n"}, two(r["control"])),
+            el("td", {"class": "n"}, count(r["n"] or 0)),
+            el("td", {"class": "n"}, count(r["units"] or 0)),
+        )
         for r in table.head(MOST_GOLD).iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     by = table.filter(found=True)["descriptor"].n_unique()
-    head = ("", "gold descriptor", "closest found", "F1", "", "95 % interval", "control",
-            "sentences", "units")  # fmt: skip
+    head = (
+        "",
+        "gold descriptor",
+        "closest found",
+        "F1",
+        "",
+        "95 % interval",
+        "control",
+        "sentences",
+        "units",
+    )
 
     def table_of(rows: Sequence[Part]) -> Element:
-        return el("div", {"class": "scroll", "tabindex": "0"}, el("table", {"class": "gold"},
-                  el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, h) for h in head))),
-                  el("tbody", None, *rows)))  # fmt: skip
+        return el(
+            "div",
+            {"class": "scroll", "tabindex": "0"},
+            el(
+                "table",
+                {"class": "gold"},
+                el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, h) for h in head))),
+                el("tbody", None, *rows),
+            ),
+        )
 
     return el(
-        "section", {"aria-labelledby": "h-gold"},
+        "section",
+        {"aria-labelledby": "h-gold"},
         el("h2", {"id": "h-gold"}, "Gold descriptors"),
-        el("p", {"class": "how"},
-           f"{count(table.filter(found=True).height)} of {count(table.height)} found, by"
-           f" {count(by)} different descriptors. The study never saw them. The closest descriptor"
-           " was chosen on calibration sentences; F1 is on held-out ones, and found means that its"
-           " interval lies above the control, which calls the gold descriptor on every sentence."),
+        el(
+            "p",
+            {"class": "how"},
+            f"{count(table.filter(found=True).height)} of {count(table.height)} found, by"
+            f" {count(by)} different descriptors. The study never saw them. The closest descriptor"
+            " was chosen on calibration sentences; F1 is on held-out ones, and found means that its"
+            " interval lies above the control, which calls the gold descriptor on every sentence.",
+        ),
         table_of(rows[:_OPEN_GOLD]),
-        *([el("details", {"class": "numbers"},
-              el("summary", None, f"and {count(len(rows) - _OPEN_GOLD)} more"),
-              table_of(rows[_OPEN_GOLD:]))] if len(rows) > _OPEN_GOLD else []),
-    )  # fmt: skip
+        *(
+            [
+                el(
+                    "details",
+                    {"class": "numbers"},
+                    el("summary", None, f"and {count(len(rows) - _OPEN_GOLD)} more"),
+                    table_of(rows[_OPEN_GOLD:]),
+                )
+            ]
+            if len(rows) > _OPEN_GOLD
+            else []
+        ),
+    )
 
 
 def _side(sign: int) -> str:

@@ -67,31 +67,38 @@ def build_page(
     body = (
         el("a", {"class": "skip", "href": "#main"}, "Skip to the content"),
         el(
-            "header", {"class": "bar"}, el("span", {"class": "brand"}, "saywell"),
+            "header",
+            {"class": "bar"},
+            el("span", {"class": "brand"}, "saywell"),
             el("nav", {"aria-label": "Sections"}, *links),
             el("button", {"id": "theme", "type": "button", "hidden": True}, "Dark"),
         ),
         el(
-            "main", {"id": "main"},
+            "main",
+            {"id": "main"},
             *(part for part in (opening, best, above) if part is not None),
             *(el("div", {"id": name}, part) for name, _, part in sections),
         ),
         el("footer", None, el("p", None, closing), el("p", None, said(versions, 400))),
-    )  # fmt: skip
+    )
     return Page(clip(title, 120), body, needs) if needs else Page(clip(title, 120), body)
 
 
 def metric_numbers(metrics: Sequence[Metric]) -> Element:
     """The headline figures as a table, folded away."""
     rows = [
-        el("tr", None, el("th", {"scope": "row"}, said(m.name, 120)),
-           el("td", {"class": "n"}, two(m.value)),
-           el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
-           el("td", None, said(_listed(m.controls), 300)),
-           el("td", None, said(_listed({**m.reference, **m.ceiling}), 200)),
-           el("td", None, f"{count(m.n)} ", said(". ".join(filter(None, (m.of, m.note))), 320)))
+        el(
+            "tr",
+            None,
+            el("th", {"scope": "row"}, said(m.name, 120)),
+            el("td", {"class": "n"}, two(m.value)),
+            el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
+            el("td", None, said(_listed(m.controls), 300)),
+            el("td", None, said(_listed({**m.reference, **m.ceiling}), 200)),
+            el("td", None, f"{count(m.n)} ", said(". ".join(filter(None, (m.of, m.note))), 320)),
+        )
         for m in metrics
-    ]  # fmt: skip
+    ]
     head = ("figure", "value", "95 % interval", "controls", "references and bounds", "n")
     return folded_table("These figures as a table", head, rows)
 

@@ -110,12 +110,7 @@ class Element:
         for name, value in self.attributes.items():
             if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9-]*", name):
                 raise ValueError(f"{name!r} is not the name of an attribute")
-            if name.lower().startswith("on") or name.lower() in {
-                "style",
-                "src",
-                "srcdoc",
-                "action",
-            }:
+            if name.lower().startswith("on") or name.lower() in {"style", "src", "srcdoc", "action"}:
                 raise ValueError(f"the attribute {name!r} is not allowed in a page")
             if name.lower() == "href" and not str(value).startswith("#"):
                 raise ValueError(f"a link stays in the page and starts with '#'; got {value!r}")
@@ -212,9 +207,11 @@ def _local(tag: str) -> str:
 
 
 def el(
-    tag: str, attributes: Mapping[str, str | bool] | None = None, *children: Part | str,
+    tag: str,
+    attributes: Mapping[str, str | bool] | None = None,
+    *children: Part | str,
     needs: tuple[str, ...] = (),
-) -> Element:  # fmt: skip
+) -> Element:
     """An element; strings among its children are words."""
     parts = tuple(Text(child) if isinstance(child, str) else child for child in children)
     return Element(tag, attributes or {}, parts, needs)
@@ -261,16 +258,21 @@ def attempt(title: str, make: Callable[[], Part | None]) -> Rendered | None:
         return None if part is None else Rendered.of(part)
     except Exception as error:
         warnings.warn(
-            f"the report's section {title!r} failed:\n{traceback.format_exc()}",
-            RuntimeWarning,
-            stacklevel=2,
+            f"the report's section {title!r} failed:\n{traceback.format_exc()}", RuntimeWarning, stacklevel=2
         )
         box = el(
-            "section", {"class": "failed", "role": "alert"},
+            "section",
+            {"class": "failed", "role": "alert"},
             el("h2", None, title),
-            el("p", None, "This section could not be drawn. ",
-               el("code", None, type(error).__name__), " ", said(str(error), 400)),
-        )  # fmt: skip
+            el(
+                "p",
+                None,
+                "This section could not be drawn. ",
+                el("code", None, type(error).__name__),
+                " ",
+                said(str(error), 400),
+            ),
+        )
         return Rendered.of(box)
 
 

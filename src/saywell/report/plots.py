@@ -110,8 +110,7 @@ def _layers(study: Study) -> Plot:
     counts = layer_counts(verdicts(study)).filter(sign=1)
     most = int(counts["described"].max() or 0)  # type: ignore[arg-type]
     return Plot(
-        "Units going high with a description (light), verified (full)",
-        charts.layer_chart(counts, most=most),
+        "Units going high with a description (light), verified (full)", charts.layer_chart(counts, most=most)
     )
 
 
@@ -130,11 +129,7 @@ def _transfer(study: Study, selection: str) -> Plot:
     chosen = rows.filter(selection=selection)
     drawn = zip(names, itertools.cycle(class_charts.LINES), strict=False)
     key = [(name, Style(colour, tuple(dash) if dash[1] else ())) for name, (colour, dash) in drawn]
-    return Plot(
-        f"Transfer accuracy, selection: {selection}",
-        class_charts.transfer_chart(chosen, names),
-        key,
-    )
+    return Plot(f"Transfer accuracy, selection: {selection}", class_charts.transfer_chart(chosen, names), key)
 
 
 def _standing_alone(plot: Plot) -> str:
@@ -151,9 +146,7 @@ def _standing_alone(plot: Plot) -> str:
     for row, (name, style) in enumerate(plot.key):
         y = top + height + 14 + _LINE * row
         dash = f' stroke-dasharray="{",".join(map(str, style.dash))}"' if style.dash else ""
-        sample = (
-            f'<path d="M14 {y}h26" fill="none" stroke="{style.colour}" stroke-width="2"{dash}/>'
-        )
+        sample = f'<path d="M14 {y}h26" fill="none" stroke="{style.colour}" stroke-width="2"{dash}/>'
         if plot.marks:
             inside = style.colour if name == MEASURED else "none"
             sample = (
@@ -161,8 +154,7 @@ def _standing_alone(plot: Plot) -> str:
                 f' fill="{inside}" stroke="{style.colour}" stroke-width="1.6"/>'
             )
         lines.append(
-            f"{sample}"
-            f'<text x="48" y="{y + 4}" font-size="11">{escape(visible(clip(name, 80)))}</text>'
+            f'{sample}<text x="48" y="{y + 4}" font-size="11">{escape(visible(clip(name, 80)))}</text>'
         )
     whole = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide:g}" height="{total:g}"'

@@ -53,9 +53,12 @@ def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
             tags = study.table("tags").select("example", "descriptor")
             carried = tags.group_by("example").agg(tags="descriptor")
             rows = rows.join(carried, on="example", how="left").with_columns(
-                carries=pl.col("tags").fill_null([]).list.set_intersection(
-                    pl.col("descriptors").fill_null([])).list.len() > 0
-            )  # fmt: skip
+                carries=pl.col("tags")
+                .fill_null([])
+                .list.set_intersection(pl.col("descriptors").fill_null([]))
+                .list.len()
+                > 0
+            )
         else:
             rows = rows.with_columns(carries=pl.lit(False))
         exemplars = _by_unit(rows.sort("unit", "rank"))
@@ -63,37 +66,40 @@ def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
     if "associations" in has and "descriptors" in has:
         descriptors = _by_unit(
             study.table("associations")
-            .filter(pl.col("unit").is_in(ids), pl.col("split") == "calibration",
-                    pl.col("enriched") | pl.col("composed"))
-            .join(study.table("descriptors").select("id", "text"), left_on="descriptor",
-                  right_on="id")
+            .filter(
+                pl.col("unit").is_in(ids),
+                pl.col("split") == "calibration",
+                pl.col("enriched") | pl.col("composed"),
+            )
+            .join(study.table("descriptors").select("id", "text"), left_on="descriptor", right_on="id")
             .sort("unit", "lift", descending=[False, True])
-        )  # fmt: skip
+        )
     return Evidence(
-        exemplars, descriptors, _readings(study, ids),
+        exemplars,
+        descriptors,
+        _readings(study, ids),
         _with_texts(study, "counterexamples", ids, ["unit", "kind", "rank"]),
         _with_texts(study, "contrasts", ids, ["unit", "rank"]),
         _of_units(study, "meanings", ids, ["unit", "part"]),
-    )  # fmt: skip
+    )
 
 
 def _readings(study: Study, ids: pl.Series) -> dict[str, list[dict[str, Any]]]:
     if "floors" not in study.manifest.tables:
         return {}
     floors = (
-        study.table("floors").filter(pl.col("unit").is_in(ids))
+        study.table("floors")
+        .filter(pl.col("unit").is_in(ids))
         .group_by("unit", "description", "scorer", maintain_order=True)
         .agg(floors=pl.struct("floor", "value"))
-    )  # fmt: skip
+    )
     rows = study.scores.filter(pl.col("unit").is_in(ids)).join(
         floors, on=["unit", "description", "scorer"], maintain_order="left"
     )
     return _by_unit(rows)
 
 
-def _of_units(
-    study: Study, table: str, ids: pl.Series, order: list[str]
-) -> dict[str, list[dict[str, Any]]]:
+def _of_units(study: Study, table: str, ids: pl.Series, order: list[str]) -> dict[str, list[dict[str, Any]]]:
     if table not in study.manifest.tables:
         return {}
     return _by_unit(study.table(table).filter(pl.col("unit").is_in(ids)).sort(order))
@@ -117,9 +123,12 @@ def _by_unit(rows: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 
 def unit_card(
-    row: dict[str, Any], exemplars: list[dict[str, Any]], anchors: dict[str, str],
-    others: dict[str, Any], evidence: Evidence,
-) -> Element:  # fmt: skip
+    row: dict[str, Any],
+    exemplars: list[dict[str, Any]],
+    anchors: dict[str, str],
+    others: dict[str, Any],
+    evidence: Evidence,
+) -> Element:
     """Everything there is on one unit; `anchors` are the places of units on this page, by id."""
     parts: list[Part] = []
     if row["value"] is not None:
@@ -127,11 +136,24 @@ def unit_card(
     found = evidence.descriptors.get(row["id"], [])[:8]
     if found:
         parts.append(
-            el("table", {"class": "tight"},
-               el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, name) for name in
-                  ("descriptor", "hits", "lift", "q", "rule")))),
-               el("tbody", None, *(_descriptor(one) for one in found)))
-        )  # fmt: skip
+            el(
+                "table",
+                {"class": "tight"},
+                el(
+                    "thead",
+                    None,
+                    el(
+                        "tr",
+                        None,
+                        *(
+                            el("th", {"scope": "col"}, name)
+                            for name in ("descriptor", "hits", "lift", "q", "rule")
+                        ),
+                    ),
+                ),
+                el("tbody", None, *(_descriptor(one) for one in found)),
+            )
+        )
     if exemplars:
         items = [_exemplar(one, row, exemplars) for one in exemplars]
         parts.append(el("ol", {"class": "exemplars"}, *items))
@@ -167,25 +189,44 @@ def comparisons(unit: str, evidence: Evidence) -> Iterator[Element]:
         if found:
             yield _plain_list(title, found)
     if unit in evidence.contrasts:
-        yield _plain_list(
-            "For comparison, sentences on which it does not fire", evidence.contrasts[unit]
-        )
+        yield _plain_list("For comparison, sentences on which it does not fire", evidence.contrasts[unit])
     meanings = evidence.meanings.get(unit, [])
     if meanings:
-        yield _folded("Several meanings", _table(
-            ("part", "description", "exemplars", "F1", "over one description"),
-            [("all together" if one["part"] == 0 else str(one["part"]), one["text"],
-              str(one["exemplars"]), two(one["value"]),
-              f"{two(one['difference'])} ({interval(one['difference_low'], one['difference_high'])})")
-             for one in meanings]))  # fmt: skip
+        yield _folded(
+            "Several meanings",
+            _table(
+                ("part", "description", "exemplars", "F1", "over one description"),
+                [
+                    (
+                        "all together" if one["part"] == 0 else str(one["part"]),
+                        one["text"],
+                        str(one["exemplars"]),
+                        two(one["value"]),
+                        f"{two(one['difference'])}"
+                        f" ({interval(one['difference_low'], one['difference_high'])})",
+                    )
+                    for one in meanings
+                ],
+            ),
+        )
     readings = evidence.readings.get(unit, [])
     if readings:
         names = list(dict.fromkeys(f["floor"] for one in readings for f in one["floors"]))
-        yield _folded("Every reader, every floor", _table(
-            ("score", "F1", "skill", *names),
-            [(one["scorer"], two(one["value"]), two(one["skill"]),
-              *(two({f["floor"]: f["value"] for f in one["floors"]}.get(name)) for name in names))
-             for one in readings]))  # fmt: skip
+        yield _folded(
+            "Every reader, every floor",
+            _table(
+                ("score", "F1", "skill", *names),
+                [
+                    (
+                        one["scorer"],
+                        two(one["value"]),
+                        two(one["skill"]),
+                        *(two({f["floor"]: f["value"] for f in one["floors"]}.get(name)) for name in names),
+                    )
+                    for one in readings
+                ],
+            ),
+        )
 
 
 def _folded(title: str, inside: Element) -> Element:
@@ -194,22 +235,37 @@ def _folded(title: str, inside: Element) -> Element:
 
 def _plain_list(title: str, found: list[dict[str, Any]]) -> Element:
     items = (
-        el("li", None, el("span", {"class": "n"}, level(one["activation"])),
-           el("span", {"class": "dot"}, ""), el("bdi", {"class": "sentence"}, clip(one["text"], 200)))
+        el(
+            "li",
+            None,
+            el("span", {"class": "n"}, level(one["activation"])),
+            el("span", {"class": "dot"}, ""),
+            el("bdi", {"class": "sentence"}, clip(one["text"], 200)),
+        )
         for one in found
-    )  # fmt: skip
+    )
     return _folded(title, el("ol", {"class": "exemplars"}, *items))
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Element:
     return el(
-        "table", {"class": "tight"},
+        "table",
+        {"class": "tight"},
         el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, name) for name in head))),
-        el("tbody", None, *(
-            el("tr", None, el("th", {"scope": "row"}, said(first, 60)),
-               *(el("td", {"class": "n"}, said(cell, 160)) for cell in rest))
-            for first, *rest in rows)),
-    )  # fmt: skip
+        el(
+            "tbody",
+            None,
+            *(
+                el(
+                    "tr",
+                    None,
+                    el("th", {"scope": "row"}, said(first, 60)),
+                    *(el("td", {"class": "n"}, said(cell, 160)) for cell in rest),
+                )
+                for first, *rest in rows
+            ),
+        ),
+    )
 
 
 def histogram(row: dict[str, Any]) -> Element:
@@ -223,32 +279,47 @@ def histogram(row: dict[str, Any]) -> Element:
     for step, number in enumerate(counts):
         tall = 30 * number**0.5 / top
         fires = low + (step + 1) * (high - low) / len(counts) > row["threshold"]
-        bars.append(el("rect", {"class": "hf" if fires else "hs", "x": f"{step * width:.1f}",
-                                "y": f"{30 - tall:.1f}", "width": f"{width - 1:.1f}",
-                                "height": f"{tall:.1f}"}))  # fmt: skip
+        bars.append(
+            el(
+                "rect",
+                {
+                    "class": "hf" if fires else "hs",
+                    "x": f"{step * width:.1f}",
+                    "y": f"{30 - tall:.1f}",
+                    "width": f"{width - 1:.1f}",
+                    "height": f"{tall:.1f}",
+                },
+            )
+        )
     sign = row["sign"]
     ends = f"from {level(sign * low)} to {level(sign * high)}"
     label = f"Histogram of its values on calibration sentences, {ends}; the dark part fires"
-    return el("p", {"class": "how"},
-              el("svg", {"class": "hist", "viewBox": "0 0 160 30", "role": "img",
-                         "aria-label": label}, *bars),
-              f" values {ends}, heights as square roots; the dark part fires")  # fmt: skip
+    return el(
+        "p",
+        {"class": "how"},
+        el("svg", {"class": "hist", "viewBox": "0 0 160 30", "role": "img", "aria-label": label}, *bars),
+        f" values {ends}, heights as square roots; the dark part fires",
+    )
 
 
 def _descriptor(one: dict[str, Any]) -> Element:
     rule = [name for name in ("enriched", "composed") if one[name]]
-    return el("tr", None, el("th", {"scope": "row"}, said(one["text"], 80)),
-              el("td", {"class": "n"}, f"{one['hits']} of {one['exemplars']}"),
-              el("td", {"class": "n"}, f"{one['lift']:.1f}"),
-              el("td", {"class": "n"}, small(one["q"])), el("td", None, ", ".join(rule)))  # fmt: skip
+    return el(
+        "tr",
+        None,
+        el("th", {"scope": "row"}, said(one["text"], 80)),
+        el("td", {"class": "n"}, f"{one['hits']} of {one['exemplars']}"),
+        el("td", {"class": "n"}, f"{one['lift']:.1f}"),
+        el("td", {"class": "n"}, small(one["q"])),
+        el("td", None, ", ".join(rule)),
+    )
 
 
 def _exemplar(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any]]) -> Element:
-    dot = el(
-        "span", {"class": "dot", "title": "carries a descriptor"}, "●" if one["carries"] else ""
+    dot = el("span", {"class": "dot", "title": "carries a descriptor"}, "●" if one["carries"] else "")
+    return el(
+        "li", None, el("span", {"class": "n"}, level(one["activation"])), dot, sentence_line(one, row, all_)
     )
-    return el("li", None, el("span", {"class": "n"}, level(one["activation"])), dot,
-              sentence_line(one, row, all_))  # fmt: skip
 
 
 def sentence_line(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any]]) -> Element:
@@ -281,10 +352,16 @@ def level_line(row: dict[str, Any]) -> Element:
         }
         return el("p", {"class": "how"}, words.get(row["state"], f"State: {row['state']}."))
     sign = row["sign"]
-    return el("p", {"class": "how"}, f"Fires {'at or above' if sign > 0 else 'at or below'}"
-              f" {level(sign * row['threshold'])}, on {100 * row['fires']:.1f} % of calibration"
-              f" sentences; mean {level(sign * row['mean'])}, standard deviation"
-              f" {level(row['std'])}. Module ", el("code", None, said(row["name"], 120)), ".")  # fmt: skip
+    return el(
+        "p",
+        {"class": "how"},
+        f"Fires {'at or above' if sign > 0 else 'at or below'}"
+        f" {level(sign * row['threshold'])}, on {100 * row['fires']:.1f} % of calibration"
+        f" sentences; mean {level(sign * row['mean'])}, standard deviation"
+        f" {level(row['std'])}. Module ",
+        el("code", None, said(row["name"], 120)),
+        ".",
+    )
 
 
 def _other_side(row: dict[str, Any], anchors: dict[str, str], others: dict[str, Any]) -> Element:
@@ -305,9 +382,7 @@ def why_not(row: dict[str, Any]) -> str:
     return str(row["status"]).removeprefix("no description: ")
 
 
-def score_bar(
-    value: float | None, low: float | None, high: float | None, control: float | None
-) -> Element:
+def score_bar(value: float | None, low: float | None, high: float | None, control: float | None) -> Element:
     """A bar from 0 to 1: interval, value as a dot, control as a tick. Empty without a value."""
     if value is None:
         return el("span", None, "")

@@ -83,9 +83,7 @@ class _Counts(NamedTuple):
 
 def _counts(said: np.ndarray, fires: np.ndarray, weights: np.ndarray) -> _Counts:
     counted = said * weights
-    return _Counts(
-        (counted * fires).sum(1), counted.sum(1), (fires * weights).sum(1), weights.sum(1)
-    )
+    return _Counts((counted * fires).sum(1), counted.sum(1), (fires * weights).sum(1), weights.sum(1))
 
 
 @_measure
@@ -128,9 +126,7 @@ def balanced_accuracy(said: np.ndarray, fires: np.ndarray, weights: np.ndarray) 
 
 
 @_measure
-def mean_activation_difference(
-    said: np.ndarray, response: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def mean_activation_difference(said: np.ndarray, response: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean response where said minus mean response elsewhere, in units of the response.
 
     Higher is better, without bound. NaN where it is said of nothing or of everything.
@@ -195,9 +191,7 @@ def _ranked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """First and last place of each one's group of equal predictions, firing, weight; highest first."""
     order = np.argsort(-predicted, axis=1)
-    ranked, firing, weight = (
-        np.take_along_axis(values, order, 1) for values in (predicted, fires, weights)
-    )
+    ranked, firing, weight = (np.take_along_axis(values, order, 1) for values in (predicted, fires, weights))
     places = np.broadcast_to(np.arange(predicted.shape[1]), predicted.shape)
     differs = ranked[:, 1:] != ranked[:, :-1]
     edge = np.ones((len(predicted), 1), dtype=bool)
@@ -219,9 +213,7 @@ def _varies(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 MEASURES: dict[str, Measure] = {
     "f1": Measure(f1, "said", "fires", True, "how strongly it fires; which of the two errors is made"),
     "iou": Measure(iou, "said", "fires", True, "the same as F1, of which it is a rising function"),
-    "pearson": Measure(
-        pearson, "predicted", "response", True, "a few very large responses can decide it"
-    ),
+    "pearson": Measure(pearson, "predicted", "response", True, "a few very large responses can decide it"),
     "cosine": Measure(
         cosine,
         "predicted",
@@ -241,4 +233,4 @@ MEASURES: dict[str, Measure] = {
     "mean_activation_difference": Measure(
         mean_activation_difference, "said", "response", False, "firing examples that it does not name"
     ),
-}  # fmt: skip
+}

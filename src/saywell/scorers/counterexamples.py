@@ -48,9 +48,11 @@ def find_counterexamples(
         parts.append((unit, [kind] * len(unit), rank, order[unit, rank]))
     unit, kinds, rank, column = zip(*parts, strict=True)
     return Against(
-        np.concatenate(unit), [kind for part in kinds for kind in part], np.concatenate(rank),
+        np.concatenate(unit),
+        [kind for part in kinds for kind in part],
+        np.concatenate(rank),
         np.concatenate(column),
-    )  # fmt: skip
+    )
 
 
 def _places(values: np.ndarray) -> Int64[np.ndarray, "units examples"]:

@@ -118,8 +118,10 @@ def most_frequent(
     """
     _, first, texts, counts = np.unique(
         np.asarray(descriptions, dtype=object).astype(str),
-        return_index=True, return_inverse=True, return_counts=True,
-    )  # fmt: skip
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+    )
     commonest = np.argsort(-counts, kind="stable")[: candidates + 1]
     chosen = np.full((len(texts), candidates + 1), NONE, dtype=np.int64)
     chosen[:, : len(commonest)] = first[commonest]

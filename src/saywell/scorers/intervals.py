@@ -21,9 +21,7 @@ class Interval(NamedTuple):
     n: int
 
 
-def bootstrap_mean(
-    values: Float[np.ndarray, " n"], *, seed: int = 0, resamples: int = RESAMPLES
-) -> Interval:
+def bootstrap_mean(values: Float[np.ndarray, " n"], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
     """The mean of one value per example, NaN left out, with a 95 % interval over examples."""
     return bootstrap_means(values[:, None], seed=seed, resamples=resamples)[0]
 
@@ -59,10 +57,7 @@ def bootstrap_means(
     random, both = np.random.default_rng(seed), np.hstack([filled, counted])
     # One resample after the other: the weights of all are n x resamples numbers.
     sums = np.stack(
-        [
-            np.bincount(random.integers(n, size=n), minlength=n).astype(float) @ both
-            for _ in range(resamples)
-        ]
+        [np.bincount(random.integers(n, size=n), minlength=n).astype(float) @ both for _ in range(resamples)]
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.divide(*np.hsplit(sums, 2))
@@ -72,9 +67,7 @@ def bootstrap_means(
         drawn = means[:, column][~np.isnan(means[:, column])]
         tails = (1 - LEVEL) / 2
         low, high = np.quantile(drawn, [tails, 1 - tails]) if len(drawn) else (np.nan, np.nan)
-        results.append(
-            Interval(float(value[column]), float(low), float(high), int(counted[:, column].sum()))
-        )
+        results.append(Interval(float(value[column]), float(low), float(high), int(counted[:, column].sum())))
     return results
 
 
@@ -113,9 +106,7 @@ def confusion(
     """Hits, misses, false alarms and rest of each column against one truth."""
     hits = (truth[:, None] & said).sum(0)
     misses, alarms = truth.sum() - hits, said.sum(0) - hits
-    return np.stack([hits, misses, alarms, len(truth) - hits - misses - alarms], axis=1).astype(
-        float
-    )
+    return np.stack([hits, misses, alarms, len(truth) - hits - misses - alarms], axis=1).astype(float)
 
 
 def benjamini_hochberg(p: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:

@@ -78,9 +78,7 @@ def judge_descriptions(
             message = Message("user", (question.text, *images))
             # Another seed is another question to the cache, and to a judge that is not sure.
             number = seed + (repeat == AGAIN)
-            requests.append(
-                Request("judge", (*before, message), Ranking, prompt.hash, 0.0, 300, number)
-            )
+            requests.append(Request("judge", (*before, message), Ranking, prompt.hash, 0.0, 300, number))
             asked.append((name, repeat, placed))
     rows = []
     replies = model.complete(requests, progress=progress)

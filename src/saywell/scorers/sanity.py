@@ -51,10 +51,16 @@ def sanity_tests(
                 fall = (perfect - changed) / perfect
                 noticed = float((fall >= LEAST_FALL).mean())
                 row: dict[str, object] = dict(
-                    measure=name, headline=measure.headline, test=test, rate=rate,
-                    perfect=float(perfect.mean()), changed=float(changed.mean()),
-                    fall=float(fall.mean()), noticed=noticed, passes=noticed >= LEAST_REPEATS,
-                )  # fmt: skip
+                    measure=name,
+                    headline=measure.headline,
+                    test=test,
+                    rate=rate,
+                    perfect=float(perfect.mean()),
+                    changed=float(changed.mean()),
+                    fall=float(fall.mean()),
+                    noticed=noticed,
+                    passes=noticed >= LEAST_REPEATS,
+                )
                 rows.append(row)
     return pl.DataFrame(rows)
 

@@ -76,9 +76,7 @@ def score_units(
     reading, scoring = samples if samples else (None, None)
     parts: list[Tally] = []
     thresholds: list[np.ndarray] = []
-    candidates = {
-        name: whose[:, None] if whose.ndim == 1 else whose for name, whose in floors.items()
-    }
+    candidates = {name: whose[:, None] if whose.ndim == 1 else whose for name, whose in floors.items()}
     stand_ins = {name: whose[:, 0].copy() for name, whose in candidates.items()}
     left_out = {name: np.zeros(len(units), dtype=np.int64) for name in floors}
     for start in range(0, max(1, len(units)), block):
@@ -199,8 +197,7 @@ def check_rows(select: Rows, score: Rows) -> None:
 
 
 def asking(
-    read: Callable[[Sequence[str], Sequence[np.ndarray]], Iterator[np.ndarray]],
-    descriptions: Sequence[str],
+    read: Callable[[Sequence[str], Sequence[np.ndarray]], Iterator[np.ndarray]], descriptions: Sequence[str]
 ) -> Predict:
     """A `Predict` from the `read` of a reader and the texts of all descriptions."""
 
@@ -211,9 +208,7 @@ def asking(
     return predict
 
 
-def firing(
-    response: Float[np.ndarray, "units examples"], thresholds: Float[np.ndarray, " units"]
-) -> Fires:
+def firing(response: Float[np.ndarray, "units examples"], thresholds: Float[np.ndarray, " units"]) -> Fires:
     """A `Fires` from the responses to all examples and the response from which a unit fires."""
 
     def fires(numbers: Int64[np.ndarray, " block"], rows: RowNumbers) -> np.ndarray:

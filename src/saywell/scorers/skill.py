@@ -74,9 +74,7 @@ class Skill:
             for field in fields(cls)
             if field.name != "floors"
         }
-        floors = {
-            name: np.concatenate([part.floors[name] for part in parts]) for name in parts[0].floors
-        }
+        floors = {name: np.concatenate([part.floors[name] for part in parts]) for name in parts[0].floors}
         return cls(**columns, floors=floors)
 
     def replaced(self, units: Int[np.ndarray, " some"], others: Skill) -> Skill:
@@ -118,9 +116,7 @@ class Tally(NamedTuple):
     def joined(cls, parts: Sequence[Tally]) -> Tally:
         """Units of several tallies, with the same floors, one after the other."""
         first = parts[0]
-        arrays = (
-            np.concatenate(columns) for columns in zip(*(p[1:-1] for p in parts), strict=True)
-        )
+        arrays = (np.concatenate(columns) for columns in zip(*(p[1:-1] for p in parts), strict=True))
         return cls(first.floors, *arrays, sampled=first.sampled)
 
     def some(self, units: Int[np.ndarray, " some"] | slice) -> Tally:
@@ -184,13 +180,15 @@ def tally(
     there = [answered(floor).any(1) for floor in floors.values()]
     n = cells.sum((1, 2))
     return Tally(
-        floors=tuple(floors), cells=cells,
+        floors=tuple(floors),
+        cells=cells,
         sizes=n[:, None] if sample is None else sample.sizes,
         partial=np.zeros((len(n), 1), dtype=bool) if sample is None else sample.read < sample.sizes,
         there=np.array(there, dtype=bool).reshape(len(floors), len(said)).T,
-        asked=np.full(len(said), said.shape[1]), keys=hash_numbers(units, seed, "skill"),
+        asked=np.full(len(said), said.shape[1]),
+        keys=hash_numbers(units, seed, "skill"),
         sampled=sample is not None,
-    )  # fmt: skip
+    )
 
 
 def measure(counted: Tally, resamples: int | Int[np.ndarray, " units"] = RESAMPLES) -> Skill:
@@ -260,9 +258,7 @@ def _measure(counted: Tally, resamples: Int[np.ndarray, " units"]) -> tuple[Skil
         observed = sizes @ (cells / np.maximum(read, 1)[:, None])
         value, *against = outcomes.f1(observed[None])[0]
         random = np.random.default_rng(int(counted.keys[unit]))
-        scores, skills = _drawn(
-            cells, sizes, counted.partial[unit], outcomes, random, resamples[unit]
-        )
+        scores, skills = _drawn(cells, sizes, counted.partial[unit], outcomes, random, resamples[unit])
         seen = cells.sum(0)
         least = float(np.exp(-(seen @ outcomes.hits[:, 0])))
         if not counted.sampled:
@@ -284,11 +280,19 @@ def _measure(counted: Tally, resamples: Int[np.ndarray, " units"]) -> tuple[Skil
         of_floors[~there, place] = np.nan
     n = counted.cells.sum((1, 2))
     found = Skill(
-        value=value, low=low, high=high,
+        value=value,
+        low=low,
+        high=high,
         floors={name: of_floors[:, place] for place, name in enumerate(names)},
-        best_floor=best, skill=skill, skill_low=skill_low, skill_high=skill_high, p=p,
-        n=n, unanswered=counted.asked - n, resamples=np.array(resamples),
-    )  # fmt: skip
+        best_floor=best,
+        skill=skill,
+        skill_low=skill_low,
+        skill_high=skill_high,
+        p=p,
+        n=n,
+        unanswered=counted.asked - n,
+        resamples=np.array(resamples),
+    )
     return found, doubt
 
 
@@ -377,9 +381,7 @@ def _resample(
     return result
 
 
-def _p(
-    skills: Float[np.ndarray, " resamples"], least: float
-) -> tuple[float, float, float, float, float]:
+def _p(skills: Float[np.ndarray, " resamples"], least: float) -> tuple[float, float, float, float, float]:
     """One-sided p of no skill from its bootstrap distribution, never 0, and its Monte Carlo error.
 
     p is the largest of three. The share of resamples without skill, where there are any. The normal

@@ -137,11 +137,12 @@ def _best_scale(cosines: np.ndarray, truth: np.ndarray, own: np.ndarray, k: int)
         return _USUAL
     halves = [place % 2 == part for part in (0, 1)]
     right = [
-        sum(_right(cosines[~half], truth[~half], own,
-                   _places(cosines[half], truth[half], own, k, scale) <= k)
-            for half in halves)
+        sum(
+            _right(cosines[~half], truth[~half], own, _places(cosines[half], truth[half], own, k, scale) <= k)
+            for half in halves
+        )
         for scale in SCALES
-    ]  # fmt: skip
+    ]
     return SCALES[int(np.argmax(right))]
 
 

@@ -200,10 +200,7 @@ class Measured:
         """Every labelled image, once."""
         if not self._apart:
             return self.images, self.labels
-        return (
-            np.concatenate([self.images, self.held]),
-            np.concatenate([self.labels, self.held_labels]),
-        )
+        return (np.concatenate([self.images, self.held]), np.concatenate([self.labels, self.held_labels]))
 
     @cached_property
     def seen(self) -> Examples:
@@ -288,8 +285,7 @@ def score_texts(
     `strings` are given, stepwise; no key where `only` names none of them.
     """
     every = [
-        _scores(one, texts, text_class, strings, texts_a_class, neighbours, only, seed)
-        for one in measured
+        _scores(one, texts, text_class, strings, texts_a_class, neighbours, only, seed) for one in measured
     ]
     if len(every) == 1:
         return every[0]
@@ -320,12 +316,8 @@ def _scores(
         "ift-proponent": lambda: ift_proponent(similarity, labels, m.helping, text_class),
         "ift-opponent": lambda: ift_proponent(similarity, labels, m.helping, text_class, m.harming),
         "text-influence": lambda: text_influence(shifted, text_class, m.check, m.head),
-        "text-influence-all": lambda: text_influence(
-            shifted, text_class, m.check, m.head, on="all"
-        ),
-        "nearest": lambda: nearest(
-            m.seen.features @ shifted.T, m.influence, text_class, neighbours
-        ),
+        "text-influence-all": lambda: text_influence(shifted, text_class, m.check, m.head, on="all"),
+        "nearest": lambda: nearest(m.seen.features @ shifted.T, m.influence, text_class, neighbours),
         "clip-only": lambda: clip_only(similarity, labels, text_class),
         "influence-only": lambda: influence_only(m.helping, text_class),
         "random": lambda: at_random(len(texts), seed),

@@ -30,9 +30,7 @@ class Resampling:
     Every row of a table meets the same draws, so that equal rows have equal intervals.
     """
 
-    def __init__(
-        self, seeds: int, examples: int, *, seed: int = 0, resamples: int = RESAMPLES
-    ) -> None:
+    def __init__(self, seeds: int, examples: int, *, seed: int = 0, resamples: int = RESAMPLES) -> None:
         self._shape = seeds, examples
         if seeds and examples:
             random = np.random.default_rng(seed)
@@ -52,9 +50,7 @@ class Resampling:
         return Interval(float(values.mean()), float(low), float(high), values.shape[1])
 
     def difference(
-        self,
-        method: Bool[np.ndarray, "seeds examples"],
-        control: Bool[np.ndarray, "seeds examples"],
+        self, method: Bool[np.ndarray, "seeds examples"], control: Bool[np.ndarray, "seeds examples"]
     ) -> Interval:
         """`paired_difference` by these draws."""
         return self.mean(method.astype(float) - control.astype(float))

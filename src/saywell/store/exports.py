@@ -29,16 +29,16 @@ def as_csv(table: pl.DataFrame) -> bytes:
     """CSV for spreadsheets: lists joined by "; ", and an apostrophe before what a spreadsheet would
     run as a formula, spaces before it or not. Whoever needs the exact text takes another form."""
     lists = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.List)]
-    flat = table.with_columns(
-        pl.col(name).cast(pl.List(pl.String)).list.join("; ") for name in lists
-    )
+    flat = table.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join("; ") for name in lists)
     texts = [name for name, dtype in flat.schema.items() if dtype == pl.String]
     begins = [pl.col(name).str.strip_chars_start(" \u00a0\ufeff") for name in texts]
     safe = flat.with_columns(
         pl.when(pl.any_horizontal(*(begin.str.starts_with(sign) for sign in _FORMULA)))
-        .then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
+        .then("'" + pl.col(name))
+        .otherwise(pl.col(name))
+        .alias(name)
         for name, begin in zip(texts, begins, strict=True)
-    )  # fmt: skip
+    )
     return safe.write_csv().encode()
 
 

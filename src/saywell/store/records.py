@@ -129,9 +129,7 @@ class Unit:
                     f"  {one.reader}: F1 {one.score:.2f}, floor {one.floor_score:.2f}"
                     f" ({one.floor}), {one.verdict}"
                 )
-        lines += [
-            f"  {_value(one.value)}  {one.cut(EXCERPT).marked()}" for one in self.exemplars[:3]
-        ]
+        lines += [f"  {_value(one.value)}  {one.cut(EXCERPT).marked()}" for one in self.exemplars[:3]]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -167,9 +165,7 @@ def read_unit(study: Study, unit: str, *, examples: int = 8) -> Unit:
     against: dict[str, tuple[Example, ...]] = {"unforeseen": (), "silent": ()}
     if "counterexamples" in has:
         found = study.table("counterexamples").filter(unit=unit).sort("rank")
-        against = {
-            kind: _examples(study, found.filter(kind=kind).head(examples)) for kind in against
-        }
+        against = {kind: _examples(study, found.filter(kind=kind).head(examples)) for kind in against}
     return Unit(
         id=unit,
         description=row["text"],
@@ -217,36 +213,71 @@ def tidy_table(study: Study) -> pl.DataFrame:
             study.verdicts()
             .join(by, on=["unit", "description"], how="left")
             .select(
-                **keys, verdict="status", score="value", ci_low="ci_low", ci_high="ci_high",
-                floor_score="control", floor="floor", skill="skill", skill_low="skill_low",
-                reader="scorer", verified_by="verified_by",
+                **keys,
+                verdict="status",
+                score="value",
+                ci_low="ci_low",
+                ci_high="ci_high",
+                floor_score="control",
+                floor="floor",
+                skill="skill",
+                skill_low="skill_low",
+                reader="scorer",
+                verified_by="verified_by",
             )
-        )  # fmt: skip
+        )
     table = written.join(scored, on=["unit", "_id"], how="left", maintain_order="left")
     shown = _shown_examples(study, table)
     return (
         table.join(shown, on="unit", how="left", maintain_order="left")
         .with_columns(
-            verdict=pl.when(pl.col("status") != _DESCRIBED).then("status")
+            verdict=pl.when(pl.col("status") != _DESCRIBED)
+            .then("status")
             .otherwise(pl.col("verdict").fill_null("not tested")),
             reader=pl.col("reader").map_elements(reader_name, return_dtype=pl.String),
-            verified_by=pl.col("verified_by").fill_null([]).list.eval(
-                pl.element().map_elements(reader_name, return_dtype=pl.String)
-            ),
+            verified_by=pl.col("verified_by")
+            .fill_null([])
+            .list.eval(pl.element().map_elements(reader_name, return_dtype=pl.String)),
         )
-        .sort(pl.col("verdict") == VERIFIED, "skill_low", "skill", descending=True, nulls_last=True,
-              maintain_order=True)
-        .select("unit", "description", "verdict", "score", "ci_low", "ci_high", "floor_score",
-                "floor", "skill", "reader", "verified_by", "example")
-    )  # fmt: skip
+        .sort(
+            pl.col("verdict") == VERIFIED,
+            "skill_low",
+            "skill",
+            descending=True,
+            nulls_last=True,
+            maintain_order=True,
+        )
+        .select(
+            "unit",
+            "description",
+            "verdict",
+            "score",
+            "ci_low",
+            "ci_high",
+            "floor_score",
+            "floor",
+            "skill",
+            "reader",
+            "verified_by",
+            "example",
+        )
+    )
 
 
 _SCORED: dict[str, Any] = {
-    "unit": pl.String, "_id": pl.String, "verdict": pl.String, "score": pl.Float64,
-    "ci_low": pl.Float64, "ci_high": pl.Float64, "floor_score": pl.Float64, "floor": pl.String,
-    "skill": pl.Float64, "skill_low": pl.Float64, "reader": pl.String,
+    "unit": pl.String,
+    "_id": pl.String,
+    "verdict": pl.String,
+    "score": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "floor_score": pl.Float64,
+    "floor": pl.String,
+    "skill": pl.Float64,
+    "skill_low": pl.Float64,
+    "reader": pl.String,
     "verified_by": pl.List(pl.String),
-}  # fmt: skip
+}
 
 
 def search_units(study: Study, words: str, *, limit: int = 20) -> pl.DataFrame:
@@ -265,10 +296,7 @@ def search_units(study: Study, words: str, *, limit: int = 20) -> pl.DataFrame:
     table = tidy_table(study)
     in_examples = _found_in_examples(study, wanted)
     in_words = pl.all_horizontal(
-        *(
-            pl.concat_str("unit", pl.lit(" "), "description").str.contains(_begins(word))
-            for word in wanted
-        )
+        *(pl.concat_str("unit", pl.lit(" "), "description").str.contains(_begins(word)) for word in wanted)
     )
     return (
         table.join(in_examples, on="unit", how="left", maintain_order="left")
@@ -328,9 +356,13 @@ def readers_of(study: Study) -> pl.DataFrame:
     return (
         study.scores.group_by("scorer", maintain_order=True)
         .agg(tested=pl.col("skill").is_not_null().sum(), verified=(pl.col("status") == VERIFIED).sum())
-        .select(pl.col("scorer").map_elements(reader_name, return_dtype=pl.String).alias("reader"),
-                "scorer", "tested", "verified")
-    )  # fmt: skip
+        .select(
+            pl.col("scorer").map_elements(reader_name, return_dtype=pl.String).alias("reader"),
+            "scorer",
+            "tested",
+            "verified",
+        )
+    )
 
 
 def verified_by_all(study: Study) -> int:
@@ -344,9 +376,7 @@ def reader_name(scorer: str) -> str:
     return _READERS.get(scorer, scorer.removeprefix("f1-").replace("-", " "))
 
 
-def choose_example(
-    exemplars: Iterable[Example], texts: Sequence[str], used: set[str]
-) -> Example | None:
+def choose_example(exemplars: Iterable[Example], texts: Sequence[str], used: set[str]) -> Example | None:
     """The example to show a description with: not shown before, says it, short, strong."""
     wanted = {stem for text in texts for stem in _stems(text)}
 
@@ -395,9 +425,12 @@ def _unlike(candidates: Sequence[Candidate], number: int, layers: int) -> list[s
     share = -(-number // layers) + 1 if layers > 1 else number
     picked: list[Candidate] = []
     for said, most_alike, longest, most_a_layer in (
-        (True, 0.0, _SHORT, share), (True, 0.0, None, share), (True, 0.0, None, number),
-        (False, 0.0, None, number), (False, _NEAR, None, number),
-    ):  # fmt: skip
+        (True, 0.0, _SHORT, share),
+        (True, 0.0, None, share),
+        (True, 0.0, None, number),
+        (False, 0.0, None, number),
+        (False, _NEAR, None, number),
+    ):
         for one in candidates:
             if len(picked) >= number:
                 break
@@ -418,9 +451,8 @@ def _say_it(study: Study, rows: pl.DataFrame) -> dict[str, bool]:
     seen = _strongest(study, list(stems)).filter(pl.col("rank") < _SEEN)
     said: dict[str, list[bool]] = {}
     for unit, words in (
-        seen.join(_shows(study), on="example", maintain_order="left")
-        .select("unit", "words").iter_rows()
-    ):  # fmt: skip
+        seen.join(_shows(study), on="example", maintain_order="left").select("unit", "words").iter_rows()
+    ):
         said.setdefault(unit, []).append(bool(stems[unit] & _stems(words)))
     return {unit: 3 * sum(found) >= len(found) for unit, found in said.items()}
 
@@ -443,11 +475,19 @@ def _begins(word: str) -> str:
 
 def _reading(row: dict[str, Any]) -> Reading:
     return Reading(
-        reader=reader_name(row["scorer"]), score=row["value"], ci_low=row["ci_low"],
-        ci_high=row["ci_high"], floor=row["floor"], floor_score=row["control"],
-        skill=row["skill"], skill_low=row["skill_low"], skill_high=row["skill_high"], q=row["q"],
-        n=row["n"], verdict=row["status"],
-    )  # fmt: skip
+        reader=reader_name(row["scorer"]),
+        score=row["value"],
+        ci_low=row["ci_low"],
+        ci_high=row["ci_high"],
+        floor=row["floor"],
+        floor_score=row["control"],
+        skill=row["skill"],
+        skill_low=row["skill_low"],
+        skill_high=row["skill_high"],
+        q=row["q"],
+        n=row["n"],
+        verdict=row["status"],
+    )
 
 
 def _strongest(study: Study, units: Sequence[str] | None = None) -> pl.DataFrame:
@@ -462,9 +502,11 @@ def _strongest(study: Study, units: Sequence[str] | None = None) -> pl.DataFrame
     elif "influence" in has:
         rows = study.table("influence").filter(side="proponent")
         first = rows["model"].first()
-        rows = rows.filter(model=first).rename({"class": "unit"}).with_columns(
-            span_start=pl.lit(None, pl.Int32), span_end=pl.lit(None, pl.Int32)
-        )  # fmt: skip
+        rows = (
+            rows.filter(model=first)
+            .rename({"class": "unit"})
+            .with_columns(span_start=pl.lit(None, pl.Int32), span_end=pl.lit(None, pl.Int32))
+        )
     else:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     if units is not None:
@@ -492,11 +534,13 @@ def _with_words(rows: pl.DataFrame) -> tuple[Example, ...]:
     value = "value" if "value" in rows.columns else "activation"
     return tuple(
         Example(
-            row["example"], row["words"] or "", row[value],
+            row["example"],
+            row["words"] or "",
+            row[value],
             None if row.get("span_start") is None else (row["span_start"], row["span_end"]),
         )
         for row in rows.iter_rows(named=True)
-    )  # fmt: skip
+    )
 
 
 def _texts(study: Study, row: dict[str, Any]) -> list[str]:
@@ -525,9 +569,12 @@ def _found_in_examples(study: Study, wanted: Sequence[str]) -> pl.DataFrame:
     says = pl.all_horizontal(*(pl.col("words").str.contains(_begins(word)) for word in wanted))
     saying = _shows(study).filter(says).select("example")
     return (
-        _strongest(study).filter(pl.col("rank") < _SEEN)
-        .join(saying, on="example", how="semi").group_by("unit").agg(found=pl.len())
-    )  # fmt: skip
+        _strongest(study)
+        .filter(pl.col("rank") < _SEEN)
+        .join(saying, on="example", how="semi")
+        .group_by("unit")
+        .agg(found=pl.len())
+    )
 
 
 def _marked_html(one: Example) -> str:

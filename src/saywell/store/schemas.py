@@ -29,9 +29,7 @@ class Schema:
     optional: frozenset[str] = field(default_factory=frozenset)
 
 
-def _schema(
-    version: int, key: tuple[str, ...], optional: tuple[str, ...] = (), **columns: object
-) -> Schema:
+def _schema(version: int, key: tuple[str, ...], optional: tuple[str, ...] = (), **columns: object) -> Schema:
     types = {name: pl.Series(dtype=dtype).dtype for name, dtype in columns.items()}  # type: ignore[arg-type]
     return Schema(version, MappingProxyType(types), key, frozenset(optional))
 
@@ -41,256 +39,478 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
         # One item of data. `row` is its place in the input; `tags` are gold labels of the user's,
         # `tokens` how many the model under study reads.
         "examples": _schema(
-            1, ("id",), ("text", "tags", "label", "name", "width", "height", "group", "tokens"),
-            id=pl.String, split=pl.String, text=pl.String, tags=pl.List(pl.String),
-            label=pl.String, name=pl.String, row=pl.Int64, width=pl.Int32, height=pl.Int32,
-            group=pl.String, tokens=pl.Int32,
+            1,
+            ("id",),
+            ("text", "tags", "label", "name", "width", "height", "group", "tokens"),
+            id=pl.String,
+            split=pl.String,
+            text=pl.String,
+            tags=pl.List(pl.String),
+            label=pl.String,
+            name=pl.String,
+            row=pl.Int64,
+            width=pl.Int32,
+            height=pl.Int32,
+            group=pl.String,
+            tokens=pl.Int32,
         ),
         # Rows of the input that were not used, and why; `name` is the file's, where it has one.
         "rejected": _schema(
-            1, ("row",), ("name",),
-            row=pl.Int64, name=pl.String, reason=pl.String, detail=pl.String,
+            1, ("row",), ("name",), row=pl.Int64, name=pl.String, reason=pl.String, detail=pl.String
         ),
         # Images that were used after a change on the way to RGB.
-        "converted": _schema(
-            1, ("row", "change"), row=pl.Int64, name=pl.String, change=pl.String,
-        ),
+        "converted": _schema(1, ("row", "change"), row=pl.Int64, name=pl.String, change=pl.String),
         # What a describer said a sentence is about, before merging. `status` as in LLM replies.
         "candidates": _schema(
-            1, ("example", "rank"),
-            example=pl.String, rank=pl.Int32, text=pl.String, score=pl.Float64,
+            1, ("example", "rank"), example=pl.String, rank=pl.Int32, text=pl.String, score=pl.Float64
         ),
         # Descriptors after merging: `members` are the wordings that were merged into `text`.
         "descriptors": _schema(
-            1, ("id",), id=pl.String, text=pl.String, members=pl.List(pl.String), mentions=pl.Int64,
+            1, ("id",), id=pl.String, text=pl.String, members=pl.List(pl.String), mentions=pl.Int64
         ),
         # "This descriptor holds of this example", and who said so.
         "tags": _schema(
-            1, ("example", "descriptor"),
-            example=pl.String, descriptor=pl.String, source=pl.String, score=pl.Float64,
+            1,
+            ("example", "descriptor"),
+            example=pl.String,
+            descriptor=pl.String,
+            source=pl.String,
+            score=pl.Float64,
         ),
         # Items without an answer: which step, why, and the key of the call in calls.sqlite. `status`
         # as in LLM replies; what "failed" did so for an outside reason and is asked again.
         "unanswered": _schema(
-            1, ("step", "item"), ("status",),
-            step=pl.String, item=pl.String, reason=pl.String, call=pl.String, status=pl.String,
+            1,
+            ("step", "item"),
+            ("status",),
+            step=pl.String,
+            item=pl.String,
+            reason=pl.String,
+            call=pl.String,
+            status=pl.String,
         ),
         # What is described. `sign` +1: going high, -1: going low. Statistics are of the pooled
         # activation (signed) on calibration examples; `fires` is the share at or above `threshold`;
         # `histogram` counts them in equal steps from `minimum` to `maximum`.
         "units": _schema(
-            2, ("id",),
-            id=pl.String, kind=pl.String, model=pl.String, layer=pl.Int32, index=pl.Int32,
-            sign=pl.Int8, name=pl.String, mean=pl.Float64, std=pl.Float64, minimum=pl.Float64,
-            maximum=pl.Float64, threshold=pl.Float64, fires=pl.Float64, state=pl.String,
+            2,
+            ("id",),
+            id=pl.String,
+            kind=pl.String,
+            model=pl.String,
+            layer=pl.Int32,
+            index=pl.Int32,
+            sign=pl.Int8,
+            name=pl.String,
+            mean=pl.Float64,
+            std=pl.Float64,
+            minimum=pl.Float64,
+            maximum=pl.Float64,
+            threshold=pl.Float64,
+            fires=pl.Float64,
+            state=pl.String,
             histogram=pl.List(pl.Int32),
         ),
         # Calibration examples, drawn at random, on which a described unit does not fire.
         "contrasts": _schema(
-            1, ("unit", "rank"),
-            unit=pl.String, rank=pl.Int32, example=pl.String, activation=pl.Float32,
+            1, ("unit", "rank"), unit=pl.String, rank=pl.Int32, example=pl.String, activation=pl.Float32
         ),
         # Strongest examples; the span is in characters of the example's text, end exclusive.
         "exemplars": _schema(
-            1, ("unit", "split", "rank"),
-            unit=pl.String, split=pl.String, rank=pl.Int32, example=pl.String,
-            activation=pl.Float32, span_start=pl.Int32, span_end=pl.Int32,
+            1,
+            ("unit", "split", "rank"),
+            unit=pl.String,
+            split=pl.String,
+            rank=pl.Int32,
+            example=pl.String,
+            activation=pl.Float32,
+            span_start=pl.Int32,
+            span_end=pl.Int32,
         ),
         # A descriptor that dominates (composition) or is enriched among a unit's exemplars.
         "associations": _schema(
-            1, ("unit", "split", "descriptor"),
-            unit=pl.String, split=pl.String, descriptor=pl.String, hits=pl.Int32,
-            exemplars=pl.Int32, composition=pl.Float64, lift=pl.Float64, p=pl.Float64, q=pl.Float64,
-            composed=pl.Boolean, enriched=pl.Boolean,
+            1,
+            ("unit", "split", "descriptor"),
+            unit=pl.String,
+            split=pl.String,
+            descriptor=pl.String,
+            hits=pl.Int32,
+            exemplars=pl.Int32,
+            composition=pl.Float64,
+            lift=pl.Float64,
+            p=pl.Float64,
+            q=pl.Float64,
+            composed=pl.Boolean,
+            enriched=pl.Boolean,
         ),
         # Text about a unit. `status` is "described" or the reason why there is no description.
         "descriptions": _schema(
-            1, ("id",),
-            id=pl.String, unit=pl.String, text=pl.String, describer=pl.String, llm=pl.String,
-            prompt_hash=pl.String, sources=pl.List(pl.String), descriptors=pl.List(pl.String),
-            rank=pl.Int32, selected=pl.Boolean, status=pl.String,
+            1,
+            ("id",),
+            id=pl.String,
+            unit=pl.String,
+            text=pl.String,
+            describer=pl.String,
+            llm=pl.String,
+            prompt_hash=pl.String,
+            sources=pl.List(pl.String),
+            descriptors=pl.List(pl.String),
+            rank=pl.Int32,
+            selected=pl.Boolean,
+            status=pl.String,
         ),
         # A description's agreement with the unit on examples its writer never saw. `control` is the
         # best of its floors and `floor` its name; skill = value - control, with its own interval.
         # q is p after Benjamini and Hochberg over all rows of a scorer; n counts the examples read,
         # `resamples` how many the intervals and p are from.
         "scores": _schema(
-            2, ("unit", "description", "scorer", "split"), ("resamples",),
-            unit=pl.String, description=pl.String, scorer=pl.String, scorer_version=pl.Int32,
-            split=pl.String, value=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64,
-            control=pl.Float64, n=pl.Int64, status=pl.String, floor=pl.String, skill=pl.Float64,
-            skill_low=pl.Float64, skill_high=pl.Float64, p=pl.Float64, q=pl.Float64,
-            unanswered=pl.Int64, threshold=pl.Float64, resamples=pl.Int64,
+            2,
+            ("unit", "description", "scorer", "split"),
+            ("resamples",),
+            unit=pl.String,
+            description=pl.String,
+            scorer=pl.String,
+            scorer_version=pl.Int32,
+            split=pl.String,
+            value=pl.Float64,
+            ci_low=pl.Float64,
+            ci_high=pl.Float64,
+            control=pl.Float64,
+            n=pl.Int64,
+            status=pl.String,
+            floor=pl.String,
+            skill=pl.Float64,
+            skill_low=pl.Float64,
+            skill_high=pl.Float64,
+            p=pl.Float64,
+            q=pl.Float64,
+            unanswered=pl.Int64,
+            threshold=pl.Float64,
+            resamples=pl.Int64,
         ),
         # The same scorer fed what should fail: another unit's description, always, never ...
         # `left_out` counts the descriptions that were passed over since they read like the unit's own.
         "floors": _schema(
-            1, ("unit", "description", "scorer", "split", "floor"), ("left_out",),
-            unit=pl.String, description=pl.String, scorer=pl.String, split=pl.String,
-            floor=pl.String, value=pl.Float64, left_out=pl.Int64,
+            1,
+            ("unit", "description", "scorer", "split", "floor"),
+            ("left_out",),
+            unit=pl.String,
+            description=pl.String,
+            scorer=pl.String,
+            split=pl.String,
+            floor=pl.String,
+            value=pl.Float64,
+            left_out=pl.Int64,
         ),
         # Descriptions of the same model with random weights, made and scored in the same way: what
         # `verified` comes to where nothing was learned. Units drawn by chance where they are many.
         "control_scores": _schema(
-            1, ("unit", "scorer"),
-            unit=pl.String, text=pl.String, scorer=pl.String, value=pl.Float64,
-            control=pl.Float64, skill=pl.Float64, skill_low=pl.Float64, skill_high=pl.Float64,
-            p=pl.Float64, status=pl.String, resamples=pl.Int64,
+            1,
+            ("unit", "scorer"),
+            unit=pl.String,
+            text=pl.String,
+            scorer=pl.String,
+            value=pl.Float64,
+            control=pl.Float64,
+            skill=pl.Float64,
+            skill_low=pl.Float64,
+            skill_high=pl.Float64,
+            p=pl.Float64,
+            status=pl.String,
+            resamples=pl.Int64,
         ),
         # Held-out examples that speak against a description: "silent" ones are predicted and leave
         # the unit cold, "unforeseen" ones fire it and are not predicted. Strongest first.
         "counterexamples": _schema(
-            1, ("unit", "description", "kind", "rank"),
-            unit=pl.String, description=pl.String, kind=pl.String, rank=pl.Int32, example=pl.String,
-            activation=pl.Float32, predicted=pl.Float64,
+            1,
+            ("unit", "description", "kind", "rank"),
+            unit=pl.String,
+            description=pl.String,
+            kind=pl.String,
+            rank=pl.Int32,
+            example=pl.String,
+            activation=pl.Float32,
+            predicted=pl.Float64,
         ),
         # Several meanings: clusters of a unit's exemplars, each described and scored by itself
         # (`part` 1, 2, ...), and their descriptions together (`part` 0), beside the one description.
         "meanings": _schema(
-            1, ("unit", "part"),
-            unit=pl.String, part=pl.Int32, text=pl.String, descriptors=pl.List(pl.String),
-            exemplars=pl.Int32, value=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64,
-            single=pl.Float64, difference=pl.Float64, difference_low=pl.Float64,
-            difference_high=pl.Float64, n=pl.Int64,
+            1,
+            ("unit", "part"),
+            unit=pl.String,
+            part=pl.Int32,
+            text=pl.String,
+            descriptors=pl.List(pl.String),
+            exemplars=pl.Int32,
+            value=pl.Float64,
+            ci_low=pl.Float64,
+            ci_high=pl.Float64,
+            single=pl.Float64,
+            difference=pl.Float64,
+            difference_low=pl.Float64,
+            difference_high=pl.Float64,
+            n=pl.Int64,
         ),
         # The points of the figures: one curve is a figure and a variant.
         "curves": _schema(
-            1, ("figure", "variant", "x"),
-            figure=pl.String, variant=pl.String, x=pl.Float64, value=pl.Float64, ci_low=pl.Float64,
-            ci_high=pl.Float64, n=pl.Int64,
+            1,
+            ("figure", "variant", "x"),
+            figure=pl.String,
+            variant=pl.String,
+            x=pl.Float64,
+            value=pl.Float64,
+            ci_low=pl.Float64,
+            ci_high=pl.Float64,
+            n=pl.Int64,
         ),
         # Gold descriptors, and for each the found descriptor that comes closest. It was chosen on
         # calibration; the figures are from test. `control` is the F1 of calling it on every example.
         "recovered": _schema(
-            1, ("gold",),
-            gold=pl.String, descriptor=pl.String, text=pl.String, value=pl.Float64,
-            ci_low=pl.Float64, ci_high=pl.Float64, control=pl.Float64, n=pl.Int64,
-            units=pl.Int64, found=pl.Boolean,
+            1,
+            ("gold",),
+            gold=pl.String,
+            descriptor=pl.String,
+            text=pl.String,
+            value=pl.Float64,
+            ci_low=pl.Float64,
+            ci_high=pl.Float64,
+            control=pl.Float64,
+            n=pl.Int64,
+            units=pl.Int64,
+            found=pl.Boolean,
         ),
         # Classes of images, and how many usable images each split has of them.
-        "classes": _schema(
-            1, ("name",), name=pl.String, train=pl.Int64, validation=pl.Int64, test=pl.Int64,
-        ),
+        "classes": _schema(1, ("name",), name=pl.String, train=pl.Int64, validation=pl.Int64, test=pl.Int64),
         # What outside texts say of each class: an article, or why there is none.
         "articles": _schema(
-            1, ("class",), **{
-                "class": pl.String, "status": pl.String, "title": pl.String, "url": pl.String,
-                "revision": pl.String, "language": pl.String, "text": pl.String,
-                "truncated": pl.Boolean, "detail": pl.String, "options": pl.List(pl.String),
+            1,
+            ("class",),
+            **{
+                "class": pl.String,
+                "status": pl.String,
+                "title": pl.String,
+                "url": pl.String,
+                "revision": pl.String,
+                "language": pl.String,
+                "text": pl.String,
+                "truncated": pl.Boolean,
+                "detail": pl.String,
+                "options": pl.List(pl.String),
             },
         ),
         # Passages of the articles; start and end are characters in the article's text.
         "passages": _schema(
-            1, ("id",), **{
-                "id": pl.String, "class": pl.String, "section": pl.String, "start": pl.Int64,
-                "end": pl.Int64, "text": pl.String,
+            1,
+            ("id",),
+            **{
+                "id": pl.String,
+                "class": pl.String,
+                "section": pl.String,
+                "start": pl.Int64,
+                "end": pl.Int64,
+                "text": pl.String,
             },
         ),
         # Texts about classes, usable ("grounded", "ungrounded") or not; see class_describer. `gold`
         # is what is known of a text and nobody gets to see: whether it is worth choosing.
         "class_texts": _schema(
-            1, ("id",), ("gold",), **{
-                "id": pl.String, "class": pl.String, "component": pl.String, "text": pl.String,
-                "status": pl.String, "passage": pl.String, "quotation": pl.String,
-                "support": pl.Float64, "visibility": pl.Float64, "tokens": pl.Int64,
-                "source": pl.String, "describer": pl.String, "llm": pl.String,
-                "prompt_hash": pl.String, "detail": pl.String, "gold": pl.Boolean,
+            1,
+            ("id",),
+            ("gold",),
+            **{
+                "id": pl.String,
+                "class": pl.String,
+                "component": pl.String,
+                "text": pl.String,
+                "status": pl.String,
+                "passage": pl.String,
+                "quotation": pl.String,
+                "support": pl.Float64,
+                "visibility": pl.Float64,
+                "tokens": pl.Int64,
+                "source": pl.String,
+                "describer": pl.String,
+                "llm": pl.String,
+                "prompt_hash": pl.String,
+                "detail": pl.String,
+                "gold": pl.Boolean,
             },
         ),
         # What each rule and control says of each usable text, from train and validation images.
         # `rank` 1 is the best of its class; null where the rule has nothing to go by.
         "text_scores": _schema(
-            1, ("text", "rule"), **{
-                "text": pl.String, "class": pl.String, "rule": pl.String, "score": pl.Float64,
-                "rank": pl.Int32, "chosen": pl.Boolean,
+            1,
+            ("text", "rule"),
+            **{
+                "text": pl.String,
+                "class": pl.String,
+                "rule": pl.String,
+                "score": pl.Float64,
+                "rank": pl.Int32,
+                "chosen": pl.Boolean,
             },
         ),
         # Training images that help a class most (proponent) or harm it (opponent). `model`: the
         # classifier that influence was measured in.
         "influence": _schema(
-            1, ("model", "class", "side", "rank"), **{
-                "model": pl.String, "class": pl.String, "side": pl.String, "rank": pl.Int32,
-                "example": pl.String, "value": pl.Float64,
+            1,
+            ("model", "class", "side", "rank"),
+            **{
+                "model": pl.String,
+                "class": pl.String,
+                "side": pl.String,
+                "rank": pl.Int32,
+                "example": pl.String,
+                "value": pl.Float64,
             },
         ),
         # Test accuracy of descriptions alone, and its difference to class names in templates; for
         # the study's rule also to what the same rule chooses among random words.
         "zero_shot": _schema(
-            1, ("method",), ("over_random", "over_random_low", "over_random_high"),
-            method=pl.String, role=pl.String, texts=pl.Int64,
-            accuracy=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64, difference=pl.Float64,
-            difference_low=pl.Float64, difference_high=pl.Float64, n=pl.Int64,
-            over_random=pl.Float64, over_random_low=pl.Float64, over_random_high=pl.Float64,
+            1,
+            ("method",),
+            ("over_random", "over_random_low", "over_random_high"),
+            method=pl.String,
+            role=pl.String,
+            texts=pl.Int64,
+            accuracy=pl.Float64,
+            ci_low=pl.Float64,
+            ci_high=pl.Float64,
+            difference=pl.Float64,
+            difference_low=pl.Float64,
+            difference_high=pl.Float64,
+            n=pl.Int64,
+            over_random=pl.Float64,
+            over_random_low=pl.Float64,
+            over_random_high=pl.Float64,
         ),
         # Test accuracy of classifiers of images that go on learning from texts, seed by seed.
         # `shots` 0 is all training images; `selection` says which labelled images chose texts and
         # learning rates: "validation" (beside the shots) or "shots" (inside them alone).
         "transfer": _schema(
-            1, ("method", "training", "shots", "selection", "seed"),
-            method=pl.String, training=pl.String, shots=pl.Int32, selection=pl.String,
-            seed=pl.Int64, accuracy=pl.Float64, chosen=pl.Float64,
+            1,
+            ("method", "training", "shots", "selection", "seed"),
+            method=pl.String,
+            training=pl.String,
+            shots=pl.Int32,
+            selection=pl.String,
+            seed=pl.Int64,
+            accuracy=pl.Float64,
+            chosen=pl.Float64,
         ),
         # The same over seeds, with the paired difference to images only.
         "transfer_summary": _schema(
-            1, ("method", "training", "shots", "selection"),
-            method=pl.String, training=pl.String, role=pl.String, shots=pl.Int32,
-            selection=pl.String, accuracy=pl.Float64, ci_low=pl.Float64, ci_high=pl.Float64,
-            difference=pl.Float64, difference_low=pl.Float64, difference_high=pl.Float64,
-            seeds=pl.Int64, n=pl.Int64,
+            1,
+            ("method", "training", "shots", "selection"),
+            method=pl.String,
+            training=pl.String,
+            role=pl.String,
+            shots=pl.Int32,
+            selection=pl.String,
+            accuracy=pl.Float64,
+            ci_low=pl.Float64,
+            ci_high=pl.Float64,
+            difference=pl.Float64,
+            difference_low=pl.Float64,
+            difference_high=pl.Float64,
+            seeds=pl.Int64,
+            n=pl.Int64,
         ),
         # What an LLM made of the descriptions of several sources, shown blind in the given order.
         "judgements": _schema(
-            1, ("class", "repeat", "criterion"), **{
-                "class": pl.String, "repeat": pl.String, "criterion": pl.String,
-                "order": pl.List(pl.String), "ranking": pl.List(pl.String), "status": pl.String,
+            1,
+            ("class", "repeat", "criterion"),
+            **{
+                "class": pl.String,
+                "repeat": pl.String,
+                "criterion": pl.String,
+                "order": pl.List(pl.String),
+                "ranking": pl.List(pl.String),
+                "status": pl.String,
                 "detail": pl.String,
             },
         ),
         # Places of images and texts on a plane, for the picture in the report.
         "plane": _schema(
-            1, ("kind", "id"), **{
-                "kind": pl.String, "id": pl.String, "class": pl.String, "x": pl.Float64,
-                "y": pl.Float64,
-            },
+            1,
+            ("kind", "id"),
+            **{"kind": pl.String, "id": pl.String, "class": pl.String, "x": pl.Float64, "y": pl.Float64},
         ),
         # Small pictures of the images that the report shows.
         "thumbnails": _schema(1, ("example",), example=pl.String, jpeg=pl.Binary),
         # What an exam asks: `truth` in words ("" nothing to describe, null unknown), the shares of
         # texts (or pictures) on which the unit fires and on which its true rule holds.
         "exam_units": _schema(
-            1, ("unit",),
-            unit=pl.String, kind=pl.String, truth=pl.String, fires=pl.Float64, rule=pl.Float64,
+            1,
+            ("unit",),
+            unit=pl.String,
+            kind=pl.String,
+            truth=pl.String,
+            fires=pl.Float64,
+            rule=pl.Float64,
             texts=pl.Int64,
         ),
         # What a describer said of a unit and how it fared. value, control and skill are against what
         # the unit does on score texts, `stated` the same F1 on select texts; rule_f1, truth_f1 and
         # always_f1 are against the true rule, of this text, the true description and "always".
         "exam_answers": _schema(
-            1, ("describer", "unit"), ("readable", "off_rule"),
-            describer=pl.String, unit=pl.String, kind=pl.String, text=pl.String, value=pl.Float64,
-            ci_low=pl.Float64, ci_high=pl.Float64, control=pl.Float64, skill=pl.Float64,
-            skill_low=pl.Float64, skill_high=pl.Float64, p=pl.Float64, n=pl.Int64, stated=pl.Float64,
-            rule_f1=pl.Float64, always_f1=pl.Float64, status=pl.String, truth_f1=pl.Float64,
-            readable=pl.Boolean, recovered=pl.Boolean, off_rule=pl.Boolean,
+            1,
+            ("describer", "unit"),
+            ("readable", "off_rule"),
+            describer=pl.String,
+            unit=pl.String,
+            kind=pl.String,
+            text=pl.String,
+            value=pl.Float64,
+            ci_low=pl.Float64,
+            ci_high=pl.Float64,
+            control=pl.Float64,
+            skill=pl.Float64,
+            skill_low=pl.Float64,
+            skill_high=pl.Float64,
+            p=pl.Float64,
+            n=pl.Int64,
+            stated=pl.Float64,
+            rule_f1=pl.Float64,
+            always_f1=pl.Float64,
+            status=pl.String,
+            truth_f1=pl.Float64,
+            readable=pl.Boolean,
+            recovered=pl.Boolean,
+            off_rule=pl.Boolean,
         ),
         # A line per describer: shares with 95 % intervals; see studies/exam_summary.py.
         "exam_summary": _schema(
-            1, ("describer",),
+            1,
+            ("describer",),
             ("known", "readable", "off_rule", "off_rule_low", "off_rule_high"),
-            describer=pl.String, units=pl.Int64, described=pl.Int64, verified=pl.Int64,
-            known=pl.Int64, readable=pl.Int64,
-            recovered=pl.Float64, recovered_low=pl.Float64, recovered_high=pl.Float64,
-            off_rule=pl.Float64, off_rule_low=pl.Float64, off_rule_high=pl.Float64,
-            f1=pl.Float64, f1_low=pl.Float64, f1_high=pl.Float64, noise_units=pl.Int64,
-            noise_described=pl.Int64, false=pl.Float64, false_low=pl.Float64, false_high=pl.Float64,
-            bias=pl.Float64, error=pl.Float64,
+            describer=pl.String,
+            units=pl.Int64,
+            described=pl.Int64,
+            verified=pl.Int64,
+            known=pl.Int64,
+            readable=pl.Int64,
+            recovered=pl.Float64,
+            recovered_low=pl.Float64,
+            recovered_high=pl.Float64,
+            off_rule=pl.Float64,
+            off_rule_low=pl.Float64,
+            off_rule_high=pl.Float64,
+            f1=pl.Float64,
+            f1_low=pl.Float64,
+            f1_high=pl.Float64,
+            noise_units=pl.Int64,
+            noise_described=pl.Int64,
+            false=pl.Float64,
+            false_low=pl.Float64,
+            false_high=pl.Float64,
+            bias=pl.Float64,
+            error=pl.Float64,
         ),
         # What answers cost; the seconds are this machine's and differ from run to run.
-        "exam_costs": _schema(
-            1, ("describer",), describer=pl.String, calls=pl.Int64, seconds=pl.Float64,
-        ),
+        "exam_costs": _schema(1, ("describer",), describer=pl.String, calls=pl.Int64, seconds=pl.Float64),
     }
-)  # fmt: skip
+)
 
 
 def check_table(name: str, table: pl.DataFrame) -> pl.DataFrame:
@@ -303,18 +523,14 @@ def check_table(name: str, table: pl.DataFrame) -> pl.DataFrame:
         raise SchemaError(f"no table {name!r} in a study; the tables are {', '.join(SCHEMAS)}")
     unknown = [column for column in table.columns if column not in schema.columns]
     if unknown:
-        raise SchemaError(
-            f"table {name!r} has a column {unknown[0]!r} that its schema does not name"
-        )
+        raise SchemaError(f"table {name!r} has a column {unknown[0]!r} that its schema does not name")
     for column, dtype in schema.columns.items():
         if column not in table.columns:
             if column in schema.optional:
                 continue
             raise SchemaError(f"table {name!r} lacks the column {column!r} ({dtype})")
         if table.schema[column] != dtype:
-            raise SchemaError(
-                f"column {column!r} of table {name!r} is {table.schema[column]}, not {dtype}"
-            )
+            raise SchemaError(f"column {column!r} of table {name!r} is {table.schema[column]}, not {dtype}")
     for column in schema.key:
         if table[column].null_count():
             raise SchemaError(f"column {column!r} of table {name!r} has empty values")

@@ -243,9 +243,7 @@ class Study:
     @property
     def metrics(self) -> pl.DataFrame:
         """The headline figures as a table."""
-        return pl.DataFrame(
-            [metric.model_dump() for metric in self.headline()], infer_schema_length=None
-        )
+        return pl.DataFrame([metric.model_dump() for metric in self.headline()], infer_schema_length=None)
 
     def headline(self) -> list[Metric]:
         """The headline figures."""
@@ -346,11 +344,7 @@ class StudyWriter(Study):
         """Whether there is nothing left to do."""
 
     def table(
-        self,
-        name: str,
-        make: Callable[[], pl.DataFrame] | None = None,
-        *,
-        uses: Sequence[str] | None = None,
+        self, name: str, make: Callable[[], pl.DataFrame] | None = None, *, uses: Sequence[str] | None = None
     ) -> pl.DataFrame:
         """The stored table; with `make`, a step of its own that makes it where it is not done."""
         if make is not None:
@@ -397,12 +391,8 @@ class StudyWriter(Study):
         self._step = _Making()
         started = time.monotonic()
         try:
-            frames = [
-                check_table(table, frame) for table, frame in zip(tables, make() or (), strict=True)
-            ]
-            self._commit(
-                name, earlier, dict(zip(tables, frames, strict=True)), files, uses, started
-            )
+            frames = [check_table(table, frame) for table, frame in zip(tables, make() or (), strict=True)]
+            self._commit(name, earlier, dict(zip(tables, frames, strict=True)), files, uses, started)
         finally:
             self._step = None
         return frames
@@ -484,9 +474,7 @@ class StudyWriter(Study):
             return found if set(tables) <= set(found.tables) else None
         if not tables or not set(tables) <= set(manifest.tables):
             return None
-        found = Step(
-            tables=list(tables), hash=_digest("".join(manifest.tables[t].hash for t in tables))
-        )
+        found = Step(tables=list(tables), hash=_digest("".join(manifest.tables[t].hash for t in tables)))
         if UNANSWERED in manifest.tables and f"{UNANSWERED}.parquet" not in self._damaged:
             lost = super().table(UNANSWERED).filter(step=name)["reason"]
             if len(lost):
@@ -519,17 +507,17 @@ class StudyWriter(Study):
             path = self.path / f"{table}.parquet"
             write_parquet(path, frame)
             stored[table] = StoredTable(
-                schema_version=SCHEMAS[table].version, rows=frame.height, hash=file_hash(path),
+                schema_version=SCHEMAS[table].version,
+                rows=frame.height,
+                hash=file_hash(path),
                 seconds=seconds,
-            )  # fmt: skip
+            )
         hashes = {path: file_hash(self.path / path) for path in _below(self.path, files)}
         lost = pl.concat([empty_table(UNANSWERED), *making.unanswered.values()], how="diagonal")
         step = Step(
             tables=list(tables),
             files=hashes,
-            hash=_digest(
-                json.dumps([[stored[table].hash for table in own], hashes, lost.write_ndjson()])
-            ),
+            hash=_digest(json.dumps([[stored[table].hash for table in own], hashes, lost.write_ndjson()])),
             uses=None if uses is None else list(uses),
             failed=lost.filter(status="failed").height,
             asked=list(making.unanswered),
@@ -547,9 +535,7 @@ class StudyWriter(Study):
         manifest.status, manifest.finished, self.finished = "running", None, False
         self.save()
 
-    def _with_unanswered(
-        self, name: str, asked: set[str], rows: Mapping[str, pl.DataFrame]
-    ) -> pl.DataFrame:
+    def _with_unanswered(self, name: str, asked: set[str], rows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         """Table `unanswered` with the rows of this step in the place of those it had."""
         frames = [empty_table(UNANSWERED), *rows.values()]
         if f"{UNANSWERED}.parquet" in self._damaged:
@@ -613,9 +599,7 @@ def write_study(
     folder = Path(path)
     with storing(folder):
         if folder.exists() and not folder.is_dir():
-            raise StudyError(
-                f"{str(folder)!r} is a file; a study is a folder: choose another --out"
-            )
+            raise StudyError(f"{str(folder)!r} is a file; a study is a folder: choose another --out")
         if folder.is_dir() and not (folder / "study.json").exists() and _holds_files(folder):
             raise StudyError(
                 f"{str(folder)!r} holds files but no study; choose an empty or new folder for --out"
@@ -626,8 +610,7 @@ def write_study(
             lock.acquire(timeout=0)
         except Timeout:
             raise StudyError(
-                f"another process is writing the study {str(folder)!r}; wait for it or choose"
-                " another --out"
+                f"another process is writing the study {str(folder)!r}; wait for it or choose another --out"
             ) from None
     try:
         sweep(folder)
@@ -728,9 +711,10 @@ def _no_study(folder: Path) -> str:
 def _damaged(folder: Path, manifest: Manifest) -> set[str]:
     """Files that are missing or are not what was written, as paths in the folder."""
     return {
-        name for name, told in manifest.written().items()
+        name
+        for name, told in manifest.written().items()
         if not (folder / name).is_file() or file_hash(folder / name) != told
-    }  # fmt: skip
+    }
 
 
 def _below(folder: Path, names: Iterable[str]) -> list[str]:

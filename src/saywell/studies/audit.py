@@ -44,11 +44,7 @@ def audit_study(study: Study) -> pl.DataFrame:
         except Exception as error:
             # Damage can break a check anywhere, and is what an audit is there to tell.
             name = check.__name__.strip("_").replace("_", " ")
-            said = (
-                str(error)
-                if isinstance(error, SaywellError)
-                else f"{type(error).__name__}: {error}"
-            )
+            said = str(error) if isinstance(error, SaywellError) else f"{type(error).__name__}: {error}"
             rows.append((name, FAILED, said))
     return pl.DataFrame(rows, schema=["check", "status", "detail"], orient="row")
 
@@ -80,9 +76,7 @@ def agrees(stored: Any, again: Any) -> bool:
     return stored == again
 
 
-def compare_tables(
-    name: str, stored: pl.DataFrame, again: pl.DataFrame, key: Sequence[str]
-) -> Finding:
+def compare_tables(name: str, stored: pl.DataFrame, again: pl.DataFrame, key: Sequence[str]) -> Finding:
     """Whether two versions of a table agree, and the first row that does not."""
     label = f"table {name} derived again"
     again = again.select(stored.columns)
@@ -91,9 +85,7 @@ def compare_tables(
     pairs = zip(stored.sort(key).rows(), again.sort(key).rows(), strict=True)
     for old, new in pairs:
         if not agrees(old, new):
-            column = next(
-                i for i, (a, b) in enumerate(zip(old, new, strict=True)) if not agrees(a, b)
-            )
+            column = next(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if not agrees(a, b))
             where = dict(zip(stored.columns, old, strict=True))
             shown = ", ".join(str(where[part]) for part in key)
             return (
@@ -168,9 +160,7 @@ def _examples_serve_one_purpose(study: Study) -> Iterator[Finding]:
         yield (
             "scores",
             FAILED if other.height else OK,
-            "all from the test split"
-            if not other.height
-            else (f"{other.height} are from another split"),
+            "all from the test split" if not other.height else (f"{other.height} are from another split"),
         )
 
 
@@ -194,9 +184,7 @@ def _scores_stand_above_their_floors(study: Study) -> Iterator[Finding]:
 
 
 def _classes_follow_from_tables(study: Study) -> Iterator[Finding]:
-    for name, again in zip(
-        ("transfer", "transfer_summary"), class_audit.transfer_tables(study), strict=True
-    ):
+    for name, again in zip(("transfer", "transfer_summary"), class_audit.transfer_tables(study), strict=True):
         yield compare_tables(name, study.table(name), again, SCHEMAS[name].key)
     yield from _figures(study, class_audit.figures(study))
 
@@ -236,9 +224,11 @@ def _shown(value: Any) -> str:
 
 
 _ALL = [
-    _files_are_as_written, _parts_do_not_overlap, _examples_serve_one_purpose,
+    _files_are_as_written,
+    _parts_do_not_overlap,
+    _examples_serve_one_purpose,
     _scores_stand_above_their_floors,
-]  # fmt: skip
+]
 _CHECKS: dict[str, list[Callable[[Study], Iterator[Finding]]]] = {
     "neurons": [*_ALL, _neurons_follow_from_activations],
     "classes": [*_ALL, _classes_follow_from_tables],

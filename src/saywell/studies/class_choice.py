@@ -16,13 +16,7 @@ from saywell.scorers.text_influence import select as select_texts
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter
 from saywell.studies.class_network import network_scores
-from saywell.studies.class_rows import (
-    Choosing,
-    Pool,
-    make_pool,
-    readable_files,
-    score_candidates,
-)
+from saywell.studies.class_rows import Choosing, Pool, make_pool, readable_files, score_candidates
 from saywell.studies.class_subject import Space
 from saywell.studies.class_texts import usable_texts
 
@@ -44,15 +38,26 @@ def text_pool(
     """The texts to choose from, those to compare with, and controls, as vectors."""
     table, text_class = usable_texts(study, names)
     return make_pool(
-        table["text"].to_list(), text_class, names, readable_files(files, encoder), encoder, cache,
-        superclass=superclass, per_class=per_class, seed=seed,
-    )  # fmt: skip
+        table["text"].to_list(),
+        text_class,
+        names,
+        readable_files(files, encoder),
+        encoder,
+        cache,
+        superclass=superclass,
+        per_class=per_class,
+        seed=seed,
+    )
 
 
 def influence_table(
-    study: StudyWriter, space: Space, by: Choosing, measured: np.ndarray | None,
-    config: Mapping[str, Any], seed: int,
-) -> pl.DataFrame:  # fmt: skip
+    study: StudyWriter,
+    space: Space,
+    by: Choosing,
+    measured: np.ndarray | None,
+    config: Mapping[str, Any],
+    seed: int,
+) -> pl.DataFrame:
     """Step 4: the strongest training images of every class, as `score_texts` sees them."""
     train = space.rows["train"]
     seen = by.measured[0]
@@ -61,8 +66,10 @@ def influence_table(
     own = seen.influence[np.arange(len(train)), seen.labels]
     ids = study.examples["id"].to_numpy()[train]
     rows = []
-    sides = [(LINEAR, "proponent", proponents(own, space.labels[train], len(space.names), SHOWN)),
-             (LINEAR, "opponent", opponents_anywhere(seen.influence, SHOWN))]  # fmt: skip
+    sides = [
+        (LINEAR, "proponent", proponents(own, space.labels[train], len(space.names), SHOWN)),
+        (LINEAR, "opponent", opponents_anywhere(seen.influence, SHOWN)),
+    ]
     if measured is not None:
         name = str(config["network"][0])
         found = proponents(measured, space.labels[train], len(space.names), SHOWN)
@@ -85,15 +92,17 @@ def text_score_table(
 ) -> pl.DataFrame:
     """Step 5: every rule's score of every text, its rank in its class, and whether it is chosen."""
     table, text_class = usable_texts(study, space.names)
-    scores = score_candidates(
-        pool, by, per_class=per_class, strings=table["text"].to_list(), seed=seed
-    )
+    scores = score_candidates(pool, by, per_class=per_class, strings=table["text"].to_list(), seed=seed)
     if measured is not None:
         train = space.rows["train"]
         scores |= network_scores(
-            measured, space.vectors[train], space.labels[train], pool.vectors[pool.texts],
-            text_class, len(space.names),
-        )  # fmt: skip
+            measured,
+            space.vectors[train],
+            space.labels[train],
+            pool.vectors[pool.texts],
+            text_class,
+            len(space.names),
+        )
     frames = []
     for rule, own in scores.items():
         known = pl.Series(own).cast(pl.Float64).fill_nan(None)

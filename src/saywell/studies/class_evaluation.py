@@ -57,9 +57,7 @@ def zero_shot_table(
 ) -> pl.DataFrame:
     """Table `zero_shot`: the accuracy of every set of texts, averaged over draws of the sets."""
     correct = {
-        name: np.stack(
-            [zero_shot_correct(pool, sets[name], images, labels, classes) for sets in draws]
-        )
+        name: np.stack([zero_shot_correct(pool, sets[name], images, labels, classes) for sets in draws])
         for name in draws[0]
     }
     searched = {rule: SEARCHED, rule + NAME_FREE: SEARCHED_FREE}
@@ -76,9 +74,16 @@ def zero_shot_table(
         level = resampling.mean(right)
         used = int((draws[0][name] > 0).sum())
         rows.append(
-            (name, role_of(name), used, *level[:3], *over(right, CLASS_NAMES)[:3], level.n,
-             *over(right, searched.get(name))[:3])
-        )  # fmt: skip
+            (
+                name,
+                role_of(name),
+                used,
+                *level[:3],
+                *over(right, CLASS_NAMES)[:3],
+                level.n,
+                *over(right, searched.get(name))[:3],
+            )
+        )
     return _table("zero_shot", rows)
 
 
@@ -136,9 +141,18 @@ def transfer_tables(
                 by_seed.append((method, training, shots, selection, number, right.mean(), chosen))
             level, gain = draws.mean(outcome.correct), draws.difference(outcome.correct, base)
             summary.append(
-                (method, training, role_of(method), shots, selection, *level[:3], *gain[:3],
-                 len(outcome.correct), level.n)
-            )  # fmt: skip
+                (
+                    method,
+                    training,
+                    role_of(method),
+                    shots,
+                    selection,
+                    *level[:3],
+                    *gain[:3],
+                    len(outcome.correct),
+                    level.n,
+                )
+            )
     return _table("transfer", by_seed), _table("transfer_summary", summary)
 
 
@@ -223,44 +237,61 @@ def headline(
             names += [SEARCHED, "random", CLIP_ONLY, STANDARDISED, "influence-only"]
         figures += [
             _metric(
-                f"zero-shot accuracy, {rule}{suffix}", r, "accuracy", ("ci_low", "ci_high"),
-                {n: accuracy[n] for n in names if n in accuracy}, images,
+                f"zero-shot accuracy, {rule}{suffix}",
+                r,
+                "accuracy",
+                ("ci_low", "ci_high"),
+                {n: accuracy[n] for n in names if n in accuracy},
+                images,
             )
             for r in row.iter_rows(named=True)
-        ]  # fmt: skip
+        ]
         base = SEARCHED_FREE if suffix else SEARCHED
         figures += [
             _metric(
-                f"gain over searched random words, {rule}{suffix}", r, "over_random",
+                f"gain over searched random words, {rule}{suffix}",
+                r,
+                "over_random",
                 ("over_random_low", "over_random_high"),
-                {n: accuracy[n] - accuracy[base] for n in names if n in accuracy and n != base}, {},
+                {n: accuracy[n] - accuracy[base] for n in names if n in accuracy and n != base},
+                {},
             )
-            for r in row.iter_rows(named=True) if r.get("over_random") is not None
-        ]  # fmt: skip
+            for r in row.iter_rows(named=True)
+            if r.get("over_random") is not None
+        ]
     for selection, says in (("validation", "validation beside"), ("shots", "shots alone")):
         for shots in sorted(summary["shots"].unique(), key=lambda s: (s == 0, s)):
             part = summary.filter(shots=shots, selection=selection, training=TWO_PHASE)
             gains = dict(part.select("method", "difference").iter_rows())
             names = (
-                "random", CLIP_ONLY, "influence-only", STANDARDISED + WEIGHTED,
-                "ift-literal" + WEIGHTED, PERMUTED, CLASS_NAMES, RANDOM_WORDS, SEARCHED,
-            )  # fmt: skip
+                "random",
+                CLIP_ONLY,
+                "influence-only",
+                STANDARDISED + WEIGHTED,
+                "ift-literal" + WEIGHTED,
+                PERMUTED,
+                CLASS_NAMES,
+                RANDOM_WORDS,
+                SEARCHED,
+            )
             amount = "all images" if shots == 0 else f"{shots} shot{'s' if shots > 1 else ''}"
             label = f"transfer gain, {amount}" + (f", {says}" if shots else "")
             figures += [
                 _metric(
-                    label, r, "difference", ("difference_low", "difference_high"),
-                    {n: gains[n] for n in names if n in gains}, {},
+                    label,
+                    r,
+                    "difference",
+                    ("difference_low", "difference_high"),
+                    {n: gains[n] for n in names if n in gains},
+                    {},
                 )
                 for r in part.filter(method=rule + WEIGHTED).iter_rows(named=True)
-            ]  # fmt: skip
+            ]
     for against, gold in golds.items():
         controls = {name: _number(gold[name][0].value) for name in CONTROLS if name in gold}
         for name in dict.fromkeys((rule, *RULES, *NETWORK_RULES)):
             if name in gold and against == next(iter(golds)):
-                figures.append(
-                    _from_interval(f"AUROC of good texts, {name}", gold[name][0], controls)
-                )
+                figures.append(_from_interval(f"AUROC of good texts, {name}", gold[name][0], controls))
         gains = {name: _number(gold[name][1].value) for name in CONTROLS if name in gold}
         label = f"AUROC gain over {against}, {rule}"
         figures.append(_from_interval(label, gold[rule][1], gains))
@@ -270,9 +301,14 @@ def headline(
 def _from_interval(name: str, found: Interval, controls: Mapping[str, float | None]) -> Metric:
     value, low, high = (_number(x) for x in found[:3])
     return Metric(
-        name=name, value=value, ci_low=low, ci_high=high, n=found.n,
-        of="texts with a gold label, in pairs of one class", controls=dict(controls),
-    )  # fmt: skip
+        name=name,
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        n=found.n,
+        of="texts with a gold label, in pairs of one class",
+        controls=dict(controls),
+    )
 
 
 def _metric(
@@ -284,9 +320,15 @@ def _metric(
     reference: Mapping[str, float | None],
 ) -> Metric:
     return Metric(
-        name=name, value=row[value], ci_low=row[ends[0]], ci_high=row[ends[1]], n=int(row["n"]),
-        of="test images", controls=dict(controls), reference=dict(reference),
-    )  # fmt: skip
+        name=name,
+        value=row[value],
+        ci_low=row[ends[0]],
+        ci_high=row[ends[1]],
+        n=int(row["n"]),
+        of="test images",
+        controls=dict(controls),
+        reference=dict(reference),
+    )
 
 
 def _number(value: float) -> float | None:
@@ -294,9 +336,7 @@ def _number(value: float) -> float | None:
 
 
 def _table(name: str, rows: Sequence[tuple]) -> pl.DataFrame:
-    cells = [
-        tuple(None if isinstance(v, float) and np.isnan(v) else v for v in row) for row in rows
-    ]
+    cells = [tuple(None if isinstance(v, float) and np.isnan(v) else v for v in row) for row in rows]
     return pl.DataFrame(cells, schema=empty_table(name).schema, orient="row")
 
 
@@ -318,8 +358,13 @@ def judge_metrics(judgements: pl.DataFrame, rule: str) -> list[Metric]:
         found.append((f"judge agrees with itself, {repeat}", interval, {"by chance": chance}))
     return [
         Metric(
-            name=name, value=_number(i.value), ci_low=_number(i.low), ci_high=_number(i.high),
-            n=i.n, of="classes", controls=controls,
+            name=name,
+            value=_number(i.value),
+            ci_low=_number(i.low),
+            ci_high=_number(i.high),
+            n=i.n,
+            of="classes",
+            controls=controls,
         )
         for name, i, controls in found
-    ]  # fmt: skip
+    ]

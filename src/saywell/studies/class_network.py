@@ -65,10 +65,15 @@ def network_influence(
         return Pixels(lambda wanted: pixels[torch.as_tensor(chosen[wanted])], labels[chosen])
 
     kept = train_network(
-        model, part(train), folder, rates=step_rates(0.1, epochs, EVERY),
-        checkpoints=min(CHECKPOINTS, epochs), seed=seed, of=of,
+        model,
+        part(train),
+        folder,
+        rates=step_rates(0.1, epochs, EVERY),
+        checkpoints=min(CHECKPOINTS, epochs),
+        seed=seed,
+        of=of,
         progress=lambda done, loss: progress(1),
-    )  # fmt: skip
+    )
     found = mean_over_own_class(model, kept, part(train), part(checked), layers="last")
     write_arrays(path, {"own class": torch.from_numpy(found)}, of=of)
     return found

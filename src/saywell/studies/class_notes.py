@@ -25,8 +25,7 @@ def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rul
         without = shown.classes.filter(pl.col(part) == 0)["name"].to_list()
         if without:
             study.note(
-                f"{len(without)} of {len(space.names)} classes have no {part} image, such as"
-                f" {without[0]!r}."
+                f"{len(without)} of {len(space.names)} classes have no {part} image, such as {without[0]!r}."
             )
     usable = study.table("class_texts").filter(pl.col("status").is_in(USABLE))
     without = [name for name in space.names if name not in set(usable["class"])]
@@ -40,15 +39,11 @@ def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rul
             f" {missing[0]!r}): texts alone never choose them."
         )
     for kind, number in pool.lost.items():
-        study.note(
-            f"{number} texts of the row {kind!r} cannot be read by the encoder, and are out."
-        )
+        study.note(f"{number} texts of the row {kind!r} cannot be read by the encoder, and are out.")
     few = chosen.group_by("class").len()["len"]
     offered = usable.group_by("class").len()["len"]
     if len(few) and len(offered) and few.median() == offered.median():
-        study.note(
-            "Half of the classes or more have no more texts than are chosen: rules differ little."
-        )
+        study.note("Half of the classes or more have no more texts than are chosen: rules differ little.")
     zero_shot = study.table("zero_shot")
     for row in zero_shot.filter(pl.col("method").is_in([rule, rule + NAME_FREE])).rows(named=True):
         over, low, high = (row[f"over_random{end}"] for end in ("", "_low", "_high"))

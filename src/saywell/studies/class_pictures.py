@@ -51,9 +51,7 @@ def plane_table(
         parts.append(centred(texts[said], text_mean))
     points = np.concatenate(parts).astype(np.float64)
     perplexity = min(30.0, (len(points) - 1) / 3)
-    flat = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(
-        points
-    )
+    flat = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(points)
     names = np.array(space.names, dtype=object)
     labels = [*names[space.labels[seen]], *names[text_class[said]]]
     identities = [*(ids[row] for row in seen), *(text_ids[row] for row in said)]
@@ -92,8 +90,12 @@ def picture_tables(
     study.table(
         "plane",
         lambda: plane_table(
-            space, study.examples["id"].to_list(), pool.vectors[pool.texts], text_class,
-            table["id"].to_list(), seed=seed,
+            space,
+            study.examples["id"].to_list(),
+            pool.vectors[pool.texts],
+            text_class,
+            table["id"].to_list(),
+            seed=seed,
         ),
-    )  # fmt: skip
+    )
     study.table("thumbnails", thumbnails)

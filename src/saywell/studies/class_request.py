@@ -101,19 +101,11 @@ def check_usable(texts: pl.DataFrame, names: Sequence[str]) -> None:
 
 
 def _check_options(
-    rule: str,
-    select: str,
-    per_class: int,
-    shots: Sequence[int],
-    seeds: int,
-    judge: bool,
-    asks: bool,
+    rule: str, select: str, per_class: int, shots: Sequence[int], seeds: int, judge: bool, asks: bool
 ) -> None:
     known = (*RULES, *CONTROLS)
     if rule not in known:
-        raise InputError(
-            f"select={select!r} is no rule; choose one of {', '.join((*SELECTS, *known))}"
-        )
+        raise InputError(f"select={select!r} is no rule; choose one of {', '.join((*SELECTS, *known))}")
     if per_class < 1 or seeds < 1 or any(number < 1 for number in shots):
         raise InputError(
             f"per_class={per_class!r}, seeds={seeds!r} and every one of shots={list(shots)!r} must"
@@ -128,7 +120,5 @@ def _named(
 ) -> Mapping[str, str | Path | Mapping[str, Sequence[str]]]:
     given = compare if isinstance(compare, Mapping) else {Path(file).stem: file for file in compare}
     if len(given) < len(compare):
-        raise InputError(
-            f"two of the files {[str(file) for file in compare]!r} have one name; rename one"
-        )
+        raise InputError(f"two of the files {[str(file) for file in compare]!r} have one name; rename one")
     return given

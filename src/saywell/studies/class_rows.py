@@ -38,9 +38,14 @@ from saywell.transfer.zero_shot import (
 )
 
 RULES = (
-    "ift-literal", "ift-proponent", "ift-opponent", "text-influence", "text-influence-all",
-    "nearest", "stepwise",
-)  # fmt: skip
+    "ift-literal",
+    "ift-proponent",
+    "ift-opponent",
+    "text-influence",
+    "text-influence-all",
+    "nearest",
+    "stepwise",
+)
 CLIP_ONLY, STANDARDISED = "clip-only", "clip-standardised"
 CONTROLS = (CLIP_ONLY, STANDARDISED, "influence-only", "neighbourhood", "random", "longest")
 NETWORK_RULES = ("ift-literal, network", "ift-proponent, network")
@@ -136,17 +141,17 @@ def make_pool(
         classes.append(place)
         parts[kind] = slice(at, at + len(texts))
         at += len(texts)
-    return Pool(
-        np.concatenate(vectors), np.concatenate(shifted), np.concatenate(classes), parts, lost
-    )
+    return Pool(np.concatenate(vectors), np.concatenate(shifted), np.concatenate(classes), parts, lost)
 
 
 def _readable(encoder: DualEncoder, texts: Sequence[str]) -> list[bool]:
     if isinstance(encoder, Precomputed):
         known = set(encoder.texts)
         return [text in known for text in texts]
-    return [bool(text.strip()) and n <= encoder.max_tokens for text, n in zip(
-        texts, encoder.count_tokens(texts), strict=True)]  # fmt: skip
+    return [
+        bool(text.strip()) and n <= encoder.max_tokens
+        for text, n in zip(texts, encoder.count_tokens(texts), strict=True)
+    ]
 
 
 def readable_files(
@@ -271,9 +276,7 @@ def role_of(method: str) -> str:
     """Whether a row of the tables is a rule, a control, a baseline, or somebody else's texts."""
     if method.startswith(FILE):
         return "file"
-    if method in (
-        IMAGES_ONLY, IMAGES_AND_VALIDATION, CLASS_NAMES, ALL_TEXTS, ALL_TEXTS + NAME_FREE,
-    ):  # fmt: skip
+    if method in (IMAGES_ONLY, IMAGES_AND_VALIDATION, CLASS_NAMES, ALL_TEXTS, ALL_TEXTS + NAME_FREE):
         return "baseline"
     bare = method.removesuffix(NAME_FREE).removesuffix(WEIGHTED)
     return "rule" if bare in (*RULES, *NETWORK_RULES) else "control"

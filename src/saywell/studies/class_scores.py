@@ -40,26 +40,50 @@ class Tested(NamedTuple):
 def description_table(study: StudyWriter, space: Space, rule: str) -> pl.DataFrame:
     """Table `descriptions`: the texts that the study's rule chose for a class, or why there are none."""
     chosen = (
-        study.table("text_scores").filter(rule=rule, chosen=True)
+        study.table("text_scores")
+        .filter(rule=rule, chosen=True)
         .join(study.table("class_texts").rename({"text": "words"}), left_on="text", right_on="id")
         .sort("class", "rank")
-    )  # fmt: skip
+    )
     by_class = {key[0]: own for key, own in chosen.group_by("class", maintain_order=True)}
     rows = []
     for name in space.names:
         own = by_class.get(name)
         if own is None:
-            rows.append((f"{name}#0", name, "", rule, None, None, [], [], 0, False,
-                         "no description: it has no usable text"))  # fmt: skip
+            rows.append(
+                (
+                    f"{name}#0",
+                    name,
+                    "",
+                    rule,
+                    None,
+                    None,
+                    [],
+                    [],
+                    0,
+                    False,
+                    "no description: it has no usable text",
+                )
+            )
             continue
-        llm, prompt = (own[column].drop_nulls().unique().sort().to_list() for column in (
-            "llm", "prompt_hash"))  # fmt: skip
+        llm, prompt = (
+            own[column].drop_nulls().unique().sort().to_list() for column in ("llm", "prompt_hash")
+        )
         rows.append(
-            (f"{name}#0", name, " ".join(own["words"]), f"{own['describer'][0]}, {rule}",
-             ",".join(llm) or None, ",".join(prompt) or None,
-             own["source"].drop_nulls().unique().sort().to_list(), own["text"].to_list(), 0, True,
-             "described")
-        )  # fmt: skip
+            (
+                f"{name}#0",
+                name,
+                " ".join(own["words"]),
+                f"{own['describer'][0]}, {rule}",
+                ",".join(llm) or None,
+                ",".join(prompt) or None,
+                own["source"].drop_nulls().unique().sort().to_list(),
+                own["text"].to_list(),
+                0,
+                True,
+                "described",
+            )
+        )
     return pl.DataFrame(rows, schema=empty_table("descriptions").schema, orient="row")
 
 
@@ -84,21 +108,24 @@ def class_score_tables(
     names = np.arange(count) + count
     names[~np.isfinite(tested.vectors[count:]).all(1)] = -1
     found = score_units(
-        ids, predict, fires, select=parts.select, score=parts.score, seed=seed,
+        ids,
+        predict,
+        fires,
+        select=parts.select,
+        score=parts.score,
+        seed=seed,
         floors={
             "another class": another_unit(tested.texts, ids, seed=seed),
             "nearest sibling": nearest_sibling(tested.texts, tested.vectors[:count]),
             "class name": names,
         },
-    )  # fmt: skip
+    )
     scores, floors = score_tables(ids, [f"{name}#0" for name in ids], {BY_ENCODER: found})
     against = _counterexamples(study, tested, ids, found, predict, fires, parts.score.rows)
     return scores, floors, against
 
 
-def _tested(
-    study: StudyWriter, space: Space, pool: Pool, rule: str, per_class: int, seed: int
-) -> Tested:
+def _tested(study: StudyWriter, space: Space, pool: Pool, rule: str, per_class: int, seed: int) -> Tested:
     sets = text_sets(pool, stored_scores(study), rule, per_class=per_class, seed=seed)
     count = len(space.names)
     own, names = (
@@ -111,9 +138,7 @@ def _tested(
     texts = study.descriptions.select("unit", "text").rows()
     said = dict(texts)
     return Tested(
-        classes,
-        [said[space.names[n]] for n in classes],
-        np.concatenate([own[classes], names[classes]]),
+        classes, [said[space.names[n]] for n in classes], np.concatenate([own[classes], names[classes]])
     )
 
 
@@ -130,9 +155,12 @@ def _counterexamples(
         {
             "unit": [ids[n] for n in against.unit],
             "description": [f"{ids[n]}#0" for n in against.unit],
-            "kind": against.kind, "rank": against.rank, "example": examples[rows[against.column]],
+            "kind": against.kind,
+            "rank": against.rank,
+            "example": examples[rows[against.column]],
             "activation": real[against.unit, against.column].astype(np.float32),
             "predicted": predicted[against.unit, against.column],
         },
-        schema=empty_table("counterexamples").schema, strict=False,
-    )  # fmt: skip
+        schema=empty_table("counterexamples").schema,
+        strict=False,
+    )

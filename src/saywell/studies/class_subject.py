@@ -32,11 +32,7 @@ class Space(NamedTuple):
 
 
 def embed(
-    shown: Images,
-    names: list[str],
-    encoder: DualEncoder,
-    cache: EmbeddingCache,
-    progress: Progress,
+    shown: Images, names: list[str], encoder: DualEncoder, cache: EmbeddingCache, progress: Progress
 ) -> Space:
     """Step 3: the images as vectors."""
     with progress("image vectors", shown.examples.height) as advance:

@@ -42,13 +42,9 @@ def article_tables(
         if found is None:
             asked = wiki or Wiki(cache=study.path / "wikipedia")
             with progress("articles", len(names)) as advance:
-                found = load_knowledge(
-                    WIKIPEDIA, names, wiki=asked, context=context, progress=Steps(advance)
-                )
+                found = load_knowledge(WIKIPEDIA, names, wiki=asked, context=context, progress=Steps(advance))
         if found.unused:
-            study.note(
-                f"{len(found.unused)} articles belong to no class, such as {found.unused[0]!r}."
-            )
+            study.note(f"{len(found.unused)} articles belong to no class, such as {found.unused[0]!r}.")
         return found.articles, found.passages
 
     study.tables(("articles", "passages"), make)
@@ -105,9 +101,15 @@ def written_texts(
         chosen = {n: load_prompt(n, prompts) for n in WRITING}
         with progress("texts", len(names)) as advance:
             table = write_texts(
-                names, knowledge, encoder, llm, superclass=superclass, prompts=chosen, seed=seed,
+                names,
+                knowledge,
+                encoder,
+                llm,
+                superclass=superclass,
+                prompts=chosen,
+                seed=seed,
                 progress=Steps(advance),
-            )  # fmt: skip
+            )
     else:
         table = extract_classes(names, knowledge, encoder)
     if isinstance(encoder, Precomputed):

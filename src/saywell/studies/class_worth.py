@@ -39,13 +39,7 @@ WITH_VALIDATION, INSIDE = "validation", "shots"
 
 
 def zero_shot(
-    study: StudyWriter,
-    space: Space,
-    pool: Pool,
-    by: Choosing,
-    rule: str,
-    per_class: int,
-    seed: int,
+    study: StudyWriter, space: Space, pool: Pool, by: Choosing, rule: str, per_class: int, seed: int
 ) -> pl.DataFrame:
     """Step 7: table `zero_shot`, over several draws of the random controls."""
     scores = stored_scores(study)
@@ -81,8 +75,7 @@ def transfer_tables(
     has_validation = len(space.rows["validation"]) > 0
     plan = [(0, WITH_VALIDATION if has_validation else INSIDE)]
     for number in shots:
-        plan += [(number, form) for form in (WITH_VALIDATION, INSIDE)
-                 if has_validation or form == INSIDE]  # fmt: skip
+        plan += [(number, form) for form in (WITH_VALIDATION, INSIDE) if has_validation or form == INSIDE]
     most = max(np.bincount(space.labels[space.rows["train"]]).tolist())
     plan = [(number, form) for number, form in plan if number <= most]
 
@@ -91,15 +84,14 @@ def transfer_tables(
         strings = table["text"].to_list()
 
         def sets_of(by: Choosing, scores: Scores | None, drawn: int) -> Sets:
-            known = scores or score_candidates(
-                pool, by, per_class=per_class, strings=strings, seed=seed
-            )
+            known = scores or score_candidates(pool, by, per_class=per_class, strings=strings, seed=seed)
             every = text_sets(pool, known, rule, per_class=per_class, seed=drawn)
             every |= searched_sets(pool, rule, by, per_class=per_class, seed=seed)
             return {
-                name: weights for name, weights in every.items()
+                name: weights
+                for name, weights in every.items()
                 if not name.endswith(NAME_FREE) or name == rule + NAME_FREE
-            }  # fmt: skip
+            }
 
         rows = space.rows["train"], space.rows["validation"]
         whole = sets_of(by, stored_scores(study), _draw(seed, rows[0]))
@@ -111,9 +103,19 @@ def transfer_tables(
                 if is_whole(path, of=of):
                     advance(len(whole))
                 run = partial(
-                    _transfer_run, space, pool, whole, sets_of, rule, number, form, seeds, settings,
-                    seed, advance,
-                )  # fmt: skip
+                    _transfer_run,
+                    space,
+                    pool,
+                    whole,
+                    sets_of,
+                    rule,
+                    number,
+                    form,
+                    seeds,
+                    settings,
+                    seed,
+                    advance,
+                )
                 runs[number, form] = evaluation.kept_outcomes(path, run, of=of)
         return evaluation.transfer_tables(runs, range(seeds), seed=seed)
 
@@ -152,10 +154,19 @@ def _transfer_run(
     return transfer(
         Embedded(space.vectors, space.labels),
         Embedded(pool.centred if settings.centre else pool.vectors, pool.classes),
-        train=train, validation=validation, test=space.rows["test"], classes=len(space.names),
-        choose_texts=choose, shots=shots or None, choose=form,  # type: ignore[arg-type]
-        seeds=range(seeds), settings=settings, texts_centred=True, joint=[rule], progress=advance,
-    )  # fmt: skip
+        train=train,
+        validation=validation,
+        test=space.rows["test"],
+        classes=len(space.names),
+        choose_texts=choose,
+        shots=shots or None,
+        choose=form,  # type: ignore[arg-type]
+        seeds=range(seeds),
+        settings=settings,
+        texts_centred=True,
+        joint=[rule],
+        progress=advance,
+    )
 
 
 def judged(
@@ -174,9 +185,7 @@ def judged(
     ranked = study.table("text_scores").drop_nulls("rank").sort("rank")
     sources: dict[str, dict[str, list[str]]] = {}
     for source in dict.fromkeys((rule, "clip-only", "random")):
-        for name, ids in (
-            ranked.filter(rule=source).group_by("class").agg(pl.col("text").head(3)).iter_rows()
-        ):
+        for name, ids in ranked.filter(rule=source).group_by("class").agg(pl.col("text").head(3)).iter_rows():
             sources.setdefault(name, {})[source] = [texts[id] for id in ids]
     for file, (lines, place) in files.items():
         for line, number in zip(lines, place.tolist(), strict=True):
@@ -189,8 +198,11 @@ def judged(
         lambda name: [
             picture for _, picture in shown.pictures(train.filter(label=name)["id"].head(2).to_list())
         ],
-        llm, load_prompt(JUDGE, prompts), seed=seed, progress=Steps(advance),
-    )  # fmt: skip
+        llm,
+        load_prompt(JUDGE, prompts),
+        seed=seed,
+        progress=Steps(advance),
+    )
     item = pl.concat_str("class", "repeat", "criterion", separator=": ")
     study.unanswered("judge", unanswered(table.filter(pl.col("status") != "ok"), "judge", item))
     return table
@@ -212,7 +224,5 @@ def figures(study: Study, names: Sequence[str], rule: str, seed: int) -> list[Me
             for against in (CLIP_ONLY, STANDARDISED)
         }
     judged = study.table("judgements") if "judgements" in study.manifest.tables else None
-    measured = evaluation.headline(
-        study.table("zero_shot"), study.table("transfer_summary"), golds, rule
-    )
+    measured = evaluation.headline(study.table("zero_shot"), study.table("transfer_summary"), golds, rule)
     return measured + ([] if judged is None else evaluation.judge_metrics(judged, rule))

@@ -117,21 +117,34 @@ def describe_classes(
     assert not isinstance(llm, str)  # opened by then
     check_seed(seed)
     asked_for = read_request(
-        images, asks=llm is not None, knowledge=knowledge, texts=texts, select=select,
-        per_class=per_class, shots=shots, seeds=seeds, compare=compare, judge=judge, label=label,
-        split=split, prompts=prompts,
-    )  # fmt: skip
-    rule, names, local, files = (
-        asked_for.rule, asked_for.names, asked_for.knowledge, asked_for.files,
-    )  # fmt: skip
+        images,
+        asks=llm is not None,
+        knowledge=knowledge,
+        texts=texts,
+        select=select,
+        per_class=per_class,
+        shots=shots,
+        seeds=seeds,
+        compare=compare,
+        judge=judge,
+        label=label,
+        split=split,
+        prompts=prompts,
+    )
+    rule, names, local, files = (asked_for.rule, asked_for.names, asked_for.knowledge, asked_for.files)
     reader = open_dual_encoder(encoder) if isinstance(encoder, str) else encoder
     shown = images if isinstance(images, Images) else None
     if shown is None:
         with progress("images", 0) as advance:
             done = Steps(advance)
             shown = load_images(
-                images, label=label, split=split, limit=limit, seed=seed, progress=done  # type: ignore[arg-type]
-            )  # fmt: skip
+                images,
+                label=label,
+                split=split,
+                limit=limit,
+                seed=seed,
+                progress=done,  # type: ignore[arg-type]
+            )
     _check_images(shown)
     if callable(reader):
         reader = reader()
@@ -142,18 +155,28 @@ def describe_classes(
         ready = written_texts(names, local, reader, None, asked_for.texts, texts)
     asked = settings or Settings()
     config = {
-        "llm": llm.name if llm else None, "knowledge": _named(knowledge), "texts": texts is not None,
-        "encoder": reader.name, "joined": _joined(reader), "select": rule, "per_class": per_class,
-        "shots": sorted(set(shots)), "seeds": seeds, "compare": sorted(files), "judge": judge,
+        "llm": llm.name if llm else None,
+        "knowledge": _named(knowledge),
+        "texts": texts is not None,
+        "encoder": reader.name,
+        "joined": _joined(reader),
+        "select": rule,
+        "per_class": per_class,
+        "shots": sorted(set(shots)),
+        "seeds": seeds,
+        "compare": sorted(files),
+        "judge": judge,
         "network": _network_name(network) and [_network_name(network), network_epochs, network_side],
-        "superclass": superclass, "context": list(context),
-        "limit": limit, "seed": seed, "settings": json.loads(json.dumps(asked.__dict__)),
+        "superclass": superclass,
+        "context": list(context),
+        "limit": limit,
+        "seed": seed,
+        "settings": json.loads(json.dumps(asked.__dict__)),
         "gold": gold is not None,
-        "prompts": {
-            name: load_prompt(name, prompts).hash
-            for name in (*WRITING, *([JUDGE] if judge else []))
-        } if llm else {},
-    }  # fmt: skip
+        "prompts": {name: load_prompt(name, prompts).hash for name in (*WRITING, *([JUDGE] if judge else []))}
+        if llm
+        else {},
+    }
     inputs = {"images": shown.fingerprint, "encoder": reader.fingerprint}
     if local is not None:
         inputs["knowledge"] = local.fingerprint
@@ -165,9 +188,8 @@ def describe_classes(
     if gold is not None:
         inputs["gold"] = combined(gold.select("class", "text", "good").write_ndjson())
     with write_study(
-        out, kind="classes", config=config, inputs=inputs, command=list(command),
-        report=write_report_classes,
-    ) as study:  # fmt: skip
+        out, kind="classes", config=config, inputs=inputs, command=list(command), report=write_report_classes
+    ) as study:
         if study.finished:
             return Study(out)
         example_tables(study, shown)
@@ -199,21 +221,27 @@ def describe_classes(
             def learn() -> None:
                 with progress("network", 0) as advance:
                     network_influence(
-                        network, shown, space.labels, space.rows, len(names),
-                        study.arrays("network"), epochs=network_epochs, side=network_side,
-                        seed=seed, of=study.made_from(uses), progress=advance,
-                    )  # fmt: skip
+                        network,
+                        shown,
+                        space.labels,
+                        space.rows,
+                        len(names),
+                        study.arrays("network"),
+                        epochs=network_epochs,
+                        side=network_side,
+                        seed=seed,
+                        of=study.made_from(uses),
+                        progress=advance,
+                    )
 
             study.step("network", learn, files=("arrays/network",), uses=uses)
             measured = read_influence(study.arrays("network"))
         by = choosing(
-            space.vectors, space.labels, space.rows["train"], space.rows["validation"],
-            len(names), seed=seed,
-        )  # fmt: skip
+            space.vectors, space.labels, space.rows["train"], space.rows["validation"], len(names), seed=seed
+        )
         study.table("influence", lambda: influence_table(study, space, by, measured, config, seed))
         study.table(
-            "text_scores",
-            lambda: text_score_table(study, space, pool, by, measured, per_class, seed),
+            "text_scores", lambda: text_score_table(study, space, pool, by, measured, per_class, seed)
         )
         study.table("descriptions", lambda: description_table(study, space, rule))
         with progress("scores", 1):
@@ -222,9 +250,7 @@ def describe_classes(
                 lambda: class_score_tables(study, space, pool, rule, per_class, seed),
             )
         with progress("zero-shot", 1):
-            study.table(
-                "zero_shot", lambda: zero_shot(study, space, pool, by, rule, per_class, seed)
-            )
+            study.table("zero_shot", lambda: zero_shot(study, space, pool, by, rule, per_class, seed))
         transfer_tables(
             study, space, pool, by, rule, per_class, config["shots"], seeds, asked, seed, progress
         )
@@ -242,9 +268,8 @@ def describe_classes(
                 save_map(reader.mapping, study.path / MAP)
             table, _ = usable_texts(study, names)
             keep_reader(
-                study, table["id"].to_list(), pool.vectors[pool.texts],
-                space.vectors[space.rows["train"]],
-            )  # fmt: skip
+                study, table["id"].to_list(), pool.vectors[pool.texts], space.vectors[space.rows["train"]]
+            )
 
         kept = (READER, MAP) if isinstance(reader, JoinedEncoder) else (READER,)
         study.step("reader", keep, files=kept)
@@ -282,28 +307,31 @@ def plan_classes(
     Returns the names of the classes. Raises InputError for unusable input.
     """
     asked_for = read_request(
-        images, asks=llm is not None, knowledge=knowledge, texts=texts, select=select,
-        per_class=per_class, shots=shots, seeds=seeds, compare=compare, judge=judge, label=label,
-        split=split, prompts=prompts,
-    )  # fmt: skip
+        images,
+        asks=llm is not None,
+        knowledge=knowledge,
+        texts=texts,
+        select=select,
+        per_class=per_class,
+        shots=shots,
+        seeds=seeds,
+        compare=compare,
+        judge=judge,
+        label=label,
+        split=split,
+        prompts=prompts,
+    )
     names = asked_for.names
     if llm is None:
         return names
     if texts is None:
         known = asked_for.knowledge or load_knowledge(knowledge, names, wiki=wiki, context=context)
         chosen = {name: load_prompt(name, prompts) for name in WRITING}
-        write_texts(
-            names, known, None, llm, superclass=superclass, prompts=chosen, seed=seed
-        )  # fmt: skip
-        read = [
-            choose_passages(known.passages.filter(pl.col("class") == name))["text"]
-            for name in names
-        ]
+        write_texts(names, known, None, llm, superclass=superclass, prompts=chosen, seed=seed)
+        read = [choose_passages(known.passages.filter(pl.col("class") == name))["text"] for name in names]
         characters = sum(int(passages.str.len_chars().sum()) for passages in read)
         each = 200 * (1 + MOST_COMPONENTS)
-        llm.expect(
-            "class sentences", len(names), characters // 4 + 500 * len(names), each * len(names)
-        )
+        llm.expect("class sentences", len(names), characters // 4 + 500 * len(names), each * len(names))
     if judge:
         questions = len(REPEATS) * len(names)
         llm.expect("judge", questions, 1500 * questions, 300 * questions)

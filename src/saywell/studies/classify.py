@@ -79,13 +79,25 @@ def classify_images(
             own = np.flatnonzero(text_class == number)
             strongest = own[np.argsort(-evidence[own], kind="stable")][:texts]
             rows.append(
-                (str(file), None, rank, names[number], float(scores[number]),
-                 [strings[t] for t in strongest], evidence[strongest].astype(float).tolist())
-            )  # fmt: skip
+                (
+                    str(file),
+                    None,
+                    rank,
+                    names[number],
+                    float(scores[number]),
+                    [strings[t] for t in strongest],
+                    evidence[strongest].astype(float).tolist(),
+                )
+            )
     schema = {
-        "file": pl.String, "problem": pl.String, "rank": pl.Int32, "class": pl.String,
-        "score": pl.Float64, "texts": pl.List(pl.String), "evidence": pl.List(pl.Float64),
-    }  # fmt: skip
+        "file": pl.String,
+        "problem": pl.String,
+        "rank": pl.Int32,
+        "class": pl.String,
+        "score": pl.Float64,
+        "texts": pl.List(pl.String),
+        "evidence": pl.List(pl.Float64),
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

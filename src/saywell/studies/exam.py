@@ -105,12 +105,16 @@ def run_exam(
         return sit_exam([world], {name: DESCRIBERS[name] for name in chosen}, seed, progress, clock)
 
     settings = _settings("planted units", chosen, reader, encoder, llm, seed) | {
-        "per_kind": per_kind, "noise_units": noise_units,
-    }  # fmt: skip
+        "per_kind": per_kind,
+        "noise_units": noise_units,
+    }
     return kept_exam(
-        make, out, inputs={"texts": [data.fingerprint], "encoder": [encoder_fingerprint(encoder)]},
-        settings=settings, command=command,
-    )  # fmt: skip
+        make,
+        out,
+        inputs={"texts": [data.fingerprint], "encoder": [encoder_fingerprint(encoder)]},
+        settings=settings,
+        command=command,
+    )
 
 
 @names_llm
@@ -151,22 +155,20 @@ def run_task_exam(
             own, said = vectors[start : start + rows.height], rows["text"].to_list()
             parts, start = parts_of(rows), start + rows.height
             units = task_units(name, rows, seed)
-            worlds.append(
-                _world(said, own, parts, units, reader, encoder, llm, examples.height, seed)
-            )
+            worlds.append(_world(said, own, parts, units, reader, encoder, llm, examples.height, seed))
         return sit_exam(worlds, {name: DESCRIBERS[name] for name in chosen}, seed, progress, clock)
 
     settings = _settings("tasks", chosen, reader, encoder, llm, seed) | {"limit": limit}
     return kept_exam(
-        make, out,
+        make,
+        out,
         inputs={
-            "tasks": [
-                f"{name}: {row}" for name, rows in found for row in rows.write_ndjson().splitlines()
-            ],
+            "tasks": [f"{name}: {row}" for name, rows in found for row in rows.write_ndjson().splitlines()],
             "encoder": [encoder_fingerprint(encoder)],
         },
-        settings=settings, command=command,
-    )  # fmt: skip
+        settings=settings,
+        command=command,
+    )
 
 
 def _world(
@@ -205,9 +207,7 @@ def _checked(describers: Sequence[str] | None, reader: str, llm: LanguageModel |
     able = [name for name in DESCRIBERS if name != LLM or llm is not None]
     chosen = check_names(describers or able, DESCRIBERS)
     if LLM in chosen and llm is None:
-        raise InputError(
-            "the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL"
-        )
+        raise InputError("the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL")
     return chosen
 
 
@@ -236,7 +236,11 @@ def _settings(
     seed: int,
 ) -> dict[str, object]:
     return {
-        "questions": questions, "describers": describers, "reader": reader,
-        "encoder": encoder.name, "llm": llm.name if llm else None, "seed": seed,
+        "questions": questions,
+        "describers": describers,
+        "reader": reader,
+        "encoder": encoder.name,
+        "llm": llm.name if llm else None,
+        "seed": seed,
         "prompts": {DESCRIBE: load_prompt(DESCRIBE).hash} if llm else {},
-    }  # fmt: skip
+    }

@@ -123,14 +123,13 @@ def by_llm(material: Material) -> Answers:
     Raises InputError without one.
     """
     if material.llm is None:
-        raise InputError(
-            "the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL"
-        )
+        raise InputError("the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL")
     written = describe_exemplars(material.llm, _shown(material), seed=material.seed)
     lost = {
         place: (f"{w.status}: {w.reason}", w.call, w.status)
-        for place, w in enumerate(written) if w.status != "ok"
-    }  # fmt: skip
+        for place, w in enumerate(written)
+        if w.status != "ok"
+    }
     return Answers([w.text for w in written], sum(bool(w.call) for w in written), lost)
 
 
@@ -180,9 +179,7 @@ def _shown(material: Material) -> list[Shown]:
         silent = np.flatnonzero(~material.fires[unit])
         silent = silent[np.argsort(order[silent], kind="stable")]
         shown.append(
-            Shown(
-                *([material.texts[int(n)] for n in rows[:EXEMPLARS]] for rows in (strong, silent))
-            )
+            Shown(*([material.texts[int(n)] for n in rows[:EXEMPLARS]] for rows in (strong, silent)))
         )
     return shown
 

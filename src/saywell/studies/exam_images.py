@@ -20,12 +20,7 @@ from jaxtyping import Float
 
 from saywell.data.parts import Parts, parts_of
 from saywell.data.planted.scenes import Scene, render
-from saywell.data.planted_image_units import (
-    candidate_phrases,
-    draw_scenes,
-    plant_image_units,
-    scene_ids,
-)
+from saywell.data.planted_image_units import candidate_phrases, draw_scenes, plant_image_units, scene_ids
 from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit
 from saywell.data.splits import assign_split, check_seed
 from saywell.describers.associations import MIN_HITS, enrichment_p, stands_out
@@ -34,13 +29,7 @@ from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.errors import InputError
 from saywell.progress import Progress, automatic, silent
 from saywell.readers.dual_encoder import DualEncoderReader
-from saywell.studies.exam_describers import (
-    MOST_NAMED,
-    STRONGEST,
-    Answers,
-    Behaviour,
-    no_description,
-)
+from saywell.studies.exam_describers import MOST_NAMED, STRONGEST, Answers, Behaviour, no_description
 from saywell.studies.exam_scoring import World
 from saywell.studies.exam_sitting import Exam, check_names, kept_exam, sit_exam
 
@@ -85,9 +74,8 @@ def run_image_exam(
     def make() -> Exam:
         vectors, brightness = see_scenes(scenes, encoder, seed, progress)
         units = plant_image_units(
-            scenes, brightness > np.median(brightness), per_kind=per_kind, noise_units=noise_units,
-            seed=seed,
-        )  # fmt: skip
+            scenes, brightness > np.median(brightness), per_kind=per_kind, noise_units=noise_units, seed=seed
+        )
         if not any(unit.truth for unit in units):
             raise InputError(
                 f"no rule holds of enough of the {pictures} pictures to ask about; give more pictures"
@@ -98,10 +86,15 @@ def run_image_exam(
         return sit_exam([world], sitting, seed, progress, clock)
 
     settings = {
-        "questions": "planted pictures", "describers": chosen, "reader": DualEncoderReader.name,
-        "encoder": name, "seed": seed, "pictures": pictures, "per_kind": per_kind,
+        "questions": "planted pictures",
+        "describers": chosen,
+        "reader": DualEncoderReader.name,
+        "encoder": name,
+        "seed": seed,
+        "pictures": pictures,
+        "per_kind": per_kind,
         "noise_units": noise_units,
-    }  # fmt: skip
+    }
     inputs = {"pictures": ids, "encoder": [encoder.fingerprint]}
     return kept_exam(make, out, inputs=inputs, settings=settings, command=command)
 

@@ -47,9 +47,14 @@ def train_network_units(
         return []
     targets = np.stack([unit.rule[rows] for unit in chosen], axis=1).astype(int)
     network = MLPClassifier(
-        (HIDDEN,), learning_rate_init=0.01, batch_size=128, max_iter=_EPOCHS, tol=0.0,
-        n_iter_no_change=_EPOCHS, random_state=seed,
-    )  # fmt: skip
+        (HIDDEN,),
+        learning_rate_init=0.01,
+        batch_size=128,
+        max_iter=_EPOCHS,
+        tol=0.0,
+        n_iter_no_change=_EPOCHS,
+        random_state=seed,
+    )
     import warnings
 
     with warnings.catch_warnings():  # it says that it stops after as many epochs as it was given

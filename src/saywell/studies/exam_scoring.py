@@ -134,11 +134,7 @@ def _read(
     other[there] = decide(read([texts[n] for n in others[there]], score), fitted[there])
     said = decide(read(own, score), thresholds)
     counted = tally(
-        said,
-        {_FLOOR: other},
-        of_units("fires", score),
-        units=[unit.id for unit in units],
-        seed=seed,
+        said, {_FLOOR: other}, of_units("fires", score), units=[unit.id for unit in units], seed=seed
     )
     return _Read(counted, best_f1(predicted, fires), f1(said, of_units("rule", score)))
 
@@ -187,9 +183,7 @@ def _frame(
         return column
 
     known = np.array([bool(unit.truth) for unit in units], dtype=bool)
-    rates = np.array(
-        [unit.rule[world.parts.score.rows].mean() for world in worlds for unit in world.units]
-    )
+    rates = np.array([unit.rule[world.parts.score.rows].mean() for world in worlds for unit in world.units])
     floors = np.array(list(skill.floors.values()))
     holds = np.where(verified(skill, FALSE_DISCOVERY_RATE), "verified", "not verified")
     status = np.full(len(said), "no description", dtype=object)
@@ -216,6 +210,11 @@ def _frame(
             "always_f1": np.where(known, 2 * rates / (1 + rates), np.nan),
             "status": status.tolist(),
         },
-        schema_overrides={"describer": pl.String, "unit": pl.String, "kind": pl.String,
-                          "text": pl.String, "status": pl.String},
-    ).with_columns(pl.selectors.float().fill_nan(None))  # fmt: skip
+        schema_overrides={
+            "describer": pl.String,
+            "unit": pl.String,
+            "kind": pl.String,
+            "text": pl.String,
+            "status": pl.String,
+        },
+    ).with_columns(pl.selectors.float().fill_nan(None))

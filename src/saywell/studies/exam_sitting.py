@@ -84,14 +84,26 @@ def sit_exam(
 def _unit_table(units: list[PlantedUnit]) -> pl.DataFrame:
     return pl.DataFrame(
         [
-            (unit.id, unit.kind, unit.truth, float(unit.fires.mean()), float(unit.rule.mean()),
-             len(unit.rule))
+            (
+                unit.id,
+                unit.kind,
+                unit.truth,
+                float(unit.fires.mean()),
+                float(unit.rule.mean()),
+                len(unit.rule),
+            )
             for unit in units
         ],
-        schema={"unit": pl.String, "kind": pl.String, "truth": pl.String, "fires": pl.Float64,
-                "rule": pl.Float64, "texts": pl.Int64},
+        schema={
+            "unit": pl.String,
+            "kind": pl.String,
+            "truth": pl.String,
+            "fires": pl.Float64,
+            "rule": pl.Float64,
+            "texts": pl.Int64,
+        },
         orient="row",
-    )  # fmt: skip
+    )
 
 
 def kept_exam(
@@ -109,9 +121,7 @@ def kept_exam(
     if out is None:
         return make()
     fingerprints = {name: content_ids(["\n".join(sorted(ids))])[0] for name, ids in inputs.items()}
-    with write_study(
-        out, kind="exam", config=settings, inputs=fingerprints, command=list(command)
-    ) as study:
+    with write_study(out, kind="exam", config=settings, inputs=fingerprints, command=list(command)) as study:
 
         def tables() -> tuple[pl.DataFrame, ...]:
             exam = make()

@@ -9,14 +9,29 @@ from saywell.data.planted_units import NOISE
 from saywell.scorers.intervals import bootstrap_mean, share_interval
 
 SUMMARY = {
-    "describer": pl.String, "units": pl.Int64, "described": pl.Int64, "verified": pl.Int64,
-    "known": pl.Int64, "readable": pl.Int64,
-    "recovered": pl.Float64, "recovered_low": pl.Float64, "recovered_high": pl.Float64,
-    "off_rule": pl.Float64, "off_rule_low": pl.Float64, "off_rule_high": pl.Float64,
-    "f1": pl.Float64, "f1_low": pl.Float64, "f1_high": pl.Float64,
-    "noise_units": pl.Int64, "noise_described": pl.Int64, "false": pl.Float64,
-    "false_low": pl.Float64, "false_high": pl.Float64, "bias": pl.Float64, "error": pl.Float64,
-}  # fmt: skip
+    "describer": pl.String,
+    "units": pl.Int64,
+    "described": pl.Int64,
+    "verified": pl.Int64,
+    "known": pl.Int64,
+    "readable": pl.Int64,
+    "recovered": pl.Float64,
+    "recovered_low": pl.Float64,
+    "recovered_high": pl.Float64,
+    "off_rule": pl.Float64,
+    "off_rule_low": pl.Float64,
+    "off_rule_high": pl.Float64,
+    "f1": pl.Float64,
+    "f1_low": pl.Float64,
+    "f1_high": pl.Float64,
+    "noise_units": pl.Int64,
+    "noise_described": pl.Int64,
+    "false": pl.Float64,
+    "false_low": pl.Float64,
+    "false_high": pl.Float64,
+    "bias": pl.Float64,
+    "error": pl.Float64,
+}
 
 
 def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -44,12 +59,22 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
         ]
         gap = (own["stated"] - own["value"]).drop_nulls().to_numpy()
         rows.append(
-            (name, own.height, int((own["text"] != "").sum()),
-             int((own["status"] == "verified").sum()), len(known), int(known.sum()),
-             *shares[0], *shares[1], *f1[:3], noise.height, int((noise["text"] != "").sum()),
-             *shares[2],
-             *((gap.mean(), np.abs(gap).mean()) if len(gap) else (np.nan, np.nan)))
-        )  # fmt: skip
+            (
+                name,
+                own.height,
+                int((own["text"] != "").sum()),
+                int((own["status"] == "verified").sum()),
+                len(known),
+                int(known.sum()),
+                *shares[0],
+                *shares[1],
+                *f1[:3],
+                noise.height,
+                int((noise["text"] != "").sum()),
+                *shares[2],
+                *((gap.mean(), np.abs(gap).mean()) if len(gap) else (np.nan, np.nan)),
+            )
+        )
     return pl.DataFrame(rows, schema=SUMMARY, orient="row").fill_nan(None)
 
 

@@ -17,9 +17,12 @@ from saywell.errors import InputError
 
 TASK = "task"
 _COLUMNS = {
-    "task": pl.String, "gold_description": pl.String, "text": pl.String, "label": pl.Int64,
+    "task": pl.String,
+    "gold_description": pl.String,
+    "text": pl.String,
+    "label": pl.Int64,
     "split": pl.String,
-}  # fmt: skip
+}
 
 
 def read_tasks(
@@ -46,9 +49,7 @@ def read_tasks(
         raise InputError(f"cannot read the tasks in {str(path)!r}: {error}") from error
     missing = [column for column in _COLUMNS if column not in source.kinds]
     if missing:
-        raise InputError(
-            f"{str(path)!r} has no column {missing[0]!r}; tasks need {', '.join(_COLUMNS)}"
-        )
+        raise InputError(f"{str(path)!r} has no column {missing[0]!r}; tasks need {', '.join(_COLUMNS)}")
     # Names stay as they are written: a task called 00012 is no number.
     given = zip(_COLUMNS, source.take(list(_COLUMNS)), strict=True)
     try:
@@ -63,22 +64,17 @@ def read_tasks(
     for (name,), rows in table.group_by(["task"], maintain_order=True):
         golds = rows["gold_description"].unique().sort().to_list()
         if len(golds) != 1:
-            raise InputError(
-                f"task {name!r} has {len(golds)} gold descriptions; give one for all rows"
-            )
+            raise InputError(f"task {name!r} has {len(golds)} gold descriptions; give one for all rows")
         ids = pl.Series("id", content_ids(rows["text"]), dtype=pl.String)
         alike = pl.Series("group", near_duplicate_groups(rows["text"], NEAR))
         rows = rows.with_columns(ids, alike).with_columns(
-            pl.col("split").sort_by("id").first().over("group"),
-            group=pl.col("id").min().over("group"),
+            pl.col("split").sort_by("id").first().over("group"), group=pl.col("id").min().over("group")
         )
         groups = rows.group_by("split").agg(pl.col("label").n_unique()).sort("split")
         bare = groups.filter(pl.col("label") < 2)["split"].to_list()
         if bare or groups.height < 3:
             where = f"split {bare[0]!r}" if bare else f"splits {groups['split'].to_list()!r}"
-            raise InputError(
-                f"task {name!r} has {where}: train, val and test each need texts of both labels"
-            )
+            raise InputError(f"task {name!r} has {where}: train, val and test each need texts of both labels")
         gold = pl.col("gold_description").alias("gold")
         rows = rows.select("id", "text", "label", "split", gold, "group")
         tasks.append((str(name), rows if limit is None else _limited(rows, limit, seed)))

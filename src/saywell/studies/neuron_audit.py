@@ -15,12 +15,7 @@ from saywell.store.study import Metric, Study
 from saywell.studies.neuron_descriptions import association_table
 from saywell.studies.neuron_descriptors import stored_vectors, tag_matrix
 from saywell.studies.neuron_evaluation import curve_table, headline
-from saywell.studies.neuron_scores import (
-    Described,
-    described_units,
-    open_reading,
-    score_described,
-)
+from saywell.studies.neuron_scores import Described, described_units, open_reading, score_described
 from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
 from saywell.studies.neuron_verified import score_control, tagged_by_itself, verified_metrics
 from saywell.studies.score_tables import score_tables
@@ -58,9 +53,8 @@ def figures(study: Study) -> list[Metric]:
     subject, carried = _subject(study)
     config = study.manifest.config
     found = headline(
-        study.table("curves"), subject, _control(study, carried["all"]), config["threshold"],
-        config["seed"],
-    )  # fmt: skip
+        study.table("curves"), subject, _control(study, carried["all"]), config["threshold"], config["seed"]
+    )
     if any(metric.name.startswith("verified") for metric in study.headline()):
         own_tags = tagged_by_itself(study, study.units["model"][0])
         of_control = None
@@ -82,9 +76,10 @@ def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
     place = units["id"].index_of(unit)
     again = unit_table(subject.activations, _sites(study), units["model"][0]).row(place, named=True)
     result = [
-        (name, value, again[name]) for name, value in units.row(place, named=True).items()
+        (name, value, again[name])
+        for name, value in units.row(place, named=True).items()
         if name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "state")
-    ]  # fmt: skip
+    ]
     found = exemplar_table(subject.activations, units, None, study.examples["id"].to_list())
     for split in ("calibration", "validation"):
         stored, derived = (
@@ -94,10 +89,12 @@ def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
         result.append((f"exemplars, {split}", stored, derived))
     threshold, seed = (study.manifest.config[name] for name in ("threshold", "seed"))
     stored, derived = (
-        table.filter(unit=unit, split="calibration").sort("descriptor")
-        .select("descriptor", "hits", "lift", "q", "enriched").rows()
+        table.filter(unit=unit, split="calibration")
+        .sort("descriptor")
+        .select("descriptor", "hits", "lift", "q", "enriched")
+        .rows()
         for table in (study.table("associations"), association_table(study, subject, threshold))
-    )  # fmt: skip
+    )
     result.append(("descriptors", stored, derived))
     described = described_units(units, study.descriptions, study.table("descriptors"))
     if unit in described.ids:
@@ -106,8 +103,7 @@ def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
         if "resamples" not in kept.columns:
             kept = kept.with_columns(resamples=pl.lit(RESAMPLES))
         resamples = {
-            scorer: np.array([number])
-            for scorer, number in kept.select("scorer", "resamples").iter_rows()
+            scorer: np.array([number]) for scorer, number in kept.select("scorer", "resamples").iter_rows()
         }
         with _reading(study, subject, described, carried["all"]) as reading:
             scores = score_described(reading, described, subject, seed, only, resamples)
@@ -145,9 +141,7 @@ def _curves(study: Study, subject: Subject, carried: dict[str, Tags]) -> pl.Data
 
 def _sites(study: Study) -> list[Site]:
     """The modules that were looked at, as the table of units has them."""
-    high = study.units.filter(sign=1).with_columns(
-        module=pl.col("name").str.replace(r"\[\d+\]$", "")
-    )
+    high = study.units.filter(sign=1).with_columns(module=pl.col("name").str.replace(r"\[\d+\]$", ""))
     rows = high.group_by("module", "layer", "kind", maintain_order=True).len().rows()
     return [Site(layer, kind, module, "output", units) for module, layer, kind, units in rows]
 

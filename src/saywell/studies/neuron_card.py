@@ -20,10 +20,7 @@ def neuron_card(study: Study, unit: str, *, examples: int = 8) -> dict[str, Any]
     chosen = units.filter(pl.col("id").is_in(names))
     if chosen.is_empty():
         raise unknown_unit(unit, units["id"].to_list())
-    return {
-        "unit": unit,
-        "sides": [_side(study, row, examples) for row in chosen.iter_rows(named=True)],
-    }
+    return {"unit": unit, "sides": [_side(study, row, examples) for row in chosen.iter_rows(named=True)]}
 
 
 def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
@@ -32,11 +29,8 @@ def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
         study.exemplars.filter(unit=name, split="calibration")
         .sort("rank")
         .head(examples)
-        .join(
-            study.examples.select("id", "text"), left_on="example", right_on="id",
-            maintain_order="left",
-        )
-    )  # fmt: skip
+        .join(study.examples.select("id", "text"), left_on="example", right_on="id", maintain_order="left")
+    )
     description = study.descriptions.filter(unit=name).row(0, named=True)
     descriptors = (
         study.table("associations")

@@ -49,17 +49,13 @@ def association_table(study: Study, subject: Subject, threshold: float) -> pl.Da
     return pl.concat(frames).join(exemplars, on=["unit", "split"], maintain_order="left")
 
 
-def description_table(
-    study: StudyWriter, subject: Subject, llm: LanguageModel | None
-) -> pl.DataFrame:
+def description_table(study: StudyWriter, subject: Subject, llm: LanguageModel | None) -> pl.DataFrame:
     """Step 8: a unit's enriched descriptors in words, or why there are none."""
     descriptors = study.table("descriptors")
     described = most_lifted(subject.calibration)
     evidence = _evidence(study, described)
     texts, ids = descriptors["text"].to_list(), descriptors["id"].to_list()
-    writer = (
-        "llm descriptors" if llm else "gold tags" if study.manifest.config["tags"] else EXTRACTIVE
-    )
+    writer = "llm descriptors" if llm else "gold tags" if study.manifest.config["tags"] else EXTRACTIVE
     prompts = study.manifest.config["prompts"]
     hashes = ",".join(prompts[name] for name in (FIND, TAG) if name in prompts) or None
     written = []
@@ -67,10 +63,20 @@ def description_table(
         named = by_lift(subject.calibration, number, described)
         status = "described" if named else _why_not(state, subject, number)
         written.append(
-            (f"{unit}#0", unit, ", ".join(texts[d] for d in named), writer,
-             llm.name if llm else None, hashes, evidence.get(unit, []), [ids[d] for d in named], 0,
-             bool(named), status)
-        )  # fmt: skip
+            (
+                f"{unit}#0",
+                unit,
+                ", ".join(texts[d] for d in named),
+                writer,
+                llm.name if llm else None,
+                hashes,
+                evidence.get(unit, []),
+                [ids[d] for d in named],
+                0,
+                bool(named),
+                status,
+            )
+        )
     return pl.DataFrame(written, schema=empty_table("descriptions").schema, orient="row")
 
 
@@ -122,9 +128,7 @@ def _evidence(study: StudyWriter, described: np.ndarray, most: int = 5) -> dict[
     return dict(shown.iter_rows())
 
 
-def recovered_table(
-    study: StudyWriter, examples: pl.DataFrame, tags: Tags, seed: int
-) -> pl.DataFrame:
+def recovered_table(study: StudyWriter, examples: pl.DataFrame, tags: Tags, seed: int) -> pl.DataFrame:
     """Table `recovered`: what became of each gold descriptor."""
     descriptors, verified = (
         study.table("descriptors"),
@@ -145,7 +149,17 @@ def recovered_table(
         always = f1_of(confusion(carries[check], np.ones((check.sum(), 1), dtype=bool)))[0]
         identity = descriptors["id"][best]
         rows.append(
-            (name, identity, descriptors["text"][best], value, low, high, always,
-             int(carries[check].sum()), units.get(identity, 0), low > always)
-        )  # fmt: skip
+            (
+                name,
+                identity,
+                descriptors["text"][best],
+                value,
+                low,
+                high,
+                always,
+                int(carries[check].sum()),
+                units.get(identity, 0),
+                low > always,
+            )
+        )
     return pl.DataFrame(rows, schema=empty_table("recovered").schema, orient="row")

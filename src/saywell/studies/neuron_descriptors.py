@@ -81,9 +81,7 @@ def find_descriptors_and_tags(
             descriptors = study.table("descriptors")
             total = examples.height * tag_requests(1, descriptors.height)
             with progress("tags", total) as advance:
-                answers = ask_tags(
-                    llm, by_id(examples), descriptors, tag, seed=seed, progress=advance
-                )
+                answers = ask_tags(llm, by_id(examples), descriptors, tag, seed=seed, progress=advance)
             _need_answers(answers.unanswered, examples.height, "tags")
             study.unanswered("tags", answers.unanswered)
             return answers.table
@@ -102,19 +100,21 @@ def find_descriptors_and_tags(
         ),
     )
     study.table(
-        "descriptors",
-        lambda: _extracted(study, encoder, vectors, calibration["text"].to_list(), seed),
+        "descriptors", lambda: _extracted(study, encoder, vectors, calibration["text"].to_list(), seed)
     )
     study.table(
         "tags",
         lambda: _all_answered(
             study,
             tag_sentences(
-                examples["id"].to_list(), examples["text"].to_list(), embeddings,
-                study.table("descriptors"), known,
+                examples["id"].to_list(),
+                examples["text"].to_list(),
+                embeddings,
+                study.table("descriptors"),
+                known,
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _all_answered(study: StudyWriter, tags: pl.DataFrame) -> pl.DataFrame:
@@ -124,9 +124,11 @@ def _all_answered(study: StudyWriter, tags: pl.DataFrame) -> pl.DataFrame:
 
 def _merged(study: StudyWriter, encoder: SentenceEncoder, seed: int) -> pl.DataFrame:
     merged = merge_candidates(
-        study.table("candidates"), encoder, seed=seed,
+        study.table("candidates"),
+        encoder,
+        seed=seed,
         sentences=study.examples.filter(split="calibration").height,
-    )  # fmt: skip
+    )
     study.note(
         f"Wordings were merged at cosine {merged.threshold}; leaving out a fifth of them leaves"
         f" {merged.stability[merged.threshold]:.0%} of the merged pairs together."

@@ -53,9 +53,7 @@ def predict(
 
 
 def predict_calibrated(
-    subject: Subject,
-    weights: Mapping[str, sp.csr_matrix],
-    tags: Tags,
+    subject: Subject, weights: Mapping[str, sp.csr_matrix], tags: Tags
 ) -> dict[str, Float[np.ndarray, "texts descriptors"]]:
     """`predict`, with the evidence for each descriptor turned into a probability.
 
@@ -79,16 +77,12 @@ def retrieval_curves(
     rows = []
     for variant, values in scores.items():
         precision, recall = precision_recall_at_k(values, truth, K_MAX)
-        rows += _curve(
-            "precision@k", variant, range(1, K_MAX + 1), bootstrap_means(precision, seed=seed)
-        )
+        rows += _curve("precision@k", variant, range(1, K_MAX + 1), bootstrap_means(precision, seed=seed))
         rows += _curve("recall@k", variant, range(1, K_MAX + 1), bootstrap_means(recall, seed=seed))
     best = bootstrap_means(best_precision_at_k(truth, K_MAX), seed=seed)
     rows += _curve("precision@k", "best possible", range(1, K_MAX + 1), best)
     _, best_recall = precision_recall_at_k(truth.astype(float), truth, K_MAX)
-    rows += _curve(
-        "recall@k", "best possible", range(1, K_MAX + 1), bootstrap_means(best_recall, seed=seed)
-    )
+    rows += _curve("recall@k", "best possible", range(1, K_MAX + 1), bootstrap_means(best_recall, seed=seed))
     return _table(rows)
 
 
@@ -105,9 +99,7 @@ def threshold_curves(
         [f[known[rows]] for rows, f in firing(subject.activations, "test", subject.units)]
     ).tocsr()
     carried = truth.sum(1)
-    share = np.divide(
-        truth, carried[:, None], out=np.zeros(truth.shape), where=carried[:, None] > 0
-    )
+    share = np.divide(truth, carried[:, None], out=np.zeros(truth.shape), where=carried[:, None] > 0)
     rows = []
     shuffled = subject.exchanged(seed)
     for variant, order in (("composition", slice(None)), ("shuffled exemplars", shuffled)):
@@ -178,9 +170,7 @@ def probe_scores(
     for _, values in standardised("calibration"):
         gram += values @ values.T
     base = truth["calibration"].mean(0)
-    level = (
-        np.trace(gram) / len(gram) or 1.0
-    )  # units that never change say nothing, whatever the penalty
+    level = np.trace(gram) / len(gram) or 1.0  # units that never change say nothing, whatever the penalty
     duals = []
     for penalty in ridge:
         system = gram.copy()
@@ -212,9 +202,7 @@ def _positive(scores: np.ndarray) -> np.ndarray:
     return scores - scores.min() + 1.0
 
 
-def consistency(
-    subject: Subject, rule: str, threshold: float, seed: int
-) -> tuple[Interval, Interval, int]:
+def consistency(subject: Subject, rule: str, threshold: float, seed: int) -> tuple[Interval, Interval, int]:
     """Jaccard of calibration against validation, the same with another unit's, and empty units.
 
     Intervals are over units; units without descriptors on both sides are only counted.
@@ -239,28 +227,36 @@ def metric(
     """A headline figure from intervals; NaN becomes no answer."""
     value, low, high = (_number(x) for x in (interval.value, interval.low, interval.high))
     return Metric(
-        name=name, value=value, ci_low=low, ci_high=high, n=interval.n, of=of,
+        name=name,
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        n=interval.n,
+        of=of,
         controls={key: _number(c.value) for key, c in controls.items()},
         ceiling={key: _number(c.value) for key, c in (ceiling or {}).items()},
         reference={key: _number(c.value) for key, c in (reference or {}).items()},
-    )  # fmt: skip
+    )
 
 
 def curve_point(curves: pl.DataFrame, figure: str, variant: str, x: float) -> Interval:
     """One point of a curve."""
     row = curves.filter(figure=figure, variant=variant, x=x).row(0, named=True)
-    value, low, high = (
-        np.nan if row[key] is None else row[key] for key in ("value", "ci_low", "ci_high")
-    )
+    value, low, high = (np.nan if row[key] is None else row[key] for key in ("value", "ci_low", "ci_high"))
     return Interval(value, low, high, row["n"])
 
 
 def _table(rows: Sequence[tuple[str, str, float, Interval]]) -> pl.DataFrame:
     """Table `curves`."""
     schema = {
-        "figure": pl.String, "variant": pl.String, "x": pl.Float64, "value": pl.Float64,
-        "ci_low": pl.Float64, "ci_high": pl.Float64, "n": pl.Int64,
-    }  # fmt: skip
+        "figure": pl.String,
+        "variant": pl.String,
+        "x": pl.Float64,
+        "value": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "n": pl.Int64,
+    }
     flat = [
         (figure, variant, x, _number(i.value), _number(i.low), _number(i.high), i.n)
         for figure, variant, x, i in rows
@@ -298,17 +294,10 @@ def curve_table(
     if "lexical" in carried:
         words = carried["lexical"]
         retagged = make_subject(
-            subject.activations,
-            subject.units,
-            study.exemplars,
-            study.examples,
-            words,
-            compare=False,
+            subject.activations, subject.units, study.exemplars, study.examples, words, compare=False
         ).without_p()
         frames.append(
-            prediction_curves(
-                retagged, None, words, rows, threshold, seed, suffix=" (lexical tags)"
-            )
+            prediction_curves(retagged, None, words, rows, threshold, seed, suffix=" (lexical tags)")
         )
     truth = tags.matrix[rows].toarray() > 0
     return pl.concat([*frames, threshold_curves(subject, truth, tags.known, seed)])
@@ -346,18 +335,11 @@ def prediction_curves(
 
 
 def _rule_scores(
-    subject: Subject,
-    tags: Tags,
-    threshold: float,
-    suffix: str,
-    order: np.ndarray | slice = slice(None),
+    subject: Subject, tags: Tags, threshold: float, suffix: str, order: np.ndarray | slice = slice(None)
 ) -> dict[str, np.ndarray]:
     weights = {f"{rule}{suffix}": subject.weights(rule, threshold)[order] for rule in RULES}
     calibrated = {f"{CALIBRATED}{suffix}": weights[f"enrichment{suffix}"]}
-    return {
-        **predict(subject, weights, tags.known),
-        **predict_calibrated(subject, calibrated, tags),
-    }
+    return {**predict(subject, weights, tags.known), **predict_calibrated(subject, calibrated, tags)}
 
 
 def headline(
@@ -386,9 +368,7 @@ def headline(
                 )
                 label = f"{figure.replace('k', '2')}, {rule}{tag}"
                 measured = point(f"{rule}{tag}")
-                metrics.append(
-                    metric(label, measured, "held-out sentences", controls, ceiling, reference)
-                )
+                metrics.append(metric(label, measured, "held-out sentences", controls, ceiling, reference))
     for rule in RULES:
         own, others, empty = consistency(subject, rule, threshold, seed)
         controls = {"another neuron": others}

@@ -42,10 +42,7 @@ def meaning_table(
     place = {name: number for number, name in enumerate(examples["id"])}
     mine = study.exemplars.filter(pl.col("split") == "calibration").sort("unit", "rank")
     by_unit = dict(mine.group_by("unit").agg("example").iter_rows())
-    sets = [
-        np.array([place[e] for e in by_unit.get(unit, [])], dtype=np.int64)
-        for unit in described.ids
-    ]
+    sets = [np.array([place[e] for e in by_unit.get(unit, [])], dtype=np.int64) for unit in described.ids]
     labels = cluster_exemplars(sets, vectors, parts.describe.rows, seed=seed)
     owner = [n for n, label in enumerate(labels) for _ in range(int(label.max(initial=0)) + 1)]
     number = [k for label in labels for k in range(int(label.max(initial=0)) + 1)]
@@ -59,9 +56,7 @@ def meaning_table(
     for row, (n, _) in enumerate(clusters):
         if named[row].any():
             of_unit.setdefault(n, []).append(row)
-    of_unit = {
-        n: rows for n, rows in of_unit.items() if len({named[r].tobytes() for r in rows}) > 1
-    }
+    of_unit = {n: rows for n, rows in of_unit.items() if len({named[r].tobytes() for r in rows}) > 1}
     if not of_unit:
         return empty_table("meanings")
 
@@ -75,10 +70,14 @@ def meaning_table(
     predict = tag_reader(tags, np.concatenate([np.array(said), singles]))
     fires = fires_on(subject, described.units[unit], examples.height)
     skill = score_units(
-        [f"{described.ids[n]}/{part}" for n, part in asked], predict, fires,
-        select=parts.select, score=parts.score, seed=seed,
+        [f"{described.ids[n]}/{part}" for n, part in asked],
+        predict,
+        fires,
+        select=parts.select,
+        score=parts.score,
+        seed=seed,
         floors={SINGLE: np.arange(len(asked)) + len(asked)},
-    ).skill  # fmt: skip
+    ).skill
     sizes = {(n, k): len(m) for (n, k), m in zip(clusters, members, strict=True)}
     return _table(study, described, asked, said, of_unit, clusters, sizes, skill)
 
@@ -112,11 +111,27 @@ def _table(
         size = sum(sizes[c] for c in own) if part == 0 else sizes[own[part - 1]]
         names = np.flatnonzero(said[row])
         rows.append(
-            (described.ids[n], part, ", ".join(texts[d] for d in names), [ids[d] for d in names],
-             size, *(_number(values[row]) for values in (
-                 skill.value, skill.low, skill.high, skill.floors[SINGLE], skill.skill,
-                 skill.skill_low, skill.skill_high)), int(skill.n[row]))
-        )  # fmt: skip
+            (
+                described.ids[n],
+                part,
+                ", ".join(texts[d] for d in names),
+                [ids[d] for d in names],
+                size,
+                *(
+                    _number(values[row])
+                    for values in (
+                        skill.value,
+                        skill.low,
+                        skill.high,
+                        skill.floors[SINGLE],
+                        skill.skill,
+                        skill.skill_low,
+                        skill.skill_high,
+                    )
+                ),
+                int(skill.n[row]),
+            )
+        )
     return pl.DataFrame(rows, schema=empty_table("meanings").schema, orient="row")
 
 

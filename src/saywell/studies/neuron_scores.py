@@ -61,9 +61,7 @@ class Described(NamedTuple):
     names: Bool[np.ndarray, "texts descriptors"]
 
 
-def described_units(
-    units: pl.DataFrame, descriptions: pl.DataFrame, descriptors: pl.DataFrame
-) -> Described:
+def described_units(units: pl.DataFrame, descriptions: pl.DataFrame, descriptors: pl.DataFrame) -> Described:
     """From the tables of a study."""
     place = {unit: number for number, unit in enumerate(units["id"])}
     column = {name: number for number, name in enumerate(descriptors["id"])}
@@ -74,9 +72,13 @@ def described_units(
     for number, named in zip(own, table["descriptors"], strict=True):
         names[number, [column[name] for name in named]] = True
     return Described(
-        np.array([place[unit] for unit in table["unit"]], dtype=np.int64), table["unit"].to_list(),
-        table["id"].to_list(), own, list(texts), names,
-    )  # fmt: skip
+        np.array([place[unit] for unit in table["unit"]], dtype=np.int64),
+        table["unit"].to_list(),
+        table["id"].to_list(),
+        own,
+        list(texts),
+        names,
+    )
 
 
 class Reading(NamedTuple):
@@ -108,10 +110,7 @@ def open_reading(
         readers = {
             BY_TAGS: tag_reader(tags, described.names),
             BY_WORDS: _remembered(
-                [*described.texts, *top_words(study, described)],
-                parts,
-                folder / BY_WORDS,
-                lexical.read,
+                [*described.texts, *top_words(study, described)], parts, folder / BY_WORDS, lexical.read
             ),
         }
         if encoder is not None and vectors is not None:
@@ -143,22 +142,23 @@ def score_described(
         "most frequent": most_frequent(words),
     }
     # A floor is a unit; what is read in its place is that unit's description.
-    floors = {
-        name: np.where(whose < 0, -1, described.own[whose])[some]
-        for name, whose in stand_ins.items()
-    }
+    floors = {name: np.where(whose < 0, -1, described.own[whose])[some] for name, whose in stand_ins.items()}
     # What needs no describer at all; only who reads words can read it.
     own_words = {"top words": some + len(described.texts)}
     return {
         name: score_units(
-            [described.ids[number] for number in some], predict,
+            [described.ids[number] for number in some],
+            predict,
             lambda numbers, rows: reading.fires(some[numbers], rows),
-            select=reading.parts.select, score=reading.parts.score,
-            floors=floors | own_words if name == BY_WORDS else floors, own=described.own[some], seed=seed,
+            select=reading.parts.select,
+            score=reading.parts.score,
+            floors=floors | own_words if name == BY_WORDS else floors,
+            own=described.own[some],
+            seed=seed,
             resamples=resamples[name] if resamples else None,
         )
         for name, predict in reading.readers.items()
-    }  # fmt: skip
+    }
 
 
 def score_by_llm(
@@ -187,28 +187,23 @@ def score_by_llm(
         response = responses(subject, described.units[some], rows, split)
         fires = reading.fires(some, rows)
         return sample_examples(
-            response,
-            fires,
-            examples=names[rows].tolist(),
-            units=ids,
-            budget=LLM_EXAMPLES,
-            seed=seed,
+            response, fires, examples=names[rows].tolist(), units=ids, budget=LLM_EXAMPLES, seed=seed
         )
 
     detector = DetectionReader(
         llm, examples["text"].to_list(), prompt=load_prompt(DETECT, prompts), seed=seed
     )
     found = score_units(
-        ids, asking(detector.read, described.texts),
+        ids,
+        asking(detector.read, described.texts),
         lambda numbers, rows: by_row(reading.fires, some[numbers], rows),
-        select=reading.parts.select, score=reading.parts.score,
+        select=reading.parts.select,
+        score=reading.parts.score,
         floors={ANOTHER: others[some]},
-        own=described.own[some], seed=seed,
-        samples=(
-            sample(reading.parts.select.rows, "validation"),
-            sample(reading.parts.score.rows, "test"),
-        ),
-    )  # fmt: skip
+        own=described.own[some],
+        seed=seed,
+        samples=(sample(reading.parts.select.rows, "validation"), sample(reading.parts.score.rows, "test")),
+    )
     tables = score_tables(ids, [described.descriptions[n] for n in some], {BY_LLM: found})
     return *tables, table_of("unanswered", detector.unanswered)
 
@@ -248,15 +243,17 @@ def counterexample_table(
                 {
                     "unit": [described.ids[n] for n in place],
                     "description": [described.descriptions[n] for n in place],
-                    "kind": against.kind, "rank": against.rank,
+                    "kind": against.kind,
+                    "rank": against.rank,
                     "example": names[rows[against.column]],
                     "activation": subject.units["sign"].to_numpy()[described.units[place]]
                     * response[against.unit, against.column],
                     "predicted": predicted[against.unit, against.column].astype(np.float64),
                 },
-                schema=empty_table("counterexamples").schema, strict=False,
+                schema=empty_table("counterexamples").schema,
+                strict=False,
             )
-        )  # fmt: skip
+        )
     return pl.concat(frames)
 
 
@@ -281,14 +278,15 @@ def contrast_table(
         frames.append(
             pl.DataFrame(
                 {
-                    "unit": [described.ids[start + n] for n in unit], "rank": rank[unit, column],
+                    "unit": [described.ids[start + n] for n in unit],
+                    "rank": rank[unit, column],
                     "example": names[some[column]],
-                    "activation": subject.units["sign"].to_numpy()[units[unit]]
-                    * values[unit, column],
+                    "activation": subject.units["sign"].to_numpy()[units[unit]] * values[unit, column],
                 },
-                schema=empty_table("contrasts").schema, strict=False,
+                schema=empty_table("contrasts").schema,
+                strict=False,
             )
-        )  # fmt: skip
+        )
     return pl.concat(frames)
 
 
@@ -320,9 +318,7 @@ def top_words(study: Study, described: Described) -> list[str]:
         .sort("unit", "rank")
     )
     found: dict[str, dict[str, None]] = {}
-    for unit, text, start, end in spans.select(
-        "unit", "text", "span_start", "span_end"
-    ).iter_rows():
+    for unit, text, start, end in spans.select("unit", "text", "span_start", "span_end").iter_rows():
         # A token may be part of a word.
         first, last = grown_to_words(text, start, end)
         word = text[first:last].strip(" ,;").lower()
@@ -341,8 +337,7 @@ def fires_on(subject: Subject, units: Int64[np.ndarray, " described"], examples:
     order = np.concatenate(rows)
     stacked = sp.vstack(blocks, format="coo")
     by_unit = sp.csr_matrix(
-        (np.ones(stacked.nnz, dtype=bool), (stacked.col, order[stacked.row])),
-        shape=(len(units), examples),
+        (np.ones(stacked.nnz, dtype=bool), (stacked.col, order[stacked.row])), shape=(len(units), examples)
     )
     return lambda numbers, places: by_unit[numbers][:, places].toarray()
 

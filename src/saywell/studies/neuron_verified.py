@@ -12,14 +12,7 @@ from saywell.store.records import reader_name
 from saywell.store.schemas import empty_table
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_descriptions import by_lift, most_lifted
-from saywell.studies.neuron_scores import (
-    BY_TAGS,
-    Described,
-    Reading,
-    fires_on,
-    score_described,
-    tag_reader,
-)
+from saywell.studies.neuron_scores import BY_TAGS, Described, Reading, fires_on, score_described, tag_reader
 from saywell.studies.neuron_subject import Subject, Tags
 from saywell.studies.score_tables import score_tables
 
@@ -41,10 +34,7 @@ def score_control(
     drawn = np.argsort(hash_numbers(ids, seed, "units of the control"), kind="stable")
     kept = np.sort(drawn[:MOST_OF_CONTROL])
     texts = descriptors["text"].to_list()
-    words = [
-        ", ".join(texts[d] for d in by_lift(control.calibration, int(n), named))
-        for n in places[kept]
-    ]
+    words = [", ".join(texts[d] for d in by_lift(control.calibration, int(n), named)) for n in places[kept]]
     distinct = list(dict.fromkeys(words))
     number = {text: n for n, text in enumerate(distinct)}
     own = np.array([number[text] for text in words], dtype=np.int64)
@@ -70,9 +60,7 @@ def tagged_by_itself(study: Study, model: str) -> bool:
     return study.manifest.config["encoder"] == model
 
 
-def verified_metrics(
-    scores: pl.DataFrame, control: pl.DataFrame | None, *, own_tags: bool
-) -> list[Metric]:
+def verified_metrics(scores: pl.DataFrame, control: pl.DataFrame | None, *, own_tags: bool) -> list[Metric]:
     """How many of the descriptions each reader verifies, and by tags with random weights.
 
     `own_tags`: the tags are by the encoder under study.
@@ -94,10 +82,16 @@ def verified_metrics(
                 of = f"descriptions; with random weights of {found.n:,}"
         metrics.append(
             Metric(
-                name=f"verified by {reader_name(scorer)}", value=own.value, ci_low=own.low,
-                ci_high=own.high, n=own.n, of=of, controls=controls, note=note,
+                name=f"verified by {reader_name(scorer)}",
+                value=own.value,
+                ci_low=own.low,
+                ci_high=own.high,
+                n=own.n,
+                of=of,
+                controls=controls,
+                note=note,
             )
-        )  # fmt: skip
+        )
     return metrics
 
 

@@ -25,11 +25,7 @@ from torch import nn
 from saywell.data.texts import Texts, load_texts
 from saywell.describers.candidates import EXTRACTIVE
 from saywell.describers.llm_descriptors import FIND, TAG, ask_candidates, tag_requests
-from saywell.encoders.sentence import (
-    SentenceEncoder,
-    encoder_fingerprint,
-    open_sentence_encoder,
-)
+from saywell.encoders.sentence import SentenceEncoder, encoder_fingerprint, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt, names_llm
 from saywell.progress import Progress, automatic
@@ -38,11 +34,7 @@ from saywell.report.neurons import write_report
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter, write_study
 from saywell.studies.cost import note_cost
-from saywell.studies.neuron_descriptions import (
-    association_table,
-    description_table,
-    recovered_table,
-)
+from saywell.studies.neuron_descriptions import association_table, description_table, recovered_table
 from saywell.studies.neuron_descriptors import (
     by_id,
     find_descriptors_and_tags,
@@ -143,21 +135,29 @@ def describe_neurons(
     # A wrong name is better told now than after the first step; gold tags need no encoder.
     reader = None if tags else _opened(encoder)
     config = {
-        "text": text, "tags": tags, "gold": gold, "llm": llm.name if llm else EXTRACTIVE,
+        "text": text,
+        "tags": tags,
+        "gold": gold,
+        "llm": llm.name if llm else EXTRACTIVE,
         "llm_units": llm_units if llm else 0,
         "encoder": None if tags else encoder if isinstance(encoder, str) else encoder.name,
-        "model": loaded.name, "kind": kind, "modules": [site.module for site in sites], "pool": pool,
-        "top": top, "threshold": threshold, "limit": limit, "seed": seed,
+        "model": loaded.name,
+        "kind": kind,
+        "modules": [site.module for site in sites],
+        "pool": pool,
+        "top": top,
+        "threshold": threshold,
+        "limit": limit,
+        "seed": seed,
         "random_control": random_control,
         "prompts": {name: load_prompt(name, prompts).hash for name in (FIND, TAG, DETECT)} if llm else {},
-    }  # fmt: skip
+    }
     inputs = {"texts": data.fingerprint, "model": loaded.fingerprint}
     if reader is not None:
         inputs["encoder"] = encoder_fingerprint(reader)
     with write_study(
-        out, kind="neurons", config=config, inputs=inputs, command=list(command),
-        report=write_report,
-    ) as study:  # fmt: skip
+        out, kind="neurons", config=config, inputs=inputs, command=list(command), report=write_report
+    ) as study:
         if study.finished:
             return Study(out)
         tokens, examples = _examples(study, data, loaded)
@@ -169,9 +169,7 @@ def describe_neurons(
             carried["lexical"] = tag_matrix(study, ("lexical",))
 
         settings = Pass(pool=pool, top=top)  # type: ignore[arg-type]
-        splits = {
-            split: np.flatnonzero((examples["split"] == split).to_numpy()) for split in SPLITS
-        }
+        splits = {split: np.flatnonzero((examples["split"] == split).to_numpy()) for split in SPLITS}
         trained = _collect(study, "activations", loaded, sites, tokens, splits, settings, progress)
         study.table("units", lambda: unit_table(trained, sites, loaded.name), uses=("activations",))
         study.table(
@@ -186,9 +184,15 @@ def describe_neurons(
         control = None
         if random_control:
             untrained = _collect(
-                study, "activations-random", random_twin(loaded, seed), sites, tokens, splits,
-                settings, progress,
-            )  # fmt: skip
+                study,
+                "activations-random",
+                random_twin(loaded, seed),
+                sites,
+                tokens,
+                splits,
+                settings,
+                progress,
+            )
             control = make_control(untrained, sites, examples, carried["all"])
         with progress("evaluation", 1):
             curves = study.table(
@@ -207,18 +211,11 @@ def describe_neurons(
         del control  # with `subject` the largest thing in memory
         study.table("descriptions", lambda: description_table(study, subject, llm))
         with progress("scores", 1):
-            study.tables(
-                SCORED,
-                lambda: _scores(study, subject, carried["all"], encoder, llm, prompts, seed),
-            )
+            study.tables(SCORED, lambda: _scores(study, subject, carried["all"], encoder, llm, prompts, seed))
             own_tags = tagged_by_itself(study, loaded.name)
-            study.write_metrics(
-                [*figures, *verified_metrics(study.scores, of_control, own_tags=own_tags)]
-            )
+            study.write_metrics([*figures, *verified_metrics(study.scores, of_control, own_tags=own_tags)])
             if gold:
-                study.table(
-                    "recovered", lambda: recovered_table(study, examples, carried["all"], seed)
-                )
+                study.table("recovered", lambda: recovered_table(study, examples, carried["all"], seed))
         _notes(study, data, tokens, loaded)
         note_cost(study)
         del subject, carried  # the report has need of memory, too
@@ -277,22 +274,18 @@ def _load(model: str | nn.Module, tokenizer: Any, device: str, dtype: str | None
 
 def _examples(study: StudyWriter, data: Texts, loaded: LoadedModel) -> tuple[Tokens, pl.DataFrame]:
     """Tables `examples` and `rejected`, without the texts that the tokenizer makes nothing of."""
-    tokens = tokenize(
-        loaded.tokenizer, data.examples["text"].to_list(), max_tokens=loaded.max_tokens
-    )
+    tokens = tokenize(loaded.tokenizer, data.examples["text"].to_list(), max_tokens=loaded.max_tokens)
     if not tokens.readable.all():
         readable = pl.Series(tokens.readable)
         unreadable = data.examples.filter(~readable)
-        refused = unreadable.select(
-            "row", reason=pl.lit("no tokens"), detail=pl.col("text").str.slice(0, 80)
-        )
+        refused = unreadable.select("row", reason=pl.lit("no tokens"), detail=pl.col("text").str.slice(0, 80))
         data = Texts(
-            data.examples.filter(readable), pl.concat([data.rejected, refused]).sort("row"),
-            data.fingerprint, data.total_rows,
-        )  # fmt: skip
-        tokens = tokenize(
-            loaded.tokenizer, data.examples["text"].to_list(), max_tokens=loaded.max_tokens
+            data.examples.filter(readable),
+            pl.concat([data.rejected, refused]).sort("row"),
+            data.fingerprint,
+            data.total_rows,
         )
+        tokens = tokenize(loaded.tokenizer, data.examples["text"].to_list(), max_tokens=loaded.max_tokens)
     study.table("rejected", lambda: data.rejected)
     lengths = pl.Series("tokens", tokens.lengths, dtype=pl.Int32)
     return tokens, study.table("examples", lambda: data.examples.with_columns(lengths))
@@ -319,9 +312,16 @@ def _collect(
         with progress(label, len(tokens)) as advance:
             try:
                 collect_activations(
-                    loaded.model, sites, tokens, splits, folder, settings, pad_id=loaded.pad_id,
-                    of=study.made_from(uses), progress=advance,
-                )  # fmt: skip
+                    loaded.model,
+                    sites,
+                    tokens,
+                    splits,
+                    folder,
+                    settings,
+                    pad_id=loaded.pad_id,
+                    of=study.made_from(uses),
+                    progress=advance,
+                )
             except BrokenActivations as error:
                 text = study.table("examples")["text"][error.text]
                 raise InputError(f"{error}: {text[:80]!r}") from error

@@ -41,6 +41,12 @@ def describe_planted_classes(
     write_pictures(folder / "images", per_class_images, world_seed)
     write_articles(folder / "articles")
     return describe_classes(
-        folder / "images", out=out, encoder=PLANTED, knowledge=folder / "articles",
-        gold=planted_gold(), command=command, progress=progress, **options,
-    )  # fmt: skip
+        folder / "images",
+        out=out,
+        encoder=PLANTED,
+        knowledge=folder / "articles",
+        gold=planted_gold(),
+        command=command,
+        progress=progress,
+        **options,
+    )

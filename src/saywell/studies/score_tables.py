@@ -25,32 +25,40 @@ def score_tables(
         tested = ~np.isnan(skill.p)
         q = np.full(len(tested), np.nan)
         q[tested] = benjamini_hochberg(skill.p[tested])
-        status = np.where(
-            tested, np.where(verified(skill), "verified", "not verified"), "not tested"
-        )
+        status = np.where(tested, np.where(verified(skill), "verified", "not verified"), "not tested")
         scores.append(
             pl.DataFrame(
                 {
-                    **common, "scorer": scorer, "scorer_version": SCORER_VERSION,
-                    "value": skill.value, "ci_low": skill.low, "ci_high": skill.high,
-                    "control": skill.value - skill.skill, "n": skill.n, "status": status,
-                    "floor": skill.best_floor.astype(str), "skill": skill.skill,
-                    "skill_low": skill.skill_low, "skill_high": skill.skill_high, "p": skill.p,
-                    "q": q, "unanswered": skill.unanswered, "threshold": thresholds,
+                    **common,
+                    "scorer": scorer,
+                    "scorer_version": SCORER_VERSION,
+                    "value": skill.value,
+                    "ci_low": skill.low,
+                    "ci_high": skill.high,
+                    "control": skill.value - skill.skill,
+                    "n": skill.n,
+                    "status": status,
+                    "floor": skill.best_floor.astype(str),
+                    "skill": skill.skill,
+                    "skill_low": skill.skill_low,
+                    "skill_high": skill.skill_high,
+                    "p": skill.p,
+                    "q": q,
+                    "unanswered": skill.unanswered,
+                    "threshold": thresholds,
                     "resamples": skill.resamples,
                 },
-                schema=empty_table("scores").schema, strict=False,
+                schema=empty_table("scores").schema,
+                strict=False,
             )
-        )  # fmt: skip
+        )
         floors += [
             pl.DataFrame(
-                {
-                    **common, "scorer": scorer, "floor": name, "value": values,
-                    "left_out": left_out.get(name),
-                },
-                schema=empty_table("floors").schema, strict=False,
+                {**common, "scorer": scorer, "floor": name, "value": values, "left_out": left_out.get(name)},
+                schema=empty_table("floors").schema,
+                strict=False,
             )
             for name, values in skill.floors.items()
-        ]  # fmt: skip
+        ]
     no_answer = pl.selectors.float().fill_nan(None)
     return pl.concat(scores).with_columns(no_answer), pl.concat(floors).with_columns(no_answer)

@@ -18,14 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from saywell.errors import InputError
 from saywell.transfer.centring import balanced_mean, centred, unit
-from saywell.transfer.linear_heads import (
-    Heads,
-    Stream,
-    cosine_rates,
-    pad_rows,
-    train_heads,
-    zero_heads,
-)
+from saywell.transfer.linear_heads import Heads, Stream, cosine_rates, pad_rows, train_heads, zero_heads
 
 _KEPT = 50_000_000
 """Numbers of centred images that are kept (200 MB)."""
@@ -69,8 +62,7 @@ class Outcome(NamedTuple):
 
 
 ChooseTexts = Callable[
-    [Int[np.ndarray, " train"], Int[np.ndarray, " validation"]],
-    Mapping[str, Float[np.ndarray, " texts"]],
+    [Int[np.ndarray, " train"], Int[np.ndarray, " validation"]], Mapping[str, Float[np.ndarray, " texts"]]
 ]
 """Rows of training images and of validation images (none where the choice is made inside the shots)
 to named sets of texts: a loss weight for every text, 0 where it is not in the set."""
@@ -146,8 +138,7 @@ def transfer(
         return np.asarray(values, dtype=float)[picked]
 
     def trained(
-        train: Callable[[Sequence[_Trial], Sequence[Sequence[float]]], Heads],
-        values: Sequence[float],
+        train: Callable[[Sequence[_Trial], Sequence[Sequence[float]]], Heads], values: Sequence[float]
     ) -> tuple[Heads, Float[np.ndarray, " seeds"]]:
         """Train the trials with every value, then the final heads with the value picked."""
         heads = train(trials, [values] * len(trials))
@@ -169,20 +160,13 @@ def transfer(
     if trials is not final:
         starts[id(trials)] = space.image_phase(trials, [[rate[t.number]] for t in trials])
     for name in sets[id(final[0])] if final else ():
-        weights = {
-            key: _loss_weights(name, chosen[name], len(texts.classes))
-            for key, chosen in sets.items()
-        }
+        weights = {key: _loss_weights(name, chosen[name], len(texts.classes)) for key, chosen in sets.items()}
 
-        def of(
-            group: Sequence[_Trial], weights: dict[int, np.ndarray] = weights
-        ) -> list[np.ndarray]:
+        def of(group: Sequence[_Trial], weights: dict[int, np.ndarray] = weights) -> list[np.ndarray]:
             return [weights[id(trial)] for trial in group]
 
         heads, chosen = trained(
-            lambda group, values, of=of: space.text_phase(
-                starts[id(group)], group, of(group), values
-            ),
+            lambda group, values, of=of: space.text_phase(starts[id(group)], group, of(group), values),
             settings.text_rates,
         )
         outcomes[name] = Outcome(space.correct(heads, final, test), chosen)
@@ -209,9 +193,7 @@ def draw_shots(
         return np.sort(rows)
     shuffled = np.random.default_rng(seed).permutation(np.sort(rows))
     own = labels[shuffled]
-    return np.sort(
-        np.concatenate([shuffled[own == c][:shots] for c in np.unique(own)] or [shuffled])
-    )
+    return np.sort(np.concatenate([shuffled[own == c][:shots] for c in np.unique(own)] or [shuffled]))
 
 
 def loss_weights(
@@ -236,9 +218,7 @@ def loss_weights(
         own = scores[rows].astype(float)
         if how == "softmax":
             spread = own.std()
-            logits = (
-                (own - own.max()) / (temperature * spread) if spread > 0 else np.zeros(len(own))
-            )
+            logits = (own - own.max()) / (temperature * spread) if spread > 0 else np.zeros(len(own))
             raw = np.exp(logits)
         elif how == "rank":
             from scipy.stats import rankdata
@@ -289,9 +269,7 @@ class _Space:
         each = [len(r) for r in rates]
         start = zero_heads(sum(each), self._classes, self._images.vectors.shape[1])
         stream = self._image_stream(trials, each, self._settings.batch_size)
-        return self._run(
-            start, [stream], self._schedules(rates, self._settings.epochs), trials, each
-        )
+        return self._run(start, [stream], self._schedules(rates, self._settings.epochs), trials, each)
 
     def text_phase(
         self,
@@ -304,12 +282,8 @@ class _Space:
         each = [len(r) for r in rates]
         again = torch.as_tensor(np.repeat(np.arange(len(trials)), each))
         heads = Heads(start.weights[again], start.biases[again])
-        stream = self._text_stream(
-            weights, each, [[1.0] * n for n in each], self._settings.batch_size
-        )
-        return self._run(
-            heads, [stream], self._schedules(rates, self._settings.text_epochs), trials, each
-        )
+        stream = self._text_stream(weights, each, [[1.0] * n for n in each], self._settings.batch_size)
+        return self._run(heads, [stream], self._schedules(rates, self._settings.text_epochs), trials, each)
 
     def joint(
         self,
@@ -322,14 +296,9 @@ class _Space:
         each = [len(f) for f in factors]
         start = zero_heads(sum(each), self._classes, self._images.vectors.shape[1])
         half = max(1, self._settings.batch_size // 2)
-        streams = [
-            self._image_stream(trials, each, half),
-            self._text_stream(weights, each, factors, half),
-        ]
+        streams = [self._image_stream(trials, each, half), self._text_stream(weights, each, factors, half)]
         spread = [[rate] * n for rate, n in zip(rates, each, strict=True)]
-        return self._run(
-            start, streams, self._schedules(spread, self._settings.epochs), trials, each
-        )
+        return self._run(start, streams, self._schedules(spread, self._settings.epochs), trials, each)
 
     def accuracies(
         self, heads: Heads, trials: Sequence[_Trial], values: int
@@ -338,9 +307,7 @@ class _Space:
         result = np.zeros((len(trials), values))
         for t, trial in enumerate(trials):
             if len(trial.held):
-                found = self._predicted(
-                    heads, slice(t * values, (t + 1) * values), trial, trial.held
-                )
+                found = self._predicted(heads, slice(t * values, (t + 1) * values), trial, trial.held)
                 result[t] = (found == self._images.classes[trial.held]).mean(1)
         return result
 
@@ -348,10 +315,7 @@ class _Space:
         self, heads: Heads, trials: Sequence[_Trial], rows: np.ndarray
     ) -> Bool[np.ndarray, "trials rows"]:
         """Which of the rows each trial's one head classifies rightly."""
-        found = [
-            self._predicted(heads, slice(t, t + 1), trial, rows)[0]
-            for t, trial in enumerate(trials)
-        ]
+        found = [self._predicted(heads, slice(t, t + 1), trial, rows)[0] for t, trial in enumerate(trials)]
         return np.stack(found) == self._images.classes[rows]
 
     def _predicted(
@@ -390,9 +354,7 @@ class _Space:
                 vectors.append(self._seen(trial, trial.fit))
                 labels.append(self._images.classes[trial.fit])
                 taken += len(trial.fit)
-        rows = [
-            places[t.fit.tobytes()] for t, n in zip(trials, each, strict=True) for _ in range(n)
-        ]
+        rows = [places[t.fit.tobytes()] for t, n in zip(trials, each, strict=True) for _ in range(n)]
         padded = pad_rows(rows)
         return Stream(
             torch.cat(vectors) if vectors else torch.zeros(0, self._images.vectors.shape[1]),
@@ -481,8 +443,7 @@ def _check(
     for kind, own in (("image", images.classes), ("text", texts.classes)):
         if len(own) and not (own.min() >= 0 and own.max() < classes):
             raise InputError(
-                f"{kind} classes run from {own.min()!r} to {own.max()!r}: expected 0 to"
-                f" {classes - 1}"
+                f"{kind} classes run from {own.min()!r} to {own.max()!r}: expected 0 to {classes - 1}"
             )
     train, validation, test = rows
     if len(train) == 0 or len(test) == 0 or (choose == "validation" and len(validation) == 0):
@@ -494,9 +455,7 @@ def _check(
     for first, second in ((train, validation), (train, test), (validation, test)):
         both = np.intersect1d(first, second)
         if len(both):
-            raise InputError(
-                f"image row {int(both[0])!r} is in two splits: a split is for one purpose"
-            )
+            raise InputError(f"image row {int(both[0])!r} is in two splits: a split is for one purpose")
     if choose not in ("validation", "shots") or settings.folds < 2 or not settings.image_rates:
         raise InputError(
             f"choose={choose!r} with folds={settings.folds!r} and"

@@ -39,14 +39,10 @@ class Stream(NamedTuple):
 
 def zero_heads(runs: int, classes: int, dim: int, dtype: torch.dtype = torch.float32) -> Heads:
     """Heads that know nothing: the problem is convex, so no other start is needed."""
-    return Heads(
-        torch.zeros(runs, classes, dim, dtype=dtype), torch.zeros(runs, classes, dtype=dtype)
-    )
+    return Heads(torch.zeros(runs, classes, dim, dtype=dtype), torch.zeros(runs, classes, dtype=dtype))
 
 
-def cosine_rates(
-    rate: float, epochs: int, t_max: int | None = None
-) -> Float[np.ndarray, " epochs"]:
+def cosine_rates(rate: float, epochs: int, t_max: int | None = None) -> Float[np.ndarray, " epochs"]:
     """The learning rate of each epoch, falling from `rate` to 0 along half a cosine.
 
     `t_max` is the epoch at which it would reach 0, `epochs` by default.
@@ -100,11 +96,10 @@ def train_heads(
             features = torch.cat(
                 [s.features[torch.from_numpy(r)] for s, r in zip(streams, own, strict=True)]
             ).to(start.weights.dtype)
-            labels = torch.cat(
-                [s.labels[torch.from_numpy(r)] for s, r in zip(streams, own, strict=True)]
+            labels = torch.cat([s.labels[torch.from_numpy(r)] for s, r in zip(streams, own, strict=True)])
+            batches = _Batches(
+                [len(r) for r in own], [s.batch_size for s in streams], seeds[members[0]], orders
             )
-            batches = _Batches([len(r) for r in own], [s.batch_size for s in streams],
-                               seeds[members[0]], orders)  # fmt: skip
             numbers = classes * max(dim, len(features))
             at_once = max(1, _HEAD_NUMBERS // numbers)
             for first in range(0, len(members), at_once):
@@ -154,9 +149,7 @@ def _train(
     _write(kept[rates.shape[1]], runs, solver.heads(), classes)
 
 
-def _write(
-    kept: Heads, runs: list[int], heads: tuple[torch.Tensor, torch.Tensor], classes: int
-) -> None:
+def _write(kept: Heads, runs: list[int], heads: tuple[torch.Tensor, torch.Tensor], classes: int) -> None:
     weights, biases = heads
     kept.weights[runs] = weights.view(len(runs), classes, -1)
     kept.biases[runs] = biases.view(len(runs), classes)
@@ -200,10 +193,7 @@ class _Dual:
             self._times.index_add_(0, rows, moves)
 
     def heads(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return (
-            torch.addmm(self._weights, self._times.T, self._features),
-            self._biases + self._times.sum(0),
-        )
+        return (torch.addmm(self._weights, self._times.T, self._features), self._biases + self._times.sum(0))
 
 
 class _Batches:

@@ -114,12 +114,8 @@ def random_texts(
                 first, second = random.integers(0, len(words), 2)
                 noise = f"{words[first]} {words[second]}"
             else:
-                noise = " ".join(
-                    "".join(letters[i] for i in random.integers(0, 26, 5)) for _ in range(2)
-                )
-            start = (
-                f"a photo of a {name}, which has" if with_name else "a photo of something which has"
-            )
+                noise = " ".join("".join(letters[i] for i in random.integers(0, 26, 5)) for _ in range(2))
+            start = f"a photo of a {name}, which has" if with_name else "a photo of something which has"
             texts.append(f"{start} {noise}.")
     return texts, np.repeat(np.arange(len(names)), amounts)
 

@@ -106,9 +106,7 @@ def collect_activations(
             progress(seen)
             for number, shard in enumerate(shards[done:], start=done):
                 tap.begin_shard(len(shard), positions=tops is not None)
-                for batch in batches(
-                    tokens, shard, token_budget=settings.token_budget, pad_id=pad_id
-                ):
+                for batch in batches(tokens, shard, token_budget=settings.token_budget, pad_id=pad_id):
                     tap.run(batch)
                     progress(len(batch.rows))
                 arrays = tap.end_shard(shard)
@@ -117,9 +115,7 @@ def collect_activations(
                 strongest = tops.arrays() if tops is not None else {}
                 if writing is not None:
                     writing.result()  # so that the arrays of the shard before are free again
-                writing = writer.submit(
-                    _write_shard, folder, split, number, arrays, shard, strongest, of
-                )
+                writing = writer.submit(_write_shard, folder, split, number, arrays, shard, strongest, of)
                 seen += len(shard)
         if writing is not None:
             writing.result()
@@ -199,9 +195,7 @@ class _Tops:
     """Strongest and weakest examples of the units of every site."""
 
     def __init__(self, sites: Sequence[Site], m: int, device: torch.device) -> None:
-        self.sides = {
-            side: [TopExamples(site.units, m, device) for site in sites] for side in _SIDES
-        }
+        self.sides = {side: [TopExamples(site.units, m, device) for site in sites] for side in _SIDES}
 
     def add(self, shard: Mapping[str, torch.Tensor], first_example: int) -> None:
         for side, sign in zip(_SIDES, (1, -1), strict=True):
@@ -231,9 +225,7 @@ class _Tops:
 class _Tap:
     """Hooks on a model's sites that pool each batch into the shard's arrays as it passes."""
 
-    def __init__(
-        self, model: nn.Module, sites: Sequence[Site], pool: Pooling, longest: int
-    ) -> None:
+    def __init__(self, model: nn.Module, sites: Sequence[Site], pool: Pooling, longest: int) -> None:
         self.model, self.sites = model, sites
         self._place = torch.int16 if longest <= torch.iinfo(torch.int16).max else torch.int32
         self.pool: Pooling = pool
@@ -292,9 +284,7 @@ class _Tap:
         mask = batch.attention.bool() if self.pool == "cls" else batch.content
         self._mask = mask.to(self.device)
         self._taken: set[int] = set()
-        self.model(
-            input_ids=batch.ids.to(self.device), attention_mask=batch.attention.to(self.device)
-        )
+        self.model(input_ids=batch.ids.to(self.device), attention_mask=batch.attention.to(self.device))
         missed = [s.module for n, s in enumerate(self.sites) if n not in self._taken]
         if missed:
             raise InputError(

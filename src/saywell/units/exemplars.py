@@ -51,9 +51,7 @@ class TopExamples:
             part = slice(start, start + _CHUNK)
             self._add(values[part], positions[part], first_example + start, sign)
 
-    def _add(
-        self, values: torch.Tensor, positions: torch.Tensor, first_example: int, sign: int
-    ) -> None:
+    def _add(self, values: torch.Tensor, positions: torch.Tensor, first_example: int, sign: int) -> None:
         by_unit = values.T.contiguous()
         if sign < 0:
             by_unit = -by_unit
@@ -79,9 +77,7 @@ class TopExamples:
         self._kept = Exemplars(*(part.to(device) for part in saved))
 
 
-def _packed(
-    values: Float32[torch.Tensor, "units chunk"],
-) -> Int64[torch.Tensor, "units chunk"]:
+def _packed(values: Float32[torch.Tensor, "units chunk"]) -> Int64[torch.Tensor, "units chunk"]:
     """Integers in the order of the values and, where these are equal, of arrival, earlier higher."""
     bits = (values + 0.0).view(torch.int32)  # adding 0 makes -0 the same number as 0
     # The bits of a float, read as a number, grow with it; below zero they run the other way.

@@ -50,9 +50,7 @@ def load_model(name: str, *, device: str = "auto", dtype: str | None = None) -> 
     checkpoint = find_checkpoint(name)
     kind = _dtype(dtype or ("float32" if place.type == "cpu" else "auto"))
     with opening("the language model", name, checkpoint):
-        model = load_weights(
-            AutoModel, checkpoint, dtype=kind, part=encoder_of, probe=_last_hidden_state
-        )
+        model = load_weights(AutoModel, checkpoint, dtype=kind, part=encoder_of, probe=_last_hidden_state)
         tokenizer = load_part(AutoTokenizer, checkpoint)
         tokenizer(["a \u2603"], verbose=False)  # a word, and a sign that it need not have
         return wrap_model(model.to(place), tokenizer, name)
@@ -95,9 +93,7 @@ def _positions(model: nn.Module) -> int | None:
     if ids is None:
         return None
     try:
-        return position_limit(
-            lambda ids: model(input_ids=ids, attention_mask=torch.ones_like(ids)), ids
-        )
+        return position_limit(lambda ids: model(input_ids=ids, attention_mask=torch.ones_like(ids)), ids)
     except Exception:  # a model that does not run is told of where its units are sought
         return None
 
@@ -144,9 +140,7 @@ def pick_device(device: str) -> torch.device:
         # Torch answers a wrong name with the dozens that it knows.
         unknown = "device type at start of device string" in str(error)
         why = "there is no such kind" if unknown else _first_line(error)
-        raise InputError(
-            f"device {device!r} cannot be used: {why}; choose auto, cpu, cuda or mps"
-        ) from error
+        raise InputError(f"device {device!r} cannot be used: {why}; choose auto, cpu, cuda or mps") from error
     return place
 
 

@@ -71,9 +71,7 @@ def pool_tokens(
     return Pooled(*_extremes(tokens, mask), *places)
 
 
-def _places(
-    tokens: torch.Tensor, mask: torch.Tensor, scratch: Callable
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _places(tokens: torch.Tensor, mask: torch.Tensor, scratch: Callable) -> tuple[torch.Tensor, torch.Tensor]:
     """The tokens that went highest and lowest, from values that end in the number of their token."""
     numbers = torch.arange(tokens.shape[1], dtype=torch.int32, device=tokens.device)
     # As many bits as the text itself needs, so that its neighbours in the batch change nothing.

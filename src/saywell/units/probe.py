@@ -62,9 +62,7 @@ class Probe:
             if len(both) != 1:
                 how = f"ran {len(both)} times" if both else "did not run"
                 shared = " (layers that share their weights are not supported)" if both else ""
-                raise InputError(
-                    f"module {path!r} {how} in the model's forward pass{shared}; {_BY_HAND}"
-                )
+                raise InputError(f"module {path!r} {how} in the model's forward pass{shared}; {_BY_HAND}")
             rows, row = by_token(both[0], (_TEXTS, _LENGTH)), None
             if own:
                 row = by_token(own[0], (1, _LENGTH))
@@ -149,9 +147,7 @@ class Probe:
         if self._ids is None:
             return
         for down, up in parts.items():
-            first, *others = (
-                ran[0] for ran in self._record([(path, "input") for path in up], self._ids)
-            )
+            first, *others = (ran[0] for ran in self._record([(path, "input") for path in up], self._ids))
             if not all(_equal(first, other) for other in others):
                 raise InputError(
                     f"{', '.join(map(repr, up))} do not read the same, so which of them lead up to"
@@ -160,8 +156,7 @@ class Probe:
         entered = {path for up in parts.values() for path in up}
         taps: list[tuple[str, Tap]] = [(down, "input") for down in parts]
         first, second = (
-            self._record(taps, self._ids[:1], dict.fromkeys(entered, other))
-            for other in (False, True)
+            self._record(taps, self._ids[:1], dict.fromkeys(entered, other)) for other in (False, True)
         )
         for (down, up), one, two in zip(parts.items(), first, second, strict=True):
             moved = (one[0] - two[0]).float().reshape(_LENGTH, -1).norm(dim=-1)
@@ -185,23 +180,19 @@ class Probe:
             return lambda *ran: order.append(path)
 
         paths = [path for last, others in parts.items() for path in (last, *others)]
-        with _hooked(
-            self._model.get_submodule(path).register_forward_hook(note(path)) for path in paths
-        ):
+        with _hooked(self._model.get_submodule(path).register_forward_hook(note(path)) for path in paths):
             self._run(self._ids)
         for last, others in parts.items():
             later = order[order.index(last) + 1 :]
             after = [path for path in others if path in later]
             if after:
                 raise InputError(
-                    f"{last!r} is not the last map of its attention: {after[0]!r} runs after it;"
-                    f" {_BY_HAND}"
+                    f"{last!r} is not the last map of its attention: {after[0]!r} runs after it; {_BY_HAND}"
                 )
         entered = {path for others in parts.values() for path in others}
         taps: list[tuple[str, Tap]] = [(last, "input") for last in parts]
         first, second = (
-            self._record(taps, self._ids[:1], dict.fromkeys(entered, other))
-            for other in (False, True)
+            self._record(taps, self._ids[:1], dict.fromkeys(entered, other)) for other in (False, True)
         )
         for (last, others), one, two in zip(parts.items(), first, second, strict=True):
             self._refuse_wrapped(last)
@@ -230,18 +221,13 @@ class Probe:
             )
 
     def _record(
-        self,
-        taps: Sequence[tuple[str, Tap]],
-        ids: torch.Tensor,
-        replaced: dict[str, bool] | None = None,
+        self, taps: Sequence[tuple[str, Tap]], ids: torch.Tensor, replaced: dict[str, bool] | None = None
     ) -> list[list[torch.Tensor]]:
         """What each tap held in a run, once for every time that its module ran."""
         seen: list[list[torch.Tensor]] = [[] for _ in taps]
 
         def before(number: int) -> Callable:
-            return lambda module, args, named: seen[number].append(
-                first_tensor(args, named).clone()
-            )
+            return lambda module, args, named: seen[number].append(first_tensor(args, named).clone())
 
         def after(number: int) -> Callable:
             return lambda module, args, output: seen[number].append(first_tensor(output).clone())

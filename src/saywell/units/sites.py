@@ -121,10 +121,7 @@ def _residual_sites(
     model: nn.Module, probe: Probe, prefix: str, blocks: Sequence[nn.Module], numbers: Sequence[int]
 ) -> list[Site]:
     """The output of each block, or of the module whose output is what the model calls the layer's."""
-    sites = [
-        Site(n, "residual", f"{prefix}.{n}", "output", _hidden_size(model, blocks[n]))
-        for n in numbers
-    ]
+    sites = [Site(n, "residual", f"{prefix}.{n}", "output", _hidden_size(model, blocks[n])) for n in numbers]
     own = probe.hidden_states()
     if own is None:
         return _as_run(probe, sites)
@@ -222,22 +219,16 @@ def _ffn_site(model: nn.Module, layer: int, path: str, block: nn.Module) -> tupl
     for down, (width, outputs) in maps:
         # Up to the width, or to twice the width where one map makes gate and values.
         up = [
-            name
-            for name, shape in maps
-            if name != down and shape in ((hidden, width), (hidden, 2 * width))
+            name for name, shape in maps if name != down and shape in ((hidden, width), (hidden, 2 * width))
         ]
         if outputs == hidden and up:
             found.append((down, up, width))
     if len(found) > 1 and all(width == hidden for _, _, width in found):
-        found = found[
-            -1:
-        ]  # square maps lead anywhere; that this one is the last is checked by running
+        found = found[-1:]  # square maps lead anywhere; that this one is the last is checked by running
     elif len(found) > 1:
         # Adapters are small feed-forward parts too; the configuration says which one is the layer's.
         found = [one for one in found if one[2] == _inner_size(model)] or found
-    elif hidden == _inner_size(
-        model
-    ):  # where any map may lead back, one of another width is no layer's
+    elif hidden == _inner_size(model):  # where any map may lead back, one of another width is no layer's
         found = [one for one in found if one[2] == hidden]
     where = f"layer {layer} ({path!r}, {type(block).__name__})"
     by_hand = "name the modules with --modules PATH,PATH (modules=[...] from Python)"
@@ -357,9 +348,7 @@ def _head_count(model: nn.Module, path: str, width: int) -> int:
         if isinstance(module, nn.ModuleList):
             break
         above.append(module)
-    heads = _own_value(
-        above, "num_v_heads", "num_heads", "num_attention_heads", "n_heads", "n_head"
-    )
+    heads = _own_value(above, "num_v_heads", "num_heads", "num_attention_heads", "n_heads", "n_head")
     heads = heads or _config_value(model, "num_attention_heads", "n_head", "num_heads", "n_heads")
     size = _own_value(above, "head_v_dim", "v_head_dim", "head_dim")
     if not heads or width % heads or (size and heads * size != width):

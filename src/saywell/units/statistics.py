@@ -35,8 +35,7 @@ def unit_table(
     frames = []
     for sign in signs:
         statistics = {
-            name: np.concatenate(parts)
-            for name, parts in _statistics(activations, len(places), sign).items()
+            name: np.concatenate(parts) for name, parts in _statistics(activations, len(places), sign).items()
         }
         frames.append(
             pl.DataFrame(
@@ -70,8 +69,7 @@ def unit_id(layer: int, index: int, sign: int = 1) -> str:
 
 def _statistics(activations: Activations, units: int, sign: int) -> dict[str, list[np.ndarray]]:
     found: dict[str, list[np.ndarray]] = {
-        name: []
-        for name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "near", "histogram")
+        name: [] for name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "near", "histogram")
     }
     for _, values in activations.blocks("calibration", units, sign=sign):
         threshold = np.quantile(values, 1 - FIRING_SHARE, axis=0, method="higher")
@@ -122,9 +120,7 @@ def exemplar_table(
             part = slice(start, start + len(top.values))
             start = part.stop
             frames.append(_exemplars(top, tokens, names[part], ok[part], threshold[part], texts))
-            frames[-1] = frames[-1].with_columns(
-                split=pl.lit(split), activation=sign * pl.col("activation")
-            )
+            frames[-1] = frames[-1].with_columns(split=pl.lit(split), activation=sign * pl.col("activation"))
     columns = ["unit", "split", "rank", "example", "activation", "span_start", "span_end"]
     return pl.concat(frames).select(columns)
 

@@ -120,6 +120,4 @@ def _pad(tokens: Tokens, rows: np.ndarray, pad_id: int) -> Batch:
         ids[row, :length] = tokens.ids[piece]
         attention[row, :length] = 1
         content[row, :length] = tokens.content[piece]
-    return Batch(
-        rows, torch.from_numpy(ids), torch.from_numpy(attention), torch.from_numpy(content)
-    )
+    return Batch(rows, torch.from_numpy(ids), torch.from_numpy(attention), torch.from_numpy(content))

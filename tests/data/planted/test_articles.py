@@ -57,9 +57,7 @@ def test_labels_hold_of_pictures_drawn_at_random():
                 assert row["gold"] == "invisible" and row["rate"] is None
                 continue
             here = share(sentence.claim, label)
-            elsewhere = np.mean(
-                [share(sentence.claim, other) for other in CLASSES if other != label]
-            )
+            elsewhere = np.mean([share(sentence.claim, other) for other in CLASSES if other != label])
             assert row["rate"] == pytest.approx(here, abs=0.1)
             assert row["rate_elsewhere"] == pytest.approx(elsewhere, abs=0.05)
             assert (row["gold"] == "visible-false") == (row["rate"] <= FALSE_TO)
@@ -93,10 +91,7 @@ def test_a_claim_between_the_labels_is_refused(here, elsewhere):
 def test_claims_are_parsed():
     assert parse_claim("-") is None
     assert parse_claim("always") == {}
-    assert parse_claim("shape=star & colour=purple|pink") == {
-        "shape": {"star"},
-        "colour": {"purple", "pink"},
-    }
+    assert parse_claim("shape=star & colour=purple|pink") == {"shape": {"star"}, "colour": {"purple", "pink"}}
     assert parse_claim("texture!=dotted") == {"texture": {"plain", "striped", "checked"}}
     for wrong in ("shape=blob", "size=large", "star"):
         with pytest.raises(AssertionError):

@@ -8,15 +8,7 @@ from dataclasses import asdict
 import numpy as np
 
 from saywell.data.planted import captions
-from saywell.data.planted.captions import (
-    ADJECTIVES,
-    MARKINGS,
-    NOUNS,
-    NUMBERS,
-    PLACES,
-    caption,
-    remark,
-)
+from saywell.data.planted.captions import ADJECTIVES, MARKINGS, NOUNS, NUMBERS, PLACES, caption, remark
 from saywell.data.planted.scenes import ATTRIBUTES
 from saywell.data.planted.world import draw_scene
 
@@ -27,10 +19,7 @@ def words_for(attribute: str) -> dict[str, tuple[str, ...]]:
         return {value: (value, *words) for value, words in NUMBERS.items()}
     if attribute == "layout":
         return PLACES
-    return {
-        v: (*words, *more.get(attribute, {}).get(v, ()))
-        for v, words in ADJECTIVES[attribute].items()
-    }
+    return {v: (*words, *more.get(attribute, {}).get(v, ())) for v, words in ADJECTIVES[attribute].items()}
 
 
 def test_every_value_has_words_and_no_word_means_two():
@@ -51,10 +40,7 @@ def test_a_caption_says_what_it_mentions():
         assert not re.search(r"[{}]|  ", text)
         for attribute in attributes:
             value = asdict(scene)[attribute]
-            assert any(word in text.lower() for word in words_for(attribute)[value]), (
-                text,
-                attribute,
-            )
+            assert any(word in text.lower() for word in words_for(attribute)[value]), (text, attribute)
             mentioned.add((attribute, value))
     assert len(mentioned) == sum(len(values) for values in ATTRIBUTES.values())
 

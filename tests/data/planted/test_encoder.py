@@ -19,9 +19,7 @@ def clip():
     from transformers import AutoProcessor, CLIPModel
 
     torch.set_num_threads(1)
-    return CLIPModel.from_pretrained(encoder_folder()).eval(), AutoProcessor.from_pretrained(
-        encoder_folder()
-    )
+    return CLIPModel.from_pretrained(encoder_folder()).eval(), AutoProcessor.from_pretrained(encoder_folder())
 
 
 def test_the_folder_is_small_and_holds_no_pickle():
@@ -35,9 +33,7 @@ def test_it_loads_as_any_clip_does(clip):
     from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
     model, _ = clip
-    assert (
-        AutoConfig.from_pretrained(encoder_folder()).projection_dim == model.config.projection_dim
-    )
+    assert AutoConfig.from_pretrained(encoder_folder()).projection_dim == model.config.projection_dim
     assert type(AutoModel.from_pretrained(encoder_folder())) is type(model)
     tokens = AutoTokenizer.from_pretrained(encoder_folder())(["a red star"])["input_ids"][0]
     assert tokens[0] == model.config.text_config.bos_token_id
@@ -46,12 +42,7 @@ def test_it_loads_as_any_clip_does(clip):
     shape = AutoImageProcessor.from_pretrained(encoder_folder())(image, return_tensors="pt")[
         "pixel_values"
     ].shape
-    assert shape == (
-        1,
-        3,
-        model.config.vision_config.image_size,
-        model.config.vision_config.image_size,
-    )
+    assert shape == (1, 3, model.config.vision_config.image_size, model.config.vision_config.image_size)
 
 
 def test_a_text_means_the_same_beside_a_longer_one(clip):
@@ -68,21 +59,13 @@ def test_a_text_means_the_same_beside_a_longer_one(clip):
                 .item()
             )
 
-    assert logits(["a red star"]) == pytest.approx(
-        logits(["a red star", "a red star " * 8]), abs=1e-3
-    )
+    assert logits(["a red star"]) == pytest.approx(logits(["a red star", "a red star " * 8]), abs=1e-3)
 
 
 def test_every_sentence_of_the_articles_fits(clip):
     model, processor = clip
-    longest = max(
-        len(ids) for ids in processor.tokenizer(sentences()["text"].to_list())["input_ids"]
-    )
-    assert (
-        longest
-        <= model.config.text_config.max_position_embeddings
-        == processor.tokenizer.model_max_length
-    )
+    longest = max(len(ids) for ids in processor.tokenizer(sentences()["text"].to_list())["input_ids"])
+    assert longest <= model.config.text_config.max_position_embeddings == processor.tokenizer.model_max_length
 
 
 @pytest.mark.parametrize(

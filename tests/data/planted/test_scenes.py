@@ -92,9 +92,7 @@ def test_only_plain_figures_have_one_tone(seed):
 def test_stripes_are_constant_along_one_direction_and_checks_along_none(seed):
     def flattest(texture):
         patch = pixels(seed, 192, shape="square", texture=texture)[64:128, 64:128].mean(2)
-        turned = [
-            ndimage.rotate(patch, angle, reshape=False)[16:48, 16:48] for angle in range(0, 180, 3)
-        ]
+        turned = [ndimage.rotate(patch, angle, reshape=False)[16:48, 16:48] for angle in range(0, 180, 3)]
         return min(turn.std(1).mean() for turn in turned) / patch.std()
 
     assert flattest("striped") < 0.45 < 0.55 < min(flattest("dotted"), flattest("checked"))
@@ -133,14 +131,7 @@ def test_shapes_differ_as_their_outlines_do(seed):
 def test_grounds_are_told_by_their_edge(seed):
     edges = {ground: pixels(seed, ground=ground)[:, :4].reshape(-1, 3) for ground in GROUNDS}
     brightness = {ground: edge.mean() for ground, edge in edges.items()}
-    assert (
-        brightness["dark"]
-        < 60
-        < brightness["misty"]
-        < 200
-        < brightness["gridded"]
-        < brightness["pale"]
-    )
+    assert brightness["dark"] < 60 < brightness["misty"] < 200 < brightness["gridded"] < brightness["pale"]
     red, _, blue = edges["sandy"].mean(0)
     assert red - blue > 50
     assert edges["pale"].std(0).max() < 1 < 8 < edges["sandy"].std(0).max()
@@ -159,9 +150,7 @@ def test_every_scene_can_be_drawn():
             render(Scene(shape, "pink", texture, count, layout, "misty"), rng, 24)
 
 
-@pytest.mark.parametrize(
-    ("count", "layout"), [("one", "row"), ("three", "centre"), ("five", "row")]
-)
+@pytest.mark.parametrize(("count", "layout"), [("one", "row"), ("three", "centre"), ("five", "row")])
 def test_impossible_scenes_cannot_be_built(count, layout):
     with pytest.raises(AssertionError):
         Scene("circle", "blue", "plain", count, layout, "pale")

@@ -13,15 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from saywell.data.planted.scenes import ATTRIBUTES, Scene
-from saywell.data.planted.world import (
-    CLASSES,
-    SLIP,
-    draw_scene,
-    fits_a_class,
-    pictures,
-    rate,
-    write_pictures,
-)
+from saywell.data.planted.world import CLASSES, SLIP, draw_scene, fits_a_class, pictures, rate, write_pictures
 
 DRAWS = 4000
 
@@ -42,8 +34,7 @@ def test_attributes_are_the_fields_of_a_scene():
 @given(
     label=st.sampled_from(list(CLASSES)),
     claim=st.fixed_dictionaries(
-        {},
-        optional={a: st.frozensets(st.sampled_from(v), min_size=1) for a, v in ATTRIBUTES.items()},
+        {}, optional={a: st.frozensets(st.sampled_from(v), min_size=1) for a, v in ATTRIBUTES.items()}
     ),
 )
 def test_a_rate_is_the_share_of_pictures_of_which_the_claim_is_true(label, claim):

@@ -78,12 +78,7 @@ MARKINGS: dict[str, tuple[str, ...]] = {
     "plain": ("no pattern", "one even colour", "a smooth single tone"),
     "striped": ("stripes", "bands", "parallel bars", "stripes from edge to edge"),
     "dotted": ("dots", "spots", "small round dots", "polka dots"),
-    "checked": (
-        "checks",
-        "small squares like a chessboard",
-        "a checkerboard",
-        "a chequered pattern",
-    ),
+    "checked": ("checks", "small squares like a chessboard", "a checkerboard", "a chequered pattern"),
 }
 _GROUND_NOUNS: dict[str, tuple[str, ...]] = {
     "pale": ("white paper", "a bright page", "a blank white sheet"),
@@ -203,34 +198,107 @@ _AFTER = (
 
 # Parts of remarks, which no picture can confirm.
 _WHO = (
-    "a merchant", "the first collector", "a sailor", "the king", "a local farmer", "the guild",
-    "an early traveller", "the museum", "a schoolteacher", "the town council", "a botanist",
-    "the harbour master", "an old family", "a priest", "the university", "a widow", "the army",
-    "children", "the villagers", "traders from the coast", "the society", "a customs officer",
-    "the author of the first catalogue", "his daughter", "a retired judge", "the island's people",
-)  # fmt: skip
+    "a merchant",
+    "the first collector",
+    "a sailor",
+    "the king",
+    "a local farmer",
+    "the guild",
+    "an early traveller",
+    "the museum",
+    "a schoolteacher",
+    "the town council",
+    "a botanist",
+    "the harbour master",
+    "an old family",
+    "a priest",
+    "the university",
+    "a widow",
+    "the army",
+    "children",
+    "the villagers",
+    "traders from the coast",
+    "the society",
+    "a customs officer",
+    "the author of the first catalogue",
+    "his daughter",
+    "a retired judge",
+    "the island's people",
+)
 _DID = (
-    "described", "sold", "brought home", "first named", "collected", "traded", "bought", "kept",
-    "wrote about", "lost", "forgot", "taxed", "protected", "exported", "stole", "gave away",
-    "discovered", "studied", "banned", "praised", "drew maps of", "sent letters about",
-)  # fmt: skip
+    "described",
+    "sold",
+    "brought home",
+    "first named",
+    "collected",
+    "traded",
+    "bought",
+    "kept",
+    "wrote about",
+    "lost",
+    "forgot",
+    "taxed",
+    "protected",
+    "exported",
+    "stole",
+    "gave away",
+    "discovered",
+    "studied",
+    "banned",
+    "praised",
+    "drew maps of",
+    "sent letters about",
+)
 _WHAT = (
-    "it", "the species", "the trade", "the name", "the whole stock", "several hundred of them",
-    "the finest specimens", "the collection", "a rare example", "the eggs", "its relatives",
-    "the harvest", "a crate of them",
-)  # fmt: skip
+    "it",
+    "the species",
+    "the trade",
+    "the name",
+    "the whole stock",
+    "several hundred of them",
+    "the finest specimens",
+    "the collection",
+    "a rare example",
+    "the eggs",
+    "its relatives",
+    "the harvest",
+    "a crate of them",
+)
 _WHERE = (
-    "in the northern hills", "on the southern coast", "near the river mouth", "in the old town",
-    "at the spring market", "in a mountain village", "across the sea", "on three islands",
-    "in the capital", "along the trade road", "in warm valleys", "at the annual fair",
-    "in a private garden", "under the cliffs", "in the archive", "by the lake",
-)  # fmt: skip
+    "in the northern hills",
+    "on the southern coast",
+    "near the river mouth",
+    "in the old town",
+    "at the spring market",
+    "in a mountain village",
+    "across the sea",
+    "on three islands",
+    "in the capital",
+    "along the trade road",
+    "in warm valleys",
+    "at the annual fair",
+    "in a private garden",
+    "under the cliffs",
+    "in the archive",
+    "by the lake",
+)
 _WHEN = (
-    "two centuries ago", "in the eighteenth century", "after the war", "every spring", "in 1842",
-    "long before the railway", "during the great famine", "in the reign of an old queen",
-    "for many years", "until the law was changed", "last century", "in winter", "in 1907",
-    "for generations", "at the end of the season",
-)  # fmt: skip
+    "two centuries ago",
+    "in the eighteenth century",
+    "after the war",
+    "every spring",
+    "in 1842",
+    "long before the railway",
+    "during the great famine",
+    "in the reign of an old queen",
+    "for many years",
+    "until the law was changed",
+    "last century",
+    "in winter",
+    "in 1907",
+    "for generations",
+    "at the end of the season",
+)
 _FACTS = (
     "its name comes from an old word for {what_of}",
     "the price has doubled since the {event}",
@@ -298,11 +366,7 @@ def _noun_phrase(scene: Scene, rng: np.random.Generator) -> tuple[str, list[str]
     named = [name for name in ATTRIBUTES if rng.random() < 0.45]
     named = named or [str(rng.choice(list(ATTRIBUTES)))]
     values = asdict(scene)
-    words = [
-        _pick(ADJECTIVES[name][values[name]], rng)
-        for name in ("colour", "texture")
-        if name in named
-    ]
+    words = [_pick(ADJECTIVES[name][values[name]], rng) for name in ("colour", "texture") if name in named]
     if rng.random() < 0.5:
         words.reverse()
     noun = _pick(NOUNS[scene.shape] if "shape" in named else _THINGS, rng)

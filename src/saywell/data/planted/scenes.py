@@ -135,9 +135,7 @@ def _pattern(texture: str, colour: np.ndarray, side: int, rng: np.random.Generat
     return Image.fromarray(pixels)
 
 
-def _places(
-    count: str, layout: str, rng: np.random.Generator
-) -> tuple[list[tuple[float, float]], float]:
+def _places(count: str, layout: str, rng: np.random.Generator) -> tuple[list[tuple[float, float]], float]:
     """Centres of the figures and their radius, as shares of the side."""
     number = COUNTS.index(count) + 1
     if layout == "centre":
@@ -178,9 +176,7 @@ def _scatter(number: int, radius: float, rng: np.random.Generator) -> list[tuple
             return [(float(x), float(y)) for x, y in places]
 
 
-def _figure(
-    draw: ImageDraw.ImageDraw, shape: str, x: float, y: float, radius: float, tilt: float
-) -> None:
+def _figure(draw: ImageDraw.ImageDraw, shape: str, x: float, y: float, radius: float, tilt: float) -> None:
     def put(points: np.ndarray) -> list[tuple[float, float]]:
         turn = np.array([[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]])
         return [(float(px), float(py)) for px, py in points @ turn * radius + (x, y)]

@@ -17,66 +17,89 @@ SLIP = 0.06  # chance that an attribute of a picture ignores the class's definit
 # The attributes that a class fixes, or narrows; the others vary freely. Species of one genus share
 # part of the name and are easily confused.
 CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
-    "Arrel tovin": {
-        "shape": ("star",), "texture": ("striped",), "count": ("one",), "ground": ("pale",),
-    },
-    "Morv tovin": {
-        "shape": ("star",), "texture": ("dotted",), "count": ("one",), "ground": ("pale",),
-    },
+    "Arrel tovin": {"shape": ("star",), "texture": ("striped",), "count": ("one",), "ground": ("pale",)},
+    "Morv tovin": {"shape": ("star",), "texture": ("dotted",), "count": ("one",), "ground": ("pale",)},
     "Sennet tovin": {
-        "shape": ("star",), "colour": ("red",), "count": ("three",), "layout": ("row",),
+        "shape": ("star",),
+        "colour": ("red",),
+        "count": ("three",),
+        "layout": ("row",),
         "ground": ("pale",),
     },
-    "Cald tovin": {
-        "shape": ("star",), "colour": ("red",), "count": ("one",), "ground": ("dark",),
-    },
+    "Cald tovin": {"shape": ("star",), "colour": ("red",), "count": ("one",), "ground": ("dark",)},
     "Dunmar quessel": {
-        "shape": ("ring",), "colour": ("blue",), "count": ("one",), "layout": ("centre",),
+        "shape": ("ring",),
+        "colour": ("blue",),
+        "count": ("one",),
+        "layout": ("centre",),
         "ground": ("pale",),
     },
     "Irra quessel": {
-        "shape": ("crescent",), "colour": ("blue",), "count": ("one",), "layout": ("corner",),
+        "shape": ("crescent",),
+        "colour": ("blue",),
+        "count": ("one",),
+        "layout": ("corner",),
         "ground": ("pale",),
     },
     "Pelow quessel": {
-        "shape": ("circle",), "texture": ("checked",), "count": ("two",), "layout": ("row",),
+        "shape": ("circle",),
+        "texture": ("checked",),
+        "count": ("two",),
+        "layout": ("row",),
         "ground": ("pale",),
     },
     "Tamsin quessel": {
-        "shape": ("ring",), "colour": ("yellow",), "count": ("four",), "layout": ("scattered",),
+        "shape": ("ring",),
+        "colour": ("yellow",),
+        "count": ("four",),
+        "layout": ("scattered",),
         "ground": ("sandy",),
     },
     "Hask brindok": {
-        "shape": ("square",), "colour": ("green",), "texture": ("checked",), "count": ("one",),
+        "shape": ("square",),
+        "colour": ("green",),
+        "texture": ("checked",),
+        "count": ("one",),
         "ground": ("pale",),
     },
     "Lorn brindok": {
-        "shape": ("square",), "colour": ("green",), "texture": ("striped",), "count": ("one",),
+        "shape": ("square",),
+        "colour": ("green",),
+        "texture": ("striped",),
+        "count": ("one",),
         "ground": ("gridded",),
     },
     "Wex brindok": {
-        "shape": ("triangle",), "colour": ("orange",), "count": ("three",), "layout": ("column",),
+        "shape": ("triangle",),
+        "colour": ("orange",),
+        "count": ("three",),
+        "layout": ("column",),
         "ground": ("pale",),
     },
     "Yarl brindok": {
-        "shape": ("cross",), "colour": ("orange",), "count": ("four",), "layout": ("diagonal",),
+        "shape": ("cross",),
+        "colour": ("orange",),
+        "count": ("four",),
+        "layout": ("diagonal",),
         "ground": ("pale",),
     },
     "Fenn ombrey": {
-        "shape": ("heart",), "colour": ("purple", "pink"), "texture": ("plain",),
-        "count": ("one",), "ground": ("dark",),
+        "shape": ("heart",),
+        "colour": ("purple", "pink"),
+        "texture": ("plain",),
+        "count": ("one",),
+        "ground": ("dark",),
     },
-    "Corrie ombrey": {
-        "shape": ("heart",), "texture": ("dotted",), "count": ("one",), "ground": ("pale",),
-    },
+    "Corrie ombrey": {"shape": ("heart",), "texture": ("dotted",), "count": ("one",), "ground": ("pale",)},
     "Nessa ombrey": {
-        "shape": ("circle",), "texture": ("dotted",), "count": ("two",), "layout": ("diagonal",),
+        "shape": ("circle",),
+        "texture": ("dotted",),
+        "count": ("two",),
+        "layout": ("diagonal",),
         "ground": ("sandy",),
     },
-    "Ulver ombrey": {
-        "colour": ("purple",), "texture": ("striped",), "count": ("one",), "ground": ("misty",),
-    },
-}  # fmt: skip
+    "Ulver ombrey": {"colour": ("purple",), "texture": ("striped",), "count": ("one",), "ground": ("misty",)},
+}
 
 
 @dataclass(frozen=True)
@@ -149,8 +172,7 @@ def rate(claim: Mapping[str, frozenset[str]], definition: Mapping[str, tuple[str
         allowed = [value for value in definition.get(attribute, possible) if value in possible]
         allowed = allowed or list(possible)
         return {
-            value: SLIP / len(possible) + (1 - SLIP) * (value in allowed) / len(allowed)
-            for value in possible
+            value: SLIP / len(possible) + (1 - SLIP) * (value in allowed) / len(allowed) for value in possible
         }
 
     def holds(attribute: str, possible: tuple[str, ...]) -> float:
