@@ -204,8 +204,9 @@ def tasks(
 
 
 def fresh_split(source: Path, target: Path) -> Path:
-    """CIFAR-10 with a split of its own: 600 pictures to choose with, and 800 test pictures that no
-    figure here was made from before.
+    """CIFAR-10 with a split of its own: 600 pictures to choose with, and 800 test pictures.
+
+    No figure here was made from the test pictures before.
 
     Earlier figures used the split by hash: 400 of its test pictures were looked at often. Now 800
     of its 1,200 training pictures are the test, and its validation pictures and half of its test
@@ -229,8 +230,10 @@ def fresh_split(source: Path, target: Path) -> Path:
 def _files(
     descriptors: pl.DataFrame, wanted: dict[str, list[str]], out: Path, name: str
 ) -> tuple[Path, list[Path]]:
-    """All texts of all sources as candidates (at most 40 of a source and class), and the sources
-    that know every class as files of their own."""
+    """All texts of all sources as candidates, at most 40 of a source and class.
+
+    The sources that know every class come as files of their own, too.
+    """
     every: dict[str, list[str]] = {}
     by_source: dict[str, dict[str, list[str]]] = {}
     for label, names in sorted(wanted.items()):

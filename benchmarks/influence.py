@@ -91,8 +91,11 @@ def prepare(method: str, classes: int, folder: Path) -> tuple[Callable[[], Any],
 
 
 def products(train: Any, validation: Any, head: Any) -> np.ndarray:
-    """The four matrix products that the mean over validation cannot do without: every example's
-    logits at every checkpoint, the mean gradient, and every training example's product with it."""
+    """The four matrix products that the mean over validation cannot do without.
+
+    Every example's logits at every checkpoint, the mean gradient, and every training example's
+    product with it.
+    """
     flat = head.weights.reshape(-1, DIM)
     errors, along = validation.features @ flat.T, train.features @ flat.T
     return (along.sum(0) + (train.features @ (errors.T @ validation.features).T).sum(0)).numpy()

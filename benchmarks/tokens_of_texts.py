@@ -1,7 +1,6 @@
 # ruff: noqa: E501
 """How far `fewest_tokens` stays below what tokenizers count, script by script.
 
-
     pip install bpe-openai mistral-common
     python benchmarks/tokens_of_texts.py
 

@@ -53,8 +53,7 @@ def parse_html(html: str) -> Any:
 
 
 def plain_text(text: str) -> str:
-    """The text in NFC without control characters, one space for each run, one blank line between
-    paragraphs."""
+    """The text in NFC: no control characters, one space for each run, a blank line between paragraphs."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f\u200b\ufeff]", "", text)
     paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text))

@@ -44,8 +44,10 @@ Column = pl.Series | list[Any]
 
 @dataclass(frozen=True)
 class Table:
-    """`kinds`: column -> 'text', 'names' (class labels), 'number', 'lists', 'images' or 'other', in the
-    order of the source; `classes`: column of class labels -> the names of all classes.
+    """Columns by name, and what each of them holds.
+
+    `kinds`: column -> 'text', 'names' (class labels), 'number', 'lists', 'images' or 'other', in
+    the order of the source; `classes`: column of class labels -> the names of all classes.
 
     `take` gives the named columns, all of the same length. `name` is for messages.
     """

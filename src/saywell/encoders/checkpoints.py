@@ -84,8 +84,10 @@ def _nearest(name: str) -> str:
 
 
 def refuse_unsafe(folder: str) -> None:
-    """Raise InputError for a checkpoint that asks to run code, whose weights are pickled, or that
-    holds something which is no regular file and might never end.
+    """Raise InputError for a checkpoint with code to run, pickled weights, or what is no regular file.
+
+    Code of a checkpoint's own is never run; pickled weights, which are code, are never read; and
+    what is no regular file might never end.
 
     Code of a checkpoint's own is never run, and pickled weights, which are code, are never read.
     """

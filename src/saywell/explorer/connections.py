@@ -1,5 +1,4 @@
-"""Connections that cannot stop the server: a bound on how many, and on how long a request may take
-to arrive.
+"""Connections that cannot stop the server: a bound on how many, and on how long a request may take to arrive.
 
 uvicorn bounds neither (its `limit_concurrency` counts connections that never send a request, and
 then refuses everybody), so whoever opens many and sends half a request on each would use up the
@@ -52,8 +51,10 @@ def bounded_protocol(
             super().connection_lost(exc)
 
         def _watch(self) -> None:
-            """A clock runs from the connection, or the last answer, to the next whole head of a
-            request, and another from there to the end of the answer."""
+            """One clock for how long a whole request head may take, another for the answer to it.
+
+            The first runs from the connection or the last answer, the second from the head on.
+            """
             answering = self.cycle is not None and not self.cycle.response_complete
             asked = self.cycle if answering else None
             if self._clock is not None and asked is self._asked:

@@ -261,8 +261,11 @@ class Probe:
         )
 
     def _placed(self, sites: Sequence[Site]) -> _Places:
-        """Places go by module: with `modules`, sites are numbered by their place in that list, as in
-        a whole study; a study of some layers keeps the layers' own numbers."""
+        """The study's units, and where the opened model has each of them.
+
+        Places go by module: with `modules`, sites are numbered by their place in that list, as in a
+        whole study; a study of some layers keeps the layers' own numbers.
+        """
         first = np.cumsum([0, *(site.units for site in sites)])
         start = {site.module: int(first[n]) for n, site in enumerate(sites)}
         modules = pl.col("name").str.replace(r"\[[^\[]*$", "")

@@ -50,8 +50,10 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Door:
-    """Which names we answer to, the token that others have to know (None: loopback), and the secret
-    that every form carries."""
+    """Which names we answer to, and what others have to know.
+
+    `token` is for other machines (None: loopback), `secret` is carried by every form.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8800

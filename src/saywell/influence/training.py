@@ -69,8 +69,7 @@ class Pixels(NamedTuple):
     """Images that are opened when they are needed."""
 
     load: Callable[[Int[np.ndarray, " batch"]], torch.Tensor]
-    """Row numbers to the network's input [batch, ...]; for a tensor of images, its"
-    " `__getitem__`."""
+    """Row numbers to the network's input [batch, ...]; for a tensor of images, its `__getitem__`."""
     labels: Int[np.ndarray, " n"]
 
 

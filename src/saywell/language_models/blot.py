@@ -93,8 +93,10 @@ def _forms(secret: str) -> list[str]:
 
 
 def _unescaped(text: str) -> tuple[str, list[int]]:
-    """The text with its escapes undone (twice, for escapes of escapes), and where in `text` each
-    of its characters begins; one more entry says where the last one ends."""
+    """The text with its escapes undone (twice, for escapes of escapes), and where each character was.
+
+    Places are in `text`; one more entry says where the last character ends.
+    """
     starts = list(range(len(text) + 1))
     for _ in range(2):
         parts: list[str] = []

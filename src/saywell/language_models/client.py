@@ -172,8 +172,7 @@ class Client:
         return self._backend.price
 
     def stored(self, requests: Sequence[Request]) -> list[tuple[str, Reply | Request]]:
-        """For each request its cache key, and its reply if it can be had without sending, or else
-        what has to be sent next."""
+        """For each request its cache key, and its stored reply or what has to be sent next."""
         keys = [self._key(request)[1] for request in requests]
         rows = self._ledger.find(keys)
         replies: list[tuple[str, Reply | Request]] = []
@@ -376,8 +375,10 @@ class Client:
     async def _try(
         self, request: Request, pending: Row, without: tuple[str, ...], start: int, batch: _Batch
     ) -> tuple[Row, Trouble | None, float]:
-        """Sends once. Returns the committed row, the trouble if it is no reply, and how many
-        seconds the gate now stays closed for it.
+        """Sends once.
+
+        Returns the committed row, the trouble if it is no reply, and how many seconds the gate now
+        stays closed for it.
 
         `pending` is the row of the request while nothing is known of a reply, at the most it may
         take; `start` is the number of its place in the gate.
@@ -474,8 +475,10 @@ class Client:
         return self._jitter.uniform(0.0, ceiling)
 
     def _answer(self, pending: Row, sent: Sent, request: Request) -> Row:
-        """The row of a request that was answered; tokens that nobody reported stay the most it may
-        have taken."""
+        """The row of a request that was answered.
+
+        Tokens that nobody reported stay the most it may have taken.
+        """
         status, _, error = classify(request, sent)
         asked, answered = sent.input_tokens, sent.output_tokens
         row = replace(

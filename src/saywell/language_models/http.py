@@ -262,8 +262,11 @@ class HttpBackend:
         self._known_as.add(replied)
 
     def _learn(self, payload: dict[str, Any], without: tuple[str, ...]) -> None:
-        """Remembers what was accepted. Of options left out one after the other the last one made
-        the difference, and those that an error named; the others are in doubt."""
+        """Remembers what was accepted.
+
+        Of options left out one after the other the last one made the difference, and those that an
+        error named; the others are in doubt.
+        """
         self._in_vain = 0
         options = _options_in(payload)
         self._accepted.update(options)
@@ -432,8 +435,7 @@ def _named(body: bytes, options: list[str]) -> list[str]:
 
 
 def _texts_in(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Every text in a JSON value with the name it stands under, without what only repeats the
-    request."""
+    """Every text in a JSON value with the name it stands under, without what only repeats the request."""
     if isinstance(value, str):
         yield name, value
     elif depth < 20 and isinstance(value, list):

@@ -45,8 +45,7 @@ def ask_items(
     seed: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, ItemReply[Row]]:
-    """Asks `model` about items (id -> text), `batch_size` to a request, and returns one reply per
-    id, in order.
+    """Asks `model` about items (id -> text), `batch_size` to a request; one reply per id, in order.
 
     `row` is the answer for one item, a pydantic model with an integer field `item`. The prompt is
     rendered with `items`, pairs of number and text counted from 1 in each request, and with `data`;

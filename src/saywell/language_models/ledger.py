@@ -99,8 +99,10 @@ _LIST = ",".join(_COLUMNS)
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What calls took together: requests sent, tokens, dollars as far as their price is known, and
-    of how many calls the tokens are estimates."""
+    """What calls took together: requests sent, tokens, and dollars as far as their price is known.
+
+    `estimated` says of how many calls the tokens are estimates.
+    """
 
     calls: int = 0
     tokens: int = 0
@@ -140,8 +142,10 @@ class Ledger:
         return self._write(insert, _values(row)).lastrowid or 0
 
     def finish(self, id: int, row: Row) -> Row:
-        """Commits what became of a request. Returns it as stored, or the reply that another
-        process stored for its key before."""
+        """Commits what became of a request.
+
+        Returns it as stored, or the reply that another process stored for its key before.
+        """
         row = _storable(row)
         marks = ",".join(f"{name} = ?" for name in [*_COLUMNS, "checksum"])
         update = f"UPDATE calls SET {marks} WHERE id = ?"
@@ -157,8 +161,10 @@ class Ledger:
         return row
 
     def rows(self, step: str | None = None, key: str | None = None) -> list[Row]:
-        """All calls in the order made, or those of a step, or those whose key begins with `key`;
-        those that were changed since are left out with a warning."""
+        """All calls in the order made, or those of a step, or those whose key begins with `key`.
+
+        Those that were changed since are left out with a warning.
+        """
         if key is not None:
             found = self._select("substr(key, 1, ?) = ?", [len(key), key])
         else:
@@ -288,8 +294,10 @@ def _connect(path: Path | None, read_only: bool) -> sqlite3.Connection:
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Rewrites the rows of layout 1, which had one row for all requests of a reply, no checksums
-    and no tokens where none were reported."""
+    """Rewrites the rows of layout 1, which had one row for all requests of a reply.
+
+    It had no checksums, and no tokens where none were reported.
+    """
     connection.row_factory = sqlite3.Row
     old = [dict(row) for row in connection.execute("SELECT * FROM calls ORDER BY id")]
     connection.row_factory = None

@@ -36,8 +36,11 @@ class LocalBackend:
         self.identity = {"provider": "hf", "url": "", "model": _fingerprint(checkpoint)}
 
     async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
-        """The model's reply. Raises InputError for images and for checkpoints that cannot chat,
-        Trouble for a question that is longer than the model reads."""
+        """The model's reply.
+
+        Raises InputError for images and for checkpoints that cannot chat, Trouble for a question
+        that is longer than the model reads.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._generate, request)
 

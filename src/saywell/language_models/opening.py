@@ -38,8 +38,7 @@ def open_language_model(
     retries: Retries | None = None,
     env: Mapping[str, str] = os.environ,
 ) -> Client:
-    """The language model "provider:model" (see providers.PROVIDERS), with its cache and ledger in
-    `calls`.
+    """The language model "provider:model" (see providers.PROVIDERS), with its cache and ledger in `calls`.
 
     `effort` goes to models that reason, as reasoning_effort ("none", "low", ...);
     `most_reply_tokens` is the largest limit that an answer which was cut off is asked for again with.
@@ -121,8 +120,10 @@ def opened(llm: LanguageModel | str | None, folder: Path | None, **options: Any)
 
 
 def names_llm(function: Callable[P, R]) -> Callable[P, R]:
-    """For a function with the keyword arguments `llm` and `out`: `llm` may also be a name, as on the
-    command line, of a model that is opened for the call (see `opened`)."""
+    """For a function with the keyword arguments `llm` and `out`: `llm` may also be the name of a model.
+
+    The name is that of the command line; the model is opened for the call (see `opened`).
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

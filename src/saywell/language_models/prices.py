@@ -71,8 +71,10 @@ def find_price(
 
 
 def dearest_price(env: Mapping[str, str] = os.environ) -> Price:
-    """The most that any listed model costs: what a token is counted at when its price is unknown
-    and a limit in dollars has to be kept."""
+    """The most that any listed model costs.
+
+    A token is counted at that when its price is unknown and a limit in dollars has to be kept.
+    """
     rows = [row for table in _tables(env) for row in table]
     return Price(max(row.input for row in rows), max(row.output for row in rows), "dearest model known")
 

@@ -71,8 +71,7 @@ class Prompt:
 
 
 def load_prompt(name: str, override: Path | None = None) -> Prompt:
-    """The prompt called `name`: from the folder `override` when it has that file, else from the
-    package.
+    """The prompt called `name`: from the folder `override` when it has that file, else from the package.
 
     Raises InputError when the name is unknown, the folder is missing or the file is not well
     formed.

@@ -24,8 +24,7 @@ class ProviderError(SaywellError):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One way to reach models that speak the OpenAI chat protocol, or "hf" for a checkpoint in
-    process.
+    """One way to reach models that speak the OpenAI chat protocol, or "hf" for a checkpoint in process.
 
     `schema`: "native" sends the answer's JSON schema as response_format, "instruct" spells it out
     in the prompt, "both" does both (where some of the provider's models ignore response_format

@@ -13,8 +13,7 @@ from saywell.language_models.requests import Request
 
 
 class Scripted(Client):
-    """Answers with `answer(request)`; parsing, cache, ledger, budget and repair are those of every
-    model.
+    """Answers with `answer(request)`; parsing, cache, ledger, budget and repair are those of every model.
 
     The name is in the cache key: give different functions different names when they share a calls
     file. An exception in the function is a bug and is raised as it is.

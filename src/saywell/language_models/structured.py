@@ -75,8 +75,7 @@ class Unreadable(ValueError):
 
 @lru_cache(maxsize=64)
 def strict_schema(answer: type[BaseModel]) -> dict[str, Any]:
-    """The answer's JSON schema in the subset every schema mode takes: closed objects, all fields
-    required.
+    """The answer's JSON schema in the subset every schema mode takes: closed objects, all fields required.
 
     References are inlined except in recursive schemas. Bounds and patterns are left out; they are
     checked when the reply is read.

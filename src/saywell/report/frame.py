@@ -40,8 +40,9 @@ def build_page(
     most_bytes: int,
     needs: tuple[str, ...] = (),
 ) -> Page:
-    """The page as parts: title, what to begin with, the summary, sections, and last the cards that
-    fit into what is left.
+    """The page as parts.
+
+    Title, what to begin with, the summary, sections, and last the cards that fit into what is left.
 
     `begin` is told which anchors the page has, so that none of its links leads nowhere. A part that
     cannot be drawn becomes a box that says so.

@@ -131,8 +131,7 @@ def clip_only(
 def influence_only(
     helping: Sequence[Strongest], text_class: Int[np.ndarray, " texts"]
 ) -> Float[np.ndarray, " texts"]:
-    """Control: eq. 2 without the cosine. It is one number a class, so the choice inside it"
-    " is the tie's."""
+    """Control: eq. 2 without the cosine. It is one number a class, so the choice inside it is the tie's."""
     values = np.array([own.values.mean() if len(own.rows) else np.nan for own in helping])
     return values[text_class]
 
@@ -154,8 +153,7 @@ def select(
     *,
     seed: int = 0,
 ) -> Bool[np.ndarray, " texts"]:
-    """The k texts of each class with the highest scores, all where it has fewer; NaN is never
-    chosen.
+    """The k texts of each class with the highest scores, all where it has fewer; NaN is never chosen.
 
     Equal scores are ordered at random from `seed`: the order of texts in a file means something,
     and a rule that cannot tell texts apart must not profit from it.
@@ -170,8 +168,9 @@ def select(
 
 
 class Measured:
-    """Labelled images, and the influence of the first kind on the second, computed once for all the
-    texts that are scored by it and not before it is asked for.
+    """Labelled images, and the influence of the first kind on the second.
+
+    It is computed once for all the texts that are scored by it, and not before it is asked for.
 
     Nothing but train and validation images is looked at. A linear head is trained on the centred
     training images with checkpoints (at learning rates `rates`, one an epoch), and influence is measured
@@ -230,8 +229,10 @@ class Measured:
 
     @cached_property
     def harming(self) -> list[Strongest]:
-        """The opponents of each class: all of them, for the few strongest are odd images that say
-        little about what the class is not."""
+        """The opponents of each class, all of them.
+
+        The few strongest are odd images that say little about what the class is not.
+        """
         return opponents_anywhere(self.influence, len(self.labels))
 
     @cached_property
@@ -240,8 +241,7 @@ class Measured:
 
 
 def measured_inside(train: Examples, *, folds: int = 4, **options: Any) -> list[Measured]:
-    """`Measured` without validation images: each part of the training images in turn takes
-    their place.
+    """`Measured` without validation images: each part of the training images in turn takes their place.
 
     A class's images are dealt out in turn; where no class has two, the training images are their own
     validation images. `options` are those of `Measured`.

@@ -63,8 +63,7 @@ def paired_difference(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Accuracy of `method` minus that of `control` (above 0 is better), seed by seed and"
-    " image by image."""
+    """Accuracy of `method` minus that of `control` (above 0 is better), seed by seed and image by image."""
     return Resampling(*method.shape, seed=seed, resamples=resamples).difference(method, control)
 
 

@@ -26,8 +26,10 @@ def as_jsonl(table: pl.DataFrame) -> bytes:
 
 
 def as_csv(table: pl.DataFrame) -> bytes:
-    """CSV for spreadsheets: lists joined by "; ", and an apostrophe before what a spreadsheet would
-    run as a formula, spaces before it or not. Whoever needs the exact text takes another form."""
+    """CSV for spreadsheets: lists joined by "; ", and an apostrophe before what one would run as a formula.
+
+    Spaces before the formula or not. Whoever needs the exact text takes another form.
+    """
     lists = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.List)]
     flat = table.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join("; ") for name in lists)
     texts = [name for name, dtype in flat.schema.items() if dtype == pl.String]

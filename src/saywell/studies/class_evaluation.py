@@ -219,8 +219,9 @@ def headline(
     golds: Mapping[str, Mapping[str, tuple[Interval, Interval]]],
     rule: str,
 ) -> list[Metric]:
-    """The headline figures of the chosen rule, each with its controls and, where there is one, a
-    reference. Transfer is with the texts' losses weighted by score, as the paper does it.
+    """The headline figures of the chosen rule, each with its controls and, where there is one, a reference.
+
+    Transfer is with the texts' losses weighted by score, as the paper does it.
 
     `golds` holds what `auroc_intervals` gave against each control; empty without gold labels.
     """

@@ -168,9 +168,11 @@ def readable_files(
 
 @dataclass(frozen=True)
 class Choosing:
-    """The labelled images that rules choose by: `train`, measured against `beside` where there are
-    any, else inside `train` by cross-validation. What images alone say is computed once, whatever
-    texts are scored."""
+    """The labelled images that rules choose by.
+
+    They are `train`, measured against `beside` where there are any, else inside `train` by cross-
+    validation. What images alone say is computed once, whatever texts are scored.
+    """
 
     train: Examples
     measured: Sequence[Measured]

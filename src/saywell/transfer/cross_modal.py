@@ -38,8 +38,7 @@ class Settings:
     text_rates: tuple[float, ...] = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)
     """Learning rates of the text phase to choose from. 0 lets the choice refuse the texts."""
     joint_weights: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, 3.0)
-    """Weights of the texts' loss in joint training to choose from; empty leaves joint"
-    " training out."""
+    """Weights of the texts' loss in joint training to choose from; empty leaves joint training out."""
     centre: bool = True
     """Subtract the mean of each modality: of the run's own training images, and of all texts."""
     folds: int = 4
@@ -204,8 +203,7 @@ def loss_weights(
     *,
     temperature: float = 1.0,
 ) -> Float[np.ndarray, " texts"]:
-    """The loss weight of every text from its score: 0 where not chosen, mean 1 over a class's
-    chosen texts.
+    """The loss weight of every text from its score: 0 where not chosen, mean 1 over a class's chosen texts.
 
     The paper divides IFT by its sum, which can give negative weights and divide by nothing; these
     cannot be negative. `softmax` is of the scores standardised inside the class, `rank` falls
@@ -231,8 +229,7 @@ def loss_weights(
 
 
 class _Trial(NamedTuple):
-    """One training set of one seed, what its settings are measured on, and labelled images"
-    " beside it."""
+    """One training set of one seed, what its settings are measured on, and labelled images beside it."""
 
     number: int
     fit: Int[np.ndarray, " fit"]
@@ -403,8 +400,7 @@ class _Space:
 
 
 def _folds(labels: np.ndarray, rows: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Parts of the rows, each with all classes that have enough; none where every class has"
-    " one row."""
+    """Parts of the rows, each with all classes that have enough; none where every class has one row."""
     place = np.zeros(len(rows), dtype=np.int64)
     for name in np.unique(labels[rows]):
         own = np.flatnonzero(labels[rows] == name)

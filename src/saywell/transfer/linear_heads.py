@@ -174,8 +174,11 @@ class _Primal:
 
 
 class _Dual:
-    """Heads as what was added to them: so many times each example. Fewer numbers where there are
-    fewer examples than dimensions, and a step is one product instead of two."""
+    """Heads as what was added to them: so many times each example.
+
+    Fewer numbers where there are fewer examples than dimensions, and a step is one product instead
+    of two.
+    """
 
     def __init__(self, features: torch.Tensor, weights: torch.Tensor, biases: torch.Tensor) -> None:
         self._features, self._weights, self._biases = features, weights, biases
@@ -240,8 +243,10 @@ class _Batches:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """The products are small, and threads would wait for each other: many times longer where
-    other processes want the processor, too."""
+    """One thread for torch: the products are small, and threads would wait for each other.
+
+    Many times longer, where other processes want the processor, too.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -29,8 +29,7 @@ def class_embeddings(
     classes: int,
     weights: Float[np.ndarray, " texts"] | None = None,
 ) -> Float[np.ndarray, "classes dim"]:
-    """The weighted mean of the unit embeddings of each class's texts; NaN for a class without
-    texts.
+    """The weighted mean of the unit embeddings of each class's texts; NaN for a class without texts.
 
     It is not brought to length 1, so that its product with a unit image embedding is the mean
     cosine.
@@ -45,8 +44,7 @@ def class_embeddings(
 def class_scores(
     images: Float[np.ndarray, "images dim"], classes: Float[np.ndarray, "classes dim"]
 ) -> Float[np.ndarray, "images classes"]:
-    """Mean cosine of each image with the texts of each class (eq. of section A.7), higher is
-    likelier.
+    """Mean cosine of each image with the texts of each class (eq. of section A.7), higher is likelier.
 
     -inf for classes without texts, which are therefore never predicted.
     """
@@ -97,8 +95,7 @@ def random_texts(
     seed: int,
     with_name: bool = True,
 ) -> tuple[list[str], Int[np.ndarray, " texts"]]:
-    """Descriptions made of random words and of random characters, by turns (WaffleCLIP, Roth et
-    al. 2023).
+    """Descriptions made of random words and of random characters, by turns (WaffleCLIP, Roth et al. 2023).
 
     `per_class` is one number for all classes or one each. `words` is what the random words are
     taken from, for example all words of the real texts. Whatever these texts achieve is owed to
@@ -141,8 +138,7 @@ def neighbourhood_scores(
     classes: int,
     neighbours: int = 3,
 ) -> Float[np.ndarray, " texts"]:
-    """How much closer a text is to its class's images than to those of the classes easily
-    confused with it.
+    """How much closer a text is to its class's images than to those of the classes easily confused with it.
 
     After DisCLIP: descriptions are good when they tell a class from its neighbourhood. A class's
     neighbours are those with the most similar mean image; the score is the text's mean cosine

@@ -139,8 +139,9 @@ class Probe:
         return ran, states
 
     def check_feed_forward(self, parts: Mapping[str, Sequence[str]]) -> None:
-        """Refuse a map (a key) whose input is not made by the maps that are its value, token by token
-        and all from the same.
+        """Refuse a map (a key) whose input is not made by the maps that are its value.
+
+        Made token by token, and all from the same.
 
         What enters those is replaced, twice, with a difference in the first token only.
         """
@@ -167,8 +168,9 @@ class Probe:
                 )
 
     def check_last(self, parts: Mapping[str, Sequence[str]]) -> None:
-        """Refuse a map (a key) that does not run after the maps that are its value, or whose input
-        they do not make by mixing tokens.
+        """Refuse a map (a key) that does not run after the maps that are its value, or on what they make.
+
+        They make its input by mixing tokens.
 
         What enters those is replaced, twice, with a difference in the first token only.
         """
