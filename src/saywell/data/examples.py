@@ -1,0 +1,100 @@
+"""What every loader returns: the items that are studied, each in one part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+
+from saywell.data.parts import Parts, Rows, parts_of
+from saywell.data.tags import Tags
+from saywell.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Kind = Literal["text", "image", "pair"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Texts, images or pairs of texts, each in one part, and a word on each row that was refused.
+
+    `table`: id (16 hex digits), part, row (from 0 in the source), then `text`, or `name`, `width`,
+    `height` and `label` of an image, or `first` and `second` of a pair; where there are any also
+    `tags`, `label`, `target`, `group` (of near duplicates) and covariates by the name of their column.
+    `rejected`: row, reason, detail, and `name` of an image. `fingerprint`: 32 hex digits, of all that
+    is kept. `total_rows`: rows of the source. `notes`: what had to be assumed, a sentence each.
+    """
+
+    table: pl.DataFrame
+    kind: Kind
+    fingerprint: str
+    rejected: pl.DataFrame
+    total_rows: int
+    notes: tuple[str, ...] = ()
+    pictures: Callable[[Sequence[str] | None], Iterator[tuple[str, Image.Image]]] | None = None
+    """Of images: each id with its RGB picture, of all or of some ids, one in memory at a time."""
+    converted: pl.DataFrame | None = None
+    """Of images: row, name, change; those that were altered on the way to RGB."""
+    tags: Tags | None = None
+    """Descriptors that hold of each, by who tagged them."""
+
+    def __len__(self) -> int:
+        return self.table.height
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Who may see which. Raises LeakError where an example, or copies of one, are in two parts."""
+        return parts_of(self.table)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Of all, in the order of the table."""
+        return self.table["id"].to_list()
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Of all, in the order of the table; a pair as its two texts, one a line.
+
+        Raises InputError for images.
+        """
+        if self.kind == "image":
+            raise InputError(
+                "these examples are images and have no text; use a reader or describer of images"
+            )
+        if self.kind == "pair":
+            return [
+                f"{first}\n{second}" for first, second in self.table.select("first", "second").iter_rows()
+            ]
+        return self.table["text"].to_list()
+
+    def show(
+        self, rows: Int[np.ndarray, " some"] | Sequence[int] | None = None
+    ) -> Iterator[str | Image.Image | tuple[str, str]]:
+        """The examples themselves, all or those at some rows, in that order."""
+        places = range(len(self)) if rows is None else [int(row) for row in rows]
+        if self.kind == "text":
+            yield from (self.texts[place] for place in places)
+        elif self.kind == "pair":
+            pairs = self.table.select("first", "second").rows()
+            yield from (pairs[place] for place in places)
+        else:
+            assert self.pictures is not None
+            for place in places:
+                yield next(iter(self.pictures([self.ids[place]])))[1]
+
+    def only(self, rows: Rows) -> Examples:
+        """Those of one part."""
+        chosen = rows.rows
+        tags = None if self.tags is None else self.tags.only(chosen)
+        return replace(self, table=self.table[chosen], tags=tags)
+
+    def with_tags(self, tags: Tags) -> Examples:
+        """The same, and who carries what."""
+        return replace(self, tags=tags)

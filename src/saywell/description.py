@@ -1,0 +1,25 @@
+"""Text about one unit, and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DESCRIBED = "described"
+
+
+@dataclass(frozen=True)
+class Description:
+    """Text about one unit, and where it comes from."""
+
+    unit: str
+    text: str
+    """Empty where there is none; `status` says why."""
+    status: str = DESCRIBED
+    parts: tuple[str, ...] = ()
+    """The wordings that it is made of, best first: descriptors, or sentences."""
+    descriptors: tuple[str, ...] = ()
+    """The ids of the parts, where they have a table of their own."""
+    sources: tuple[str, ...] = ()
+    """Ids of the examples, articles or passages that it rests on."""
+    llm: str | None = None
+    prompt_hash: str | None = None

@@ -1,0 +1,143 @@
+"""What a run may use: models and settings that all steps share, opened when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from saywell.data.examples import Examples
+from saywell.encoders.sentence import (
+    SentenceEncoder,
+    encode_in_chunks,
+    encoder_fingerprint,
+    open_sentence_encoder,
+)
+from saywell.errors import InputError
+from saywell.language_models import LanguageModel, Prompt, load_prompt
+from saywell.progress import Progress, silent
+from saywell.store.files import read_array, write_arrays
+
+if TYPE_CHECKING:
+    from saywell.encoders.dual import DualEncoder
+    from saywell.store.study import StudyWriter
+
+VECTORS = "arrays/embeddings.safetensors"
+_BATCH = 64
+
+
+@dataclass
+class Resources:
+    """Models, prompts, seed and progress of a run.
+
+    `encoder` reads texts and wordings, `dual` sees pictures and reads wordings: each a name, or the
+    encoder itself; they are opened when first needed. `llm` is None where nobody may be asked.
+    """
+
+    encoder: str | SentenceEncoder = "minilm"
+    dual: str | DualEncoder | Callable[[], DualEncoder] | None = None
+    llm: LanguageModel | None = None
+    seed: int = 0
+    progress: Progress = silent
+    prompts: Path | None = None
+    device: str = "auto"
+    study: StudyWriter | None = None
+    """Where vectors are kept; set for the time of a run."""
+    lost: list[Any] = field(default_factory=list)
+    """Questions to the LLM that had no answer, until a step stores them."""
+    _vectors: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def sentence_encoder(self) -> SentenceEncoder:
+        """What turns texts into vectors."""
+        return open_sentence_encoder(self.encoder) if isinstance(self.encoder, str) else self.encoder
+
+    @cached_property
+    def dual_encoder(self) -> DualEncoder:
+        """What turns pictures and wordings into vectors of one space.
+
+        Raises InputError where none was given.
+        """
+        from saywell.encoders.dual import open_dual_encoder
+
+        if self.dual is None:
+            raise InputError(
+                "pictures need an encoder of images and texts: give --encoder NAME or encoder=..."
+            )
+        if isinstance(self.dual, str):
+            return open_dual_encoder(self.dual)
+        return self.dual() if callable(self.dual) else self.dual
+
+    def need_llm(self, who: str) -> LanguageModel:
+        """The language model. Raises InputError where there is none, saying `who` asks for it."""
+        if self.llm is None:
+            raise InputError(f"{who} needs a language model; name one: --llm PROVIDER:MODEL")
+        return self.llm
+
+    def prompt(self, name: str) -> Prompt:
+        """A prompt by name, the user's where there is one."""
+        return load_prompt(name, self.prompts)
+
+    def encode(self, examples: Examples, wordings: Sequence[str]) -> Float[np.ndarray, "wordings dim"]:
+        """Unit vectors of wordings, in the space in which `vectors` has these examples."""
+        if examples.kind == "image":
+            return self.dual_encoder.encode_texts(wordings)
+        return self.sentence_encoder(wordings)
+
+    def fingerprint(self, examples: Examples) -> str:
+        """Of the encoder of these examples."""
+        if examples.kind == "image":
+            return self.dual_encoder.fingerprint
+        return encoder_fingerprint(self.sentence_encoder)
+
+    def vectors(self, examples: Examples) -> Float[np.ndarray, "examples dim"]:
+        """Unit vectors of all examples; a step of the study, so they are made once."""
+        if examples.fingerprint not in self._vectors:
+            self._vectors[examples.fingerprint] = self._made(examples)
+        return self._vectors[examples.fingerprint]
+
+    def forget(self) -> None:
+        """Let go of vectors; they are read again when asked for."""
+        self._vectors.clear()
+
+    def _made(self, examples: Examples) -> np.ndarray:
+        if self.study is None:
+            return self._encoded(examples)
+        path = self.study.path / VECTORS
+
+        def encode() -> None:
+            import torch
+
+            write_arrays(path, {"examples": torch.from_numpy(self._encoded(examples))})
+
+        self.study.step("embeddings", encode, files=(VECTORS,), uses=("examples",))
+        return read_array(path, "examples")
+
+    def _encoded(self, examples: Examples) -> np.ndarray:
+        if examples.kind != "image":
+            with self.progress("sentence vectors", len(examples)) as advance:
+                return encode_in_chunks(self.sentence_encoder, examples.texts, progress=advance)
+        assert examples.pictures is not None
+        place = {id: number for number, id in enumerate(examples.ids)}
+        found = np.zeros((len(examples), self.dual_encoder.dim), dtype=np.float32)
+        batch: list[tuple[str, Any]] = []
+
+        def flush() -> None:
+            if batch:
+                rows = [place[id] for id, _ in batch]
+                found[rows] = self.dual_encoder.encode_images([picture for _, picture in batch])
+                batch.clear()
+
+        with self.progress("image vectors", len(examples)) as advance:
+            for one in examples.pictures(None):
+                batch.append(one)
+                if len(batch) == _BATCH:
+                    flush()
+                advance(1)
+            flush()
+        return found

@@ -1,0 +1,61 @@
+"""A table of a study: declared beside who makes it, checked on every read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from saywell.errors import SchemaError
+
+
+@dataclass(frozen=True)
+class Table:
+    """Name, columns and types, which columns identify a row, and which may be absent.
+
+    `key` columns are never null and together unique; `version` changes with what a column means.
+    """
+
+    name: str
+    columns: Mapping[str, Any]
+    key: tuple[str, ...]
+    optional: frozenset[str] = field(default_factory=frozenset)
+    version: int = 1
+
+    def frame(self, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+        """Rows, in the order of the columns; without any, with the right types."""
+        return pl.DataFrame(list(rows), schema=dict(self.columns), orient="row")
+
+    def empty(self) -> pl.DataFrame:
+        """The table without rows."""
+        return self.frame(())
+
+    def check(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The table with its columns in order.
+
+        Raises SchemaError naming the first column or key that does not agree.
+        """
+        name = self.name
+        types = {column: pl.Series(dtype=dtype).dtype for column, dtype in self.columns.items()}
+        unknown = [column for column in table.columns if column not in types]
+        if unknown:
+            raise SchemaError(f"table {name!r} has a column {unknown[0]!r} that its schema does not name")
+        for column, dtype in types.items():
+            if column not in table.columns:
+                if column in self.optional:
+                    continue
+                raise SchemaError(f"table {name!r} lacks the column {column!r} ({dtype})")
+            if table.schema[column] != dtype:
+                raise SchemaError(
+                    f"column {column!r} of table {name!r} is {table.schema[column]}, not {dtype}"
+                )
+        for column in self.key:
+            if table[column].null_count():
+                raise SchemaError(f"column {column!r} of table {name!r} has empty values")
+        if table.select(self.key).is_duplicated().any():
+            row = table.filter(table.select(self.key).is_duplicated()).row(0, named=True)
+            shown = {column: row[column] for column in self.key}
+            raise SchemaError(f"table {name!r} has more than one row for {shown}")
+        return table.select([column for column in types if column in table.columns])
