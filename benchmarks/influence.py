@@ -37,7 +37,6 @@ METHODS = {
     "saywell pairwise": "saywell",
     "saywell mean over validation": "saywell",
     "products of the mean, nothing else": "saywell",
-    "saywell self-influence": "saywell",
     "captum TracInCPFast, batch 64": "captum",
     "captum TracInCPFast, batch 5000": "captum",
     "captum TracInCP, batch 64": "captum",
@@ -72,7 +71,6 @@ def prepare(method: str, classes: int, folder: Path) -> tuple[Callable[[], Any],
         "saywell pairwise": partial(tracin.pairwise, train, validation, head),
         "saywell mean over validation": partial(tracin.mean_over, train, validation, head),
         "products of the mean, nothing else": partial(products, train, validation, head),
-        "saywell self-influence": partial(tracin.self_influence, train, head),
     }
     if method.startswith("products"):
         return functions[method], functions[method]

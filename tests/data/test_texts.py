@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from saywell.data.splits import assign_split
-from saywell.data.texts import load_texts, normalise
+from saywell.data.texts import load_texts, normalised
 from saywell.errors import InputError, MissingPackage
 
 WORDS = ["battery", "screen", "waiter", "soup", "parcel", "refund", "quiet", "slow", "kind", "again"]
@@ -119,8 +119,8 @@ def test_the_order_of_rows_changes_only_row_numbers(drawn, random_, limit, seed)
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cn"]))))
 def test_normalising_gives_nfc_without_controls_and_is_idempotent(texts):
-    once = normalise(pl.Series(texts, dtype=pl.String))
-    assert normalise(once).equals(once)
+    once = pl.select(normalised(pl.lit(pl.Series(texts, dtype=pl.String)))).to_series()
+    assert pl.select(normalised(pl.lit(once))).to_series().equals(once)
     for text in once:
         assert unicodedata.is_normalized("NFC", text)
         assert not any(unicodedata.category(c) == "Cc" for c in text)
@@ -138,7 +138,7 @@ def test_normalising_gives_nfc_without_controls_and_is_idempotent(texts):
     ],
 )
 def test_normalised_texts(raw, clean):
-    assert normalise(pl.Series([raw])).to_list() == [clean]
+    assert pl.select(normalised(pl.lit(raw))).item() == clean
 
 
 # ---- what is rejected
@@ -211,7 +211,7 @@ def test_no_near_duplicates_straddle_a_split(changes, seed):
 
 def test_the_reviews_that_occur_more_than_once_are_found(shared):
     frame = pl.read_parquet(shared / "data" / "amazon_reviews.parquet")
-    surplus = len(frame) - normalise(frame["text"]).n_unique()
+    surplus = len(frame) - frame.select(normalised(pl.col("text"))).n_unique()
     loaded = load_texts(shared / "data" / "amazon_reviews.parquet", tags="category", max_chars=100_000)
     counts = dict(loaded.rejected["reason"].value_counts().iter_rows())
     assert counts["duplicate"] == surplus == 148

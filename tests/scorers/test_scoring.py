@@ -7,7 +7,7 @@ from saywell.data.parts import DescribeRows, ScoreRows, SelectRows
 from saywell.errors import LeakError
 from saywell.scorers.floors import another_unit, nearest_sibling
 from saywell.scorers.sampling import sample_examples
-from saywell.scorers.scoring import asking, choose_best, firing, score_units
+from saywell.scorers.scoring import asking, firing, score_units
 from saywell.scorers.skill import verified
 
 EXAMPLES, DIM = 1200, 96
@@ -99,8 +99,6 @@ def test_a_scorer_refuses_examples_that_are_not_for_scoring(world, kind):
 def test_thresholds_are_fitted_on_selection_examples_only(world, kind):
     with pytest.raises(LeakError, match=f"got {kind.__name__} where SelectRows"):
         world.score(select=kind(SELECT.rows))
-    with pytest.raises(LeakError, match=f"got {kind.__name__} where SelectRows"):
-        choose_best(np.zeros((40, 1), int), world.predict, world.fires, select=kind(SELECT.rows))
 
 
 def test_an_example_in_both_parts_is_refused(world):
@@ -122,46 +120,6 @@ def test_thresholds_see_no_score_examples(world):
     )
     assert (turned.thresholds == world.score().thresholds).all()
     assert sum(np.isin(rows, SCORE.rows).any() for rows in asked) == 1
-
-
-def test_the_best_of_five_is_not_the_score(world):
-    # 40 x 5 descriptions that have nothing to do with any unit.
-    noise = np.random.default_rng(1).normal(size=(200, EXAMPLES))
-    candidates = np.arange(200).reshape(40, 5)
-
-    def predict(numbers, rows):
-        return noise[numbers][:, rows]
-
-    def score(own):
-        found = score_units(
-            world.units,
-            predict,
-            world.fires,
-            own=own,
-            select=SELECT,
-            score=SCORE,
-            floors={},
-            seed=0,
-            resamples=50,
-        )
-        return found.skill
-
-    each = np.stack([score(column).value for column in candidates.T], axis=1)
-    chosen = choose_best(candidates, predict, world.fires, select=SELECT)
-    assert (chosen // 5 == np.arange(40)).all()
-    reported = score(chosen)
-    # Choosing gains nothing on examples not chosen by; choosing on the scored ones would.
-    assert reported.value.mean() < each.mean() + 0.01
-    assert each.max(1).mean() > each.mean() + 0.025
-    assert not verified(reported).any()
-
-
-def test_the_right_one_of_five_is_chosen(world):
-    candidates = np.stack([(np.arange(40) + n) % 40 for n in (3, 9, 0, 20, 1)], axis=1)
-    candidates[:, 1] = -1
-    for block in (3, 256):
-        chosen = choose_best(candidates, world.predict, world.fires, select=SELECT, block=block)
-        assert (chosen == np.arange(40)).mean() > 0.95
 
 
 def test_a_floor_is_calibrated_to_the_unit(world):

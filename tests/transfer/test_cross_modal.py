@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from saywell.errors import InputError
-from saywell.scorers.transfer import paired_difference, transfer_table
+from saywell.scorers.transfer import Resampling
 from saywell.transfer import linear_heads
 from saywell.transfer.centring import balanced_mean, centred, unit
 from saywell.transfer.cross_modal import (
@@ -40,6 +40,10 @@ def world(classes=5, dim=16, per_class=24, texts_a_class=6, noise=1.0, seed=0):
     third = len(rows) // 3
     splits = {"train": rows[:third], "validation": rows[third : 2 * third], "test": rows[2 * third :]}
     return Embedded(images, labels), Embedded(texts, text_class), splits
+
+
+def gain(method, control):
+    return Resampling(*method.shape).difference(method, control)
 
 
 def everything(weights):
@@ -99,8 +103,8 @@ def test_good_texts_help_few_images_and_wrong_ones_can_be_refused(choose):
     options = {"shots": 2, "seeds": list(range(10)), "settings": FAST, "choose": choose, "classes": 5}
     helped = transfer(images, texts, **splits, choose_texts=everything(good), **options)
     misled = transfer(images, wrong, **splits, choose_texts=everything(good), **options)
-    assert paired_difference(helped["all"].correct, helped[IMAGES_ONLY].correct).low > 0
-    assert paired_difference(misled["all"].correct, misled[IMAGES_ONLY].correct).low < 0.02
+    assert gain(helped["all"].correct, helped[IMAGES_ONLY].correct).low > 0
+    assert gain(misled["all"].correct, misled[IMAGES_ONLY].correct).low < 0.02
     assert (misled["all"].chosen == 0).mean() >= 0.5
     assert np.array_equal(helped[IMAGES_ONLY].correct, misled[IMAGES_ONLY].correct)
 
@@ -113,7 +117,7 @@ def test_joint_training_helps_too_and_weight_0_changes_nothing():
     for name in ("all", "all, joint"):
         assert np.array_equal(outcome[name].correct, outcome[IMAGES_ONLY].correct)
     on = transfer(images, texts, **splits, settings=replace(off, joint_weights=(1.0,)), **options)
-    assert paired_difference(on["all, joint"].correct, on[IMAGES_ONLY].correct).low > 0
+    assert gain(on["all, joint"].correct, on[IMAGES_ONLY].correct).low > 0
 
 
 def test_seeds_do_not_depend_on_each_other():
@@ -259,15 +263,19 @@ def test_texts_without_their_mean_are_not_centred_again():
     assert not np.array_equal(other["all"].correct, expected["all"].correct)
 
 
-def test_table_and_intervals():
+def test_rows_and_intervals():
     outcomes = transfer(
         *(w := world())[:2], **w[2], classes=5, choose_texts=everything(np.ones(30)), shots=2, settings=FAST
     )
-    table = transfer_table(outcomes)
-    assert table["method"].to_list() == [IMAGES_ONLY, IMAGES_AND_VALIDATION, "all"]
-    assert table["difference"][0] == table["difference_low"][0] == 0
-    assert table["difference"][2] == pytest.approx(table["accuracy"][2] - table["accuracy"][0])
-    assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
+    assert list(outcomes) == [IMAGES_ONLY, IMAGES_AND_VALIDATION, "all"]
+    base = outcomes[IMAGES_ONLY].correct
+    draws = Resampling(*base.shape)
+    assert draws.difference(base, base) == (0, 0, 0, base.shape[1])
+    for outcome in outcomes.values():
+        level = draws.mean(outcome.correct)
+        assert level.low <= level.value == outcome.correct.mean() <= level.high
+        gain = draws.difference(outcome.correct, base)
+        assert gain.value == pytest.approx(level.value - base.mean())
 
 
 def test_validation_images_are_also_trained_on_in_a_row_of_their_own():
@@ -290,10 +298,10 @@ def test_validation_images_are_also_trained_on_in_a_row_of_their_own():
 def test_the_interval_covers_seeds_as_well_as_examples():
     random = np.random.default_rng(0)
     by_seed = random.random((5, 2000)) < np.array([0.2, 0.4, 0.5, 0.6, 0.8])[:, None]
-    value, low, high, n = paired_difference(by_seed, np.zeros_like(by_seed))
+    value, low, high, n = gain(by_seed, np.zeros_like(by_seed))
     assert n == 2000 and low < value < high
     assert high - low > 0.2  # over examples alone it would be 0.02 wide
-    assert np.isnan(paired_difference(np.zeros((0, 3), bool), np.zeros((0, 3), bool)).value)
+    assert np.isnan(gain(np.zeros((0, 3), bool), np.zeros((0, 3), bool)).value)
 
 
 @pytest.mark.parametrize(

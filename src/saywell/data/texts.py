@@ -80,7 +80,7 @@ def load_texts(
     where there is no column 'text', the only one of text is read. Tags are lists, or strings with
     tags separated by ';' or '|', or lists as Python and numpy print them.
 
-    Texts are normalised (see `normalise`); those empty, not text or longer than `max_chars`
+    Texts are normalised (see `normalised`); those empty, not text or longer than `max_chars`
     characters are rejected, as are all but the first of equal texts. `limit` keeps that many
     distinct texts, chosen by a hash of content and `seed`. Of texts whose shingles have a Jaccard
     index of at least `near` (None: keep them) the one with the smallest id is kept. `fractions` are
@@ -96,7 +96,7 @@ def load_texts(
     check_fractions(fractions)
     name = shown(source)
     rows, notes = _read(source, text, tags)
-    rows = rows.with_columns(_normalised(pl.col("text")))
+    rows = rows.with_columns(normalised(pl.col("text")))
     rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
     if rows.is_empty():
         raise InputError(f"{name} has no rows")
@@ -132,15 +132,11 @@ def load_texts(
     return Texts(examples, refusals, _fingerprint(examples), len(rows), notes)
 
 
-def normalise(texts: pl.Series) -> pl.Series:
-    """The texts without control characters, in NFC, each run of white space one space, stripped.
+def normalised(text: pl.Expr) -> pl.Expr:
+    """Text without control characters, in NFC, each run of white space one space, stripped.
 
     Format characters (joiners of emoji, marks of direction) stay: they are part of the writing.
     """
-    return texts.to_frame("text").select(_normalised(pl.col("text")))["text"]
-
-
-def _normalised(text: pl.Expr) -> pl.Expr:
     # Controls go first: one between a letter and its accent would hide the pair from NFC.
     return (
         text.str.replace_all(r"[\p{Cc}&&[^\s]]", "")
@@ -307,7 +303,7 @@ def _apart(strings: pl.Series) -> pl.Series:
 
 def _clean_tags(lists: pl.Series, called: str) -> tuple[pl.Series, str]:
     """Tags normalised, in their order, without empty ones and repeats; [] where there are none."""
-    tag = _normalised(pl.element())
+    tag = normalised(pl.element())
     tidy = lists.list.eval(tag.filter(tag.is_not_null() & (tag != "")))
     said = tidy.list.explode(keep_nulls=False, empty_as_null=False)
     words = said.filter(said.is_in(MISSING))

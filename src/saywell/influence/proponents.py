@@ -32,14 +32,7 @@ def proponents(
     return [_strongest(influence, np.flatnonzero(labels == c), k, 1) for c in range(classes)]
 
 
-def opponents(
-    influence: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"], classes: int, k: int = 20
-) -> list[Strongest]:
-    """Per class the k of its own examples with the lowest influence, among those below 0."""
-    return [_strongest(influence, np.flatnonzero(labels == c), k, -1) for c in range(classes)]
-
-
-def opponents_anywhere(influence: Float[np.ndarray, "n classes"], k: int = 20) -> list[Strongest]:
+def opponents(influence: Float[np.ndarray, "n classes"], k: int = 20) -> list[Strongest]:
     """Per class the k examples of any class that harm it most.
 
     `influence[i, c]` is the mean influence of example i on the validation examples of class c

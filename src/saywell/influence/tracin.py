@@ -174,25 +174,6 @@ def mean_over_classes(
     return result
 
 
-def self_influence(
-    examples: Examples,
-    checkpoints: HeadCheckpoints,
-    *,
-    bias: bool = True,
-    dtype: torch.dtype = torch.float32,
-    memory: int = MEMORY,
-) -> Float[np.ndarray, " n"]:
-    """Each example's influence on itself, never negative; high for rare or mislabelled examples."""
-    head, own, _ = _checked(checkpoints, examples, examples, dtype)
-    result = np.empty(len(own.features), dtype=torch.empty(0, dtype=dtype).numpy().dtype)
-    for rows in _blocks(len(result), _rows_that_fit(head, memory)):
-        x = own.features[rows].to(dtype)
-        errors = _errors(x, own.labels[rows], head)
-        lengths = x.square().sum(1) + float(bias and head.biases is not None)
-        result[rows] = (lengths * errors.square().sum(1)).numpy()
-    return result
-
-
 def errors_of(
     logits: Float[torch.Tensor, "... classes"], labels: torch.Tensor
 ) -> Float[torch.Tensor, "... classes"]:

@@ -2,7 +2,7 @@
 
 Rows are units, columns are examples. A prediction is either a decision (`said`: does it fire?) or a
 number (`predicted`: how strongly?); NaN means that the reader gave no answer, and that example is left
-out for that unit (`unanswered` counts them). Decisions are booleans, or 0, 1 and NaN. `weights` are
+out for that unit. Decisions are booleans, or 0, 1 and NaN. `weights` are
 inverse inclusion probabilities (see scorers/sampling.py), one per example or one per unit and example;
 with them every measure estimates its value over all the examples sampled from.
 
@@ -18,7 +18,7 @@ from functools import wraps
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 Predictions = Bool[np.ndarray, "units examples"] | Float[np.ndarray, "units examples"]
 Truth = Bool[np.ndarray, "units examples"] | Float[np.ndarray, "units examples"]
@@ -36,11 +36,6 @@ class Measure(NamedTuple):
     truth: Literal["fires", "response"]
     headline: bool
     misses: str
-
-
-def unanswered(predictions: Predictions) -> Int[np.ndarray, " units"]:
-    """How many examples of each unit have no prediction."""
-    return (~answered(predictions)).sum(1)
 
 
 def answered(predictions: Predictions) -> Bool[np.ndarray, "units examples"]:

@@ -19,7 +19,7 @@ from saywell.scorers.agreement import Predictions
 from saywell.scorers.floors import reads_alike
 from saywell.scorers.sampling import Sample
 from saywell.scorers.skill import Skill, Tally, measure, settle, tally
-from saywell.scorers.thresholds import best_f1, decide, fit_thresholds
+from saywell.scorers.thresholds import decide, fit_thresholds
 
 BLOCK = 256
 _OWN = ""
@@ -148,40 +148,6 @@ def first_apart(
         thresholds[found] = fitted[~alike]
         open_ = open_[alike]
     return chosen, passed, thresholds
-
-
-def choose_best(
-    candidates: Int64[np.ndarray, "units candidates"],
-    predict: Predict,
-    fires: Fires,
-    *,
-    select: SelectRows,
-    sample: Sample | None = None,
-    block: int = BLOCK,
-) -> Int64[np.ndarray, " units"]:
-    """The candidate description (its number) of highest F1 on selection examples, for each unit.
-
-    Its score is to be measured on score examples afterwards, with `score_units(own=...)`: the F1 it
-    was chosen by is the highest of several and too high. -1 is no candidate; of equals the first.
-
-    Raises LeakError when `select` are rows of another kind.
-    """
-    require(SelectRows, select)
-    chosen = np.full(len(candidates), -1, dtype=np.int64)
-    for start in range(0, len(candidates), block):
-        here = slice(start, start + block)
-        rows = _rows(select, sample, here)
-        known = fires(np.arange(len(candidates))[here], rows)
-        weights = sample.block(here).weights if sample else None
-        found = np.stack(
-            [
-                np.where(column < 0, -1, best_f1(_read(predict, column, rows), known, weights))
-                for column in candidates[here].T
-            ],
-            axis=1,
-        )
-        chosen[here] = np.take_along_axis(candidates[here], found.argmax(1)[:, None], 1)[:, 0]
-    return chosen
 
 
 def check_rows(select: Rows, score: Rows) -> None:

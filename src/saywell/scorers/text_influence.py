@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from saywell.influence import tracin
-from saywell.influence.proponents import Strongest, opponents_anywhere, proponents
+from saywell.influence.proponents import Strongest, opponents, proponents
 from saywell.influence.tracin import Examples, HeadCheckpoints
 from saywell.influence.training import train_head
 from saywell.scorers.stepwise import stepwise
@@ -233,7 +233,7 @@ class Measured:
 
         The few strongest are odd images that say little about what the class is not.
         """
-        return opponents_anywhere(self.influence, len(self.labels))
+        return opponents(self.influence, len(self.labels))
 
     @cached_property
     def _mean(self) -> Float[np.ndarray, " dim"]:

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-import polars as pl
 from jaxtyping import Bool, Float
 
 from saywell.errors import InputError
 from saywell.scorers.intervals import LEVEL, RESAMPLES, Interval
-from saywell.transfer.cross_modal import IMAGES_ONLY, Outcome
-
-
-def mean_over_seeds_and_examples(
-    values: Float[np.ndarray, "seeds examples"], *, seed: int = 0, resamples: int = RESAMPLES
-) -> Interval:
-    """The mean with a 95 % interval that resamples seeds and examples, each as a whole.
-
-    Seeds of a low-shot run differ more than test examples do; an interval over examples alone
-    would be too narrow. `n` counts examples.
-    """
-    return Resampling(*values.shape, seed=seed, resamples=resamples).mean(values)
 
 
 class Resampling:
     """Draws of seeds and of examples, for the intervals of any number of rows of one table.
 
-    Every row of a table meets the same draws, so that equal rows have equal intervals.
+    Every row of a table meets the same draws, so that equal rows have equal intervals. Seeds of a
+    low-shot run differ more than test examples do; an interval over examples alone would be too
+    narrow. `n` of an interval counts examples.
     """
 
     def __init__(self, seeds: int, examples: int, *, seed: int = 0, resamples: int = RESAMPLES) -> None:
@@ -52,46 +39,5 @@ class Resampling:
     def difference(
         self, method: Bool[np.ndarray, "seeds examples"], control: Bool[np.ndarray, "seeds examples"]
     ) -> Interval:
-        """`paired_difference` by these draws."""
+        """Accuracy of `method` less that of `control`, seed by seed and image by image; above 0 is better."""
         return self.mean(method.astype(float) - control.astype(float))
-
-
-def paired_difference(
-    method: Bool[np.ndarray, "seeds examples"],
-    control: Bool[np.ndarray, "seeds examples"],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Accuracy of `method` minus that of `control` (above 0 is better), seed by seed and image by image."""
-    return Resampling(*method.shape, seed=seed, resamples=resamples).difference(method, control)
-
-
-def transfer_table(
-    outcomes: Mapping[str, Outcome], *, control: str = IMAGES_ONLY, seed: int = 0
-) -> pl.DataFrame:
-    """One row a method: accuracy and difference to `control`, with intervals, in the order given.
-
-    Columns: method, accuracy, low, high, difference, difference_low, difference_high, chosen
-    (mean over seeds of the learning rate or weight), seeds, n.
-    """
-    base = outcomes[control].correct
-    draws = Resampling(*base.shape, seed=seed)
-    rows = []
-    for name, outcome in outcomes.items():
-        level, gain = draws.mean(outcome.correct), draws.difference(outcome.correct, base)
-        rows.append(
-            {
-                "method": name,
-                "accuracy": level.value,
-                "low": level.low,
-                "high": level.high,
-                "difference": gain.value,
-                "difference_low": gain.low,
-                "difference_high": gain.high,
-                "chosen": float(outcome.chosen.mean()),
-                "seeds": len(outcome.correct),
-                "n": level.n,
-            }
-        )
-    return pl.DataFrame(rows)

@@ -10,7 +10,7 @@ import polars as pl
 
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder
-from saywell.influence.proponents import opponents_anywhere, proponents
+from saywell.influence.proponents import opponents, proponents
 from saywell.scorers.text_influence import Measured
 from saywell.scorers.text_influence import select as select_texts
 from saywell.store.schemas import empty_table
@@ -68,7 +68,7 @@ def influence_table(
     rows = []
     sides = [
         (LINEAR, "proponent", proponents(own, space.labels[train], len(space.names), SHOWN)),
-        (LINEAR, "opponent", opponents_anywhere(seen.influence, SHOWN)),
+        (LINEAR, "opponent", opponents(seen.influence, SHOWN)),
     ]
     if measured is not None:
         name = str(config["network"][0])
