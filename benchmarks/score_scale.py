@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from saywell.data.parts import ScoreRows, SelectRows
+from saywell.encoders.vectors import unit_length
 from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
 from saywell.scorers.scoring import firing, score_units
 from saywell.scorers.skill import verified
@@ -37,7 +38,7 @@ def timed(what: str) -> Iterator[None]:
 
 def unit_vectors(random: np.random.Generator, count: int) -> np.ndarray:
     vectors = random.standard_normal((count, DIM), dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit_length(vectors)
 
 
 def main() -> None:

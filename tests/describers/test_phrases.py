@@ -14,9 +14,9 @@ from saywell.describers.phrases import (
     log_odds_z,
     phrase_matrix,
     phrases,
-    stem,
+    singular,
     topic_labels,
-    words,
+    words_and_punctuation,
 )
 
 
@@ -77,7 +77,7 @@ def test_accents_may_be_composed_or_not():
 
 
 def test_curly_and_straight_apostrophes_are_one():
-    assert words("Don’t") == words("don't") == ["don't"]
+    assert words_and_punctuation("Don’t") == words_and_punctuation("don't") == ["don't"]
 
 
 @pytest.mark.parametrize(
@@ -99,19 +99,19 @@ def test_curly_and_straight_apostrophes_are_one():
     ],
 )
 def test_singular_and_plural_have_one_stem(one, many):
-    assert stem(one) == stem(many)
+    assert singular(one) == singular(many)
 
 
 @pytest.mark.parametrize("word", ["glass", "virus", "basis", "gas", "waiter's", "running", "charged"])
 def test_stems_leave_the_rest_alone(word):
-    assert stem(word) == word
+    assert singular(word) == word
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("glass", "glance"), ("batter", "battery"), ("charge", "charger")]
 )
 def test_different_words_keep_different_stems(one, other):
-    assert stem(one) != stem(other)
+    assert singular(one) != singular(other)
 
 
 @given(st.text(max_size=60), st.integers(1, 4))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saywell.encoders.dual import open_dual_encoder, unit
+from saywell.encoders.dual import open_dual_encoder
+from saywell.encoders.vectors import unit_length
 from saywell.encoders.vision import open_vision_encoder
 from saywell.errors import InputError
 
@@ -40,8 +41,8 @@ def test_the_same_as_transformers_itself(encoder, folder):
         text = model.get_text_features(**inputs).pooler_output.numpy()
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         image = model.get_image_features(**processor(PICTURES[2], return_tensors="pt")).pooler_output
-    assert np.allclose(encoder.encode_texts(TEXTS)[1], unit(text)[0], atol=1e-5)
-    assert np.allclose(encoder.encode_images(PICTURES)[2], unit(image.numpy())[0], atol=1e-5)
+    assert np.allclose(encoder.encode_texts(TEXTS)[1], unit_length(text)[0], atol=1e-5)
+    assert np.allclose(encoder.encode_images(PICTURES)[2], unit_length(image.numpy())[0], atol=1e-5)
 
 
 def test_neither_batches_nor_neighbours_matter(encoder, folder):

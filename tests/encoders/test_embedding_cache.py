@@ -9,8 +9,8 @@ from PIL import Image
 
 from saywell.data.images import load_images
 from saywell.encoders.cache import EmbeddingCache, embed_images, embed_texts
-from saywell.encoders.dual import unit
 from saywell.encoders.precomputed import open_precomputed
+from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError
 
 
@@ -24,11 +24,13 @@ class Counting:
 
     def encode_texts(self, texts):
         self.texts += texts
-        return unit(np.array([[len(t), 1, ord(t[0]) / 100] for t in texts]))
+        return unit_length(np.array([[len(t), 1, ord(t[0]) / 100] for t in texts])).astype(np.float32)
 
     def encode_images(self, images):
         self.images += len(images)
-        return unit(np.stack([np.asarray(i, dtype=float).mean(axis=(0, 1)) for i in images]))
+        return unit_length(np.stack([np.asarray(i, dtype=float).mean(axis=(0, 1)) for i in images])).astype(
+            np.float32
+        )
 
     def count_tokens(self, texts):
         return np.ones(len(texts), dtype=np.int64)
@@ -115,7 +117,7 @@ def test_vectors_from_parquet(images, tmp_path, key):
     read = write(tmp_path / "t.parquet", text=["red", "blue"], embedding=[[1.0, 0.0, 0.0], [0.0, 3.0, 4.0]])
     encoder = open_precomputed(seen, read)
     found = embed_images(encoder, images)
-    assert np.allclose(found, unit(np.array([vectors[k] for k in images.examples[key]])))
+    assert np.allclose(found, unit_length(np.array([vectors[k] for k in images.examples[key]])))
     assert np.allclose(embed_texts(encoder, ["blue"]), [[0, 0.6, 0.8]])
     assert encoder.texts == ["red", "blue"] and encoder.dim == 3
     with pytest.raises(InputError, match="no vector for the text 'green'"):
@@ -135,8 +137,8 @@ def test_vectors_from_safetensors(images, tmp_path):
     encoder = open_precomputed(
         path, path, image_tensor="pictures", text_tensor="words", names=tmp_path / "n.json"
     )
-    assert np.allclose(embed_images(encoder, images), unit(rows[images.examples["row"].to_numpy()]))
-    assert np.allclose(encoder.encode_texts(["blue"]), unit(texts[1:]), atol=1e-6)
+    assert np.allclose(embed_images(encoder, images), unit_length(rows[images.examples["row"].to_numpy()]))
+    assert np.allclose(encoder.encode_texts(["blue"]), unit_length(texts[1:]), atol=1e-6)
     with pytest.raises(InputError, match=r"name one with image_tensor=\.\.\."):
         open_precomputed(path, path, names=["a", "b"])
     (tmp_path / "deep.json").write_text("[" * 100_000)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from saywell.encoders.fingerprints import model_fingerprint
+from saywell.encoders.fingerprints import checkpoint_fingerprint, model_fingerprint
 from saywell.encoders.sentence import encoder_fingerprint
 
 
@@ -84,3 +84,14 @@ def test_of_sentence_encoders_of_any_make():
 
     assert encoder_fingerprint(Counting()) == encoder_fingerprint(Counting())
     assert encoder_fingerprint(Counting()) != encoder_fingerprint(Doubled())
+
+
+def test_a_checkpoint_on_disk_is_told_by_every_byte_and_not_by_its_place(tmp_path):
+    for place in "abc":
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "config.json").write_text("{}")
+        # A merged adapter changes no size, and nothing near the beginning of the file.
+        (tmp_path / place / "model.safetensors").write_bytes(bytes(2**21) + (b"1" if place == "c" else b"0"))
+    (tmp_path / "b" / ".cache").write_text("a file of the hub's")
+    a, b, c = (checkpoint_fingerprint(tmp_path / place) for place in "abc")
+    assert a == b != c

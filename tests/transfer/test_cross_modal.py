@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError
 from saywell.scorers.transfer import Resampling
 from saywell.transfer import linear_heads
-from saywell.transfer.centring import balanced_mean, centred, unit
+from saywell.transfer.centring import balanced_mean, centred
 from saywell.transfer.cross_modal import (
     IMAGES_AND_VALIDATION,
     IMAGES_ONLY,
@@ -247,7 +248,7 @@ def test_loss_weights_worked_by_hand():
 
 def test_texts_without_their_mean_are_not_centred_again():
     images, texts, splits = world(noise=3)
-    mean = balanced_mean(unit(texts.vectors), texts.classes)
+    mean = balanced_mean(unit_length(texts.vectors), texts.classes)
     moved = Embedded(centred(texts.vectors, mean) * 3, texts.classes)
     common = {
         **splits,

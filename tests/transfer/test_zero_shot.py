@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saywell.transfer.centring import balanced_mean, centred, unit
+from saywell.encoders.vectors import unit_length
+from saywell.transfer.centring import balanced_mean, centred
 from saywell.transfer.zero_shot import (
     class_embeddings,
     class_scores,
@@ -25,7 +26,7 @@ def test_the_score_is_the_mean_cosine():
     texts, images = random.normal(size=(9, 5)), random.normal(size=(4, 5))
     text_class = np.array([0, 0, 0, 1, 1, 3, 3, 3, 3])
     scores = class_scores(images, class_embeddings(texts, text_class, 4))
-    cosine = unit(images) @ unit(texts).T
+    cosine = unit_length(images) @ unit_length(texts).T
     for name in (0, 1, 3):
         assert np.allclose(scores[:, name], cosine[:, text_class == name].mean(1))
     assert np.isneginf(scores[:, 2]).all()  # a class without texts
@@ -45,7 +46,7 @@ def test_centring():
     assert np.allclose(
         centred(vectors * 7, np.array([0.5, 0.5])), np.array([[1, -1], [1, -1], [-1, 1]]) / 2**0.5
     )
-    assert not unit(np.zeros((1, 2))).any()
+    assert not unit_length(np.zeros((1, 2))).any()
 
 
 def test_names_in_templates():
@@ -105,7 +106,7 @@ def test_neighbourhood():
     texts = np.array([[1, 0, 0], [0, 1.0, 0], [0, -1.0, 0]])
     # Class 0's one neighbour is class 1, so only that rival counts.
     scores = neighbourhood_scores(texts, np.array([0, 0, 0]), images, labels, 3, neighbours=1)
-    second = unit(images)[1]
+    second = unit_length(images)[1]
     assert np.allclose(scores, [1 - second[0], -second[1], second[1]])
     alone = neighbourhood_scores(texts, np.array([0, 0, 3]), images[:1], labels[:1], 4)
     assert np.isnan(alone).all()

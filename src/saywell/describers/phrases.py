@@ -32,16 +32,16 @@ STOP_WORDS = ENGLISH_STOP_WORDS | _FILLERS
 _SYLLABIC = re.compile("[\u3041-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
-def words(text: str) -> list[str]:
+def words_and_punctuation(text: str) -> list[str]:
     """Lower-case words, with punctuation as items of its own that no phrase crosses."""
     plain = unicodedata.normalize("NFC", text.lower())
     return [word.replace("’", "'") for word in word_finder(_WORDS_AND_PUNCTUATION)(plain)]
 
 
-def stem(word: str) -> str:
+def singular(word: str) -> str:
     """Join singular and plural, nothing more: other endings change what a phrase says.
 
-    A stem is a key and no English: "movies" may come from movie or movy, so "movie" is stemmed too.
+    What comes out is a key and no English: "movies" may come from movie or movy, so "movie" changes too.
     """
     if len(word) > 4 and word.endswith(("ies", "ie")):
         return word.removesuffix("s")[:-2] + "y"
@@ -55,11 +55,11 @@ def stem(word: str) -> str:
 
 
 def phrases(text: str, longest: int = 3) -> list[tuple[str, str]]:
-    """Phrases of up to `longest` words as (key, wording): the key is stemmed, the wording is not.
+    """Phrases of up to `longest` words as (key, wording): the key is in the singular, the wording is not.
 
     A phrase starts and ends with a content word and crosses no punctuation.
     """
-    tokens = words(text)
+    tokens = words_and_punctuation(text)
     found = []
     for start, first in enumerate(tokens):
         if not _content(first):
@@ -73,7 +73,7 @@ def phrases(text: str, longest: int = 3) -> list[tuple[str, str]]:
                     break
                 continue
             span = tokens[start:stop]
-            found.append((" ".join(stem(word) for word in span), " ".join(span)))
+            found.append((" ".join(singular(word) for word in span), " ".join(span)))
     return found
 
 

@@ -14,7 +14,8 @@ import polars as pl
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
 
-from saywell.describers.phrases import phrase_matrix, phrases, words
+from saywell.describers.phrases import phrase_matrix, phrases, words_and_punctuation
+from saywell.encoders.vectors import unit_length
 
 MIN_COHERENCE = 0.8
 MIN_LEXICAL = 8
@@ -60,7 +61,7 @@ def lexical_matrix(texts: Sequence[str], descriptors: pl.DataFrame) -> sp.csr_ma
     keys: dict[str, list[int]] = {}
     for column, members in enumerate(descriptors["members"].to_list()):
         for wording in members:
-            longest = max(3, len(words(wording)))
+            longest = max(3, len(words_and_punctuation(wording)))
             whole = max(phrases(wording, longest), key=lambda p: len(p[0]), default=None)
             if whole is not None:
                 keys.setdefault(whole[0], []).append(column)
@@ -100,20 +101,17 @@ def find_prototypes(
 
     Leaving the sentence itself out keeps threshold and coherence from flattering themselves.
     """
-    centred = embeddings - (embeddings[calibration].mean(0) if calibration.any() else 0.0)
-    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    centred = unit_length(embeddings - (embeddings[calibration].mean(0) if calibration.any() else 0.0))
     chosen, vectors = lexical[calibration].tocsc(), centred[calibration]
     sums = np.asarray(chosen.T @ vectors)
-    norms = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    similarity = centred @ (sums / norms).T
+    similarity = centred @ unit_length(sums).T
     threshold = np.full(lexical.shape[1], np.inf)
     coherence = np.full(lexical.shape[1], np.nan)
     for column in range(lexical.shape[1]):
         rows = chosen.indices[chosen.indptr[column] : chosen.indptr[column + 1]]
         if len(rows) < MIN_LEXICAL:
             continue
-        others = sums[column] - vectors[rows]
-        others /= np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-12)
+        others = unit_length(sums[column] - vectors[rows])
         own = (vectors[rows] * others).sum(1)
         rest = np.sort(np.delete(similarity[calibration, column], rows))
         threshold[column] = np.median(own)

@@ -12,6 +12,7 @@ from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.fingerprints import model_fingerprint
 from saywell.encoders.loading import load_part, load_weights, opening, refuse_not_finite, refuse_wordless
 from saywell.encoders.positions import position_limit, token_ids
+from saywell.encoders.vectors import unit_length
 from saywell.encoders.vision import blank, open_image_processor
 from saywell.errors import InputError
 
@@ -86,13 +87,6 @@ def _first_vectors(encoder: DualEncoder) -> np.ndarray:
     return np.concatenate([encoder.encode_texts(["a", "\u2603"]), encoder.encode_images(blank())])
 
 
-def unit(vectors: np.ndarray) -> Float[np.ndarray, "rows dim"]:
-    """Each row divided by its length, as float32; a row of zeros stays one."""
-    wide = np.asarray(vectors, dtype=np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    return (wide / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
-
-
 def check_lengths(encoder: DualEncoder, texts: Sequence[str]) -> None:
     """Raise InputError for the first text that the encoder would have to cut."""
     counts = encoder.count_tokens(texts)
@@ -158,7 +152,7 @@ class _Transformers:
                 features = _vectors(self._model.get_text_features(**inputs))
             for row, vector in zip(rows, features, strict=True):
                 vectors[row] = vector
-        return unit(np.stack(vectors))
+        return unit_length(np.stack(vectors), float).astype(np.float32)
 
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
         import torch
@@ -169,7 +163,9 @@ class _Transformers:
             inputs = self._processor(batch, return_tensors="pt").to(self._device)
             with torch.inference_mode():
                 parts.append(_vectors(self._model.get_image_features(**inputs)))
-        return unit(np.concatenate(parts)) if parts else np.zeros((0, self.dim), dtype=np.float32)
+        if not parts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        return unit_length(np.concatenate(parts), float).astype(np.float32)
 
 
 def _vectors(features: Any) -> np.ndarray:

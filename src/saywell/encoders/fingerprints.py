@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
+
+from saywell.store.files import file_hash
 
 _ORIGIN = {
     "_name_or_path",
@@ -39,6 +42,15 @@ def model_fingerprint(model: Any, *preparations: Any) -> str:
         weights = pool.map(_tensor_digest, (tensor for _, tensor in tensors))
         named = [f"{name} {digest}" for (name, _), digest in zip(tensors, weights, strict=True)]
     return combined(type(model).__name__, *named, *_configurations(model), *map(_settings, preparations))
+
+
+def checkpoint_fingerprint(folder: Path) -> str:
+    """32 hex digits from every byte of the files of a checkpoint on disk, and their names.
+
+    For models that are not loaded before it is known whether they are needed.
+    """
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return combined(*(f"{path.name} {file_hash(path)}" for path in files))
 
 
 def combined(*parts: str | bytes) -> str:

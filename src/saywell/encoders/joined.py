@@ -18,9 +18,10 @@ from jaxtyping import Float
 
 from saywell.data.captioned import seen_at
 from saywell.data.splits import hash_numbers
-from saywell.encoders.dual import check_lengths, unit
+from saywell.encoders.dual import check_lengths
 from saywell.encoders.fingerprints import combined
 from saywell.encoders.sentence import SentenceEncoder, encoder_fingerprint
+from saywell.encoders.vectors import unit_length
 from saywell.encoders.vision import VisionEncoder
 from saywell.errors import InputError
 from saywell.store.files import write_arrays
@@ -53,11 +54,12 @@ class LinearMap:
 
     def map_images(self, features: Float[np.ndarray, "images features"]) -> np.ndarray:
         """Unit vectors of images in the joint space."""
-        return unit((features - self.image_mean) / self.image_scale @ self.weights)
+        mapped = (features - self.image_mean) / self.image_scale @ self.weights
+        return unit_length(mapped, float).astype(np.float32)
 
     def map_texts(self, vectors: Float[np.ndarray, "texts dim"]) -> np.ndarray:
         """Unit vectors of texts in the joint space."""
-        return unit(vectors - self.text_mean)
+        return unit_length(vectors - self.text_mean, float).astype(np.float32)
 
 
 def fit_map(

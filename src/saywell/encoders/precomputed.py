@@ -12,8 +12,8 @@ import polars as pl
 from jaxtyping import Float
 
 from saywell.data.files import check_regular, open_regular
-from saywell.encoders.dual import unit
 from saywell.encoders.fingerprints import combined
+from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError
 from saywell.store.files import file_hash
 
@@ -66,7 +66,7 @@ class Precomputed:
                 f"{self.name!r} has no vector for the image with {self._image_key}"
                 f" {keys[lost[0]]!r} ({len(lost)} of {len(ids)} are missing)"
             )
-        return unit(np.stack([self._images[keys[id]] for id in ids]) if ids else np.zeros((0, self.dim)))
+        return self._stacked([self._images[keys[id]] for id in ids])
 
     def encode_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "texts dim"]:
         """Unit vectors. Raises InputError for a text that the files have no vector for."""
@@ -76,11 +76,15 @@ class Precomputed:
                 f"{self.name!r} has no vector for the text {lost[0][:80]!r} ({len(lost)} of"
                 f" {len(texts)} are missing)"
             )
-        return unit(np.stack([self._texts[t] for t in texts]) if texts else np.zeros((0, self.dim)))
+        return self._stacked([self._texts[text] for text in texts])
 
     def count_tokens(self, texts: Sequence[str]) -> np.ndarray:
         """Zero for every text."""
         return np.zeros(len(texts), dtype=np.int64)
+
+    def _stacked(self, vectors: list[np.ndarray]) -> np.ndarray:
+        rows = np.stack(vectors) if vectors else np.zeros((0, self.dim))
+        return unit_length(rows, float).astype(np.float32)
 
 
 def open_precomputed(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from saywell.encoders.fingerprints import checkpoint_fingerprint
 from saywell.errors import InputError
 from saywell.language_models.backend import Sent, Trouble
 from saywell.language_models.prices import FREE
@@ -33,7 +33,9 @@ class LocalBackend:
         self._loaded: tuple[Any, Any] | None = None
         # torch calls block, so they run beside the loop, in one thread to keep them in order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saywell-hf")
-        self.identity = {"provider": "hf", "url": "", "model": _fingerprint(checkpoint)}
+        # A name on the hub stands for itself.
+        model = checkpoint_fingerprint(Path(checkpoint)) if Path(checkpoint).is_dir() else checkpoint
+        self.identity = {"provider": "hf", "url": "", "model": model}
 
     async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
         """The model's reply.
@@ -120,21 +122,3 @@ def _tokens(tokenizer: Any, messages: tuple[Message, ...]) -> Any:
         turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     return encoded["input_ids"]
-
-
-def _fingerprint(checkpoint: str) -> str:
-    """What tells one checkpoint from another: names, sizes and small files' or headers' content.
-
-    A hub name stands for itself; hashing gigabytes of weights at every start would cost more than
-    it brings, so of each file the first megabyte counts.
-    """
-    folder = Path(checkpoint)
-    if not folder.is_dir():
-        return checkpoint
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith("."):
-            digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(1 << 20))
-    return f"sha256:{digest.hexdigest()}"

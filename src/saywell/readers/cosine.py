@@ -57,5 +57,5 @@ def check_vectors(vectors: np.ndarray, what: str) -> None:
         worst = int(np.abs(lengths - 1).argmax())
         raise InputError(
             f"the {what} vector in row {worst} has length {lengths[worst]:.3f}; divide each row by its"
-            " length (saywell.encoders.dual.unit)"
+            " length (saywell.encoders.vectors.unit_length)"
         )

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from saywell.data.splits import hash_numbers
+from saywell.encoders.vectors import unit_length
 from saywell.scorers.agreement import Predictions
 
 NONE = -1
@@ -89,13 +90,12 @@ def nearest_sibling(
     says which; units that name a part in common say partly the same, and are no siblings.
     """
     texts = _codes(descriptions)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit_vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    directions = unit_length(vectors)
     parts = None if named is None else named.astype(np.float32)
     chosen = np.full((len(texts), candidates), NONE, dtype=np.int64)
     for start in range(0, len(texts), _BLOCK):
         block = slice(start, start + _BLOCK)
-        cosines = unit_vectors[block] @ unit_vectors.T
+        cosines = directions[block] @ directions.T
         cosines[texts[block, None] == texts] = -np.inf
         if parts is not None:
             cosines[parts[block] @ parts.T > 0] = -np.inf

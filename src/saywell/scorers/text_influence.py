@@ -13,12 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from saywell.encoders.vectors import unit_length
 from saywell.influence import tracin
 from saywell.influence.proponents import Strongest, opponents, proponents
 from saywell.influence.tracin import Examples, HeadCheckpoints
 from saywell.influence.training import train_head
 from saywell.scorers.stepwise import stepwise
-from saywell.transfer.centring import balanced_mean, centred, unit
+from saywell.transfer.centring import balanced_mean, centred
 
 PROPONENT_TEXTS = 10
 """Texts chosen for a class, as in the paper."""
@@ -187,11 +188,11 @@ class Measured:
         rates: Float[np.ndarray, " epochs"] | None = None,
         seed: int = 0,
     ) -> None:
-        self.images, self.labels = unit(np.asarray(train.features)), np.asarray(train.labels)
+        self.images, self.labels = unit_length(np.asarray(train.features)), np.asarray(train.labels)
         self.held, self.held_labels = self.images, self.labels
         self._apart = validation is not train
         if self._apart:
-            self.held = unit(np.asarray(validation.features))
+            self.held = unit_length(np.asarray(validation.features))
             self.held_labels = np.asarray(validation.labels)
         self._classes, self._most, self._rates, self._seed = classes, images_a_class, rates, seed
 
@@ -302,7 +303,7 @@ def _scores(
     only: str | None,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    m, words, labels = measured, unit(texts), measured.labels
+    m, words, labels = measured, unit_length(texts), measured.labels
     shifted = centred(words, balanced_mean(words, text_class)) if len(words) else words
     similarity = m.images @ words.T
 

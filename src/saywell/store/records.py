@@ -378,14 +378,14 @@ def reader_name(scorer: str) -> str:
 
 def choose_example(exemplars: Iterable[Example], texts: Sequence[str], used: set[str]) -> Example | None:
     """The example to show a description with: not shown before, says it, short, strong."""
-    wanted = {stem for text in texts for stem in _stems(text)}
+    wanted = {stem for text in texts for stem in _first_letters(text)}
 
     def place(rank: int, one: Example) -> tuple[bool, bool, bool, bool, bool, int]:
         span = one.text[slice(*one.span)] if one.span else "x"
         return (
             one.id in used,
-            not wanted & _stems(span),
-            not wanted & _stems(one.text),
+            not wanted & _first_letters(span),
+            not wanted & _first_letters(one.text),
             not any(letter.isalnum() for letter in span),
             len(one.text) > _LONG,
             rank,
@@ -447,23 +447,23 @@ def _say_it(study: Study, rows: pl.DataFrame) -> dict[str, bool]:
     """Whether a third of a unit's strong examples say a word of its description, by unit."""
     if _of_pictures(study):
         return {}
-    stems = {unit: _stems(text) for unit, text in rows.select("unit", "text").iter_rows()}
+    stems = {unit: _first_letters(text) for unit, text in rows.select("unit", "text").iter_rows()}
     seen = _strongest(study, list(stems)).filter(pl.col("rank") < _SEEN)
     said: dict[str, list[bool]] = {}
     for unit, words in (
         seen.join(_shows(study), on="example", maintain_order="left").select("unit", "words").iter_rows()
     ):
-        said.setdefault(unit, []).append(bool(stems[unit] & _stems(words)))
+        said.setdefault(unit, []).append(bool(stems[unit] & _first_letters(words)))
     return {unit: 3 * sum(found) >= len(found) for unit, found in said.items()}
 
 
 def _alike(one: str, other: str) -> float:
     """Share of the shorter text's words that the other has too, by their first five letters."""
-    a, b = _stems(one), _stems(other)
+    a, b = _first_letters(one), _first_letters(other)
     return len(a & b) / min(len(a), len(b)) if a and b else 1.0
 
 
-def _stems(text: str) -> set[str]:
+def _first_letters(text: str) -> set[str]:
     """The first five letters of the words that mean something; of short texts, of all words."""
     words = re.findall(r"\w+", text[:2000].casefold())
     return {word[:5] for word in words if len(word) > 3} or {word[:5] for word in words}

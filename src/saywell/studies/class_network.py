@@ -11,13 +11,13 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from saywell.data.images import Images
+from saywell.encoders.vectors import unit_length
 from saywell.influence.per_sample import mean_over_own_class
 from saywell.influence.proponents import proponents
 from saywell.influence.training import Pixels, image_classifier, resnet34, train_network
 from saywell.scorers.text_influence import ift_literal, ift_proponent
 from saywell.store.files import is_whole, read_array, write_arrays
 from saywell.studies.class_rows import NETWORK_RULES
-from saywell.transfer.centring import unit
 from saywell.transfer.linear_heads import step_rates
 
 RESNET34 = "resnet34"
@@ -94,7 +94,7 @@ def network_scores(
 ) -> dict[str, Float[np.ndarray, " texts"]]:
     """The two rules of IFT with the influence of a network instead of that of a linear head."""
     helping = proponents(influence, labels, classes, _PROPONENTS)
-    similarity = unit(images) @ unit(texts).T
+    similarity = unit_length(images) @ unit_length(texts).T
     literal, weighted = NETWORK_RULES
     return {
         literal: ift_literal(similarity, helping, text_class),

@@ -17,6 +17,7 @@ from saywell.describers.class_describer import fit_texts
 from saywell.encoders.cache import EmbeddingCache, embed_texts
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
+from saywell.encoders.vectors import unit_length
 from saywell.influence.tracin import Examples
 from saywell.scorers.text_influence import (
     Measured,
@@ -27,7 +28,7 @@ from saywell.scorers.text_influence import (
     select,
     standardised,
 )
-from saywell.transfer.centring import balanced_mean, centred, unit
+from saywell.transfer.centring import balanced_mean, centred
 from saywell.transfer.cross_modal import IMAGES_AND_VALIDATION, IMAGES_ONLY, loss_weights
 from saywell.transfer.zero_shot import (
     mask_names,
@@ -217,7 +218,7 @@ def score_candidates(
     if only in (None, STANDARDISED):
         # The proponent rule with every image of the class weighing the same: what is left of the
         # rule when influence is taken out of it.
-        z = standardised(unit(images) @ unit(texts).T, labels)
+        z = standardised(unit_length(images) @ unit_length(texts).T, labels)
         scores[STANDARDISED] = clip_only(z, labels, place)
     return scores
 

@@ -13,6 +13,7 @@ import polars as pl
 from jaxtyping import Float, Int64
 
 from saywell.data.parts import parts_of
+from saywell.encoders.vectors import unit_length
 from saywell.scorers.counterexamples import find_counterexamples
 from saywell.scorers.floors import another_unit, nearest_sibling
 from saywell.scorers.scoring import Scores, score_units
@@ -23,7 +24,6 @@ from saywell.studies.class_choice import stored_scores
 from saywell.studies.class_rows import CLASS_NAMES, Pool, text_sets
 from saywell.studies.class_subject import Space
 from saywell.studies.score_tables import score_tables
-from saywell.transfer.centring import unit
 from saywell.transfer.zero_shot import class_embeddings
 
 BY_ENCODER = "f1-dual-encoder"
@@ -96,7 +96,7 @@ def class_score_tables(
     if not len(parts.select) or not len(tested.classes):
         return empty_table("scores"), empty_table("floors"), empty_table("counterexamples")
     ids = [space.names[number] for number in tested.classes]
-    images = unit(space.vectors)
+    images = unit_length(space.vectors)
 
     def predict(numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return tested.vectors[numbers] @ images[rows].T

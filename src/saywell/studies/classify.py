@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 
 from saywell.data.pictures import BadPicture, decode, picture_bytes
+from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError, StudyError
 from saywell.store.files import read_array, write_arrays
 from saywell.store.study import Study
-from saywell.transfer.centring import unit
 from saywell.transfer.zero_shot import class_embeddings, class_scores
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def classify_images(
             continue
         image = see([picture])
         scores = class_scores(image, class_embeddings(vectors, text_class, len(names)))[0]
-        evidence = (unit(image) @ unit(vectors).T - mean)[0] / spread
+        evidence = (unit_length(image) @ unit_length(vectors).T - mean)[0] / spread
         best = np.argsort(-scores, kind="stable")[:classes]
         for rank, number in enumerate((c for c in best if np.isfinite(scores[c])), 1):
             own = np.flatnonzero(text_class == number)
@@ -127,7 +127,7 @@ def keep_reader(
     """
     row = {id: number for number, id in enumerate(ids)}
     kept = vectors[_rows(chosen_texts(study)["id"].to_list(), row)]
-    cosine = unit(train) @ unit(kept).T
+    cosine = unit_length(train) @ unit_length(kept).T
     spread = cosine.std(0)
     arrays = {"vectors": kept, "mean": cosine.mean(0), "spread": np.where(spread > 0, spread, 1)}
     write_arrays(

@@ -9,11 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-
-def unit(vectors: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
-    """Each row divided by its length; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
+from saywell.encoders.vectors import unit_length
 
 
 def balanced_mean(
@@ -28,4 +24,4 @@ def centred(
     vectors: Float[np.ndarray, "n dim"], mean: Float[np.ndarray, " dim"]
 ) -> Float[np.ndarray, "n dim"]:
     """Unit vectors without the mean of their kind, at length 1 again."""
-    return unit(unit(vectors) - mean)
+    return unit_length(unit_length(vectors) - mean)

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError
-from saywell.transfer.centring import balanced_mean, centred, unit
+from saywell.transfer.centring import balanced_mean, centred
 from saywell.transfer.linear_heads import Heads, Stream, cosine_rates, pad_rows, train_heads, zero_heads
 
 _KEPT = 50_000_000
@@ -252,9 +253,9 @@ class _Space:
         seeds: Sequence[int],
         texts_centred: bool,
     ) -> None:
-        self._images = Embedded(unit(images.vectors.astype(np.float32)), images.classes)
+        self._images = Embedded(unit_length(images.vectors, np.float32), images.classes)
         self._kept: dict[tuple[bytes, bytes], torch.Tensor] = {}
-        vectors = unit(texts.vectors.astype(np.float32))
+        vectors = unit_length(texts.vectors, np.float32)
         if settings.centre and not texts_centred and len(vectors):
             vectors = centred(vectors, balanced_mean(vectors, texts.classes))
         self._texts = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from saywell.data.words import whole_words
-from saywell.transfer.centring import unit
+from saywell.encoders.vectors import unit_length
 
 TEMPLATES = (
     "a photo of a {}.",
@@ -36,7 +36,7 @@ def class_embeddings(
     """
     weights = np.ones(len(texts)) if weights is None else np.asarray(weights, dtype=float)
     sums = np.zeros((classes, texts.shape[1]))
-    np.add.at(sums, text_class, weights[:, None] * unit(texts.astype(float)))
+    np.add.at(sums, text_class, weights[:, None] * unit_length(texts, float))
     totals = np.bincount(text_class, weights, minlength=classes)
     return sums / np.where(totals > 0, totals, np.nan)[:, None]
 
@@ -48,7 +48,7 @@ def class_scores(
 
     -inf for classes without texts, which are therefore never predicted.
     """
-    scores = unit(images.astype(float)) @ np.nan_to_num(classes).T
+    scores = unit_length(images, float) @ np.nan_to_num(classes).T
     scores[:, np.isnan(classes).any(1)] = -np.inf
     return scores
 
@@ -147,11 +147,11 @@ def neighbourhood_scores(
     """
     means = class_embeddings(images, labels, classes)
     seen = ~np.isnan(means[:, 0])
-    closeness = unit(np.nan_to_num(means)) @ unit(np.nan_to_num(means)).T
+    closeness = unit_length(np.nan_to_num(means)) @ unit_length(np.nan_to_num(means)).T
     closeness[:, ~seen] = -np.inf
     np.fill_diagonal(closeness, -np.inf)
     near = np.argsort(-closeness, axis=1, kind="stable")[:, :neighbours]
-    cosine = unit(texts.astype(float)) @ np.nan_to_num(means).T
+    cosine = unit_length(texts, float) @ np.nan_to_num(means).T
     rivals = np.take_along_axis(cosine, near[text_class], axis=1)
     usable: Bool[np.ndarray, "texts near"] = np.isfinite(
         np.take_along_axis(closeness[text_class], near[text_class], axis=1)
