@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from saywell.describers.candidates import extract_candidates
+from saywell.describers.descriptors.candidates import extract_candidates
 from saywell.describers.phrases import PhraseCounts, log_odds_z, topic_labels
 from saywell.store.schemas import check_table
 
@@ -109,7 +109,7 @@ def test_few_or_no_sentences_give_no_candidates():
 @pytest.mark.parametrize("name", ["restaurants", "amazon_reviews"])
 def test_a_few_hundred_real_sentences_have_descriptors(shared, name):
     from saywell.data.texts import load_texts
-    from saywell.describers.descriptors import merge_candidates
+    from saywell.describers.descriptors.merging import merge_candidates
     from saywell.encoders.sentence import open_sentence_encoder
 
     encoder = open_sentence_encoder("minilm")
@@ -123,7 +123,7 @@ def test_a_few_hundred_real_sentences_have_descriptors(shared, name):
 
 def test_the_prior_of_a_large_corpus_stays_as_it_is(monkeypatch):
     """Only where hardly a sentence has a typical phrase is the prior weakened."""
-    import saywell.describers.candidates as module
+    import saywell.describers.descriptors.candidates as module
 
     asked = []
     monkeypatch.setattr(

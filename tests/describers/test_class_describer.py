@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from saywell.data.knowledge import load_knowledge
-from saywell.describers.class_describer import (
+from saywell.describers.class_texts.class_describer import (
     USABLE,
     ClassComponents,
     choose_passages,

@@ -4,7 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from saywell.describers.descriptors import THRESHOLDS, descriptor_id, gold_descriptors, merge_candidates
+from saywell.describers.descriptors.merging import (
+    THRESHOLDS,
+    descriptor_id,
+    gold_descriptors,
+    merge_candidates,
+)
 from saywell.errors import InputError
 from saywell.store.schemas import check_table
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from saywell.describers.exemplar_describer import LONGEST, Shown, clean, describe_exemplars
+from saywell.describers.llm import LONGEST, Shown, clean, describe_exemplars
 from saywell.language_models import Scripted
 
 SOUP = Shown(["hot soup", "soup again"], ["a room", "a bed"])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saywell.describers.grounding import find_quotation, is_refusal, support
-from saywell.describers.visible import component, facts, trim, visibility
+from saywell.describers.class_texts.grounding import find_quotation, is_refusal, support
+from saywell.describers.class_texts.visible import component, facts, trim, visibility
 
 PASSAGES = [
     "The kite lives in Europe. It eats mice.",

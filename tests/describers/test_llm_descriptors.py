@@ -6,7 +6,7 @@ import re
 import polars as pl
 import pytest
 
-from saywell.describers.llm_descriptors import (
+from saywell.describers.descriptors.asking import (
     DESCRIPTORS_PER_REQUEST,
     LONGEST,
     MOST_PER_SENTENCE,

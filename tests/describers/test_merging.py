@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sentence_transformers.util import community_detection
 
-from saywell.describers.merging import find_communities, representative
+from saywell.describers.descriptors.communities import find_communities, representative
 
 
 def unit(rows):

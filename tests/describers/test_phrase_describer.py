@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saywell.describers.phrase_describer import describe_by_phrases
+from saywell.describers.extractive import describe_by_phrases
 
 FILLER = "table window garden letter bottle engine mirror pencil".split()
 

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saywell.describers.tagging import (
+from saywell.describers.descriptors.tagging import (
     MIN_LEXICAL,
     drop_incoherent,
     find_prototypes,

@@ -144,7 +144,7 @@ import sys, json, random
 sys.path.insert(0, {tests!r})
 import polars as pl
 from pathlib import Path
-from saywell.describers.llm_descriptors import ask_candidates
+from saywell.describers.descriptors.asking import ask_candidates
 from saywell.language_models import load_prompt, open_language_model
 texts = {{str(n): f"sentence {{n}} about food" for n in range(10000)}}
 with open_language_model("openai-compatible:fake", calls=Path({calls!r}), url={url!r}, env={{}}) as llm:

@@ -52,8 +52,8 @@ def exam(
     """Examine describers: how often are they right, and how often do they see what is not there?"""
     from saywell.cli.llm import opened_llm
     from saywell.cli.progress import terminal_progress
-    from saywell.describers.candidates import EXTRACTIVE
     from saywell.errors import InputError
+    from saywell.language_models.providers import EXTRACTIVE
     from saywell.studies.exam import run_exam, run_task_exam
 
     if images:

@@ -261,7 +261,7 @@ def _unit_counts(study: Study) -> list[str]:
 def _class_counts(study: Study) -> list[str]:
     if "class_texts" not in study.manifest.tables:
         return []
-    from saywell.describers.class_describer import USABLE
+    from saywell.describers.class_texts.class_describer import USABLE
 
     splits = dict(study.examples["split"].value_counts().iter_rows())
     sizes = ", ".join(f"{splits.get(s, 0):,} {s}" for s in ("train", "validation", "test"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from saywell.data.images import Images
-from saywell.describers.class_describer import USABLE
+from saywell.describers.class_texts.class_describer import USABLE
 from saywell.store.study import StudyWriter
 from saywell.studies.class_rows import NAME_FREE, Pool
 from saywell.studies.class_subject import Space

@@ -17,7 +17,7 @@ from saywell.data.descriptor_files import load_descriptors
 from saywell.data.image_sources import open_source
 from saywell.data.images import Images, class_names
 from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
-from saywell.describers.class_describer import USABLE, WRITING, extract_classes
+from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_classes
 from saywell.errors import InputError
 from saywell.language_models import load_prompt
 from saywell.scorers.judge import JUDGE

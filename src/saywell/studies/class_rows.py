@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from saywell.data.words import chunk_spans
-from saywell.describers.class_describer import fit_texts
+from saywell.describers.class_texts.class_describer import fit_texts
 from saywell.encoders.cache import EmbeddingCache, embed_texts
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed

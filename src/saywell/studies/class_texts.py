@@ -11,9 +11,9 @@ import polars as pl
 
 from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
 from saywell.data.wikipedia import Wiki
-from saywell.describers.class_describer import USABLE, WRITING, extract_classes
-from saywell.describers.class_describer import describe_classes as write_texts
-from saywell.describers.given import GIVEN, given_texts
+from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_classes
+from saywell.describers.class_texts.class_describer import describe_classes as write_texts
+from saywell.describers.class_texts.given import GIVEN, given_texts
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
 from saywell.language_models import LanguageModel, load_prompt

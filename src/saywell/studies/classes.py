@@ -29,8 +29,8 @@ from saywell.data.images import Images, load_images
 from saywell.data.knowledge import NONE, load_knowledge
 from saywell.data.splits import check_seed
 from saywell.data.wikipedia import Wiki
-from saywell.describers.class_describer import MOST_COMPONENTS, WRITING, choose_passages
-from saywell.describers.class_describer import describe_classes as write_texts
+from saywell.describers.class_texts.class_describer import MOST_COMPONENTS, WRITING, choose_passages
+from saywell.describers.class_texts.class_describer import describe_classes as write_texts
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.encoders.fingerprints import combined, model_fingerprint

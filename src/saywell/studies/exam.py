@@ -26,7 +26,7 @@ from saywell.data.parts import Parts, parts_of
 from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit, plant_units
 from saywell.data.splits import content_ids
 from saywell.data.texts import load_texts
-from saywell.describers.exemplar_describer import DESCRIBE
+from saywell.describers.llm import DESCRIBE
 from saywell.encoders.sentence import (
     SentenceEncoder,
     encode_in_chunks,

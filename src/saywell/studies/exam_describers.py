@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float
 
 from saywell.data.splits import hash_numbers
 from saywell.describers.associations import Associations, associate, length_strata
-from saywell.describers.candidates import extract_candidates
-from saywell.describers.descriptors import merge_candidates
-from saywell.describers.exemplar_describer import EXEMPLARS, Shown, describe_exemplars
-from saywell.describers.phrase_describer import describe_by_phrases
+from saywell.describers.descriptors.candidates import extract_candidates
+from saywell.describers.descriptors.merging import merge_candidates
+from saywell.describers.descriptors.tagging import drop_incoherent, tag_sentences
+from saywell.describers.extractive import describe_by_phrases
+from saywell.describers.llm import EXEMPLARS, Shown, describe_exemplars
 from saywell.describers.phrases import PhraseCounts
-from saywell.describers.tagging import drop_incoherent, tag_sentences
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel

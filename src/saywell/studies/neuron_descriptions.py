@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from saywell.describers.associations import Associations
-from saywell.describers.candidates import EXTRACTIVE
-from saywell.describers.llm_descriptors import FIND, TAG
+from saywell.describers.descriptors.asking import FIND, TAG
 from saywell.language_models import LanguageModel
+from saywell.language_models.providers import EXTRACTIVE
 from saywell.scorers.intervals import bootstrap_f1, confusion, f1_of
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter

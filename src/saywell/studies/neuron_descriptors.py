@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from saywell.describers.candidates import extract_candidates
-from saywell.describers.descriptors import gold_descriptors, merge_candidates
-from saywell.describers.llm_descriptors import FIND, TAG, ask_candidates, ask_tags, tag_requests
-from saywell.describers.tagging import drop_incoherent, tag_sentences
+from saywell.describers.descriptors.asking import FIND, TAG, ask_candidates, ask_tags, tag_requests
+from saywell.describers.descriptors.candidates import extract_candidates
+from saywell.describers.descriptors.merging import gold_descriptors, merge_candidates
+from saywell.describers.descriptors.tagging import drop_incoherent, tag_sentences
 from saywell.encoders.sentence import SentenceEncoder, encode_in_chunks
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel, load_prompt

@@ -23,11 +23,11 @@ import polars as pl
 from torch import nn
 
 from saywell.data.texts import Texts, load_texts
-from saywell.describers.candidates import EXTRACTIVE
-from saywell.describers.llm_descriptors import FIND, TAG, ask_candidates, tag_requests
+from saywell.describers.descriptors.asking import FIND, TAG, ask_candidates, tag_requests
 from saywell.encoders.sentence import SentenceEncoder, encoder_fingerprint, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt, names_llm
+from saywell.language_models.providers import EXTRACTIVE
 from saywell.progress import Progress, automatic
 from saywell.readers.detection import DETECT, DETECTION, EXAMPLES_PER_REQUEST
 from saywell.report.neurons import write_report

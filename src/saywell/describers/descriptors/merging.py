@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from saywell.describers.merging import find_communities, representative
+from saywell.describers.descriptors.communities import find_communities, representative
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
 

@@ -13,7 +13,6 @@ import polars as pl
 from jaxtyping import Float
 
 from saywell.describers.phrases import PRIOR_STRENGTH, PhraseCounts, log_odds_z, topic_labels
-from saywell.language_models.providers import EXTRACTIVE as EXTRACTIVE
 
 FEW = 0.1
 """Share of sentences with a typical phrase below which the prior is taken to be too strong."""

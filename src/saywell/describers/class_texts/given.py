@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from saywell.describers.class_describer import fit_texts
-from saywell.describers.visible import component
+from saywell.describers.class_texts.class_describer import fit_texts
+from saywell.describers.class_texts.visible import component
 from saywell.encoders.dual import DualEncoder
 from saywell.store.schemas import empty_table
 

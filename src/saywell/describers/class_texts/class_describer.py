@@ -19,9 +19,9 @@ from pydantic import AfterValidator, BaseModel, create_model
 from saywell.data.knowledge import Knowledge
 from saywell.data.sentences import sentence_spans
 from saywell.data.words import has_unspaced
-from saywell.describers.grounding import MIN_SUPPORT, find_quotation, is_refusal, support
-from saywell.describers.visible import component as part_of
-from saywell.describers.visible import facts, trim, visibility
+from saywell.describers.class_texts.grounding import MIN_SUPPORT, find_quotation, is_refusal, support
+from saywell.describers.class_texts.visible import component as part_of
+from saywell.describers.class_texts.visible import facts, trim, visibility
 from saywell.encoders.dual import DualEncoder
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel, Prompt, Request, ask_items, load_prompt

@@ -1,0 +1,1 @@
+"""Texts about classes: written from outside passages, or somebody's own."""

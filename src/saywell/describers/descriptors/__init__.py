@@ -1,0 +1,1 @@
+"""Descriptors: found in examples, merged, and said of each example."""
