@@ -40,8 +40,14 @@ def put_tables():
                 del manifest.tables[name]
             else:
                 table.write_parquet(path)
+                told = manifest.tables.get(name)
                 manifest.tables[name] = StoredTable(
-                    schema_version=1, rows=table.height, hash=file_hash(path), seconds=0.0
+                    schema_version=told.schema_version if told else 1,
+                    rows=table.height,
+                    hash=file_hash(path),
+                    seconds=0.0,
+                    columns={column: str(dtype) for column, dtype in table.schema.items()},
+                    key=[column for column in (told.key if told else []) if column in table.columns],
                 )
         manifest.hash = manifest.content_hash()
         write_json(folder / "study.json", manifest.model_dump())

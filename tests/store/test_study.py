@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import duckdb
 import pandas as pd
@@ -13,8 +14,9 @@ import polars as pl
 import pytest
 
 from saywell.errors import SchemaError, StudyError
-from saywell.store.schemas import SCHEMAS, STUDY_VERSION, check_table, empty_table
-from saywell.store.study import Metric, Study, write_study
+from saywell.store.schemas import SCHEMAS, check_table, empty_table
+from saywell.store.study import STUDY_VERSION, Metric, Study, write_study
+from saywell.store.table import Table
 from saywell.studies.audit import audit_study
 
 REJECTED = pl.DataFrame({"row": [1, 2], "reason": ["empty", "duplicate"], "detail": ["", "of 0"]})
@@ -188,3 +190,56 @@ def test_figures_that_are_none_are_named_though_the_hash_is_theirs(tmp_path, con
         study.again("metrics.json", lambda path: path.write_text(content))
     with pytest.raises(StudyError, match="does not hold the figures of a study"):
         Study(tmp_path / "s").headline()
+
+
+MINE = Table(
+    "mine", {"who": pl.String, "n": pl.Int64, "more": pl.List(pl.String)}, ("who",), frozenset({"more"})
+)
+
+
+def test_whoever_makes_a_table_declares_it_and_the_study_says_what_it_holds(tmp_path):
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.table(MINE, lambda: MINE.frame([("a", 1, None), ("b", 2, ["x"])]).drop("more"))
+        with pytest.raises(SchemaError, match="'n' of table 'mine' is String, not Int64"):
+            study.step("again", lambda: (pl.DataFrame({"who": ["a"], "n": ["1"]}),), tables=(MINE,))
+    with write_study(tmp_path / "s", **RUN) as study:
+        assert study.table(MINE, lambda: pytest.fail("made again"))["n"].to_list() == [1, 2]
+    stored = Study(tmp_path / "s").manifest.tables["mine"]
+    assert (stored.columns, stored.key) == ({"who": "String", "n": "Int64"}, ["who"])
+    assert Study(tmp_path / "s").table("mine").equals(Study(tmp_path / "s").table(MINE))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pl.DataFrame({"who": ["a"]}), "lacks the column 'n'"),
+        (pl.DataFrame({"who": ["a"], "n": [1], "of": [1]}), "has a column 'of'"),
+        (pl.DataFrame({"who": ["a", "a"], "n": [1, 2]}), "more than one row for {'who': 'a'}"),
+        (pl.DataFrame({"who": [b"a"], "n": [1]}), "'who' of table 'mine' is Binary, not String"),
+    ],
+)
+def test_a_study_that_is_whole_and_odd_is_one_error_to_whoever_relies_on_the_table(
+    tmp_path, put_tables, table, message
+):
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.table(MINE, MINE.empty)
+    put_tables(tmp_path / "s", mine=table)
+    with pytest.raises(SchemaError, match=message):
+        Study(tmp_path / "s").table(MINE)
+
+
+def test_a_manifest_that_misnames_columns_or_keys_is_one_error(tmp_path):
+    for key, columns in ((["where"], {"who": "String", "n": "Int64"}), (["who"], {"who": "Int64"})):
+        with write_study(tmp_path / key[0], **RUN) as study:
+            study.table(MINE, lambda: MINE.empty().drop("more"))
+            study.manifest.tables["mine"].key = key
+            study.manifest.tables["mine"].columns = columns
+        with pytest.raises(SchemaError, match=r"lacks the column .where.|study\.json says"):
+            Study(tmp_path / key[0]).table("mine")
+
+
+def test_a_table_of_another_version_is_not_misread(tmp_path):
+    with write_study(tmp_path / "s", **RUN) as study:
+        study.table(MINE, MINE.empty)
+    with pytest.raises(SchemaError, match="has version 1, this saywell reads 2"):
+        Study(tmp_path / "s").table(replace(MINE, version=2))

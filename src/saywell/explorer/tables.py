@@ -119,7 +119,7 @@ def _check_types(name: str, path: Path) -> None:
             types = pl.read_parquet_schema(file)
     except pl.exceptions.PolarsError as error:
         raise damaged(path, error) from error
-    for column, type_ in SCHEMAS[name].columns.items():
+    for column, type_ in SCHEMAS[name].types.items():
         if types.get(column, type_) != type_:
             raise StudyError(
                 f"column {column!r} of table {name!r} is {types[column]}, not {type_}; the command that"

@@ -1,40 +1,22 @@
-"""The tables of a study, written down once and checked on every read and write.
-
-A column is required unless its name stands in `optional`; columns that no schema names are refused,
-so a table means the same in every study. `key` columns are never null and together unique.
-"""
+"""The tables of a study that are not yet declared beside who makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
-from saywell.errors import SchemaError
-
-STUDY_VERSION = 2
-"""Raised when older studies can no longer be read."""
+from saywell.store.table import UNANSWERED, Table
 
 
-@dataclass(frozen=True)
-class Schema:
-    """Columns and types of a table, which columns identify a row, and which may be absent."""
-
-    version: int
-    columns: Mapping[str, pl.DataType]
-    key: tuple[str, ...]
-    optional: frozenset[str] = field(default_factory=frozenset)
+def _schema(version: int, key: tuple[str, ...], optional: tuple[str, ...] = (), **columns: Any) -> Table:
+    return Table("", columns, key, frozenset(optional), version)
 
 
-def _schema(version: int, key: tuple[str, ...], optional: tuple[str, ...] = (), **columns: object) -> Schema:
-    types = {name: pl.Series(dtype=dtype).dtype for name, dtype in columns.items()}  # type: ignore[arg-type]
-    return Schema(version, MappingProxyType(types), key, frozenset(optional))
-
-
-SCHEMAS: Mapping[str, Schema] = MappingProxyType(
+_DECLARED: Mapping[str, Table] = MappingProxyType(
     {
         # One item of data. `row` is its place in the input; `tags` are gold labels of the user's,
         # `tokens` how many the model under study reads.
@@ -76,18 +58,6 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             descriptor=pl.String,
             source=pl.String,
             score=pl.Float64,
-        ),
-        # Items without an answer: which step, why, and the key of the call in calls.sqlite. `status`
-        # as in LLM replies; what "failed" did so for an outside reason and is asked again.
-        "unanswered": _schema(
-            1,
-            ("step", "item"),
-            ("status",),
-            step=pl.String,
-            item=pl.String,
-            reason=pl.String,
-            call=pl.String,
-            status=pl.String,
         ),
         # What is described. `sign` +1: going high, -1: going low. Statistics are of the pooled
         # activation (signed) on calibration examples; `fires` is the share at or above `threshold`;
@@ -512,40 +482,21 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
     }
 )
 
+SCHEMAS: Mapping[str, Table] = MappingProxyType(
+    {name: replace(table, name=name) for name, table in _DECLARED.items()} | {UNANSWERED.name: UNANSWERED}
+)
+
 
 def check_table(name: str, table: pl.DataFrame) -> pl.DataFrame:
-    """The table with its columns in the schema's order.
-
-    Raises SchemaError naming the first column or key that does not agree.
-    """
-    schema = SCHEMAS.get(name)
-    if schema is None:
-        raise SchemaError(f"no table {name!r} in a study; the tables are {', '.join(SCHEMAS)}")
-    unknown = [column for column in table.columns if column not in schema.columns]
-    if unknown:
-        raise SchemaError(f"table {name!r} has a column {unknown[0]!r} that its schema does not name")
-    for column, dtype in schema.columns.items():
-        if column not in table.columns:
-            if column in schema.optional:
-                continue
-            raise SchemaError(f"table {name!r} lacks the column {column!r} ({dtype})")
-        if table.schema[column] != dtype:
-            raise SchemaError(f"column {column!r} of table {name!r} is {table.schema[column]}, not {dtype}")
-    for column in schema.key:
-        if table[column].null_count():
-            raise SchemaError(f"column {column!r} of table {name!r} has empty values")
-    if table.select(schema.key).is_duplicated().any():
-        row = table.filter(table.select(schema.key).is_duplicated()).row(0, named=True)
-        shown = {column: row[column] for column in schema.key}
-        raise SchemaError(f"table {name!r} has more than one row for {shown}")
-    return table.select([column for column in schema.columns if column in table.columns])
+    """The table with its columns in the schema's order; see `Table.check`."""
+    return SCHEMAS[name].check(table)
 
 
 def empty_table(name: str) -> pl.DataFrame:
     """A table of a schema without rows."""
-    return pl.DataFrame(schema=dict(SCHEMAS[name].columns))
+    return SCHEMAS[name].empty()
 
 
 def table_of(name: str, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
     """Rows (in the order of the schema's columns) as a table; without any, with the right types."""
-    return pl.DataFrame(list(rows), schema=dict(SCHEMAS[name].columns), orient="row")
+    return SCHEMAS[name].frame(rows)

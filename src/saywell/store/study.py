@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from saywell.errors import SaywellError, StudyError
+from saywell.errors import SaywellError, SchemaError, StudyError
+from saywell.store import upgrade
 from saywell.store.files import (
     file_hash,
     is_temporary,
@@ -41,14 +42,15 @@ from saywell.store.files import (
     write_json,
     write_parquet,
 )
-from saywell.store.schemas import SCHEMAS, STUDY_VERSION, check_table, empty_table
+from saywell.store.schemas import SCHEMAS
+from saywell.store.table import UNANSWERED, Table, check_key
 
 if TYPE_CHECKING:
     from saywell.store.records import Unit
 
+STUDY_VERSION = 3
+"""Raised when older studies cannot be gone on with; `upgrade` says which of them are read."""
 METRICS, REPORT = "metrics.json", "report.html"
-UNANSWERED = "unanswered"
-"""The one table that several steps add to: what was asked and not answered, and why."""
 _REASON = 600
 _MOST_NEAR = 200
 _MOST_BYTES = 64 * 2**20
@@ -64,6 +66,9 @@ class StoredTable(BaseModel):
     rows: int
     hash: str
     seconds: float
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Types by name, in order. Studies of format 2 do not say."""
+    key: list[str] = Field(default_factory=list)
 
 
 class Step(BaseModel):
@@ -124,7 +129,7 @@ class Manifest(BaseModel):
 
     def content_hash(self) -> str:
         """What `hash` should be."""
-        return _digest(json.dumps(self.model_dump(exclude={"hash"}), sort_keys=True))
+        return _content_hash(self.model_dump())
 
 
 class Metric(BaseModel):
@@ -157,18 +162,42 @@ class Study:
         self.manifest = _read_manifest(self.path)
         self._verified: set[Path] = set()
 
-    def table(self, name: str) -> pl.DataFrame:
-        """One table, which is checked against its hash and its schema."""
-        return check_table(name, read_parquet(self.verify(name)))
+    def table(self, table: Table | str) -> pl.DataFrame:
+        """One table, checked against its hash and against what the study says of its columns.
+
+        Given as a `Table`, it also has those columns and types that the table promises.
+
+        Raises StudyError for a table that is not there or not as it was written, SchemaError for one
+        with other columns.
+        """
+        name = table if isinstance(table, str) else table.name
+        frame = read_parquet(self.verify(name))
+        old = self.manifest.schema_version != STUDY_VERSION
+        stored = self.manifest.tables[name]
+        if old:
+            frame = upgrade.upgraded_table(name, frame)
+        else:
+            has = {column: str(dtype) for column, dtype in frame.schema.items()}
+            if has != stored.columns:
+                raise SchemaError(f"table {name!r} has columns {has}, and study.json says {stored.columns}")
+            check_key(name, stored.key, frame)
+        wanted = SCHEMAS.get(name) if isinstance(table, str) else table
+        if wanted is None:
+            return frame
+        if not old and stored.schema_version != wanted.version:
+            raise SchemaError(
+                f"table {name!r} of the study {str(self.path)!r} has version {stored.schema_version}, this"
+                f" saywell reads {wanted.version}; the command that wrote the study makes it again elsewhere"
+            )
+        return wanted.check(frame)
 
     def verify(self, name: str) -> Path:
         """Where a table is, after a look at its hash: StudyError for one that is not as written."""
-        if name not in SCHEMAS:
-            raise StudyError(f"no table {name!r} in a study; the tables are {', '.join(SCHEMAS)}")
         path = self.path / f"{name}.parquet"
         if name not in self.manifest.tables:
+            tables = ", ".join(self.manifest.tables) or "none"
             raise StudyError(
-                f"the study {str(self.path)!r} has no table {name!r}"
+                f"the study {str(self.path)!r} has no table {name!r}; its tables are {tables}"
                 + ("" if self.manifest.status == "complete" else "; it is not finished yet")
             )
         self._verify(path, lambda manifest: manifest.tables[name].hash)
@@ -249,7 +278,10 @@ class Study:
         """The headline figures."""
         path = self.file(METRICS)
         try:
-            return [Metric.model_validate(row) for row in json.loads(path.read_bytes())]
+            rows = json.loads(path.read_bytes())
+            if self.manifest.schema_version != STUDY_VERSION:
+                rows = map(upgrade.upgraded_metric, rows)
+            return [Metric.model_validate(row) for row in rows]
         except (ValueError, TypeError, RecursionError, OSError) as error:
             raise StudyError(f"{str(path)!r} does not hold the figures of a study") from error
 
@@ -344,18 +376,23 @@ class StudyWriter(Study):
         """Whether there is nothing left to do."""
 
     def table(
-        self, name: str, make: Callable[[], pl.DataFrame] | None = None, *, uses: Sequence[str] | None = None
+        self,
+        table: Table | str,
+        make: Callable[[], pl.DataFrame] | None = None,
+        *,
+        uses: Sequence[str] | None = None,
     ) -> pl.DataFrame:
         """The stored table; with `make`, a step of its own that makes it where it is not done."""
         if make is not None:
-            made = self.step(name, lambda: (make(),), tables=(name,), uses=uses)
+            declared = _declared(table)
+            made = self.step(declared.name, lambda: (make(),), tables=(declared,), uses=uses)
             if made is not None:
                 return made[0]
-        return super().table(name)
+        return super().table(table)
 
     def tables(
         self,
-        names: tuple[str, ...],
+        tables: Sequence[Table | str],
         make: Callable[[], tuple[pl.DataFrame, ...]],
         *,
         files: Sequence[str] = (),
@@ -365,14 +402,14 @@ class StudyWriter(Study):
 
         `files` are files and folders below the study's that `make` writes beside them.
         """
-        self.step(names[0], make, tables=names, files=files, uses=uses)
+        self.step(_declared(tables[0]).name, make, tables=tables, files=files, uses=uses)
 
     def step(
         self,
         name: str,
         make: Callable[[], Sequence[pl.DataFrame] | None],
         *,
-        tables: Sequence[str] = (),
+        tables: Sequence[Table | str] = (),
         files: Sequence[str] = (),
         uses: Sequence[str] | None = None,
     ) -> list[pl.DataFrame] | None:
@@ -381,7 +418,10 @@ class StudyWriter(Study):
         `uses` names the steps that it is made from; by default it is all that came before. None
         where it was done, otherwise the tables.
         """
-        earlier = self._earlier(name, tables)
+        declared = [_declared(table) for table in tables]
+        earlier = self.manifest.steps.get(name)
+        if earlier is not None and not {table.name for table in declared} <= set(earlier.tables):
+            earlier = None
         if earlier is not None and not earlier.failed and not self._is_damaged(earlier):
             self._passed.append(name)
             return None
@@ -391,8 +431,8 @@ class StudyWriter(Study):
         self._step = _Making()
         started = time.monotonic()
         try:
-            frames = [check_table(table, frame) for table, frame in zip(tables, make() or (), strict=True)]
-            self._commit(name, earlier, dict(zip(tables, frames, strict=True)), files, uses, started)
+            frames = [table.check(frame) for table, frame in zip(declared, make() or (), strict=True)]
+            self._commit(name, earlier, list(zip(declared, frames, strict=True)), files, uses, started)
         finally:
             self._step = None
         return frames
@@ -417,7 +457,7 @@ class StudyWriter(Study):
             raise StudyError(f"questions of {step!r} belong to a step; ask them while it is made")
         rows = rows.sort(pl.col("status") != "failed", maintain_order=True)
         once = rows.unique("item", keep="first", maintain_order=True)
-        self._step.unanswered[step] = check_table(UNANSWERED, once)
+        self._step.unanswered[step] = UNANSWERED.check(once)
 
     def note(self, sentence: str) -> None:
         """Something that a reader of the figures has to know; part of the step that is being made.
@@ -438,7 +478,7 @@ class StudyWriter(Study):
         try:
             started = time.monotonic()
             write(self.path / file)
-            self._commit(file, self.manifest.steps.get(file), {}, (file,), None, started)
+            self._commit(file, self.manifest.steps.get(file), [], (file,), None, started)
         finally:
             self._step = None
 
@@ -466,22 +506,6 @@ class StudyWriter(Study):
         ]
         return list(dict.fromkeys([*own, *self._loose, *failed]))
 
-    def _earlier(self, name: str, tables: Sequence[str]) -> Step | None:
-        """The step as an earlier run left it; of tables that an earlier version made one by one, too."""
-        manifest = self.manifest
-        found = manifest.steps.get(name)
-        if found is not None:
-            return found if set(tables) <= set(found.tables) else None
-        if not tables or not set(tables) <= set(manifest.tables):
-            return None
-        found = Step(tables=list(tables), hash=_digest("".join(manifest.tables[t].hash for t in tables)))
-        if UNANSWERED in manifest.tables and f"{UNANSWERED}.parquet" not in self._damaged:
-            lost = super().table(UNANSWERED).filter(step=name)["reason"]
-            if len(lost):
-                found.failed, found.asked = int(lost.str.starts_with("failed").sum()), [name]
-        manifest.steps[name] = found
-        return found
-
     def _is_damaged(self, step: Step) -> bool:
         files = [*step.files, *(f"{name}.parquet" for name in step.tables)]
         return not self._damaged.isdisjoint(files)
@@ -490,34 +514,38 @@ class StudyWriter(Study):
         self,
         name: str,
         earlier: Step | None,
-        tables: dict[str, pl.DataFrame],
+        own: list[tuple[Table, pl.DataFrame]],
         files: Sequence[str],
         uses: Sequence[str] | None,
         started: float,
     ) -> None:
         assert self._step is not None
         manifest, making = self.manifest, self._step
-        own = dict(tables)
+        tables = list(own)
         if making.unanswered or (earlier is not None and earlier.asked):
             asked = {*making.unanswered, *(earlier.asked if earlier is not None else ())}
-            tables = own | {UNANSWERED: self._with_unanswered(name, asked, making.unanswered)}
+            tables.append((UNANSWERED, self._with_unanswered(name, asked, making.unanswered)))
         seconds = round(time.monotonic() - started, 3)
         stored = {}
-        for table, frame in tables.items():
-            path = self.path / f"{table}.parquet"
+        for table, frame in tables:
+            path = self.path / f"{table.name}.parquet"
             write_parquet(path, frame)
-            stored[table] = StoredTable(
-                schema_version=SCHEMAS[table].version,
+            stored[table.name] = StoredTable(
+                schema_version=table.version,
                 rows=frame.height,
                 hash=file_hash(path),
                 seconds=seconds,
+                columns={column: str(dtype) for column, dtype in frame.schema.items()},
+                key=list(table.key),
             )
         hashes = {path: file_hash(self.path / path) for path in _below(self.path, files)}
-        lost = pl.concat([empty_table(UNANSWERED), *making.unanswered.values()], how="diagonal")
+        lost = pl.concat([UNANSWERED.empty(), *making.unanswered.values()], how="diagonal")
         step = Step(
-            tables=list(tables),
+            tables=list(stored),
             files=hashes,
-            hash=_digest(json.dumps([[stored[table].hash for table in own], hashes, lost.write_ndjson()])),
+            hash=_digest(
+                json.dumps([[stored[table.name].hash for table, _ in own], hashes, lost.write_ndjson()])
+            ),
             uses=None if uses is None else list(uses),
             failed=lost.filter(status="failed").height,
             asked=list(making.unanswered),
@@ -528,7 +556,7 @@ class StudyWriter(Study):
             self._drop_what_follows_from(name)
         manifest.steps[name] = step
         manifest.tables |= stored
-        written = {*hashes, *(f"{table}.parquet" for table in tables)}
+        written = {*hashes, *(f"{table}.parquet" for table in stored)}
         self._damaged -= written
         self._verified -= {self.path / name for name in written}
         self._passed.append(name)
@@ -537,13 +565,13 @@ class StudyWriter(Study):
 
     def _with_unanswered(self, name: str, asked: set[str], rows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         """Table `unanswered` with the rows of this step in the place of those it had."""
-        frames = [empty_table(UNANSWERED), *rows.values()]
-        if f"{UNANSWERED}.parquet" in self._damaged:
+        frames = [UNANSWERED.empty(), *rows.values()]
+        if f"{UNANSWERED.name}.parquet" in self._damaged:
             # Nobody else's rows can be read either: whoever has some, asks again.
             for other, step in list(self.manifest.steps.items()):
                 if step.asked and other != name:
                     self._drop(other)
-        elif UNANSWERED in self.manifest.tables:
+        elif UNANSWERED.name in self.manifest.tables:
             before = super().table(UNANSWERED)
             frames.insert(1, before.filter(~pl.col("step").is_in(list(asked))))
         return pl.concat(frames, how="diagonal").sort("step", "item")
@@ -564,8 +592,12 @@ class StudyWriter(Study):
     def _drop(self, name: str) -> None:
         step = self.manifest.steps.pop(name)
         for table in step.tables:
-            if table != UNANSWERED:
+            if table != UNANSWERED.name:
                 self.manifest.tables.pop(table, None)
+
+
+def _declared(table: Table | str) -> Table:
+    return SCHEMAS[table] if isinstance(table, str) else table
 
 
 class _Making:
@@ -624,6 +656,11 @@ def write_study(
         )
         if (folder / "study.json").exists():
             earlier = _read_manifest(folder)
+            if earlier.schema_version != STUDY_VERSION:
+                raise StudyError(
+                    f"the study {str(folder)!r} has format {earlier.schema_version}, which this saywell reads"
+                    " and does not go on with: choose another --out, or delete the study to make it anew"
+                )
             _refuse_differences(folder, earlier, manifest)
             manifest = earlier
         study = StudyWriter(folder, manifest)
@@ -663,10 +700,10 @@ def _read_manifest(folder: Path) -> Manifest:
         writer = dict(told.get("versions") or {}).get("saywell")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StudyError(f"{str(path)!r} is not a manifest that saywell wrote: {error}") from error
-    if version != STUDY_VERSION:
+    if version not in (STUDY_VERSION, upgrade.FORMAT):
         raise StudyError(
             f"the study {str(folder)!r} has format {version!r}, this saywell reads"
-            f" {STUDY_VERSION}; use the version that wrote it (saywell {writer})"
+            f" {STUDY_VERSION} and {upgrade.FORMAT}; use the version that wrote it (saywell {writer})"
         )
     try:
         manifest = Manifest.model_validate(told)
@@ -676,12 +713,18 @@ def _read_manifest(folder: Path) -> Manifest:
             f"{str(path)!r} is not a manifest that this saywell wrote"
             f" ({'.'.join(map(str, first['loc']))}: {first['msg']}); saywell {writer} wrote it"
         ) from error
-    if manifest.hash and manifest.hash != manifest.content_hash():
+    if manifest.hash and manifest.hash != _content_hash(told):
         raise StudyError(
             f"{str(path)!r} is not as the study wrote it; bring back a copy, or delete the study to"
             " make it anew"
         )
     return manifest
+
+
+def _content_hash(told: Mapping[str, Any]) -> str:
+    """Of everything in study.json but the hash itself."""
+    rest = {name: value for name, value in told.items() if name != "hash"}
+    return _digest(json.dumps(rest, sort_keys=True))
 
 
 def _no_study(folder: Path) -> str:

@@ -24,6 +24,11 @@ class Table:
     optional: frozenset[str] = field(default_factory=frozenset)
     version: int = 1
 
+    @property
+    def types(self) -> dict[str, pl.DataType]:
+        """The columns' types, as a table that was read has them."""
+        return dict(self.empty().schema)
+
     def frame(self, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
         """Rows, in the order of the columns; without any, with the right types."""
         return pl.DataFrame(list(rows), schema=dict(self.columns), orient="row")
@@ -37,8 +42,7 @@ class Table:
 
         Raises SchemaError naming the first column or key that does not agree.
         """
-        name = self.name
-        types = {column: pl.Series(dtype=dtype).dtype for column, dtype in self.columns.items()}
+        name, types = self.name, self.types
         unknown = [column for column in table.columns if column not in types]
         if unknown:
             raise SchemaError(f"table {name!r} has a column {unknown[0]!r} that its schema does not name")
@@ -51,11 +55,31 @@ class Table:
                 raise SchemaError(
                     f"column {column!r} of table {name!r} is {table.schema[column]}, not {dtype}"
                 )
-        for column in self.key:
-            if table[column].null_count():
-                raise SchemaError(f"column {column!r} of table {name!r} has empty values")
-        if table.select(self.key).is_duplicated().any():
-            row = table.filter(table.select(self.key).is_duplicated()).row(0, named=True)
-            shown = {column: row[column] for column in self.key}
-            raise SchemaError(f"table {name!r} has more than one row for {shown}")
+        check_key(name, self.key, table)
         return table.select([column for column in types if column in table.columns])
+
+
+def check_key(name: str, key: Sequence[str], table: pl.DataFrame) -> None:
+    """Raise SchemaError unless these columns are there, are never null, and together tell rows apart."""
+    for column in key:
+        if column not in table.columns:
+            raise SchemaError(f"table {name!r} lacks the column {column!r}, which tells its rows apart")
+        if table[column].null_count():
+            raise SchemaError(f"column {column!r} of table {name!r} has empty values")
+    if key and table.select(key).is_duplicated().any():
+        row = table.filter(table.select(key).is_duplicated()).row(0, named=True)
+        shown = {column: row[column] for column in key}
+        raise SchemaError(f"table {name!r} has more than one row for {shown}")
+
+
+UNANSWERED = Table(
+    "unanswered",
+    {"step": pl.String, "item": pl.String, "reason": pl.String, "call": pl.String, "status": pl.String},
+    key=("step", "item"),
+    optional=frozenset({"status"}),
+)
+"""The one table that several steps add to: what was asked and not answered, and why.
+
+`call` is the key in calls.sqlite. `status` as in LLM replies; what "failed" did so for an outside
+reason and is asked again.
+"""
