@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from saywell.scorers.agreement import MEASURES
-from saywell.scorers.sanity import RATES, TESTS, sanity_tests, verdicts
+from saywell.scorers.sanity import RATES, TESTS, sanity_tests, sanity_verdicts
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     falls = [(test, rate) for test in TESTS for rate in RATES]
     print("| measure | " + " | ".join(f"{test}, {rate:.1%}" for test, rate in falls) + " | passes |")
     print("|---|" + "---:|" * len(falls) + "---|")
-    for row in verdicts(tests).iter_rows(named=True):
+    for row in sanity_verdicts(tests).iter_rows(named=True):
         found = tests.filter(pl.col("measure") == row["measure"])
         cells = [
             found.filter((pl.col("test") == test) & (pl.col("rate") == rate))["fall"][0]

@@ -12,9 +12,9 @@ from saywell.describers.class_texts.class_describer import (
     USABLE,
     ClassComponents,
     choose_passages,
-    describe_classes,
-    extract_classes,
+    extract_texts,
     fit_texts,
+    write_texts,
 )
 from saywell.errors import InputError
 from saywell.language_models import Scripted
@@ -63,7 +63,7 @@ def fact(component, text, passage=0, quotation=""):
 def described(knowledge, facts, components=None, names=NAMES, **options):
     components = components or {n: ["head", "tail"] for n in names}
     with scripted(components, {n: [fact(1, "A head."), fact(2, "A tail.")] for n in names} | facts) as model:
-        return describe_classes(names, knowledge, Words(), model, **options)
+        return write_texts(names, knowledge, Words(), model, **options)
 
 
 def test_grounded_and_ungrounded(knowledge):
@@ -184,7 +184,7 @@ def test_hostile_articles_and_names_stay_data():
         return json.dumps({"items": [{"item": 1, "components": ["head"]}]})
 
     with Scripted(answer) as model:
-        table = describe_classes([name], knowledge, Words(), model)
+        table = write_texts([name], knowledge, Words(), model)
     assert "{{ 7*7 }}" in seen[1] and "49" not in seen[1]
     assert table["text"][0].isprintable() and table["text"][0].startswith("A red head")
 
@@ -199,7 +199,7 @@ def test_superclass_and_prompts_are_recorded(knowledge):
         return json.dumps({"items": [{"item": k, "components": ["head"]} for k in (1, 2)]})
 
     with Scripted(answer) as model:
-        table = describe_classes(NAMES, knowledge, None, model, superclass="bird")
+        table = write_texts(NAMES, knowledge, None, model, superclass="bird")
     assert {r.step for r in seen} == {"class components", "class sentences"}
     assert all("bird" in r.messages[-1].text for r in seen)
     assert set(table["prompt_hash"]) == {r.prompt_hash for r in seen if r.step == "class sentences"}
@@ -210,7 +210,7 @@ def test_superclass_and_prompts_are_recorded(knowledge):
 
 
 def test_extracted_texts_rest_on_their_own_clauses(knowledge):
-    table = extract_classes(NAMES, knowledge, Words(), fewest=0)
+    table = extract_texts(NAMES, knowledge, Words(), fewest=0)
     kite = table.filter(pl.col("class") == "red kite")
     assert kite["text"].to_list() == [
         "The wings have white patches.",
@@ -227,25 +227,25 @@ def test_extracted_texts_rest_on_their_own_clauses(knowledge):
 
 def test_other_languages_give_what_there_is(knowledge):
     text = "Der Zaunkönig ist klein und braun. Er lebt in Europa seit langem."
-    table = extract_classes(["Zaunkönig"], load_knowledge({"Zaunkönig": text}, ["Zaunkönig"]), None)
+    table = extract_texts(["Zaunkönig"], load_knowledge({"Zaunkönig": text}, ["Zaunkönig"]), None)
     assert len(table) == 2
 
 
 def test_a_class_without_article_is_told():
     knowledge = load_knowledge({"wren": ARTICLES["wren"]}, ["wren", "roc"])
-    row = extract_classes(["wren", "roc"], knowledge, None).row(-1, named=True)
+    row = extract_texts(["wren", "roc"], knowledge, None).row(-1, named=True)
     assert (row["class"], row["status"], row["text"]) == ("roc", "no article (missing)", "")
 
 
 def test_at_most_so_many(knowledge):
     long = {"x": " ".join(f"Its wing number {k} is red." for k in range(100))}
-    table = extract_classes(["x"], load_knowledge(long, ["x"]), None, per_class=7)
+    table = extract_texts(["x"], load_knowledge(long, ["x"]), None, per_class=7)
     assert len(table) == 7
 
 
 def test_a_thousand_classes():
     names = [f"class {k}" for k in range(1000)]
-    table = extract_classes(names, load_knowledge({n: f"The {n} is red." for n in names}, names), None)
+    table = extract_texts(names, load_knowledge({n: f"The {n} is red." for n in names}, names), None)
     assert table["class"].to_list() == names and table["id"].n_unique() == 1000
 
 
@@ -253,9 +253,9 @@ def test_a_thousand_classes():
 def test_class_lists_that_cannot_be(names, message):
     knowledge = load_knowledge("none", ["a"])
     with pytest.raises(InputError, match=message):
-        extract_classes(names, knowledge, None)
+        extract_texts(names, knowledge, None)
     with pytest.raises(InputError, match=message), Scripted(str) as model:
-        describe_classes(names, knowledge, None, model)
+        write_texts(names, knowledge, None, model)
 
 
 def test_choose_passages_keeps_the_lead_and_what_is_visible():

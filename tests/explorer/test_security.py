@@ -9,9 +9,10 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
+from saywell.addresses import is_loopback
 from saywell.errors import StudyError
 from saywell.explorer.app import build_app
-from saywell.explorer.security import HEADERS, Door, is_loopback
+from saywell.explorer.security import HEADERS, Door
 from saywell.explorer.server import door_of, first_address
 from saywell.explorer.shelf import open_studies
 from saywell.explorer.tables import Tables

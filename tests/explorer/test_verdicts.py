@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from saywell.errors import InputError, StudyError
-from saywell.explorer.verdicts import Verdicts
+from saywell.explorer.verdicts import HumanVerdicts
 
 FORM = {"secret": "the-secret", "item": "layer.0/0", "action": "accept", "name": "Ada"}
 
@@ -121,7 +121,7 @@ def test_a_file_that_is_none_or_cannot_be_written_is_said(tmp_path):
         return datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
     (tmp_path / "verdicts.sqlite").write_bytes(b"not a database at all, not at all" * 40)
-    verdicts = Verdicts(tmp_path, clock)
+    verdicts = HumanVerdicts(tmp_path, clock)
     with pytest.raises(StudyError, match="cannot be read as verdicts"):
         verdicts.latest()
     with pytest.raises(StudyError, match="could not be kept"):
@@ -129,6 +129,6 @@ def test_a_file_that_is_none_or_cannot_be_written_is_said(tmp_path):
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "verdicts.sqlite").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StudyError, match="is a link"):
-        Verdicts(tmp_path / "linked", clock)
+        HumanVerdicts(tmp_path / "linked", clock)
     with pytest.raises(InputError, match="one of accept"):
-        Verdicts(tmp_path / "none", clock).add("u", "x", name="Ada", machine_text="")
+        HumanVerdicts(tmp_path / "none", clock).add("u", "x", name="Ada", machine_text="")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from saywell.language_models import Image, Message, Reply, Request, Scripted
 from saywell.language_models.backend import Sent
-from saywell.language_models.structured import Unreadable, classify, read_answer, strict_schema
+from saywell.language_models.structured import Unreadable, outcome_of, read_answer, strict_schema
 
 
 class Tag(BaseModel):
@@ -196,7 +196,7 @@ def test_a_refusal_in_words_is_not_asked_again():
 def reading(tokens: int | None, text: str):
     """The status of a good reply of a server that says it read so many tokens of `text`."""
     request = Request("s", (Message("user", text),), Tags)
-    return classify(request, Sent(GOOD, "stop", input_tokens=tokens))
+    return outcome_of(request, Sent(GOOD, "stop", input_tokens=tokens))
 
 
 def test_a_server_that_read_a_part_of_the_question_gave_no_answer_to_it():
@@ -224,8 +224,8 @@ def test_a_server_that_read_a_part_of_the_question_gave_no_answer_to_it():
 )
 def test_why_a_reply_ended_is_said_in_many_words(finish, beside, alone):
     request = Request("s", (Message("user", "hello"),), Tags)
-    assert classify(request, Sent(f"Perhaps {GOOD}", finish))[0] == beside
-    assert classify(request, Sent(GOOD, finish))[0] == alone
+    assert outcome_of(request, Sent(f"Perhaps {GOOD}", finish))[0] == beside
+    assert outcome_of(request, Sent(GOOD, finish))[0] == alone
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from saywell.scorers.agreement import MEASURES
-from saywell.scorers.sanity import RATES, sanity_tests, verdicts
+from saywell.scorers.sanity import RATES, sanity_tests, sanity_verdicts
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def tests() -> pl.DataFrame:
 
 def test_the_known_result(tests):
     # As Oikarinen et al. 2025 report for the measures that are here.
-    passing = set(verdicts(tests).filter("passes")["measure"])
+    passing = set(sanity_verdicts(tests).filter("passes")["measure"])
     assert passing == {"f1", "iou", "pearson", "cosine", "auprc"}
     assert passing == {name for name, measure in MEASURES.items() if measure.headline}
 

@@ -11,7 +11,6 @@ import typer
 from saywell.cli.options import (
     AsJson,
     Concurrency,
-    DryRun,
     LlmDeadline,
     LlmEffort,
     LlmReplyTokens,
@@ -19,6 +18,7 @@ from saywell.cli.options import (
     MaxCalls,
     MaxTokens,
     MaxUsd,
+    PlanOnly,
     Prompts,
     Replay,
 )
@@ -64,7 +64,7 @@ def neurons(
     max_usd: MaxUsd = None,
     max_tokens: MaxTokens = None,
     concurrency: Concurrency = 16,
-    dry_run: DryRun = False,
+    dry_run: PlanOnly = False,
     replay: Replay = False,
     json: AsJson = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Concurrency = Annotated[int, typer.Option(help="LLM requests under way at once.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print LLM calls, tokens and cost; send nothing.")]
+PlanOnly = Annotated[bool, typer.Option("--dry-run", help="Print LLM calls, tokens and cost; send nothing.")]
 LlmDeadline = Annotated[float, typer.Option(help="Most seconds to wait while the LLM answers nothing.")]
 LlmEffort = Annotated[str | None, typer.Option(help="How long an LLM that reasons may do so: none, low, ...")]
 LlmReplyTokens = Annotated[

@@ -36,7 +36,7 @@ NOISE_UNITS = 60
 MIN_FIRES = 40
 """A rule that holds of fewer texts leaves too few in each part to describe or to score."""
 
-Key = TypeVar("Key", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ def _plain(sets: Mapping[str, np.ndarray], form: str = "{}") -> Iterator[Rule]:
 
 
 def pairs(
-    first: Mapping[Key, np.ndarray], second: Mapping[Key, np.ndarray]
-) -> Iterator[tuple[Key, np.ndarray, Key, np.ndarray]]:
+    first: Mapping[_Key, np.ndarray], second: Mapping[_Key, np.ndarray]
+) -> Iterator[tuple[_Key, np.ndarray, _Key, np.ndarray]]:
     """Every two sets of examples, of which neither is nearly a part of the other, with their names."""
     for a, in_a in first.items():
         for b, in_b in second.items():

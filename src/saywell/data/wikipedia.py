@@ -34,7 +34,7 @@ class WikiError(SaywellError):
 
 
 @dataclass(frozen=True)
-class Page:
+class WikiPage:
     """What a search for a class came to.
 
     `status`: 'found', 'missing', 'ambiguous' (a disambiguation page that the context does not decide)
@@ -104,7 +104,7 @@ class Wiki:
             self._client.close()
             self._client = None
 
-    def find(self, name: str, context: Sequence[str] = ()) -> Page:
+    def find(self, name: str, context: Sequence[str] = ()) -> WikiPage:
         """The article about `name`: by title, else the best hit of a search for its words.
 
         Redirects are followed and told. A disambiguation page is decided by the words of
@@ -116,19 +116,19 @@ class Wiki:
         # Characters that may stand in no title become spaces.
         title = " ".join(re.sub(r"[_#<>\[\]|{}\x00-\x1f\x7f]", " ", name).split())[:200]
         if not title:
-            return Page("missing", language=self.language, detail=f"{name!r} can be no title")
+            return WikiPage("missing", language=self.language, detail=f"{name!r} can be no title")
         try:
             return self._find(title, context)
         except _TooLarge as error:
-            return Page("too large", title, language=self.language, detail=str(error))
+            return WikiPage("too large", title, language=self.language, detail=str(error))
 
-    def _find(self, title: str, context: Sequence[str]) -> Page:
+    def _find(self, title: str, context: Sequence[str]) -> WikiPage:
         known = self._look_up(title)
         steps = []
         if known is None:
             known = self._search(title, context)
             if known is None:
-                return Page("missing", language=self.language, detail=f"no article for {title!r}")
+                return WikiPage("missing", language=self.language, detail=f"no article for {title!r}")
             steps.append(f"found by searching for {title!r}")
         if known.get("from"):
             steps.append(f"redirected from {known['from']!r}")
@@ -136,7 +136,7 @@ class Wiki:
             chosen, options = self._disambiguate(known["title"], context)
             if chosen is None:
                 detail = f"{known['title']!r} has {len(options)} meanings; say which by context words"
-                return Page(
+                return WikiPage(
                     "ambiguous",
                     known["title"],
                     language=self.language,
@@ -146,7 +146,7 @@ class Wiki:
             steps.append(f"{known['title']!r} decided by the context {', '.join(context)!r}")
             known = self._look_up(chosen)
             if known is None or known["ambiguous"]:
-                return Page("missing", chosen, language=self.language, detail=f"{chosen!r} is no article")
+                return WikiPage("missing", chosen, language=self.language, detail=f"{chosen!r} is no article")
         return self._read(known["title"], "; ".join(steps))
 
     # ---- the three questions
@@ -210,7 +210,7 @@ class Wiki:
         chosen = titled or chosen
         return (chosen[0] if len(set(chosen)) == 1 else None), options
 
-    def _read(self, title: str, steps: str) -> Page:
+    def _read(self, title: str, steps: str) -> WikiPage:
         try:
             parsed = self._parse({"page": title, "redirects": "1"})
         except _TooLarge:
@@ -219,9 +219,9 @@ class Wiki:
             parsed["cut"] = True
         text = html_to_text(parsed["html"])
         if not text:
-            return Page("missing", title, language=self.language, detail=f"{title!r} has no prose")
+            return WikiPage("missing", title, language=self.language, detail=f"{title!r} has no prose")
         kept = text[:MOST_CHARACTERS]
-        return Page(
+        return WikiPage(
             "found",
             parsed["title"],
             self._address(parsed["title"], parsed["revision"]),

@@ -20,11 +20,10 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from saywell.scorers.intervals import benjamini_hochberg
+from saywell.scorers.intervals import FALSE_DISCOVERY_RATE, benjamini_hochberg
 
 MIN_HITS = 3
 MIN_ODDS_RATIO = 1.5
-FALSE_DISCOVERY_RATE = 0.05
 
 
 class Associations(NamedTuple):

@@ -212,7 +212,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
             chosen=[text for text in texts if text["chosen"]],
             others=[text for text in texts if not text["chosen"]],
             sides=of_classes.influential(here.tables, name),
-            article=of_classes.article(here.tables, name),
+            article=of_classes.article_shown(here.tables, name),
             judged=here.verdicts.latest(),
             score=scores[0] | {"verdict": scores[0]["status"]} if scores else None,
         )
@@ -241,7 +241,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
 
     @app.get("/{number}/image")
     def image(number: str, example: str = "") -> Response:
-        jpeg = of_classes.thumbnail(opened(number).tables, example)
+        jpeg = of_classes.stored_thumbnail(opened(number).tables, example)
         if jpeg is None:
             raise HTTPException(404, "The study keeps no picture of this example.")
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "max-age=600"})

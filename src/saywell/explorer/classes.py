@@ -11,7 +11,7 @@ from saywell.explorer.filters import Filters
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import PAGE, Found
 
-RULES = ("ift-literal", "ift-proponent", "text-influence", "nearest", "stepwise", "clip-only")
+_RULES = ("ift-literal", "ift-proponent", "text-influence", "nearest", "stepwise", "clip-only")
 """Rules whose scores a card shows beside those of the study's own."""
 
 
@@ -93,7 +93,7 @@ def class_texts(tables: Tables, name: str) -> tuple[list[dict[str, Any]], list[s
     rows = tables.rows("select * from said where class = ? order by rank nulls last", [name])
     if not tables.has("text_scores", "text", "rule", "score"):
         return [{**row, "scores": {}} for row in rows], []
-    wanted = list(dict.fromkeys((str(tables.study.manifest.config.get("select", "")), *RULES)))
+    wanted = list(dict.fromkeys((str(tables.study.manifest.config.get("select", "")), *_RULES)))
     found = tables.rows(
         "select text, rule, score from text_scores where class = ? and rule in (select unnest(?))",
         [name, wanted],
@@ -129,7 +129,7 @@ def influential(tables: Tables, name: str) -> dict[str, list[dict[str, Any]]]:
     return sides
 
 
-def thumbnail(tables: Tables, example: str) -> bytes | None:
+def stored_thumbnail(tables: Tables, example: str) -> bytes | None:
     """A small JPEG that the study kept; whatever does not begin like one is nothing."""
     if not tables.has("thumbnails", "example", "jpeg"):
         return None
@@ -138,7 +138,7 @@ def thumbnail(tables: Tables, example: str) -> bytes | None:
     return bytes(jpeg) if jpeg is not None and bytes(jpeg[:3]) == b"\xff\xd8\xff" else None
 
 
-def article(tables: Tables, name: str) -> dict[str, Any] | None:
+def article_shown(tables: Tables, name: str) -> dict[str, Any] | None:
     """Where a class's knowledge came from."""
     if not tables.has("articles", "class", "status", "title", "url"):
         return None

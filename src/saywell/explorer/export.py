@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from saywell.explorer.verdicts import Verdict
+from saywell.explorer.verdicts import HumanVerdict
 
 PERSON = ("human_verdict", "human_text", "human_note", "human_name", "human_time")
 BATCH = 1024
@@ -21,7 +21,7 @@ AUTHOR = "clkht01d40000jv08hvalcvly"
 """What Neuronpedia's own scripts name as author unless told otherwise; an instance must know it."""
 
 
-def with_verdicts(table: pl.DataFrame, latest: Mapping[str, Verdict]) -> pl.DataFrame:
+def with_verdicts(table: pl.DataFrame, latest: Mapping[str, HumanVerdict]) -> pl.DataFrame:
     """The table with the verdict that stands beside each `id`, in columns of its own.
 
     `human_stale` is true where the description has changed since the person saw it.

@@ -38,7 +38,7 @@ SAMPLE = 200
 """The study's own sentences that say what is an ordinary likeness to a description."""
 
 
-class Reading(NamedTuple):
+class Likeness(NamedTuple):
     """A description that is like the sentence."""
 
     text: str
@@ -62,7 +62,7 @@ class Firing(NamedTuple):
 class Readings(NamedTuple):
     """Answers by reading, best first, and how much was read."""
 
-    best: list[Reading]
+    best: list[Likeness]
     texts: int
     left_out: int
     encoder: str
@@ -164,7 +164,7 @@ class Probe:
         out = (cosine - known.mean) / known.spread
         best = np.argsort(-out, kind="stable")[:MOST_ANSWERS]
         return Readings(
-            [Reading(known.texts[i], known.units[i], float(cosine[i]), float(out[i])) for i in best],
+            [Likeness(known.texts[i], known.units[i], float(cosine[i]), float(out[i])) for i in best],
             len(known.texts),
             known.left_out,
             self._encoder_name(),

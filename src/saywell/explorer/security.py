@@ -17,12 +17,13 @@ import hmac
 import secrets
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from saywell.addresses import is_address, is_everywhere, is_loopback
 
 COOKIE = "saywell"
 MOST_BYTES = 16 * 2**20
@@ -72,7 +73,7 @@ class Door:
         if name in LOOPBACK:
             return is_loopback(self.host) or is_everywhere(self.host)
         if is_everywhere(self.host):
-            return _is_address(name)
+            return is_address(name)
         return name == self.host.lower()
 
     def lets_in(self, headers: Headers) -> bool:
@@ -172,26 +173,6 @@ class Guard:
         if len(length) > 12 or int(length) > MOST_BYTES:
             return _no(413, f"A form has at most {MOST_BYTES:,} bytes.")
         return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host.lower() == "localhost":
-        return True
-    return _is_address(host) and ip_address(host).is_loopback
-
-
-def is_everywhere(host: str) -> bool:
-    """Whether the address stands for all of the machine's own."""
-    return _is_address(host) and ip_address(host).is_unspecified
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _own_origin(headers: Headers) -> bool:

@@ -8,10 +8,11 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from saywell.addresses import is_everywhere, is_loopback
 from saywell.errors import InputError
 from saywell.explorer.app import build_app
 from saywell.explorer.connections import bounded_protocol
-from saywell.explorer.security import Door, is_everywhere, is_loopback
+from saywell.explorer.security import Door
 from saywell.explorer.shelf import open_studies
 
 

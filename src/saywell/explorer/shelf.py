@@ -12,8 +12,8 @@ from saywell.errors import StudyError
 from saywell.explorer.classes import build_classes
 from saywell.explorer.probe import Probe
 from saywell.explorer.tables import Tables
-from saywell.explorer.units import build_units, choices, tally
-from saywell.explorer.verdicts import Verdicts
+from saywell.explorer.units import build_units, choices, units_by_verdict
+from saywell.explorer.verdicts import HumanVerdicts
 from saywell.store.study import Study
 
 
@@ -24,7 +24,7 @@ class Opened:
     number: int
     study: Study
     tables: Tables
-    verdicts: Verdicts
+    verdicts: HumanVerdicts
     probe: Probe
     name: str
     about: str
@@ -89,12 +89,12 @@ def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: i
         number,
         study,
         tables,
-        Verdicts(folder, clock),
+        HumanVerdicts(folder, clock),
         Probe(tables),
         folder.resolve().name or "study",
         _short(str(manifest.config.get("model") or manifest.config.get("encoder") or manifest.kind)),
         {} if classes else choices(tables),
-        {} if classes else tally(tables),
+        {} if classes else units_by_verdict(tables),
     )
 
 

@@ -225,7 +225,7 @@ def choices(tables: Tables) -> dict[str, list[Any]]:
     return {name: [x for x in values if x is not None] for name, values in found.items()}
 
 
-def tally(tables: Tables) -> dict[str, int]:
+def units_by_verdict(tables: Tables) -> dict[str, int]:
     """Units by verdict, and altogether."""
     counts = {
         row["verdict"]: row["n"] for row in tables.rows("select verdict, count(*) as n from cards group by 1")

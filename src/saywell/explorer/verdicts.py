@@ -38,7 +38,7 @@ _COLUMNS = "number, item, description, machine_text, action, text, note, name, t
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HumanVerdict:
     """One judgement of one person about one description."""
 
     number: int
@@ -61,7 +61,7 @@ class Verdict:
         return DONE[self.action]
 
 
-class Verdicts:
+class HumanVerdicts:
     """The judgements about one study; `now` is the clock. Nothing is written before the first."""
 
     def __init__(self, folder: Path, now: Callable[[], datetime]) -> None:
@@ -79,7 +79,7 @@ class Verdicts:
         description: str | None = None,
         text: str = "",
         note: str = "",
-    ) -> Verdict:
+    ) -> HumanVerdict:
         """Keep a judgement.
 
         Raises InputError for an unknown action, a missing name and a rewriting without new words,
@@ -115,27 +115,27 @@ class Verdicts:
                     " values (?, ?, ?, ?, ?, ?, ?, ?)",
                     values,
                 )
-                return Verdict(int(cursor.lastrowid or 0), *values)
+                return HumanVerdict(int(cursor.lastrowid or 0), *values)
         except sqlite3.Error as error:
             raise StudyError(f"the verdict could not be kept in {str(self.path)!r}: {error}") from error
 
-    def latest(self) -> dict[str, Verdict]:
+    def latest(self) -> dict[str, HumanVerdict]:
         """The judgement that stands, by item; items whose verdict was withdrawn have none."""
         last = "number in (select max(number) from verdicts group by item)"
         return {v.item: v for v in self._read(f"where {last} and action <> 'withdraw'")}
 
-    def history(self, item: str) -> list[Verdict]:
+    def history(self, item: str) -> list[HumanVerdict]:
         """All judgements about an item, the latest first."""
         return self._read("where item = ? order by number desc", item)
 
-    def _read(self, where: str, *values: Any) -> list[Verdict]:
+    def _read(self, where: str, *values: Any) -> list[HumanVerdict]:
         if not self.path.exists():
             return []
         address = f"file:{quote(str(self.path))}?mode=ro"
         try:
             with closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
                 rows = connection.execute(f"select {_COLUMNS} from verdicts {where}", values)
-                return [Verdict(*row) for row in rows]
+                return [HumanVerdict(*row) for row in rows]
         except sqlite3.Error as error:
             raise StudyError(
                 f"{str(self.path)!r} cannot be read as verdicts ({error}); move it away"

@@ -23,7 +23,7 @@ from saywell.language_models.prices import Price
 from saywell.language_models.providers import ProviderError
 from saywell.language_models.reasoning import final_text
 from saywell.language_models.requests import Reply, Request
-from saywell.language_models.structured import classify, schema_text
+from saywell.language_models.structured import outcome_of, schema_text
 
 _SCHEME = "c1:"  # changes whenever canonical_request does
 # So many different requests that all failed, with no reply between, mean that the rest would too.
@@ -479,7 +479,7 @@ class Client:
 
         Tokens that nobody reported stay the most it may have taken.
         """
-        status, _, error = classify(request, sent)
+        status, _, error = outcome_of(request, sent)
         asked, answered = sent.input_tokens, sent.output_tokens
         row = replace(
             pending,
@@ -521,7 +521,7 @@ def _read(row: Row, request: Request, cached: bool) -> Reply:
     if row.status == "failed":
         status, parsed, error = "failed", None, row.error
     else:
-        status, parsed, error = classify(request, row)
+        status, parsed, error = outcome_of(request, row)
     free = status == "ok" and request.answer is None
     return Reply(
         status=status,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import itertools
 import json
 import logging
@@ -24,6 +23,7 @@ from urllib.request import getproxies
 
 import httpx2
 
+from saywell.addresses import is_loopback
 from saywell.language_models.backend import Sent, Trouble
 from saywell.language_models.blot import Blot
 from saywell.language_models.prices import Price
@@ -345,14 +345,6 @@ class HttpBackend:
         """The text without our key, and without halves of surrogate pairs (no file holds them)."""
         text = self._blot(text)
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _wire(message: Message) -> dict[str, Any]:

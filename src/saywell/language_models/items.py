@@ -14,16 +14,16 @@ from saywell.errors import InputError
 from saywell.language_models.prompts import Prompt
 from saywell.language_models.requests import LanguageModel, Reply, Request, Status
 
-Row = TypeVar("Row", bound=BaseModel)
+_Row = TypeVar("_Row", bound=BaseModel)
 Check = Callable[[Sequence[Any]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class ItemReply(Generic[Row]):
+class ItemReply(Generic[_Row]):
     """What was said of one item; `row` is None exactly when the status is not "ok" (unscored)."""
 
     id: str
-    row: Row | None
+    row: _Row | None
     status: Status
     error: str | None
     key: str
@@ -34,7 +34,7 @@ def ask_items(
     model: LanguageModel,
     items: Mapping[str, str],
     prompt: Prompt,
-    row: type[Row],
+    row: type[_Row],
     *,
     step: str,
     batch_size: int = 20,
@@ -44,7 +44,7 @@ def ask_items(
     max_tokens_per_item: int = 100,
     seed: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> dict[str, ItemReply[Row]]:
+) -> dict[str, ItemReply[_Row]]:
     """Asks `model` about items (id -> text), `batch_size` to a request; one reply per id, in order.
 
     `row` is the answer for one item, a pydantic model with an integer field `item`. The prompt is
@@ -65,7 +65,7 @@ def ask_items(
 
     @cache
     def answer(count: int) -> type[BaseModel]:
-        def exact(rows: list[Row]) -> list[Row]:
+        def exact(rows: list[_Row]) -> list[_Row]:
             problem = _wrong_numbers([r.item for r in rows], count) or (check and check(rows))  # pyright: ignore
             if problem:
                 raise ValueError(problem)
@@ -85,7 +85,7 @@ def ask_items(
     waiting = [_Batch(ids[start : start + batch_size]) for start in range(0, len(ids), batch_size)]
     counts = [0, *_running(len(batch.ids) for batch in waiting)]
     tell = None if progress is None else lambda done: progress(counts[done])
-    result: dict[str, ItemReply[Row]] = {}
+    result: dict[str, ItemReply[_Row]] = {}
     while waiting:
         replies = model.complete([request(batch) for batch in waiting], progress=tell)
         tell = None

@@ -200,7 +200,7 @@ def _read(text: str, answer: type[Answer], whole: bool) -> tuple[Answer, str]:
     return read, words if _WORDS.search(words) else ""
 
 
-def classify(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | None, str | None]:
+def outcome_of(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | None, str | None]:
     """Status, parsed answer and reason of a reply (as it came or is stored), told apart in this order.
 
     Filtered and refused by the provider's own flags, an answer to a part of the question, truncated

@@ -22,7 +22,7 @@ from saywell.report.charts import (
 from saywell.report.formats import count, interval, two
 from saywell.report.parts import Drawing, Element, Part, clip, el, said
 from saywell.report.unit_cards import score_bar
-from saywell.report.units import Verdicts
+from saywell.report.units import UnitVerdicts
 from saywell.store.study import Study
 
 MOST_DESCRIPTORS = 30
@@ -172,7 +172,7 @@ def folded_table(title: str, head: Sequence[str], rows: Sequence[Part]) -> Eleme
     )
 
 
-def layer_counts(found: Verdicts) -> pl.DataFrame:
+def layer_counts(found: UnitVerdicts) -> pl.DataFrame:
     """Units by side and layer: all of them, those with a description, those verified."""
     return (
         found.table.group_by("sign", "layer")
@@ -185,7 +185,7 @@ def layer_counts(found: Verdicts) -> pl.DataFrame:
     )
 
 
-def descriptor_counts(study: Study, found: Verdicts) -> pl.DataFrame:
+def descriptor_counts(study: Study, found: UnitVerdicts) -> pl.DataFrame:
     """Units described by each descriptor, and those verified; the most frequent first."""
     names = study.table("descriptors").select(descriptor="id", text="text")
     return (
@@ -199,7 +199,7 @@ def descriptor_counts(study: Study, found: Verdicts) -> pl.DataFrame:
     )
 
 
-def layer_figure(found: Verdicts | None) -> Element | None:
+def layer_figure(found: UnitVerdicts | None) -> Element | None:
     """How many units of each layer have a description, and how many were verified, by side."""
     if found is None:
         return None
@@ -247,7 +247,7 @@ def layer_figure(found: Verdicts | None) -> Element | None:
     )
 
 
-def descriptor_figure(study: Study, found: Verdicts | None) -> Element | None:
+def descriptor_figure(study: Study, found: UnitVerdicts | None) -> Element | None:
     """How many units are described by each descriptor."""
     if found is None or found.described.is_empty() or "descriptors" not in study.manifest.tables:
         return None
@@ -294,7 +294,7 @@ def descriptor_figure(study: Study, found: Verdicts | None) -> Element | None:
     )
 
 
-def recovered_table(study: Study) -> Element | None:
+def recovered_section(study: Study) -> Element | None:
     """Gold descriptors: found or not, and how closely."""
     table = study.table("recovered").sort(
         "found", "value", "gold", descending=[True, True, False], nulls_last=True

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from saywell.report.best import FIRST, anchors_of, best_section, reader_table
 from saywell.report.charts import MEASURED, headline_chart, others_of, svg
-from saywell.report.figures import curve_figures, descriptor_figure, key, layer_figure, recovered_table
+from saywell.report.figures import curve_figures, descriptor_figure, key, layer_figure, recovered_section
 from saywell.report.formats import count, dated, duration, percent
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
 from saywell.report.parts import Drawing, Element, Page, Part, el, said
-from saywell.report.units import Verdicts, unit_section, verdicts
+from saywell.report.units import UnitVerdicts, unit_section, unit_verdicts
 from saywell.store.study import Metric, Study
 
 
@@ -26,7 +26,7 @@ def write_report(study: Study, *, most_bytes: int = MOST_BYTES) -> Path:
 def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     """The page as parts."""
     has = study.manifest.tables
-    found = verdicts(study) if {"units", "descriptions", "scores"} <= set(has) else None
+    found = unit_verdicts(study) if {"units", "descriptions", "scores"} <= set(has) else None
     metrics = study.headline() if study.has("metrics.json") else []
     curves = study.table("curves") if "curves" in has else None
     best = study.best(FIRST) if found is not None else []
@@ -40,7 +40,7 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
             ("figures", "How far the descriptors hold", lambda: curve_figures(curves)),
             ("layers", "Layer by layer", lambda: layer_figure(found)),
             ("descriptors", "Descriptors", lambda: descriptor_figure(study, found)),
-            ("gold", "Gold descriptors", lambda: recovered_table(study) if "recovered" in has else None),
+            ("gold", "Gold descriptors", lambda: recovered_section(study) if "recovered" in has else None),
         ],
         ("units", "Units", lambda room: found and unit_section(study, found, room, anchors_of(best))),
         "F1, precision and recall are of test sentences, which nothing was described from; Jaccard"
@@ -66,7 +66,7 @@ def _title(study: Study) -> Element:
     return el("div", None, *parts)
 
 
-def _first_screen(study: Study, found: Verdicts | None, metrics: Sequence[Metric]) -> Element:
+def _first_screen(study: Study, found: UnitVerdicts | None, metrics: Sequence[Metric]) -> Element:
     manifest, parts = study.manifest, []
     if found is not None:
         parts.append(_lede(found))
@@ -86,7 +86,7 @@ def _first_screen(study: Study, found: Verdicts | None, metrics: Sequence[Metric
     return el("section", {"class": "first", "aria-label": "Summary"}, *parts)
 
 
-def _lede(found: Verdicts) -> Element:
+def _lede(found: UnitVerdicts) -> Element:
     total, described = found.table.height, found.described.height
     verified = found.verified.height
     tiles = [
@@ -175,7 +175,7 @@ def _cost(study: Study) -> str:
     return "not recorded"
 
 
-def _failures(study: Study, found: Verdicts | None) -> Element:
+def _failures(study: Study, found: UnitVerdicts | None) -> Element:
     has = study.manifest.tables
     rows: list[tuple[str, str]] = []
     if "rejected" in has:

@@ -18,7 +18,7 @@ from saywell.report.charts import MEASURED, STYLES, Style, svg
 from saywell.report.classes import plane_points, transfer_rows
 from saywell.report.figures import AXES, POINTS, descriptor_counts, layer_counts
 from saywell.report.parts import clip, visible
-from saywell.report.units import verdicts
+from saywell.report.units import unit_verdicts
 from saywell.store.files import write_whole
 from saywell.store.study import Study
 
@@ -107,7 +107,7 @@ def _curve(panel: charts.Panel, title: str) -> Plot:
 
 
 def _layers(study: Study) -> Plot:
-    counts = layer_counts(verdicts(study)).filter(sign=1)
+    counts = layer_counts(unit_verdicts(study)).filter(sign=1)
     most = int(counts["described"].max() or 0)  # type: ignore[arg-type]
     return Plot(
         "Units going high with a description (light), verified (full)", charts.layer_chart(counts, most=most)
@@ -115,7 +115,7 @@ def _layers(study: Study) -> Plot:
 
 
 def _descriptors(study: Study) -> Plot:
-    counts = descriptor_counts(study, verdicts(study)).head(30)
+    counts = descriptor_counts(study, unit_verdicts(study)).head(30)
     longest = int(counts["text"].str.len_chars().max() or 0)  # type: ignore[arg-type]
     most = int(counts["described"].max() or 0)  # type: ignore[arg-type]
     return Plot(

@@ -14,7 +14,7 @@ from saywell.store.records import EXCERPT, Example
 from saywell.store.study import Study
 
 VERIFIED, NOT_VERIFIED, NONE = "verified", "not verified", "no description"
-EXEMPLARS = {VERIFIED: 8, NOT_VERIFIED: 6, NONE: 4}
+EXEMPLARS_SHOWN = {VERIFIED: 8, NOT_VERIFIED: 6, NONE: 4}
 
 
 LEVELS = 5
@@ -43,7 +43,7 @@ def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
         rows = (
             study.exemplars.filter(
                 pl.col("unit").is_in(ids),
-                pl.col("rank") < max(EXEMPLARS.values()),
+                pl.col("rank") < max(EXEMPLARS_SHOWN.values()),
                 pl.col("split") == "calibration",
             )
             .join(study.examples.select("id", "text"), left_on="example", right_on="id")

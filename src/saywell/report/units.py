@@ -11,7 +11,7 @@ import polars as pl
 from saywell.report.formats import count, two
 from saywell.report.parts import Element, Part, Rendered, clip, el, said, visible
 from saywell.report.unit_cards import (
-    EXEMPLARS,
+    EXEMPLARS_SHOWN,
     NONE,
     NOT_VERIFIED,
     VERIFIED,
@@ -30,7 +30,7 @@ SHOWN = {VERIFIED: 300, NOT_VERIFIED: 50, NONE: 30}
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class UnitVerdicts:
     """Every unit with its description and score, best first; `verdict` sums both up."""
 
     table: pl.DataFrame
@@ -51,7 +51,7 @@ class Verdicts:
         return self.table.filter(pl.col("status") != "described")
 
 
-def verdicts(study: Study) -> Verdicts:
+def unit_verdicts(study: Study) -> UnitVerdicts:
     """Units joined with the selected description and its first score, by skill, best first."""
     descriptions = (
         study.descriptions.sort("selected", "rank", descending=[True, False])
@@ -87,10 +87,10 @@ def verdicts(study: Study) -> Verdicts:
         .with_columns(verdict=verdict, status=pl.col("status").fill_null("no description: none was written"))
         .sort("skill", "layer", "index", "sign", descending=[True, False, False, True], nulls_last=True)
     )
-    return Verdicts(table)
+    return UnitVerdicts(table)
 
 
-def chosen_units(found: Verdicts, first: Collection[str] = ()) -> pl.DataFrame:
+def chosen_units(found: UnitVerdicts, first: Collection[str] = ()) -> pl.DataFrame:
     """The units that get a card: `first`, the best-verified, and of the others some from all over."""
     wanted = pl.col("id").is_in(list(first))
     verified = (
@@ -116,7 +116,7 @@ def _spread(table: pl.DataFrame, most: int) -> pl.DataFrame:
     return table[[row * table.height // most for row in range(most)]]
 
 
-def unit_section(study: Study, found: Verdicts, most_bytes: int, first: Mapping[str, str]) -> Element:
+def unit_section(study: Study, found: UnitVerdicts, most_bytes: int, first: Mapping[str, str]) -> Element:
     """The table with a card per unit; units are left out from its end when they do not fit.
 
     `first` are the units that the page begins with, and the anchors at which it expects them.
@@ -183,7 +183,7 @@ def _that_fit(
     return fits
 
 
-def _which(found: Verdicts, shown: pl.DataFrame) -> str:
+def _which(found: UnitVerdicts, shown: pl.DataFrame) -> str:
     parts = []
     for verdict, words in (
         (VERIFIED, "best verified"),
@@ -256,7 +256,7 @@ def _unit(
 ) -> Element:
     unit, verdict = row["id"], row["verdict"]
     side = "high" if row["sign"] > 0 else "low"
-    exemplars = evidence.exemplars.get(unit, [])[: EXEMPLARS[verdict]]
+    exemplars = evidence.exemplars.get(unit, [])[: EXEMPLARS_SHOWN[verdict]]
     cells = [
         el("th", {"scope": "row", "class": "c-unit"}, said(unit, 60)),
         el(

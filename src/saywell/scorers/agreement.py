@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 Predictions = Bool[np.ndarray, "units examples"] | Float[np.ndarray, "units examples"]
 Truth = Bool[np.ndarray, "units examples"] | Float[np.ndarray, "units examples"]
 Weights = Float[np.ndarray, "#units examples"] | Float[np.ndarray, " examples"] | None
-Scores = Float[np.ndarray, " units"]
+PerUnit = Float[np.ndarray, " units"]
 Function = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 _BLOCK = 2_000_000  # numbers worked on at once
 
@@ -31,7 +31,7 @@ _BLOCK = 2_000_000  # numbers worked on at once
 class Measure(NamedTuple):
     """A measure, what it compares, and what a reader of its value should know."""
 
-    function: Callable[..., Scores]
+    function: Callable[..., PerUnit]
     predictions: Literal["said", "predicted"]
     truth: Literal["fires", "response"]
     headline: bool
@@ -45,14 +45,14 @@ def answered(predictions: Predictions) -> Bool[np.ndarray, "units examples"]:
     return ~np.isnan(predictions)
 
 
-def _measure(function: Function) -> Callable[..., Scores]:
+def _measure(function: Function) -> Callable[..., PerUnit]:
     """Let a function of float64 arrays without NaN take what this module's docstring promises.
 
     What was not answered reaches it with weight 0 and prediction 0. Works on a few units at a time.
     """
 
     @wraps(function)
-    def measure(predictions: Predictions, truth: Truth, weights: Weights = None) -> Scores:
+    def measure(predictions: Predictions, truth: Truth, weights: Weights = None) -> PerUnit:
         units, examples = predictions.shape
         result = np.full(units, np.nan)
         step = max(1, _BLOCK // max(1, examples))
@@ -70,10 +70,10 @@ def _measure(function: Function) -> Callable[..., Scores]:
 
 
 class _Counts(NamedTuple):
-    hits: Scores
-    said: Scores
-    fires: Scores
-    total: Scores
+    hits: PerUnit
+    said: PerUnit
+    fires: PerUnit
+    total: PerUnit
 
 
 def _counts(said: np.ndarray, fires: np.ndarray, weights: np.ndarray) -> _Counts:

@@ -10,6 +10,7 @@ from scipy import special
 
 RESAMPLES = 1000
 LEVEL = 0.95
+FALSE_DISCOVERY_RATE = 0.05
 
 
 class Interval(NamedTuple):

@@ -65,7 +65,7 @@ def sanity_tests(
     return pl.DataFrame(rows)
 
 
-def verdicts(tests: pl.DataFrame) -> pl.DataFrame:
+def sanity_verdicts(tests: pl.DataFrame) -> pl.DataFrame:
     """One row per measure: the smallest fall at any rate in each test, and whether it passes both."""
     return tests.group_by("measure", "headline", maintain_order=True).agg(
         *(pl.col("fall").filter(pl.col("test") == test).min().alias(test) for test in TESTS),

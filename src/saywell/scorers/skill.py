@@ -28,13 +28,12 @@ from scipy import special, stats
 
 from saywell.data.splits import hash_numbers
 from saywell.scorers.agreement import Predictions, answered
-from saywell.scorers.intervals import LEVEL, benjamini_hochberg
+from saywell.scorers.intervals import FALSE_DISCOVERY_RATE, LEVEL, benjamini_hochberg
 from saywell.scorers.sampling import STRATA, Sample
 
 ALWAYS, NEVER = "always", "never"
 RESAMPLES = 400
 MOST_RESAMPLES = RESAMPLES * 4**4
-FALSE_DISCOVERY_RATE = 0.05
 _MOST_ROUNDS, _FEW = 20, 1000
 _ERRORS = 3.0  # standard errors from which a figure counts as far from the decision
 _TAIL = float(special.ndtr(-_ERRORS))

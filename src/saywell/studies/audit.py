@@ -184,7 +184,7 @@ def _scores_stand_above_their_floors(study: Study) -> Iterator[Finding]:
 
 
 def _classes_follow_from_tables(study: Study) -> Iterator[Finding]:
-    for name, again in zip(("transfer", "transfer_summary"), class_audit.transfer_tables(study), strict=True):
+    for name, again in zip(("transfer", "transfer_summary"), class_audit.transfer_again(study), strict=True):
         yield compare_tables(name, study.table(name), again, SCHEMAS[name].key)
     yield from _figures(study, class_audit.figures(study))
 

@@ -12,7 +12,7 @@ from saywell.studies import class_worth
 from saywell.transfer.cross_modal import Outcome
 
 
-def transfer_tables(study: Study) -> tuple[pl.DataFrame, pl.DataFrame]:
+def transfer_again(study: Study) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `transfer` and `transfer_summary`, from which test images each run got right."""
     config = study.manifest.config
     runs: dict[tuple[int, str], dict[str, Outcome]] = {}
@@ -26,4 +26,4 @@ def transfer_tables(study: Study) -> tuple[pl.DataFrame, pl.DataFrame]:
 def figures(study: Study) -> list[Metric]:
     """The headline figures."""
     config, names = study.manifest.config, study.table("classes")["name"].to_list()
-    return class_worth.figures(study, names, config["select"], config["seed"])
+    return class_worth.class_metrics(study, names, config["select"], config["seed"])

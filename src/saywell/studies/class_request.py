@@ -17,7 +17,7 @@ from saywell.data.descriptor_files import load_descriptors
 from saywell.data.image_sources import open_source
 from saywell.data.images import Images, class_names
 from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
-from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_classes
+from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_texts
 from saywell.errors import InputError
 from saywell.language_models import load_prompt
 from saywell.scorers.judge import JUDGE
@@ -25,7 +25,7 @@ from saywell.studies.class_rows import CONTROLS, RULES
 
 SELECTS = {"ift": "ift-proponent"}
 """Short names of rules."""
-Texts = tuple[list[str], np.ndarray]
+ClassTexts = tuple[list[str], np.ndarray]
 """Texts, and the place of the class of each."""
 
 
@@ -39,8 +39,8 @@ class ClassRequest:
     rule: str
     names: list[str]
     knowledge: Knowledge | None
-    texts: Texts | None
-    files: dict[str, Texts]
+    texts: ClassTexts | None
+    files: dict[str, ClassTexts]
 
 
 def read_request(
@@ -85,7 +85,7 @@ def read_request(
     fetched = isinstance(knowledge, str) and knowledge == WIKIPEDIA
     local = None if fetched else load_knowledge(knowledge, names)
     if local is not None and given is None and not asks:
-        check_usable(extract_classes(names, local, None), names)
+        check_usable(extract_texts(names, local, None), names)
     return ClassRequest(rule, names, local, given, files)
 
 

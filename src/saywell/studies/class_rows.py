@@ -56,7 +56,7 @@ RANDOM_WORDS, RANDOM_WORDS_FREE = "random words", "random words, name-free"
 SEARCHED, SEARCHED_FREE = "random words, searched", "random words, name-free, searched"
 FILE = "file: "
 
-Scores = dict[str, Float[np.ndarray, " texts"]]
+TextScores = dict[str, Float[np.ndarray, " texts"]]
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def score_candidates(
     part: str = ALL_TEXTS,
     only: str | None = None,
     seed: int = 0,
-) -> Scores:
+) -> TextScores:
     """What every rule and control, or `only` one, says of the texts of one part of the pool."""
     texts, place = pool.vectors[pool.parts[part]], pool.classes[pool.parts[part]]
     scores = score_texts(

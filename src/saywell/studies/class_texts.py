@@ -11,8 +11,7 @@ import polars as pl
 
 from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
 from saywell.data.wikipedia import Wiki
-from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_classes
-from saywell.describers.class_texts.class_describer import describe_classes as write_texts
+from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_texts, write_texts
 from saywell.describers.class_texts.given import GIVEN, given_texts
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
@@ -74,7 +73,7 @@ def text_table(
         if llm is not None and given is None:
             lost = table.filter(pl.col("status").is_in(_NO_ANSWER))
             item = pl.concat_str("class", pl.col("component").fill_null(""), separator=": ")
-            study.unanswered("class texts", unanswered(lost, "class texts", item))
+            study.unanswered("class texts", as_unanswered(lost, "class texts", item))
     return table if gold is None else _with_gold(table, gold)
 
 
@@ -111,7 +110,7 @@ def written_texts(
                 progress=Steps(advance),
             )
     else:
-        table = extract_classes(names, knowledge, encoder)
+        table = extract_texts(names, knowledge, encoder)
     if isinstance(encoder, Precomputed):
         known = pl.col("text").is_in(encoder.texts)
         usable = pl.col("status").is_in(USABLE)
@@ -122,7 +121,7 @@ def written_texts(
     return table
 
 
-def unanswered(rows: pl.DataFrame, step: str, item: pl.Expr) -> pl.DataFrame:
+def as_unanswered(rows: pl.DataFrame, step: str, item: pl.Expr) -> pl.DataFrame:
     """Rows with `status` and `detail` as the table `unanswered`."""
     reason = pl.concat_str("status", pl.col("detail").fill_null(""), separator=": ")
     return rows.select(

@@ -24,14 +24,14 @@ from saywell.studies.class_rows import (
     STANDARDISED,
     Choosing,
     Pool,
-    Scores,
+    TextScores,
     choosing,
     score_candidates,
     searched_sets,
     text_sets,
 )
 from saywell.studies.class_subject import Space, Steps
-from saywell.studies.class_texts import unanswered, usable_texts
+from saywell.studies.class_texts import as_unanswered, usable_texts
 from saywell.transfer.cross_modal import Embedded, Outcome, Settings, transfer
 from saywell.transfer.linear_heads import one_thread
 
@@ -58,7 +58,7 @@ Sets = Mapping[str, np.ndarray]
 """Text sets by name: weights over the pool."""
 
 
-def transfer_tables(
+def measure_transfer(
     study: StudyWriter,
     space: Space,
     pool: Pool,
@@ -83,7 +83,7 @@ def transfer_tables(
         table, _ = usable_texts(study, space.names)
         strings = table["text"].to_list()
 
-        def sets_of(by: Choosing, scores: Scores | None, drawn: int) -> Sets:
+        def sets_of(by: Choosing, scores: TextScores | None, drawn: int) -> Sets:
             known = scores or score_candidates(pool, by, per_class=per_class, strings=strings, seed=seed)
             every = text_sets(pool, known, rule, per_class=per_class, seed=drawn)
             every |= searched_sets(pool, rule, by, per_class=per_class, seed=seed)
@@ -131,7 +131,7 @@ def _transfer_run(
     space: Space,
     pool: Pool,
     whole: Sets,
-    sets_of: Callable[[Choosing, Scores | None, int], Sets],
+    sets_of: Callable[[Choosing, TextScores | None, int], Sets],
     rule: str,
     shots: int,
     form: str,
@@ -204,11 +204,11 @@ def judged(
         progress=Steps(advance),
     )
     item = pl.concat_str("class", "repeat", "criterion", separator=": ")
-    study.unanswered("judge", unanswered(table.filter(pl.col("status") != "ok"), "judge", item))
+    study.unanswered("judge", as_unanswered(table.filter(pl.col("status") != "ok"), "judge", item))
     return table
 
 
-def figures(study: Study, names: Sequence[str], rule: str, seed: int) -> list[Metric]:
+def class_metrics(study: Study, names: Sequence[str], rule: str, seed: int) -> list[Metric]:
     """The headline figures, from the stored tables alone."""
     golds = {}
     table, text_class = usable_texts(study, names)

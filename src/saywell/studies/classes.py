@@ -29,8 +29,12 @@ from saywell.data.images import Images, load_images
 from saywell.data.knowledge import NONE, load_knowledge
 from saywell.data.splits import check_seed
 from saywell.data.wikipedia import Wiki
-from saywell.describers.class_texts.class_describer import MOST_COMPONENTS, WRITING, choose_passages
-from saywell.describers.class_texts.class_describer import describe_classes as write_texts
+from saywell.describers.class_texts.class_describer import (
+    MOST_COMPONENTS,
+    WRITING,
+    choose_passages,
+    write_texts,
+)
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.encoders.fingerprints import combined, model_fingerprint
@@ -50,7 +54,7 @@ from saywell.studies.class_rows import choosing
 from saywell.studies.class_scores import class_score_tables, description_table
 from saywell.studies.class_subject import Steps, embed, example_tables
 from saywell.studies.class_texts import article_tables, text_table, usable_texts, written_texts
-from saywell.studies.class_worth import figures, judged, transfer_tables, zero_shot
+from saywell.studies.class_worth import class_metrics, judged, measure_transfer, zero_shot
 from saywell.studies.classify import MAP, READER, keep_reader
 from saywell.studies.cost import note_cost
 from saywell.transfer.cross_modal import Settings
@@ -251,7 +255,7 @@ def describe_classes(
             )
         with progress("zero-shot", 1):
             study.table("zero_shot", lambda: zero_shot(study, space, pool, by, rule, per_class, seed))
-        transfer_tables(
+        measure_transfer(
             study, space, pool, by, rule, per_class, config["shots"], seeds, asked, seed, progress
         )
         if judge and llm is not None:
@@ -260,7 +264,7 @@ def describe_classes(
                     "judgements",
                     lambda: judged(study, shown, files, names, llm, rule, prompts, seed, advance),
                 )
-        study.write_metrics(figures(study, names, rule, seed))
+        study.write_metrics(class_metrics(study, names, rule, seed))
         picture_tables(study, shown, space, pool, seed, progress)
 
         def keep() -> None:

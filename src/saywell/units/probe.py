@@ -39,7 +39,7 @@ def by_token(values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor | Non
     return values if values.ndim == 3 and values.shape[:2] == shape else None
 
 
-class Probe:
+class TrialRun:
     """Runs of a model on two short texts. A model without an embedding of tokens is not probed."""
 
     def __init__(self, model: nn.Module) -> None:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from saywell.errors import InputError
-from saywell.units.probe import Probe, first_tensor
+from saywell.units.probe import TrialRun, first_tensor
 
 Kind = Literal["ffn", "residual", "attention-head"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -66,7 +66,7 @@ def find_sites(
     """
     if kind not in KINDS:
         raise InputError(f"unknown kind of unit {kind!r}; choose one of {', '.join(KINDS)}")
-    probe = Probe(model)
+    probe = TrialRun(model)
     if modules:
         numbers = _chosen(layers, len(modules))
         sites = [_named_site(model, kind, number, modules[number]) for number in numbers]
@@ -101,7 +101,7 @@ def _chosen(layers: Sequence[int] | None, count: int) -> list[int]:
     return sorted(set(layers))
 
 
-def _as_run(probe: Probe, sites: Sequence[Site]) -> list[Site]:
+def _as_run(probe: TrialRun, sites: Sequence[Site]) -> list[Site]:
     """The sites, each seen to run once with one row per token; outputs as wide as they are."""
     widths = probe.widths([(site.module, site.tap) for site in sites])
     seen = []
@@ -118,7 +118,7 @@ def _as_run(probe: Probe, sites: Sequence[Site]) -> list[Site]:
 
 
 def _residual_sites(
-    model: nn.Module, probe: Probe, prefix: str, blocks: Sequence[nn.Module], numbers: Sequence[int]
+    model: nn.Module, probe: TrialRun, prefix: str, blocks: Sequence[nn.Module], numbers: Sequence[int]
 ) -> list[Site]:
     """The output of each block, or of the module whose output is what the model calls the layer's."""
     sites = [Site(n, "residual", f"{prefix}.{n}", "output", _hidden_size(model, blocks[n])) for n in numbers]

@@ -103,7 +103,7 @@ CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class PlantedPicture:
     """One planted picture: its class, its number within the class, what it shows, its pixels."""
 
     label: str
@@ -136,7 +136,7 @@ def fits_a_class(scene: Scene) -> bool:
     )
 
 
-def pictures(per_class: int, seed: int, size: int = SIZE) -> Iterator[Picture]:
+def pictures(per_class: int, seed: int, size: int = SIZE) -> Iterator[PlantedPicture]:
     """`per_class` pictures of every class, class by class, `size` pixels a side.
 
     A picture depends on `seed`, its class and its number alone: asking for more changes none.
@@ -145,7 +145,7 @@ def pictures(per_class: int, seed: int, size: int = SIZE) -> Iterator[Picture]:
         for number in range(per_class):
             rng = np.random.default_rng([seed, index, number])
             scene = draw_scene(definition, rng)
-            yield Picture(label, number, scene, render(scene, rng, size))
+            yield PlantedPicture(label, number, scene, render(scene, rng, size))
 
 
 def write_pictures(folder: Path, per_class: int, seed: int, size: int = SIZE) -> pl.DataFrame:

@@ -76,7 +76,7 @@ class ClassFacts(BaseModel):
     facts: list[ClassFact]
 
 
-def describe_classes(
+def write_texts(
     classes: Sequence[str],
     knowledge: Knowledge,
     encoder: DualEncoder | None,
@@ -147,7 +147,7 @@ def describe_classes(
     return _finish(rows, classes, encoder)
 
 
-def extract_classes(
+def extract_texts(
     classes: Sequence[str],
     knowledge: Knowledge,
     encoder: DualEncoder | None,
