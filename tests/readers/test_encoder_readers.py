@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from reading import said
 
 from saywell.errors import InputError
-from saywell.readers.cosine import wordings
-from saywell.readers.dual_encoder import DualEncoderReader
-from saywell.readers.sentence_encoder import SentenceEncoderReader
+from saywell.readers.cosine import by_mean, by_nearest, wordings
 
 WORDS = "battery soup waiter room".split()
 TEXTS = ["battery", "soup waiter", "room", "soup", "battery soup"]
@@ -36,14 +35,14 @@ class Counter:
         return np.array([len(text.split()) for text in texts])
 
 
-@pytest.fixture(params=[SentenceEncoderReader, DualEncoderReader])
-def opened(request):
+@pytest.fixture
+def opened():
     encoder = Counter()
-    return request.param(encoder, encoder(TEXTS))
+    return by_nearest(encoder, encoder(TEXTS))
 
 
 def test_the_nearest_alternative_counts(opened):
-    either, both = opened.read(["battery, soup waiter", "soup waiter"], [np.arange(5)] * 2)
+    either, both = opened(said("battery, soup waiter", "soup waiter"), np.arange(5))
     assert either[0] == pytest.approx(1, abs=1e-3) and either[1] == pytest.approx(1, abs=1e-3)
     assert either[2] < 0.01
     assert both[0] < 0.01 and both[1] == pytest.approx(1, abs=1e-3)
@@ -52,37 +51,38 @@ def test_the_nearest_alternative_counts(opened):
 def test_the_whole_counts_beside_its_parts(opened):
     assert wordings("battery, soup") == ["battery", "soup", "battery, soup"]
     assert wordings("soup ") == ["soup"] and wordings(" , ") == []
-    (found,) = opened.read(["battery, soup"], [np.arange(5)])
+    (found,) = opened(said("battery, soup"), np.arange(5))
     assert found[4] == pytest.approx(1, abs=1e-3)
 
 
 def test_what_else_is_asked_changes_nothing(opened):
-    rows = [np.array([4, 0]), np.array([], dtype=np.int64), np.array([3])] * 150
-    descriptions = [f"{a}, {b}" for a in WORDS for b in WORDS for _ in range(29)][:450]
-    together = list(opened.read(descriptions, rows))
-    assert len(together) == 450
+    rows = np.array([[4, 0], [1, 1], [3, 2]] * 150)
+    descriptions = said(*[f"{a}, {b}" for a in WORDS for b in WORDS for _ in range(29)][:450])
+    together = opened(descriptions, rows)
+    assert together.shape == (450, 2)
     for n in (0, 1, 2, 255, 256, 449):
-        (alone,) = opened.read([descriptions[n]], [rows[n]])
+        (alone,) = opened([descriptions[n]], rows[n])
         np.testing.assert_allclose(alone, together[n], atol=1e-6)
-        assert alone.shape == rows[n].shape
+    assert opened(descriptions, rows[:, :0]).shape == (450, 0)
 
 
 def test_no_words_no_answer(opened):
-    (found,) = opened.read(["?!"], [np.arange(5)])
+    (found,) = opened(said("?!"), np.arange(5))
     assert np.isnan(found).all() and len(found) == 5
-    assert list(opened.read([], [])) == []
+    assert opened([], np.arange(5)).shape == (0, 5)
 
 
 def test_a_wording_is_encoded_once():
     encoder = Counter()
-    reader = SentenceEncoderReader(encoder, encoder(TEXTS))
+    read = by_nearest(encoder, encoder(TEXTS))
     before = encoder.encoded
-    list(reader.read(["soup", "soup, room", "room"], [np.arange(5)] * 3))
+    read(said("soup", "soup, room"), np.arange(5))
+    read(said("room", "soup"), np.arange(5))
     assert encoder.encoded - before == 3
 
 
 def test_vectors_must_be_unit_rows():
     with pytest.raises(InputError, match=r"row 1 has length 2\.000"):
-        SentenceEncoderReader(Counter(), np.array([[1.0, 0], [0, 2]]))
+        by_nearest(Counter(), np.array([[1.0, 0], [0, 2]]))
     with pytest.raises(InputError, match=r"shape \(3,\)"):
-        DualEncoderReader(Counter(), np.ones(3))
+        by_mean(Counter(), np.ones(3))

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reading import said
 
 from saywell.data.parts import DescribeRows, ScoreRows
 from saywell.errors import LeakError
 from saywell.readers.alternatives import alternatives
-from saywell.readers.lexical import LexicalReader
+from saywell.readers.lexical import by_words
 
 TEXTS = [
     "The batteries died after a day.",
@@ -22,11 +23,11 @@ EVERY = np.arange(len(TEXTS))
 
 
 def reader(texts=TEXTS):
-    return LexicalReader(texts, DescribeRows(np.arange(len(texts))))
+    return by_words(texts, DescribeRows(np.arange(len(texts))))
 
 
 def read(*descriptions, rows=EVERY, texts=TEXTS):
-    return list(reader(texts).read(descriptions, [rows] * len(descriptions)))
+    return reader(texts)(said(*descriptions), rows)
 
 
 def test_words_meet_without_their_endings_and_rare_words_count_more():
@@ -64,17 +65,17 @@ def test_nothing_said_is_no_answer():
 
 
 def test_each_description_has_rows_of_its_own():
-    first, second = reader().read(["soup", "battery"], [np.array([4, 1]), np.array([2])])
-    assert first.tolist() == [1, 1] and second.tolist() == [1]
+    first, second = reader()(said("soup", "battery"), np.array([[4, 1], [2, 1]]))
+    assert first.tolist() == [1, 1] and second.tolist() == [1, 0]
 
 
 def test_rarity_is_learnt_from_describe_rows_only():
     with pytest.raises(LeakError, match="DescribeRows"):
-        LexicalReader(TEXTS, ScoreRows(EVERY))  # type: ignore[arg-type]
-    few = LexicalReader(TEXTS, DescribeRows(np.array([1, 4])))
+        by_words(TEXTS, ScoreRows(EVERY))  # type: ignore[arg-type]
+    few = by_words(TEXTS, DescribeRows(np.array([1, 4])))
     changed = [text if n in (1, 4) else text + " cold cold" for n, text in enumerate(TEXTS)]
-    other = LexicalReader(changed, DescribeRows(np.array([1, 4])))
-    for a, b in zip(*(r.read(["cold soup"], [np.array([1, 4])]) for r in (few, other)), strict=True):
+    other = by_words(changed, DescribeRows(np.array([1, 4])))
+    for a, b in zip(*(r(said("cold soup"), np.array([1, 4])) for r in (few, other)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from reading import of_texts, said
 
 from saywell.language_models import Scripted
 from saywell.readers.simulation import SimulationReader
+from saywell.resources import Resources
 
 TOKENS = [["cold", " soup", "\n", "!"], ["a", " room"], [], ["soup", '"', "soup"]]
 EVERY = np.arange(4)
@@ -28,22 +30,28 @@ def honest(shown, described):
     return answer
 
 
-def opened(answer, tokens=TOKENS, **options):
-    return SimulationReader(Scripted(answer), tokens, **options)
+def read(answer, *descriptions, tokens=TOKENS, rows=EVERY, **options):
+    """What it reads in texts that have these tokens, and what had no answer."""
+    resources = Resources(llm=Scripted(answer))
+    texts = [json.dumps(own) for own in tokens]
+    predict = SimulationReader(tokens=json.loads, **options).open(of_texts(texts), resources)
+    return predict(said(*descriptions), rows), resources.lost
 
 
 def test_every_token_gets_its_number_and_the_strongest_counts(honest):
-    reader = opened(honest)
-    (found,) = reader.read(["soup"], [EVERY])
-    assert found.tolist() == [7, 0, 0, 7] and not reader.unanswered
-    simulated = reader.simulate("soup", EVERY)
-    assert [a.tolist() for a in simulated] == [[0, 7, 0, 0], [0, 0], [], [7, 0, 7]]
+    found, lost = read(honest, "soup", "room")
+    assert found.tolist() == [[7, 0, 0, 7], [0, 7, 0, 0]] and not lost
+
+
+def test_tokens_are_words_where_nobody_says_otherwise(honest):
+    predict = SimulationReader().open(of_texts(["a cold soup", "", "soups"]), Resources(llm=Scripted(honest)))
+    assert predict(said("soup"), np.array([[2, 1, 0]])).tolist() == [[7, 0, 7]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 9])
 def test_batches_do_not_matter(honest, size):
-    (found,) = opened(honest, batch_size=size).read(["soup"], [EVERY[::-1]])
-    assert found.tolist() == [7, 0, 0, 7]
+    found, _ = read(honest, "soup", rows=EVERY[::-1], batch_size=size)
+    assert found.tolist() == [[7, 0, 0, 7]]
 
 
 @pytest.mark.parametrize(
@@ -61,18 +69,16 @@ def test_other_than_one_number_a_token_is_no_answer(honest, shown, wrong, reason
         cold = {n for n, body in shown(request) if "cold" in body}
         return reply((r["item"], wrong if r["item"] in cold else r["activations"]) for r in rows)
 
-    reader = opened(answer)
-    (found,) = reader.read(["soup"], [EVERY])
+    (found,), lost = read(answer, "soup")
     assert np.isnan(found[0]) and found[1:].tolist() == [0, 0, 7]
-    assert len(reader.unanswered) == 1 and reason in reader.unanswered[0].reason
+    assert len(lost) == 1 and reason in lost[0].reason
 
 
 @pytest.mark.parametrize("garbled", ["no", "", '{"items": [{"item": 1, "activations": [NaN]}]}'])
 def test_garbled_replies_are_no_answers(garbled):
-    reader = opened(lambda request: garbled)
-    (found,) = reader.read(["soup"], [EVERY])
+    (found,), lost = read(lambda request: garbled, "soup")
     np.testing.assert_array_equal(np.isnan(found), [True, True, False, True])
-    assert len(reader.unanswered) == 3
+    assert len(lost) == 3
 
 
 def test_a_hostile_token_cannot_become_two(shown):
@@ -83,5 +89,5 @@ def test_a_hostile_token_cannot_become_two(shown):
         seen.extend([json.loads(line) for line in body.split("\n")] for _, body in shown(request))
         return reply((n, [0] * 4) for n, _ in shown(request))
 
-    (found,) = opened(watch, [evil]).read(["soup"], [np.array([0])])
-    assert seen == [evil] and found.tolist() == [0]
+    found, _ = read(watch, "soup", tokens=[evil], rows=np.array([0]))
+    assert seen == [evil] and found.tolist() == [[0]]

@@ -7,7 +7,7 @@ from saywell.data.parts import DescribeRows, ScoreRows, SelectRows
 from saywell.errors import LeakError
 from saywell.scorers.floors import another_unit, nearest_sibling
 from saywell.scorers.sampling import sample_examples
-from saywell.scorers.scoring import asking, firing, score_units
+from saywell.scorers.scoring import firing, score_units
 from saywell.scorers.skill import verified
 
 EXAMPLES, DIM = 1200, 96
@@ -206,22 +206,6 @@ def test_samples_estimate_what_reading_everything_would_show(world):
     assert np.mean(found.high - found.low) > np.mean(whole.high - whole.low)
     wrong = world.score(own=np.roll(np.arange(40), 1), samples=(sample(SELECT, 0), sample(SCORE, 1)))
     assert not verified(wrong.skill).any()
-
-
-def test_a_reader_is_asked_row_by_row(world):
-    calls = []
-
-    def read(descriptions, rows):
-        calls.append((list(descriptions), [len(r) for r in rows]))
-        for text, own in zip(descriptions, rows, strict=True):
-            yield world.predict(np.array([int(text)]), own)[0]
-
-    predict = asking(read, [str(n) for n in range(40)])
-    shared, own = np.arange(6), np.arange(12).reshape(2, 6)
-    numbers = np.array([4, 7])
-    assert predict(numbers, shared) == pytest.approx(world.predict(numbers, shared), rel=1e-4)
-    assert predict(numbers, own) == pytest.approx(world.predict(numbers, own), rel=1e-4)
-    assert calls == [(["4", "7"], [6, 6])] * 2
 
 
 def test_no_units():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from saywell.language_models.budget import BudgetReached, Limits
 from saywell.language_models.client import Client, Retries
 from saywell.language_models.dry_run import DryRun, StepPlan
-from saywell.language_models.items import ItemReply, ask_items
+from saywell.language_models.items import Group, ItemReply, ask_groups, ask_items
 from saywell.language_models.ledger import CacheMiss, LedgerError
 from saywell.language_models.opening import names_llm, open_language_model
 from saywell.language_models.prompts import Prompt, fence, load_prompt
@@ -18,6 +18,7 @@ __all__ = [
     "CacheMiss",
     "Client",
     "DryRun",
+    "Group",
     "Image",
     "ItemReply",
     "LanguageModel",
@@ -32,6 +33,7 @@ __all__ = [
     "Scripted",
     "Status",
     "StepPlan",
+    "ask_groups",
     "ask_items",
     "fence",
     "load_prompt",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -28,6 +28,15 @@ class ItemReply(Generic[_Row]):
     error: str | None
     key: str
     cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Items (id -> text) that are asked about alike: `data` fills the rest of the prompt."""
+
+    items: Mapping[str, str]
+    data: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens_per_item: int = 100
 
 
 def ask_items(
@@ -57,11 +66,39 @@ def ask_items(
     other one without answer item by item. What is still not answered is unscored, with the reason.
     `progress` counts the items of the first round.
     """
+    group = Group(items, data or {}, max_tokens_per_item)
+    return ask_groups(
+        model,
+        [group],
+        prompt,
+        row,
+        step=step,
+        batch_size=batch_size,
+        check=check,
+        temperature=temperature,
+        seed=seed,
+        progress=progress,
+    )[0]
+
+
+def ask_groups(
+    model: LanguageModel,
+    groups: Sequence[Group],
+    prompt: Prompt,
+    row: type[_Row],
+    *,
+    step: str,
+    batch_size: int = 20,
+    check: Check | None = None,
+    temperature: float = 0.0,
+    seed: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[dict[str, ItemReply[_Row]]]:
+    """`ask_items` of many groups at once: a request holds items of one, and all are in flight together."""
     if "item" not in row.model_fields:
         raise InputError(f"the row model {row.__name__!r} needs an integer field 'item'")
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size!r}")
-    ids = list(items)
 
     @cache
     def answer(count: int) -> type[BaseModel]:
@@ -75,17 +112,22 @@ def ask_items(
         return create_model(f"{row.__name__}List", items=(rows, ...))  # pyright: ignore
 
     def request(batch: _Batch) -> Request:
-        numbered = [(number, items[id]) for number, id in enumerate(batch.ids, 1)]
-        messages = prompt.render(items=numbered, **(data or {}))
-        most = max(50 + max_tokens_per_item * len(numbered), batch.max_tokens)
+        group = groups[batch.group]
+        numbered = [(number, group.items[id]) for number, id in enumerate(batch.ids, 1)]
+        messages = prompt.render(items=numbered, **group.data)
+        most = max(50 + group.max_tokens_per_item * len(numbered), batch.max_tokens)
         return Request(
             step, messages, answer(len(numbered)), prompt.hash, temperature, most, seed, len(numbered)
         )
 
-    waiting = [_Batch(ids[start : start + batch_size]) for start in range(0, len(ids), batch_size)]
+    waiting = [
+        _Batch(number, ids[start : start + batch_size])
+        for number, ids in enumerate(list(group.items) for group in groups)
+        for start in range(0, len(ids), batch_size)
+    ]
     counts = [0, *_running(len(batch.ids) for batch in waiting)]
     tell = None if progress is None else lambda done: progress(counts[done])
-    result: dict[str, ItemReply[_Row]] = {}
+    result: list[dict[str, ItemReply[_Row]]] = [{} for _ in groups]
     while waiting:
         replies = model.complete([request(batch) for batch in waiting], progress=tell)
         tell = None
@@ -94,13 +136,14 @@ def ask_items(
             pieces = _pieces(batch, reply)
             smaller += pieces
             if not pieces:
-                result.update(_read(batch.ids, reply))
+                result[batch.group].update(_read(batch.ids, reply))
         waiting = smaller
-    return {id: result[id] for id in ids}
+    return [{id: found[id] for id in group.items} for group, found in zip(groups, result, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
+    group: int
     ids: list[str]
     max_tokens: int = 0
     """A limit that was not too large, where a larger batch needed it."""
@@ -112,11 +155,11 @@ def _pieces(batch: _Batch, reply: Reply) -> list[_Batch]:
     if reply.status == "ok" or len(ids) == 1 or (reply.status == "failed" and not reply.rejected):
         return []
     if reply.status not in ("failed", "overflow", "truncated"):
-        return [_Batch([id], most) for id in ids]
+        return [_Batch(batch.group, [id], most) for id in ids]
     if reply.status == "truncated":
         most = reply.max_tokens or most
     half = (len(ids) + 1) // 2
-    return [_Batch(ids[:half], most), _Batch(ids[half:], most)]
+    return [_Batch(batch.group, ids[:half], most), _Batch(batch.group, ids[half:], most)]
 
 
 def _wrong_numbers(numbers: Sequence[int], count: int) -> str | None:

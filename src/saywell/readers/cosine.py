@@ -1,44 +1,128 @@
-"""What the readers that compare vectors share."""
+"""Readers that compare descriptions with examples by an encoder of both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 
+from saywell.data.examples import Examples, Kind
+from saywell.description import Description
+from saywell.encoders.precomputed import Precomputed
+from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError
 from saywell.readers.alternatives import alternatives
+from saywell.readers.reader import Predict, RowNumbers, rows_of_each
+from saywell.transfer.zero_shot import class_embeddings
 
-_BLOCK = 256
-"""Descriptions whose wordings are encoded together."""
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+
+Encode = Callable[[Sequence[str]], Float[np.ndarray, "texts dim"]]
 
 
-def best_cosines(
-    encode: Callable[[Sequence[str]], Float[np.ndarray, "texts dim"]],
-    vectors: Float[np.ndarray, "examples dim"],
-    descriptions: Sequence[str],
-    rows: Sequence[Int64[np.ndarray, " examples"]],
-) -> Iterator[Float[np.ndarray, " examples"]]:
-    """Per description the cosine of each of its rows to the nearest of what it offers (-1 to 1).
+@dataclass(frozen=True)
+class CosineReader:
+    """Cosine of a description with each example (-1 to 1); the best of the alternatives it offers.
+
+    Good for topics; close to blind for form, position and negation: "not about soup" is near to soup.
+    """
+
+    name: str
+    reads: tuple[Kind, ...]
+    version: int = 1
+    costly: bool = False
+
+    def open(self, examples: Examples, resources: Resources) -> Predict:
+        """As in `Reader`. Reading raises InputError for a wording longer than the encoder reads."""
+        return by_nearest(lambda texts: resources.encode(examples, texts), resources.vectors(examples))
+
+
+@dataclass(frozen=True)
+class MeanOfTextsReader:
+    """Cosine of each example with every part of a description, averaged (-1 to 1).
+
+    That is the product of the example with the mean of the parts' unit vectors, as in zero-shot
+    classification by many texts a class. A part that the encoder cannot read whole is left out; NaN
+    where none is left.
+    """
+
+    name: str = "mean-of-texts"
+    version: int = 1
+    costly: bool = False
+    reads: tuple[Kind, ...] = ("image", "text", "pair")
+
+    def open(self, examples: Examples, resources: Resources) -> Predict:
+        """As in `Reader`."""
+
+        def readable(texts: Sequence[str]) -> list[str]:
+            if examples.kind != "image":
+                return [text for text in texts if text.strip()]
+            encoder = resources.dual_encoder
+            if isinstance(encoder, Precomputed):
+                known = set(encoder.texts)
+                return [text for text in texts if text in known]
+            lengths = encoder.count_tokens(texts)
+            return [
+                text
+                for text, n in zip(texts, lengths, strict=True)
+                if text.strip() and n <= encoder.max_tokens
+            ]
+
+        return by_mean(lambda texts: resources.encode(examples, texts), resources.vectors(examples), readable)
+
+
+def by_nearest(encode: Encode, vectors: Float[np.ndarray, "examples dim"]) -> Predict:
+    """The cosine of each example to the nearest of what a description offers (-1 to 1).
 
     It offers its alternatives and, where there are several, the whole text. `vectors` and what
     `encode` gives are unit vectors. A description without words gets NaN.
     """
+    _check(vectors)
     known: dict[str, np.ndarray] = {}
-    last, chosen = None, vectors[:0]
-    for start in range(0, len(descriptions), _BLOCK):
-        offers = [wordings(text) for text in descriptions[start : start + _BLOCK]]
-        new = sorted({text for offer in offers for text in offer} - known.keys())
-        known |= dict(zip(new, encode(new), strict=True)) if new else {}
-        for offer, asked in zip(offers, rows[start : start + _BLOCK], strict=True):
-            if asked is not last:  # most callers ask for the same rows every time
-                last, chosen = asked, vectors[asked]
+
+    def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
+        offers = [wordings(description.text) for description in descriptions]
+        _learn(known, encode, offers)
+        found = np.full((len(offers), rows.shape[-1]), np.nan, dtype=np.float32)
+        same = vectors[rows] if rows.ndim == 1 else None
+        for number, (offer, asked) in enumerate(zip(offers, rows_of_each(rows, len(offers)), strict=True)):
             if offer:
-                near = chosen @ np.stack([known[text] for text in offer]).T
-                yield near.max(1).astype(np.float64)
-            else:
-                yield np.full(len(asked), np.nan)
+                chosen = vectors[asked] if same is None else same
+                found[number] = (chosen @ np.stack([known[text] for text in offer]).T).max(1)
+        return found
+
+    return predict
+
+
+def by_mean(
+    encode: Encode,
+    vectors: Float[np.ndarray, "examples dim"],
+    readable: Callable[[Sequence[str]], list[str]] = list,
+) -> Predict:
+    """The mean cosine of each example with those parts of a description that are `readable`."""
+    _check(vectors)
+    shown = unit_length(vectors)
+    known: dict[str, np.ndarray] = {}
+
+    def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
+        parts = [description.parts or (description.text,) for description in descriptions]
+        told = set(readable(sorted({text for own in parts for text in own})))
+        kept = [[text for text in own if text in told] for own in parts]
+        _learn(known, encode, kept)
+        count = sum(map(len, kept))
+        texts = np.array([known[text] for own in kept for text in own]).reshape(count, shown.shape[1])
+        whose = np.repeat(np.arange(len(kept)), [len(own) for own in kept])
+        means = class_embeddings(texts, whose, len(kept))
+        if rows.ndim == 1:
+            return means @ shown[rows].T
+        each = [shown[own] @ mean for own, mean in zip(rows, means, strict=True)]
+        return np.array(each).reshape(rows.shape)
+
+    return predict
 
 
 def wordings(description: str) -> list[str]:
@@ -48,14 +132,21 @@ def wordings(description: str) -> list[str]:
     return parts if len(parts) < 2 else [*parts, whole]
 
 
-def check_vectors(vectors: np.ndarray, what: str) -> None:
+def _learn(known: dict[str, np.ndarray], encode: Encode, offers: Sequence[Sequence[str]]) -> None:
+    """Each text that is offered gets its vector, once."""
+    new = sorted({text for offer in offers for text in offer} - known.keys())
+    if new:
+        known.update(zip(new, encode(new), strict=True))
+
+
+def _check(vectors: np.ndarray) -> None:
     """Raise InputError unless these are rows of length one."""
     if vectors.ndim != 2:
-        raise InputError(f"{what} vectors have the shape {vectors.shape!r}; give one row an example")
+        raise InputError(f"vectors of examples have the shape {vectors.shape!r}; give one row an example")
     lengths = np.linalg.norm(vectors, axis=1)
     if len(lengths) and not np.allclose(lengths, 1.0, atol=1e-3):
         worst = int(np.abs(lengths - 1).argmax())
         raise InputError(
-            f"the {what} vector in row {worst} has length {lengths[worst]:.3f}; divide each row by its"
-            " length (saywell.encoders.vectors.unit_length)"
+            f"the vector of the example in row {worst} has length {lengths[worst]:.3f}; divide each row"
+            " by its length (saywell.encoders.vectors.unit_length)"
         )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Float, Int64
 from pydantic import BaseModel, ConfigDict
 
-from saywell.language_models import LanguageModel, Prompt, load_prompt
-from saywell.readers.asking import Unanswered, ask_about, unanswered
+from saywell.data.examples import Examples, Kind
+from saywell.description import Description
+from saywell.readers.asking import Asking
+from saywell.readers.reader import Predict, RowNumbers, rows_of_each
+
+if TYPE_CHECKING:
+    from saywell.resources import Resources
 
 DETECT, DETECTION = "detect_examples", "detection"
 EXAMPLES_PER_REQUEST = 10
@@ -31,67 +36,41 @@ class Verdict(BaseModel):
         return 0.5 + self.confidence / 2 * (1 if self.holds == "yes" else -1)
 
 
+@dataclass(frozen=True)
 class DetectionReader:
     """How sure a language model is that a description holds of an example (0 to 1).
 
-    `unanswered` grows by one row for each example that got no usable answer; its number is NaN.
+    An example that got no usable answer is NaN and adds a row to `resources.lost`.
     """
 
-    name = "detection"
-    version = 1
+    name: str = DETECTION
+    version: int = 1
+    costly: bool = True
+    reads: tuple[Kind, ...] = ("text", "pair")
+    prompt: str = DETECT
+    batch_size: int = EXAMPLES_PER_REQUEST
 
-    def __init__(
-        self,
-        llm: LanguageModel,
-        texts: Sequence[str],
-        *,
-        prompt: Prompt | None = None,
-        batch_size: int = EXAMPLES_PER_REQUEST,
-        seed: int = 0,
-    ) -> None:
-        self._llm, self._texts, self._batch_size, self._seed = llm, texts, batch_size, seed
-        self._prompt = prompt or load_prompt(DETECT)
-        self.unanswered: list[Unanswered] = []
+    def open(self, examples: Examples, resources: Resources) -> Predict:
+        """As in `Reader`. Raises InputError where there is no language model."""
+        texts = examples.texts
+        asking = Asking(
+            resources.need_llm(f"the reader {self.name!r}"),
+            resources.prompt(self.prompt),
+            Verdict,
+            self.name,
+            self.batch_size,
+            resources.seed,
+            resources.lost,
+        )
 
-    def read(
-        self, descriptions: Sequence[str], rows: Sequence[Int64[np.ndarray, " examples"]]
-    ) -> Iterator[Float[np.ndarray, " examples"]]:
-        """As in `Reader`."""
-        for description, asked in zip(descriptions, rows, strict=True):
-            shown = {int(row): self._texts[int(row)] for row in asked}
-            degrees, missing = ask_verdicts(
-                self._llm,
-                description,
-                shown,
-                self._prompt,
-                step=DETECTION,
-                batch_size=self._batch_size,
-                seed=self._seed,
-            )
-            self.unanswered += missing
-            yield np.array([degrees.get(int(row), np.nan) for row in asked])
+        def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
+            said = [description.text for description in descriptions]
+            found = asking.numbers(said, rows_of_each(rows, len(said)), texts.__getitem__, _degree)
+            return np.array(found).reshape(len(said), rows.shape[-1])
+
+        return predict
 
 
-def ask_verdicts(
-    llm: LanguageModel,
-    description: str,
-    shown: dict[int, str],
-    prompt: Prompt,
-    *,
-    step: str,
-    batch_size: int,
-    seed: int,
-) -> tuple[dict[int, float], list[Unanswered]]:
-    """Degree (0 to 1) per example that has an answer, and the others with the reason."""
-    answers, missing = ask_about(
-        llm, description, shown, prompt, Verdict, step=step, batch_size=batch_size, seed=seed
-    )
-    degrees: dict[int, float] = {}
-    for place, (verdict, call) in answers.items():
-        degree = verdict.degree()
-        if degree is None:
-            reason = f"unparsed: confidence {verdict.confidence!r} is not between 0 and 1"
-            missing.append(unanswered(step, description, place, reason, call))
-        else:
-            degrees[place] = degree
-    return degrees, missing
+def _degree(row: int, verdict: Verdict) -> float | str:
+    degree = verdict.degree()
+    return f"confidence {verdict.confidence!r} is not between 0 and 1" if degree is None else degree

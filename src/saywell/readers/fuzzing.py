@@ -7,20 +7,21 @@ the reader has to tell which is which (after the fuzzing score of Paulo et al. 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+import polars as pl
+from jaxtyping import Bool, Int64
 
+from saywell.data.examples import Examples, Kind
 from saywell.data.splits import content_ids, hash_numbers
 from saywell.data.words import chunk_spans
 from saywell.errors import InputError
-from saywell.language_models import LanguageModel, Prompt, load_prompt
-from saywell.readers.asking import Unanswered
-from saywell.readers.detection import EXAMPLES_PER_REQUEST, ask_verdicts
+from saywell.readers.detection import DetectionReader
 
-CHECK = "check_marks"
+CHECK, FUZZING = "check_marks", "fuzzing"
 OPEN, CLOSE = "⟪", "⟫"
 
 
@@ -32,53 +33,41 @@ class Marks(NamedTuple):
     """Whether the mark is on the words that made the unit respond: what the reader should say."""
 
 
-class FuzzingReader:
-    """How sure a language model is that the marked words are those described (0 to 1).
+@dataclass(frozen=True)
+class FuzzingReader(DetectionReader):
+    """How sure a language model is that the marked words of an example are those described (0 to 1).
 
-    Opened for one unit, whose marks it shows: compare its numbers with `marks.right` and not with
-    whether the unit fires. NaN where nothing is marked or nothing was answered; the latter adds a
-    row to `unanswered`.
+    It is not asked whether a unit fires but whether the marks are right: see `trial`, which marks
+    examples for it.
     """
 
-    name = "fuzzing"
-    version = 1
+    name: str = FUZZING
+    reads: tuple[Kind, ...] = ("text",)
+    prompt: str = CHECK
 
-    def __init__(
-        self,
-        llm: LanguageModel,
-        texts: Sequence[str],
-        marks: Marks,
-        *,
-        prompt: Prompt | None = None,
-        batch_size: int = EXAMPLES_PER_REQUEST,
-        seed: int = 0,
-    ) -> None:
-        self._llm, self._texts, self._batch_size, self._seed = llm, texts, batch_size, seed
-        self.marks = marks
-        self._prompt = prompt or load_prompt(CHECK)
-        self.unanswered: list[Unanswered] = []
+    def trial(self, exemplars: pl.DataFrame, examples: Examples, seed: int) -> Examples:
+        """As in `AsksElse`: each exemplar with a mark, `fires` where it is on the words that set it off.
 
-    def read(
-        self, descriptions: Sequence[str], rows: Sequence[Int64[np.ndarray, " examples"]]
-    ) -> Iterator[Float[np.ndarray, " examples"]]:
-        """As in `Reader`."""
-        for description, asked in zip(descriptions, rows, strict=True):
-            shown = {
-                int(row): show(self._texts[int(row)], *self.marks.spans[row].tolist())
-                for row in asked
-                if self.marks.spans[row, 0] >= 0
-            }
-            degrees, missing = ask_verdicts(
-                self._llm,
-                description,
-                shown,
-                self._prompt,
-                step="fuzzing",
-                batch_size=self._batch_size,
-                seed=self._seed,
-            )
-            self.unanswered += missing
-            yield np.array([degrees.get(int(row), np.nan) for row in asked])
+        An exemplar without a span, or without room for as many other words, is left out.
+        """
+        place = {id: row for row, id in enumerate(examples.ids)}
+        shown = exemplars.filter(pl.col("span_start") >= 0).sort("unit", "example")
+        rows = np.array([place[id] for id in shown["example"]], dtype=np.int64)
+        texts = [examples.texts[row] for row in rows]
+        spans = shown.select("span_start", "span_end").to_numpy().astype(np.int64).reshape(-1, 2)
+        marks = make_marks(texts, spans, seed=seed)
+        marked = [
+            show(text, *span) if span[0] >= 0 else ""
+            for text, span in zip(texts, marks.spans.tolist(), strict=True)
+        ]
+        table = examples.table[rows].with_columns(
+            (shown["unit"] + ":" + shown["example"]).alias("id"),
+            pl.Series("text", marked, dtype=pl.String),
+            shown["unit"].alias("unit"),
+            pl.Series("fires", marks.right),
+        )
+        kept = table.filter(pl.Series(marks.spans[:, 0] >= 0))
+        return replace(examples, table=kept, tags=None, fingerprint=f"{examples.fingerprint}, marked")
 
 
 def make_marks(texts: Sequence[str], spans: Int64[np.ndarray, "examples 2"], *, seed: int = 0) -> Marks:

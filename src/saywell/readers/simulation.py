@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int64
 from pydantic import BaseModel, ConfigDict
 
-from saywell.language_models import LanguageModel, Prompt, load_prompt
-from saywell.readers.asking import Unanswered, ask_about, unanswered
+from saywell.data.examples import Examples, Kind
+from saywell.description import Description
+from saywell.readers.asking import Asking
+from saywell.readers.reader import Predict, RowNumbers, rows_of_each
 
-SIMULATE = "simulate_activations"
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+
+SIMULATE, SIMULATION = "simulate_activations", "simulation"
 EXAMPLES_PER_REQUEST = 5
 STRONGEST = 10
 
@@ -25,71 +32,62 @@ class Simulated(BaseModel):
     activations: list[float]
 
 
+@dataclass(frozen=True)
 class SimulationReader:
     """The strongest activation, 0 to 10, that a language model expects at any token of an example.
 
-    `tokens` are the tokens of each example as text. An answer counts only when it has exactly one
-    number from 0 to 10 for each token; otherwise it is NaN and adds a row to `unanswered`. All
-    numbers of a text come from one reply (not from token probabilities), as in the all-at-once
-    simulator of Bills et al. 2023.
+    `tokens` are those of a text: its words, unless the source of the activations has others. An
+    answer counts only when it has exactly one number from 0 to 10 for each token; otherwise it is
+    NaN and adds a row to `resources.lost`. All numbers of a text come from one reply (not from token
+    probabilities), as in the all-at-once simulator of Bills et al. 2023. A text without tokens is 0.
     """
 
-    name = "simulation"
-    version = 1
+    name: str = SIMULATION
+    version: int = 1
+    costly: bool = True
+    reads: tuple[Kind, ...] = ("text", "pair")
+    tokens: Callable[[str], Sequence[str]] = str.split
+    batch_size: int = EXAMPLES_PER_REQUEST
 
-    def __init__(
-        self,
-        llm: LanguageModel,
-        tokens: Sequence[Sequence[str]],
-        *,
-        prompt: Prompt | None = None,
-        batch_size: int = EXAMPLES_PER_REQUEST,
-        seed: int = 0,
-    ) -> None:
-        self._llm, self._tokens, self._batch_size, self._seed = llm, tokens, batch_size, seed
-        self._prompt = prompt or load_prompt(SIMULATE)
-        self.unanswered: list[Unanswered] = []
-
-    def read(
-        self, descriptions: Sequence[str], rows: Sequence[Int64[np.ndarray, " examples"]]
-    ) -> Iterator[Float[np.ndarray, " examples"]]:
-        """As in `Reader`: the maximum over tokens, 0 for an example without tokens."""
-        for description, asked in zip(descriptions, rows, strict=True):
-            simulated = self.simulate(description, asked)
-            yield np.array([np.nan if a is None else float(a.max(initial=0.0)) for a in simulated])
-
-    def simulate(
-        self, description: str, rows: Int64[np.ndarray, " examples"]
-    ) -> list[Float[np.ndarray, " tokens"] | None]:
-        """Per example one number per token, 0 to 10; None where there is no usable answer."""
-        sizes = {int(row): len(self._tokens[row]) for row in rows}
-        # A token a line, as JSON: a token that is a line break must not look like two.
-        shown = {
-            row: "\n".join(json.dumps(token, ensure_ascii=False) for token in self._tokens[row])
-            for row, size in sizes.items()
-            if size
-        }
-        answers, missing = ask_about(
-            self._llm,
-            description,
-            shown,
-            self._prompt,
+    def open(self, examples: Examples, resources: Resources) -> Predict:
+        """As in `Reader`. Raises InputError where there is no language model."""
+        texts = examples.texts
+        asking = Asking(
+            resources.need_llm(f"the reader {self.name!r}"),
+            resources.prompt(SIMULATE),
             Simulated,
-            step="simulation",
-            batch_size=self._batch_size,
-            max_tokens_per_item=50 + 4 * max(sizes.values(), default=0),
-            seed=self._seed,
+            self.name,
+            self.batch_size,
+            resources.seed,
+            resources.lost,
         )
-        result: dict[int, np.ndarray] = {row: np.zeros(0) for row, size in sizes.items() if not size}
-        for row, (answer, call) in answers.items():
-            problem = _problem(answer.activations, sizes[row])
-            if problem:
-                reason = f"unparsed: {problem}"
-                missing.append(unanswered("simulation", description, row, reason, call))
-            else:
-                result[row] = np.array(answer.activations, dtype=np.float64)
-        self.unanswered += missing
-        return [result.get(int(row)) for row in rows]
+
+        @lru_cache(maxsize=4096)
+        def tokens(row: int) -> Sequence[str]:
+            return self.tokens(texts[row])
+
+        def shown(row: int) -> str:
+            # A token a line, as JSON: a token that is a line break must not look like two.
+            return "\n".join(json.dumps(token, ensure_ascii=False) for token in tokens(row))
+
+        def strongest(row: int, answer: Simulated) -> float | str:
+            return _problem(answer.activations, len(tokens(row))) or max(answer.activations)
+
+        def longest(rows: Sequence[int]) -> int:
+            return 50 + 4 * max((len(tokens(row)) for row in rows), default=0)
+
+        def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
+            said = [description.text for description in descriptions]
+            each = rows_of_each(rows, len(said))
+            found = np.zeros((len(said), rows.shape[-1]))
+            some = [np.array([bool(tokens(int(row))) for row in own], dtype=bool) for own in each]
+            asked = [own[there] for own, there in zip(each, some, strict=True)]
+            answers = asking.numbers(said, asked, shown, strongest, longest)
+            for number, (there, values) in enumerate(zip(some, answers, strict=True)):
+                found[number, there] = values
+            return found
+
+        return predict
 
 
 def _problem(activations: list[float], tokens: int) -> str | None:

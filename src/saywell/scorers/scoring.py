@@ -7,7 +7,7 @@ with their number, and results do not depend on how many that is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -160,18 +160,6 @@ def check_rows(select: Rows, score: Rows) -> None:
             f"example {int(both[0])!r} and {len(both) - 1} more are in both select and score:"
             " take the rows from parts_of(examples)"
         )
-
-
-def asking(
-    read: Callable[[Sequence[str], Sequence[np.ndarray]], Iterator[np.ndarray]], descriptions: Sequence[str]
-) -> Predict:
-    """A `Predict` from the `read` of a reader and the texts of all descriptions."""
-
-    def predict(numbers: Int64[np.ndarray, " block"], rows: RowNumbers) -> np.ndarray:
-        each = rows if rows.ndim == 2 else [rows] * len(numbers)
-        return np.stack(list(read([descriptions[int(number)] for number in numbers], list(each))))
-
-    return predict
 
 
 def firing(response: Float[np.ndarray, "units examples"], thresholds: Float[np.ndarray, " units"]) -> Fires:

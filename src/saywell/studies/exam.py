@@ -36,9 +36,9 @@ from saywell.encoders.sentence import (
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel, load_prompt, names_llm
 from saywell.progress import Progress, automatic
-from saywell.readers.lexical import LexicalReader
-from saywell.readers.reader import Reader
-from saywell.readers.sentence_encoder import SentenceEncoderReader
+from saywell.readers.cosine import by_nearest
+from saywell.readers.lexical import by_words
+from saywell.readers.reader import Predict
 from saywell.studies.exam_describers import DESCRIBERS, LLM, STRONGEST, Material
 from saywell.studies.exam_network import train_network_units
 from saywell.studies.exam_scoring import World
@@ -213,10 +213,8 @@ def _checked(describers: Sequence[str] | None, reader: str, llm: LanguageModel |
 
 def _reader(
     name: ReaderName, encoder: SentenceEncoder, texts: list[str], vectors: np.ndarray, parts: Parts
-) -> Reader:
-    if name == "lexical":
-        return LexicalReader(texts, parts.describe)
-    return SentenceEncoderReader(encoder, vectors)
+) -> Predict:
+    return by_words(texts, parts.describe) if name == "lexical" else by_nearest(encoder, vectors)
 
 
 def _vectors(encoder: SentenceEncoder, texts: list[str], progress: Progress) -> np.ndarray:

@@ -28,7 +28,7 @@ from saywell.encoders.checkpoints import PLANTED
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.errors import InputError
 from saywell.progress import Progress, automatic, silent
-from saywell.readers.dual_encoder import DualEncoderReader
+from saywell.readers.cosine import by_nearest
 from saywell.studies.exam_describers import MOST_NAMED, STRONGEST, Answers, Behaviour, no_description
 from saywell.studies.exam_scoring import World
 from saywell.studies.exam_sitting import Exam, check_names, kept_exam, sit_exam
@@ -88,7 +88,7 @@ def run_image_exam(
     settings = {
         "questions": "planted pictures",
         "describers": chosen,
-        "reader": DualEncoderReader.name,
+        "reader": "dual-encoder",
         "encoder": name,
         "seed": seed,
         "pictures": pictures,
@@ -142,7 +142,7 @@ def _world(
             cosines=cosines.astype(np.float64),
         )
 
-    return World(parts, units, DualEncoderReader(encoder, vectors), material)
+    return World(parts, units, by_nearest(encoder.encode_texts, vectors), material)
 
 
 @dataclass(frozen=True)

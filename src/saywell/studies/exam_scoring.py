@@ -12,7 +12,8 @@ from scipy.sparse.csgraph import connected_components
 
 from saywell.data.parts import Parts, ScoreRows, SelectRows, require
 from saywell.data.planted_units import PlantedUnit
-from saywell.readers.reader import Reader
+from saywell.description import Description
+from saywell.readers.reader import Predict
 from saywell.scorers.agreement import f1
 from saywell.scorers.floors import NONE, another_unit
 from saywell.scorers.scoring import first_apart
@@ -39,7 +40,7 @@ class World(NamedTuple, Generic[M]):
 
     parts: Parts
     units: Sequence[PlantedUnit]
-    reader: Reader
+    predict: Predict
     material: Callable[[], M]
 
 
@@ -113,8 +114,7 @@ def _read(
     score = require(ScoreRows, world.parts.score).rows
 
     def read(said: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        predicted = list(world.reader.read(said, [rows] * len(said)))
-        return np.array(predicted, dtype=np.float64).reshape(len(said), len(rows))
+        return world.predict([Description("", text) for text in said], rows)
 
     def of_units(name: str, rows: np.ndarray) -> np.ndarray:
         values = [getattr(unit, name)[rows] for unit in units]

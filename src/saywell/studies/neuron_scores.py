@@ -6,7 +6,7 @@ are measured on test sentences, and each stands beside its floors (docs/scores.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -16,18 +16,22 @@ import polars as pl
 import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int64
 
+from saywell.data.examples import Examples
 from saywell.data.parts import Parts, parts_of
 from saywell.data.splits import hash_numbers
 from saywell.data.words import grown_to_words
+from saywell.description import Description
 from saywell.encoders.sentence import SentenceEncoder
-from saywell.language_models import LanguageModel, load_prompt
-from saywell.readers.detection import DETECT, DetectionReader
-from saywell.readers.lexical import LexicalReader
-from saywell.readers.sentence_encoder import SentenceEncoderReader
+from saywell.language_models import LanguageModel
+from saywell.readers.cosine import by_nearest
+from saywell.readers.detection import DetectionReader
+from saywell.readers.lexical import by_words
+from saywell.readers.reader import Predict as Reads
+from saywell.resources import Resources
 from saywell.scorers.counterexamples import find_counterexamples
 from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
 from saywell.scorers.sampling import Sample, sample_examples
-from saywell.scorers.scoring import Fires, Predict, Scores, asking, score_units
+from saywell.scorers.scoring import Fires, Predict, Scores, score_units
 from saywell.store.files import temporary_folder
 from saywell.store.schemas import empty_table, table_of
 from saywell.store.study import Study
@@ -105,16 +109,18 @@ def open_reading(
 ) -> Iterator[Reading]:
     """Readers of the descriptions, for as long as the context lasts."""
     parts = parts_of(examples)
-    lexical = LexicalReader(examples["text"].to_list(), parts.describe)
     with temporary_folder(study.path, "readings") as folder:
         readers = {
             BY_TAGS: tag_reader(tags, described.names),
             BY_WORDS: _remembered(
-                [*described.texts, *top_words(study, described)], parts, folder / BY_WORDS, lexical.read
+                [*described.texts, *top_words(study, described)],
+                parts,
+                folder / BY_WORDS,
+                by_words(examples["text"].to_list(), parts.describe),
             ),
         }
         if encoder is not None and vectors is not None:
-            read = SentenceEncoderReader(encoder, vectors).read
+            read = by_nearest(encoder, vectors)
             readers[BY_ENCODER] = _remembered(described.texts, parts, folder / BY_ENCODER, read)
         yield Reading(parts, readers, fires_on(subject, described.units, examples.height))
 
@@ -190,12 +196,13 @@ def score_by_llm(
             response, fires, examples=names[rows].tolist(), units=ids, budget=LLM_EXAMPLES, seed=seed
         )
 
-    detector = DetectionReader(
-        llm, examples["text"].to_list(), prompt=load_prompt(DETECT, prompts), seed=seed
-    )
+    texts = Examples(examples, "text", "", pl.DataFrame(), examples.height)
+    resources = Resources(llm=llm, seed=seed, prompts=prompts)
+    detect = DetectionReader().open(texts, resources)
+    said = [Description("", text) for text in described.texts]
     found = score_units(
         ids,
-        asking(detector.read, described.texts),
+        lambda numbers, rows: detect([said[n] for n in numbers], rows),
         lambda numbers, rows: by_row(reading.fires, some[numbers], rows),
         select=reading.parts.select,
         score=reading.parts.score,
@@ -205,7 +212,7 @@ def score_by_llm(
         samples=(sample(reading.parts.select.rows, "validation"), sample(reading.parts.score.rows, "test")),
     )
     tables = score_tables(ids, [described.descriptions[n] for n in some], {BY_LLM: found})
-    return *tables, table_of("unanswered", detector.unanswered)
+    return *tables, table_of("unanswered", resources.lost)
 
 
 def by_row(fires: Fires, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -356,7 +363,7 @@ def tag_reader(tags: Tags, names: Bool[np.ndarray, "texts descriptors"]) -> Pred
     return predict
 
 
-def _remembered(texts: list[str], parts: Parts, file: Path, read: Callable) -> Predict:
+def _remembered(texts: list[str], parts: Parts, file: Path, read: Reads) -> Predict:
     """A reader that reads each description once, on every sentence that can be asked for.
 
     Its numbers wait in a file, so that memory does not grow with descriptions times sentences.
@@ -364,8 +371,9 @@ def _remembered(texts: list[str], parts: Parts, file: Path, read: Callable) -> P
     places = np.concatenate([parts.select.rows, parts.score.rows])
     shape = (len(texts), len(places))
     kept = np.lib.format.open_memmap(file, "w+", np.float32, shape)
-    for number, values in enumerate(read(texts, [places] * len(texts))):
-        kept[number] = values
+    for start in range(0, len(texts), 256):
+        some = [Description("", text) for text in texts[start : start + 256]]
+        kept[start : start + 256] = read(some, places)
     column = np.full(int(places.max()) + 1, -1)
     column[places] = np.arange(len(places))
     return lambda numbers, asked: np.asarray(kept[numbers][:, column[asked]])
