@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import zlib
 from collections import Counter
 
 import numpy as np
@@ -40,6 +41,8 @@ EXAM_TOPICS = {
 }
 EXAM_FILLER = "table window garden letter bottle engine mirror pencil".split()
 TONES = ["good", "bad"]
+WIDER = {"battery": "device", "phone": "device", "room": "hotel", "clean": "hotel"}
+RIDGE = 10.0
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 CLASSES = {"Orvel": "red", "Tamsin": "green", "Größe 狐": "blue"}
 FENCED = r"<data-\w+>\n(.*?)\n</data-"
@@ -50,9 +53,11 @@ def pytest_addoption(parser):
 
 
 def of_topics(sentence: str, topics: dict[str, list[str]]) -> list[str]:
-    """The topics and the tone that a sentence's words are of."""
-    words = re.findall(r"\w+", sentence)
-    return [*(t for t in topics if set(topics[t]) & set(words)), *(tone for tone in TONES if tone in words)]
+    """The topics, the wider topics and the tone that a sentence's words are of."""
+    words = set(re.findall(r"\w+", sentence))
+    found = [topic for topic in topics if words & set(topics[topic])]
+    wider = dict.fromkeys(WIDER[topic] for topic in found if topics is TOPICS and topic in WIDER)
+    return [*found, *wider, *(tone for tone in TONES if tone in words)]
 
 
 def texts(topics, filler, seed: int, count: int, order: int | None) -> pl.DataFrame:
@@ -72,7 +77,7 @@ def texts(topics, filler, seed: int, count: int, order: int | None) -> pl.DataFr
 
 
 class Words:
-    """A sentence encoder that counts words and sees topics."""
+    """A sentence encoder that counts words and sees topics, and finds no two texts equally near."""
 
     name = "words"
 
@@ -82,13 +87,14 @@ class Words:
         self.place = {word: n for n, word in enumerate(dict.fromkeys([*words, *filler, *TONES]))}
 
     def __call__(self, sentences):
-        vectors = np.full((len(sentences), len(self.place) + len(self.topics)), 1e-3, dtype=np.float32)
+        vectors = np.full((len(sentences), len(self.place) + len(self.topics) + 1), 1e-3, dtype=np.float32)
         for row, sentence in enumerate(sentences):
             for word in re.findall(r"\w+", sentence):
                 if word in self.place:
                     vectors[row, self.place[word]] += 0.5
                 for n, own in enumerate(self.topics.values()):
                     vectors[row, len(self.place) + n] += word in own
+            vectors[row, -1] = 0.1 + 0.2 * zlib.crc32(sentence.encode()) / 2**32
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -107,11 +113,12 @@ def planted(config, tokenizer, rows: pl.DataFrame):
         hook.remove()
         given = np.column_stack([torch.cat(inputs).numpy(), np.ones(len(words))])
         layer.weight[0], layer.bias[0] = 0.0, 0.0
-        wanted = [*([topic] for topic in TOPICS), ["battery", "room"]]
-        for neuron, topics in enumerate(wanted, start=1):
+        for neuron, topics in enumerate([*([topic] for topic in TOPICS), ["battery", "room"]], start=1):
             fires = [any(word in TOPICS[topic] for topic in topics) for word in words]
-            solved = np.linalg.lstsq(given, np.where(fires, 4.0, -4.0), rcond=None)[0]
-            layer.weight[neuron], layer.bias[neuron] = torch.tensor(solved[:-1]), float(solved[-1])
+            wanted = given.T @ np.where(fires, 4.0, -4.0)
+            solved = np.linalg.solve(given.T @ given + RIDGE * np.eye(given.shape[1]), wanted)
+            weights = torch.tensor(solved.round(2))  # the same on every machine
+            layer.weight[neuron], layer.bias[neuron] = weights[:-1], weights[-1]
     return model
 
 
