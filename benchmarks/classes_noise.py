@@ -21,7 +21,7 @@ from saywell.data.images import load_images
 from saywell.data.planted import encoder_folder
 from saywell.data.planted.world import write_pictures
 from saywell.encoders.dual import open_dual_encoder
-from saywell.influence.tracin import Examples
+from saywell.influence.tracin import Labelled
 from saywell.scorers.intervals import LEVEL, RESAMPLES
 from saywell.scorers.text_influence import Measured, clip_only, score_texts, standardised
 from saywell.studies.class_evaluation import auroc_within
@@ -108,7 +108,7 @@ def counted(
     classes: int,
 ) -> Counts:
     """Pairs in order and pairs there are, of each class, for each rule."""
-    seen, check = (Examples(vectors[rows], labels[rows]) for rows in (train, beside))
+    seen, check = (Labelled(vectors[rows], labels[rows]) for rows in (train, beside))
     scores = score_texts([Measured(seen, check, classes=classes)], texts, text_class)
     z = standardised(vectors[train] @ texts.T, labels[train])
     scores[BASE] = clip_only(z, labels[train], text_class)

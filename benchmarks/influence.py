@@ -47,14 +47,14 @@ METHODS = {
 
 
 def data(classes: int) -> tuple[Any, Any, Any]:
-    from saywell.influence.tracin import Examples, HeadCheckpoints
+    from saywell.influence.tracin import HeadCheckpoints, Labelled
 
     random = np.random.default_rng(0)
 
-    def examples(count: int) -> Examples:
+    def examples(count: int) -> Labelled:
         vectors = random.normal(size=(count, DIM)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return Examples(torch.from_numpy(vectors), torch.as_tensor(random.integers(0, classes, count)))
+        return Labelled(torch.from_numpy(vectors), torch.as_tensor(random.integers(0, classes, count)))
 
     weights = torch.tensor(random.normal(size=(CHECKPOINTS, classes, DIM)), dtype=torch.float32)
     biases = torch.tensor(random.normal(size=(CHECKPOINTS, classes)), dtype=torch.float32)

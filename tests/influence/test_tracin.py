@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from saywell.errors import InputError
 from saywell.influence import tracin
 from saywell.influence.proponents import opponents, proponents
-from saywell.influence.tracin import Examples, HeadCheckpoints
+from saywell.influence.tracin import HeadCheckpoints, Labelled
 from saywell.influence.training import train_head
 
 
@@ -20,7 +20,7 @@ def problem(n=7, m=5, dim=4, classes=3, checkpoints=2, seed=0, bias=True):
     random = np.random.default_rng(seed)
 
     def examples(count):
-        return Examples(random.normal(size=(count, dim)), random.integers(0, classes, count))
+        return Labelled(random.normal(size=(count, dim)), random.integers(0, classes, count))
 
     weights = torch.tensor(random.normal(size=(checkpoints, classes, dim)))
     biases = torch.tensor(random.normal(size=(checkpoints, classes))) if bias else None
@@ -56,8 +56,8 @@ def plain_loop(train, validation, head, bias=True):
 def test_worked_by_hand():
     # Two classes, weights 0, so p = (1/2, 1/2) and p - y = (-1/2, 1/2) or (1/2, -1/2).
     head = HeadCheckpoints(torch.zeros(1, 2, 2), torch.zeros(1, 2), np.array([0.1]))
-    train = Examples(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([0, 1]))
-    validation = Examples(np.array([[3.0, 1.0]]), np.array([0]))
+    train = Labelled(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([0, 1]))
+    validation = Labelled(np.array([[3.0, 1.0]]), np.array([0]))
     # (p-y).(p'-y') is 1/2 for the same class and -1/2 for the other; x.x' + 1 is 4 and 3.
     assert np.allclose(tracin.pairwise(train, validation, head), [[0.2], [-0.15]])
     assert np.allclose(tracin.pairwise(train, validation, head, bias=False), [[0.15], [-0.1]])
@@ -104,7 +104,7 @@ def test_float32_is_within_a_hundred_thousandth():
 
 def test_examples_the_model_is_sure_of_keep_their_digits():
     head = HeadCheckpoints(torch.tensor([[[18.0], [0.0]]]), None, np.array([1.0]))
-    sure = Examples(np.ones((1, 1)), np.array([0]))
+    sure = Labelled(np.ones((1, 1)), np.array([0]))
     exact = tracin.pairwise(sure, sure, head, dtype=torch.float64)
     assert np.allclose(tracin.pairwise(sure, sure, head), exact, rtol=1e-5, atol=0)
 
@@ -120,7 +120,7 @@ def test_writes_into_an_array_on_disk(tmp_path):
 
 def test_nothing_to_compare_with():
     train, validation, head = problem()
-    none = Examples(validation.features[:0], validation.labels[:0])
+    none = Labelled(validation.features[:0], validation.labels[:0])
     assert tracin.pairwise(train, none, head).shape == (7, 0)
     assert tracin.pairwise(none, validation, head).shape == (0, 5)
     assert np.isnan(tracin.mean_over(train, none, head)).all()
@@ -148,8 +148,8 @@ def test_removing_examples_moves_the_loss_as_influence_says():
     labels = random.integers(0, 4, 320)
     features = centres[labels] + random.normal(size=(320, 8))
     labels[:30] = random.integers(0, 4, 30)  # some wrong labels, so that there are opponents
-    train = Examples(features[:160], labels[:160])
-    validation = Examples(features[160:], labels[160:])
+    train = Labelled(features[:160], labels[:160])
+    validation = Labelled(features[160:], labels[160:])
     rates = np.full(40, 0.2)
 
     def fit(weights=None):

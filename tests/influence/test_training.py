@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saywell.errors import InputError
-from saywell.influence.tracin import Examples
+from saywell.influence.tracin import Labelled
 from saywell.influence.training import (
     Pixels,
     checkpoint_epochs,
@@ -32,7 +32,7 @@ from saywell.transfer.linear_heads import (
 def blobs(n=50, dim=6, classes=3, seed=0):
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, n)
-    return Examples(random.normal(size=(classes, dim))[labels] + random.normal(size=(n, dim)), labels)
+    return Labelled(random.normal(size=(classes, dim))[labels] + random.normal(size=(n, dim)), labels)
 
 
 def torch_loop(features, labels, weights, rates, batch_size, seed, classes):
@@ -172,7 +172,7 @@ def test_schedules():
 
 def test_nothing_to_train_on():
     with pytest.raises(InputError, match="0 training examples"):
-        train_head(Examples(np.zeros((0, 2)), np.zeros(0, dtype=int)), 2)
+        train_head(Labelled(np.zeros((0, 2)), np.zeros(0, dtype=int)), 2)
 
 
 class Small(torch.nn.Module):

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from saywell.influence.proponents import Strongest
-from saywell.influence.tracin import Examples, HeadCheckpoints
+from saywell.influence.tracin import HeadCheckpoints, Labelled
 from saywell.scorers import text_influence as rules
 
 # Images 0 and 1 of class 0, 2 and 3 of class 1; texts 0 and 1 of class 0, text 2 of class 1.
@@ -57,7 +57,7 @@ def test_text_influence_by_hand():
     # Weights 0: p - y is -1/2 for the own class. Text (1, 0) of class 0, image (0.6, 0.8) of class 0 and
     # (1, 0) of class 1: rate * 1/2 * (0.6 + 1), and -rate * 1/2 * (1 + 1).
     head = HeadCheckpoints(torch.zeros(1, 2, 2), torch.zeros(1, 2), np.array([0.1]))
-    validation = Examples(np.array([[0.6, 0.8], [1.0, 0.0]]), np.array([0, 1]))
+    validation = Labelled(np.array([[0.6, 0.8], [1.0, 0.0]]), np.array([0, 1]))
     texts, text_class = np.array([[1.0, 0.0]]), np.array([0])
     assert np.allclose(rules.text_influence(texts, text_class, validation, head), [0.08])
     both = rules.text_influence(texts, text_class, validation, head, on="all")
@@ -108,7 +108,7 @@ def planted(seed=0, classes=6, dim=32, a_class=20):
 
     def images(count):
         labels = np.repeat(np.arange(classes), count)
-        return Examples(centres[labels] + random.normal(size=(len(labels), dim)) + 1, labels)
+        return Labelled(centres[labels] + random.normal(size=(len(labels), dim)) + 1, labels)
 
     text_class = np.repeat(np.arange(classes), a_class)
     good = np.arange(len(text_class)) % 2 == 0
@@ -131,7 +131,7 @@ def test_rules_find_the_good_texts():
 def test_scores_inside_the_shots(count):
     train, _, texts, text_class, good = planted(2)
     rows = np.concatenate([np.flatnonzero(train.labels == c)[:count] for c in range(6)])
-    shots = Examples(train.features[rows], train.labels[rows])
+    shots = Labelled(train.features[rows], train.labels[rows])
     measured = rules.measured_inside(shots, classes=6, rates=np.full(30, 0.1))
     scores = rules.score_texts(measured, texts, text_class)
     assert roc_auc_score(good, scores["text-influence"]) > 0.7
@@ -163,7 +163,7 @@ def test_one_rule_alone_gives_what_it_gives_among_all(name):
 
 def test_one_image_one_text_and_a_class_with_neither():
     train, validation, texts, text_class, _ = planted()
-    one = Examples(train.features[:1], train.labels[:1])
+    one = Labelled(train.features[:1], train.labels[:1])
     options = {"classes": 8, "rates": np.full(3, 0.1)}
     measured = [rules.Measured(one, validation, **options)]
     scores = rules.score_texts(measured, texts[:1], text_class[:1])

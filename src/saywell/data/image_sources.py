@@ -23,7 +23,7 @@ from saywell.data.tables import (
     NAMES,
     SHOWN,
     TEXT,
-    Table,
+    SourceTable,
     files_that_fit,
     is_dataset,
     is_missing,
@@ -333,7 +333,7 @@ def _one_after_another(sources: Sequence[ImageSource]) -> ImageSource:
     )
 
 
-def _of_table(table: Table, folder: Path, image: str, label: str, split: str | None) -> ImageSource:
+def _of_table(table: SourceTable, folder: Path, image: str, label: str, split: str | None) -> ImageSource:
     """Images whose bytes, pictures or paths are in a table that is in memory, or paths in a file."""
     table, image = _image_column(table, image)
     table, label = _label_column(table, label, image)
@@ -444,17 +444,17 @@ def _dataset(loaded: Any, folder: Path, name: str, image: str, label: str, split
     return _one_after_another(sources)
 
 
-def _image_column(table: Table, image: str) -> tuple[Table, str]:
+def _image_column(table: SourceTable, image: str) -> tuple[SourceTable, str]:
     """The column of images: the one named, or else the only one that holds images or their paths."""
     if image in table.kinds or image not in ("image", "path"):
         return table.choose(image, "image", IMAGES, "image")
     texts = [column for column, kind in table.kinds.items() if kind == TEXT]
     paths = {c: IMAGES for c, v in zip(texts, table.take(texts), strict=True) if _are_paths(v)}
     kinds = {column: paths.get(column, kind) for column, kind in table.kinds.items()}
-    guessed, column = Table(table.name, kinds, table.take, table.notes, table.classes).choose(
+    guessed, column = SourceTable(table.name, kinds, table.take, table.notes, table.classes).choose(
         image, image, IMAGES, "image"
     )
-    return Table(table.name, table.kinds, table.take, guessed.notes, table.classes), column
+    return SourceTable(table.name, table.kinds, table.take, guessed.notes, table.classes), column
 
 
 def _are_paths(values: pl.Series | list[Any]) -> bool:
@@ -468,7 +468,7 @@ def _are_paths(values: pl.Series | list[Any]) -> bool:
     return bool(first) and all(value.endswith(SUFFIXES) for value in first)
 
 
-def _label_column(table: Table, label: str, image: str) -> tuple[Table, str]:
+def _label_column(table: SourceTable, label: str, image: str) -> tuple[SourceTable, str]:
     """The column of labels: the one named, or else the only one of class labels, or of text."""
     if label in table.kinds or label != "label":
         return table, table.require(label, "label")
@@ -478,7 +478,7 @@ def _label_column(table: Table, label: str, image: str) -> tuple[Table, str]:
         raise InputError(table.no_column(label, "label", fit))
     note = f"The column {fit[0][:SHOWN]!r} was read for the labels, the only one that could be."
     notes = (*table.notes, note)
-    return Table(table.name, table.kinds, table.take, notes, table.classes), fit[0]
+    return SourceTable(table.name, table.kinds, table.take, notes, table.classes), fit[0]
 
 
 def _blob(value: Any, folder: Path) -> Blob:
@@ -533,7 +533,7 @@ def _check_image_type(dtype: Any, inner: Sequence[str], name: str, image: str) -
         )
 
 
-def _labels(values: list[Any], table: Table, label: str) -> list[str | None]:
+def _labels(values: list[Any], table: SourceTable, label: str) -> list[str | None]:
     wrong = next((v for v in values if not is_missing(v) and not isinstance(v, str)), None)
     if wrong is not None:
         wrong = wrong.to_list() if isinstance(wrong, pl.Series) else wrong
@@ -550,7 +550,7 @@ def _part(value: Any) -> str | None:
     return None if is_missing(value) else str(value)
 
 
-def _class_list(table: Table, label: str, rows: pl.DataFrame) -> list[str]:
+def _class_list(table: SourceTable, label: str, rows: pl.DataFrame) -> list[str]:
     names = table.classes.get(label) or rows["label"].drop_nulls().unique().sort()
     return [encodable(name, "?") for name in names]
 

@@ -1,6 +1,6 @@
 """Tables from whatever people have in their hands: files, datasets, frames, lists.
 
-A source becomes a `Table`: its columns by name (those inside records as 'outer.inner'), what each
+A source becomes a `SourceTable`: its columns by name (those inside records as 'outer.inner'), what each
 holds, and a function that takes some of them. What stands in a text file stays text (00000 is no
 number); class labels become their names; what had to be assumed is told in `notes`.
 """
@@ -43,7 +43,7 @@ Column = pl.Series | list[Any]
 
 
 @dataclass(frozen=True)
-class Table:
+class SourceTable:
     """Columns by name, and what each of them holds.
 
     `kinds`: column -> 'text', 'names' (class labels), 'number', 'lists', 'images' or 'other', in
@@ -58,7 +58,7 @@ class Table:
     notes: tuple[str, ...] = ()
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def choose(self, wanted: str, usual: str, kind: str, option: str) -> tuple[Table, str]:
+    def choose(self, wanted: str, usual: str, kind: str, option: str) -> tuple[SourceTable, str]:
         """The column to use for `wanted`, and the table with a note where it is another one.
 
         Where the column that is `usual`ly meant is not there, the only one of that kind is.
@@ -108,7 +108,7 @@ def shown(source: object) -> str:
     return f"the {type(source).__name__}"
 
 
-def open_table(source: Any, what: str = "texts") -> Table:
+def open_table(source: Any, what: str = "texts") -> SourceTable:
     """The table in a file, a folder or pattern of files of one kind, a dataset, a frame or a list.
 
     `what` is to be read from it, for messages.
@@ -141,7 +141,7 @@ def open_table(source: Any, what: str = "texts") -> Table:
     if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | memoryview):
         if source and all(isinstance(row, Mapping) for row in source):
             return _records_table(lambda: iter(source), name)
-        return Table(name, {"text": TEXT}, lambda wanted: [list(source) for _ in wanted])
+        return SourceTable(name, {"text": TEXT}, lambda wanted: [list(source) for _ in wanted])
     raise InputError(
         f"{what} cannot be read from a {type(source).__name__}: give a path, the name of a dataset, "
         "a table (polars, pandas, pyarrow, datasets), or a list of str or dict"
@@ -151,7 +151,7 @@ def open_table(source: Any, what: str = "texts") -> Table:
 # ---- paths
 
 
-def _open_path(source: str | Path, name: str) -> Table:
+def _open_path(source: str | Path, name: str) -> SourceTable:
     path = Path(source)
     try:
         is_folder, exists = path.is_dir(), path.exists()
@@ -190,7 +190,7 @@ def suffix_of(path: Path) -> str | None:
     return next((suffix for suffix in (*_PACKED, *SUFFIXES) if low.endswith(suffix)), None)
 
 
-def _file_table(path: Path, name: str) -> Table:
+def _file_table(path: Path, name: str) -> SourceTable:
     require_regular(path)
     suffix = suffix_of(path)
     if suffix is None:
@@ -210,7 +210,7 @@ def _file_table(path: Path, name: str) -> Table:
     if kind in (".csv", ".tsv"):
         return _delimited_table(path, name, encoding, notes, "," if kind == ".csv" else "\t")
     if kind == ".txt":
-        return Table(
+        return SourceTable(
             name,
             {"text": TEXT},
             lambda wanted: [list(_lines(path, name, encoding, "\n")) for _ in wanted],
@@ -219,7 +219,7 @@ def _file_table(path: Path, name: str) -> Table:
     return _records_table(lambda: _json_lines(path, name, encoding), name, notes)
 
 
-def _folder_table(folder: Path, name: str) -> Table:
+def _folder_table(folder: Path, name: str) -> SourceTable:
     files = sorted(
         file
         for file in folder.rglob("*")
@@ -232,7 +232,9 @@ def _folder_table(folder: Path, name: str) -> Table:
         )
     if all((suffix_of(file) or "").startswith(".txt") for file in files):
         note = f"Each of the {len(files)} text files in {name} was read as one text."
-        return Table(name, {"text": TEXT}, lambda wanted: [_whole_files(files) for _ in wanted], (note,))
+        return SourceTable(
+            name, {"text": TEXT}, lambda wanted: [_whole_files(files) for _ in wanted], (note,)
+        )
     return _shards(files, name)
 
 
@@ -246,7 +248,7 @@ def _whole_files(files: Sequence[Path]) -> list[str]:
     return texts
 
 
-def _shards(files: Sequence[Path], name: str) -> Table:
+def _shards(files: Sequence[Path], name: str) -> SourceTable:
     """Files of one kind, one after another."""
     kinds = sorted({(suffix_of(file) or file.suffix).removesuffix(".gz") for file in files})
     if len(kinds) > 1:
@@ -257,7 +259,7 @@ def _shards(files: Sequence[Path], name: str) -> Table:
     return _stacked([_file_table(file, shown(file)) for file in files], name)
 
 
-def _stacked(tables: Sequence[Table], name: str) -> Table:
+def _stacked(tables: Sequence[SourceTable], name: str) -> SourceTable:
     """One table after another; a column has to be in all of them."""
     first = tables[0]
     kinds = {
@@ -279,7 +281,7 @@ def _stacked(tables: Sequence[Table], name: str) -> Table:
     for table in tables:
         for column, names in table.classes.items():
             classes[column] = list(dict.fromkeys([*classes.get(column, ()), *names]))
-    return Table(name, kinds, take, tuple(notes), classes)
+    return SourceTable(name, kinds, take, tuple(notes), classes)
 
 
 def _joined(parts: Sequence[Column]) -> Column:
@@ -318,7 +320,7 @@ def _lines(path: Path, name: str, encoding: str, newline: str) -> Iterator[str]:
         raise InputError(f"{name} cannot be read: {said}") from error
 
 
-def _delimited_table(path: Path, name: str, encoding: str, notes: tuple[str, ...], usual: str) -> Table:
+def _delimited_table(path: Path, name: str, encoding: str, notes: tuple[str, ...], usual: str) -> SourceTable:
     delimiter = _delimiter(path, name, encoding, usual)
     if delimiter != usual:
         notes = (*notes, f"The fields of {name} are set apart by {delimiter!r}.")
@@ -344,7 +346,7 @@ def _delimited_table(path: Path, name: str, encoding: str, notes: tuple[str, ...
                 values.append(fields[at])
         return list(columns)
 
-    return Table(name, kinds, take, notes)
+    return SourceTable(name, kinds, take, notes)
 
 
 def _delimiter(path: Path, name: str, encoding: str, usual: str) -> str:
@@ -406,7 +408,7 @@ def _json_lines(path: Path, name: str, encoding: str) -> Iterator[Any]:
             raise InputError(f"{name}, line {number} is not JSON: {error}") from error
 
 
-def _json_table(path: Path, name: str) -> Table:
+def _json_table(path: Path, name: str) -> SourceTable:
     encoding, note = encoding_of(lambda: _open_bytes(path, name), name)
     try:
         with _open_bytes(path, name) as raw:
@@ -430,19 +432,19 @@ def _json_table(path: Path, name: str) -> Table:
     if not isinstance(value, list):
         raise InputError(f"{name} must hold a list of objects or of texts")
     if value and all(isinstance(row, str) for row in value):
-        return Table(name, {"text": TEXT}, lambda wanted: [list(value) for _ in wanted], notes)
+        return SourceTable(name, {"text": TEXT}, lambda wanted: [list(value) for _ in wanted], notes)
     return _records_table(lambda: iter(value), name, notes)
 
 
 # ---- records: each row is an object with fields of its own
 
 
-def _records_table(read: Callable[[], Iterator[Any]], name: str, notes: tuple[str, ...] = ()) -> Table:
+def _records_table(read: Callable[[], Iterator[Any]], name: str, notes: tuple[str, ...] = ()) -> SourceTable:
     kinds: dict[str, str] = {}
     records = read()
     for record in islice(records, _PEEKED):
         _add_kinds(record, kinds)
-    return Table(name, _Late(kinds, records), lambda wanted: _take_records(read(), wanted), notes)
+    return SourceTable(name, _Late(kinds, records), lambda wanted: _take_records(read(), wanted), notes)
 
 
 class _Late(dict[str, str]):
@@ -517,7 +519,7 @@ def _field(record: Mapping[str, Any], column: str) -> Any:
 # ---- tables with types
 
 
-def _parquet_table(path: Path, name: str) -> Table:
+def _parquet_table(path: Path, name: str) -> SourceTable:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -540,17 +542,17 @@ def _parquet_table(path: Path, name: str) -> Table:
             raise InputError(f"{name} cannot be read as Parquet: {error}") from error
         return [_column(frame, column, features) for column in wanted]
 
-    return Table(name, _kinds(schema, features), take, classes=_classes(schema, features))
+    return SourceTable(name, _kinds(schema, features), take, classes=_classes(schema, features))
 
 
-def _frame_table(frame: pl.DataFrame, name: str, features: Mapping[str, Any] | None = None) -> Table:
+def _frame_table(frame: pl.DataFrame, name: str, features: Mapping[str, Any] | None = None) -> SourceTable:
     known = features or {}
-    return Table(
+    return SourceTable(
         name, _kinds(frame.schema, known), lambda wanted: [_column(frame, column, known) for column in wanted]
     )
 
 
-def _pandas_table(source: Any, name: str) -> Table:
+def _pandas_table(source: Any, name: str) -> SourceTable:
     if not hasattr(source, "columns"):  # a Series
         source = source.to_frame(source.name if source.name is not None else "text")
     columns = {str(column): source[column] for column in source.columns}
@@ -568,7 +570,7 @@ def _from_pandas(series: Any) -> Column:
         return list(series)
 
 
-def _stacked_columns(columns: Mapping[str, Column], name: str) -> Table:
+def _stacked_columns(columns: Mapping[str, Column], name: str) -> SourceTable:
     """A table of columns of which some are typed and some are Python values."""
     kinds: dict[str, str] = {}
     for column, values in columns.items():
@@ -589,7 +591,7 @@ def _stacked_columns(columns: Mapping[str, Column], name: str) -> Table:
                 taken += _take_records(({outer: value} for value in values), [column])
         return taken
 
-    return Table(name, kinds, take)
+    return SourceTable(name, kinds, take)
 
 
 def _kinds(schema: Mapping[str, pl.DataType], features: Mapping[str, Any]) -> dict[str, str]:
@@ -669,11 +671,11 @@ def load_saved_dataset(path: Path, name: str) -> Any:
         raise InputError(f"{name} cannot be read as a saved dataset: {error}") from error
 
 
-def _saved_dataset(path: Path, name: str) -> Table:
+def _saved_dataset(path: Path, name: str) -> SourceTable:
     return _dataset_table(load_saved_dataset(path, name), name)
 
 
-def _hub(source: str, name: str) -> Table:
+def _hub(source: str, name: str) -> SourceTable:
     datasets = _datasets(f"there is no file or folder {name}, and reading it from the hub")
     try:
         loaded = datasets.load_dataset(source)
@@ -693,7 +695,7 @@ def _datasets(purpose: str) -> Any:
     return datasets
 
 
-def _dataset_table(loaded: Any, name: str) -> Table:
+def _dataset_table(loaded: Any, name: str) -> SourceTable:
     """The rows of a Dataset, or of all parts of a DatasetDict in their order."""
     parts = list(loaded.values()) if isinstance(loaded, Mapping) else [loaded]
     if not parts:
@@ -701,7 +703,7 @@ def _dataset_table(loaded: Any, name: str) -> Table:
     return _stacked([part_table(part, name) for part in parts], name)
 
 
-def part_table(part: Any, name: str) -> Table:
+def part_table(part: Any, name: str) -> SourceTable:
     """The table of one `datasets.Dataset`; columns are read when they are taken."""
     features = part.features.to_dict()
     # Of the first rows only: what the columns hold, without reading them.
@@ -712,7 +714,7 @@ def part_table(part: Any, name: str) -> Table:
         frame = part.select_columns(outer).to_polars()
         return [_column(frame, column, features) for column in wanted]
 
-    return Table(name, _kinds(schema, features), take, classes=_classes(schema, features))
+    return SourceTable(name, _kinds(schema, features), take, classes=_classes(schema, features))
 
 
 def features_in(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:

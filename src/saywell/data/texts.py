@@ -22,7 +22,7 @@ from saywell.data.splits import (
     content_ids,
     hash_numbers,
 )
-from saywell.data.tables import TEXT, Column, Table, is_missing, open_table, shown
+from saywell.data.tables import TEXT, Column, SourceTable, is_missing, open_table, shown
 from saywell.data.tag_lists import parse_lists
 from saywell.errors import InputError
 
@@ -231,7 +231,7 @@ def _read(source: Any, text: str, tags: str | None) -> tuple[pl.DataFrame, tuple
     return rows, notes
 
 
-def _text_rows(column: Column, called: str, table: Table) -> pl.DataFrame:
+def _text_rows(column: Column, called: str, table: SourceTable) -> pl.DataFrame:
     strings = [other for other, kind in table.kinds.items() if kind == TEXT]
     there = f"; columns of text: {', '.join(map(repr, strings))}" if strings else ""
     if not isinstance(column, pl.Series) or column.dtype == pl.Object:

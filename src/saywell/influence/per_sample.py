@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch.func import functional_call, grad, jvp, vmap
 
 from saywell.errors import InputError
-from saywell.influence.tracin import MEMORY, Examples, HeadCheckpoints
+from saywell.influence.tracin import MEMORY, HeadCheckpoints, Labelled
 from saywell.influence.tracin import pairwise as pairwise_of_head
 from saywell.influence.training import Checkpoint, Pixels, logits_of, restore
 
@@ -153,7 +153,7 @@ def last_layer(model: torch.nn.Module) -> torch.nn.Linear:
     return linear[-1]
 
 
-def last_inputs(model: torch.nn.Module, pixels: Pixels, batch_size: int = 64) -> Examples:
+def last_inputs(model: torch.nn.Module, pixels: Pixels, batch_size: int = 64) -> Labelled:
     """What the last linear layer gets to see of every image: [n, dim] and the labels.
 
     Raises InputError where the network's logits are not that layer's output.
@@ -181,7 +181,7 @@ def last_inputs(model: torch.nn.Module, pixels: Pixels, batch_size: int = 64) ->
     finally:
         handle.remove()
     empty = torch.zeros(0, head.in_features)
-    return Examples(torch.cat(parts) if parts else empty, pixels.labels)
+    return Labelled(torch.cat(parts) if parts else empty, pixels.labels)
 
 
 class Sketch(NamedTuple):

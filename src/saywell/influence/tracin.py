@@ -21,7 +21,7 @@ MEMORY = 256 << 20
 """Bytes of working space beside inputs and results."""
 
 
-class Examples(NamedTuple):
+class Labelled(NamedTuple):
     """Features with their class numbers."""
 
     features: Float[np.ndarray, "n dim"] | torch.Tensor
@@ -42,8 +42,8 @@ class HeadCheckpoints(NamedTuple):
 
 
 def pairwise(
-    train: Examples,
-    validation: Examples,
+    train: Labelled,
+    validation: Labelled,
     checkpoints: HeadCheckpoints,
     *,
     bias: bool = True,
@@ -82,8 +82,8 @@ def pairwise(
 
 
 def mean_over(
-    train: Examples,
-    validation: Examples,
+    train: Labelled,
+    validation: Labelled,
     checkpoints: HeadCheckpoints,
     *,
     bias: bool = True,
@@ -119,8 +119,8 @@ def mean_over(
 
 
 def mean_over_own_class(
-    train: Examples,
-    validation: Examples,
+    train: Labelled,
+    validation: Labelled,
     checkpoints: HeadCheckpoints,
     *,
     bias: bool = True,
@@ -142,8 +142,8 @@ def mean_over_own_class(
 
 
 def mean_over_classes(
-    train: Examples,
-    validation: Examples,
+    train: Labelled,
+    validation: Labelled,
     checkpoints: HeadCheckpoints,
     *,
     bias: bool = True,
@@ -209,12 +209,12 @@ def _blocks(total: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
-def _take(examples: Examples, rows: slice | np.ndarray) -> Examples:
-    return Examples(examples.features[rows], examples.labels[rows])
+def _take(examples: Labelled, rows: slice | np.ndarray) -> Labelled:
+    return Labelled(examples.features[rows], examples.labels[rows])
 
 
 def _checked(
-    checkpoints: HeadCheckpoints, train: Examples, validation: Examples, dtype: torch.dtype
+    checkpoints: HeadCheckpoints, train: Labelled, validation: Labelled, dtype: torch.dtype
 ) -> tuple[HeadCheckpoints, _Tensors, _Tensors]:
     weights = torch.as_tensor(checkpoints.weights).to(dtype)
     biases = checkpoints.biases
@@ -231,7 +231,7 @@ def _checked(
     return head, _as_tensors("training", train, head), _as_tensors("validation", validation, head)
 
 
-def _as_tensors(name: str, examples: Examples, head: HeadCheckpoints) -> _Tensors:
+def _as_tensors(name: str, examples: Labelled, head: HeadCheckpoints) -> _Tensors:
     features, labels = torch.as_tensor(examples.features), torch.as_tensor(examples.labels).long()
     _, classes, dim = head.weights.shape
     if features.ndim != 2 or features.shape[1] != dim or labels.shape != features.shape[:1]:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from saywell.encoders.checkpoints import find_checkpoint, refuse_unsafe
 from saywell.encoders.loading import opening
 from saywell.errors import InputError
-from saywell.influence.tracin import Examples, HeadCheckpoints
+from saywell.influence.tracin import HeadCheckpoints, Labelled
 from saywell.store.files import is_whole, write_arrays
 from saywell.transfer.linear_heads import Stream, cosine_rates, train_heads, zero_heads
 
@@ -23,7 +23,7 @@ EPOCHS, RATE, BATCH = 200, 0.1, 64
 
 
 def train_head(
-    train: Examples,
+    train: Labelled,
     classes: int,
     *,
     rates: Float[np.ndarray, " epochs"] | None = None,

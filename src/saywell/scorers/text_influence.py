@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from saywell.encoders.vectors import unit_length
 from saywell.influence import tracin
 from saywell.influence.proponents import Strongest, opponents, proponents
-from saywell.influence.tracin import Examples, HeadCheckpoints
+from saywell.influence.tracin import HeadCheckpoints, Labelled
 from saywell.influence.training import train_head
 from saywell.scorers.stepwise import stepwise
 from saywell.transfer.centring import balanced_mean, centred
@@ -84,7 +84,7 @@ def standardised(
 def text_influence(
     texts: Float[np.ndarray, "texts dim"],
     text_class: Int[np.ndarray, " texts"],
-    validation: Examples,
+    validation: Labelled,
     checkpoints: HeadCheckpoints,
     *,
     on: Literal["class", "all"] = "class",
@@ -95,7 +95,7 @@ def text_influence(
     which also counts the harm that a text does to other classes. Texts and images have to be in one
     space without the modality gap (`saywell.transfer.centring`).
     """
-    examples = Examples(texts, text_class)
+    examples = Labelled(texts, text_class)
     if on == "class":
         return tracin.mean_over_own_class(examples, validation, checkpoints)
     by_class = tracin.mean_over_classes(examples, validation, checkpoints)
@@ -180,8 +180,8 @@ class Measured:
 
     def __init__(
         self,
-        train: Examples,
-        validation: Examples,
+        train: Labelled,
+        validation: Labelled,
         *,
         classes: int,
         images_a_class: int = 100,
@@ -203,14 +203,14 @@ class Measured:
         return (np.concatenate([self.images, self.held]), np.concatenate([self.labels, self.held_labels]))
 
     @cached_property
-    def seen(self) -> Examples:
+    def seen(self) -> Labelled:
         """The training images without their mean."""
-        return Examples(centred(self.images, self._mean), self.labels)
+        return Labelled(centred(self.images, self._mean), self.labels)
 
     @cached_property
-    def check(self) -> Examples:
+    def check(self) -> Labelled:
         """The validation images without the mean of the training images."""
-        return Examples(centred(self.held, self._mean), self.held_labels)
+        return Labelled(centred(self.held, self._mean), self.held_labels)
 
     @cached_property
     def head(self) -> HeadCheckpoints:
@@ -241,7 +241,7 @@ class Measured:
         return balanced_mean(self.images, self.labels)
 
 
-def measured_inside(train: Examples, *, folds: int = 4, **options: Any) -> list[Measured]:
+def measured_inside(train: Labelled, *, folds: int = 4, **options: Any) -> list[Measured]:
     """`Measured` without validation images: each part of the training images in turn takes their place.
 
     A class's images are dealt out in turn; where no class has two, the training images are their own
@@ -258,8 +258,8 @@ def measured_inside(train: Examples, *, folds: int = 4, **options: Any) -> list[
     features = np.asarray(train.features)
     return [
         Measured(
-            Examples(features[place % parts != part], labels[place % parts != part]),
-            Examples(features[place % parts == part], labels[place % parts == part]),
+            Labelled(features[place % parts != part], labels[place % parts != part]),
+            Labelled(features[place % parts == part], labels[place % parts == part]),
             **options,
         )
         for part in range(parts)

@@ -18,7 +18,7 @@ from saywell.encoders.cache import EmbeddingCache, embed_texts
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
 from saywell.encoders.vectors import unit_length
-from saywell.influence.tracin import Examples
+from saywell.influence.tracin import Labelled
 from saywell.scorers.text_influence import (
     Measured,
     at_random,
@@ -175,7 +175,7 @@ class Choosing:
     validation. What images alone say is computed once, whatever texts are scored.
     """
 
-    train: Examples
+    train: Labelled
     measured: Sequence[Measured]
     classes: int
 
@@ -190,10 +190,10 @@ def choosing(
     seed: int = 0,
 ) -> Choosing:
     """Images of the rows `fit` and `beside` to choose by."""
-    train = Examples(images[fit], labels[fit])
+    train = Labelled(images[fit], labels[fit])
     if not len(beside):
         return Choosing(train, measured_inside(train, classes=classes, seed=seed), classes)
-    check = Examples(images[beside], labels[beside])
+    check = Labelled(images[beside], labels[beside])
     return Choosing(train, [Measured(train, check, classes=classes, seed=seed)], classes)
 
 

@@ -25,8 +25,8 @@ from torch import nn
 from saywell.errors import InputError
 from saywell.units.probe import TrialRun, first_tensor
 
-Kind = Literal["ffn", "residual", "attention-head"]
-KINDS: tuple[str, ...] = get_args(Kind)
+SiteKind = Literal["ffn", "residual", "attention-head"]
+KINDS: tuple[str, ...] = get_args(SiteKind)
 
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 
@@ -36,7 +36,7 @@ class Site:
     """One row of units: `tap` says whether it is the input or the output of the module at `module`."""
 
     layer: int
-    kind: Kind
+    kind: SiteKind
     module: str
     tap: Literal["input", "output"]
     width: int
@@ -50,7 +50,7 @@ class Site:
 
 def find_sites(
     model: nn.Module,
-    kind: Kind = "ffn",
+    kind: SiteKind = "ffn",
     *,
     layers: Sequence[int] | None = None,
     modules: Sequence[str] | None = None,
@@ -190,7 +190,7 @@ def _map_matrix(module: nn.Module) -> torch.Tensor:
         module.train(training)
 
 
-def _named_site(model: nn.Module, kind: Kind, layer: int, path: str) -> Site:
+def _named_site(model: nn.Module, kind: SiteKind, layer: int, path: str) -> Site:
     try:
         module = model.get_submodule(path)
     except AttributeError:
