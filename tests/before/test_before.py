@@ -11,7 +11,8 @@ was: then its values are still compared. Where values themselves are meant to be
 
     pytest tests/before --freeze "why the figures may move"         # or with -k STUDY, for one
 
-The reason is kept in `hashes.json`. Without one there is nothing to freeze: mend the code.
+The reason is kept in `hashes.json`. Without one there is nothing to freeze: mend the code. A study is written down with
+its changes taken back, so the lines in `CHANGES` stay.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-
-from saywell.store.schemas import SCHEMAS
 
 HERE = Path(__file__).parent
 HASHES = HERE / "hashes.json"
@@ -81,11 +80,10 @@ CHANGES: list[Change] = []
 def read(folder: Path) -> Tables:
     """Tables and metrics of a study folder, without what differs from run to run."""
     found = {}
-    for path in sorted(folder.glob("*.parquet")):
-        name = path.stem
-        left_out = [c for c in pl.read_parquet_schema(path) if f"{name}.{c}" in LEFT_OUT]
-        rows = pl.read_parquet(path).drop(left_out).to_dict(as_series=False)
-        found[name] = Table(rows, SCHEMAS[name].key if name in SCHEMAS else ())
+    for name, told in json.loads((folder / "study.json").read_text("utf-8"))["tables"].items():
+        frame = pl.read_parquet(folder / f"{name}.parquet")
+        kept = [column for column in frame.columns if f"{name}.{column}" not in LEFT_OUT]
+        found[name] = Table(frame.select(kept).to_dict(as_series=False), tuple(told["key"]))
     if (folder / "metrics.json").exists():
         figures = []
         for metric in json.loads((folder / "metrics.json").read_text("utf-8")):
@@ -261,7 +259,8 @@ def thaw(study: str) -> Tables:
 def test_a_study_is_as_it_was(study, make, request):
     today = read(make(study))
     if why := request.config.getoption("--freeze", default=None):
-        freeze(study, today, why)
+        there = (HERE / f"{study}.parquet").exists()
+        freeze(study, as_before(study, today, thaw(study), CHANGES)[0] if there else today, why)
     told = differences(study, thaw(study), today, CHANGES)
     versions = json.loads(HASHES.read_text("utf-8"))[study]["versions"]
     others = {
