@@ -21,7 +21,7 @@ import numpy as np
 from saywell.data.parts import ScoreRows, SelectRows
 from saywell.encoders.vectors import unit_length
 from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
-from saywell.scorers.scoring import firing, score_units
+from saywell.scorers.scoring import Task, firing, score_units
 from saywell.scorers.skill import verified
 
 DIM, RATE = 384, 0.01
@@ -75,15 +75,15 @@ def main() -> None:
             "most frequent": most_frequent(descriptions),
         }
     with timed("score"):
-        scores = score_units(
+        task = Task(
             ids,
             lambda numbers, rows: described[numbers] @ texts[rows].T,
             firing(response, at),
-            select=select,
-            score=score,
-            floors=floors,
-            seed=0,
+            select,
+            score,
+            floors,
         )
+        scores = score_units(task, seed=0)
     skill, true = scores.skill, verified(scores.skill)
     right = np.ones(units, dtype=bool)
     right[wrong] = False

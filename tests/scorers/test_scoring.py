@@ -7,7 +7,7 @@ from saywell.data.parts import DescribeRows, ScoreRows, SelectRows
 from saywell.errors import LeakError
 from saywell.scorers.floors import another_unit, nearest_sibling
 from saywell.scorers.sampling import sample_examples
-from saywell.scorers.scoring import firing, score_units
+from saywell.scorers.scoring import Task, firing, score_units
 from saywell.scorers.skill import verified
 
 EXAMPLES, DIM = 1200, 96
@@ -37,8 +37,11 @@ class World:
         return np.stack([self.texts[r] @ self.described[n] for n, r in zip(numbers, rows, strict=True)])
 
     def score(self, **changes):
-        arguments = dict(select=SELECT, score=SCORE, floors=self.floors, seed=0, resamples=200)
-        return score_units(self.units, self.predict, self.fires, **(arguments | changes))
+        block = changes.pop("block", 256)
+        arguments = dict(select=SELECT, score=SCORE, floors=self.floors) | changes
+        return score_units(
+            Task(self.units, self.predict, self.fires, **arguments), seed=0, resamples=200, block=block
+        )
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +73,16 @@ def test_blocks_and_orders_change_nothing(world):
     back = World()
     back.units = [world.units[n] for n in turned]
     found = score_units(
-        back.units,
-        lambda numbers, rows: world.predict(turned[numbers], rows),
-        lambda numbers, rows: world.fires(turned[numbers], rows),
-        select=SELECT,
-        score=SCORE,
+        Task(
+            back.units,
+            lambda numbers, rows: world.predict(turned[numbers], rows),
+            lambda numbers, rows: world.fires(turned[numbers], rows),
+            select=SELECT,
+            score=SCORE,
+            floors={name: turned[floor[turned]] for name, floor in world.floors.items()},
+        ),
         seed=0,
         resamples=200,
-        floors={name: turned[floor[turned]] for name, floor in world.floors.items()},
     )
     assert found.skill.skill[turned] == pytest.approx(whole.skill.skill)
     assert found.skill.skill_low[turned] == pytest.approx(whole.skill.skill_low)
@@ -116,7 +121,7 @@ def test_thresholds_see_no_score_examples(world):
         return truth
 
     turned = score_units(
-        world.units, world.predict, fires, select=SELECT, score=SCORE, floors={}, seed=0, resamples=10
+        Task(world.units, world.predict, fires, select=SELECT, score=SCORE, floors={}), seed=0, resamples=10
     )
     assert (turned.thresholds == world.score().thresholds).all()
     assert sum(np.isin(rows, SCORE.rows).any() for rows in asked) == 1
@@ -129,12 +134,14 @@ def test_a_floor_is_calibrated_to_the_unit(world):
         return np.where((numbers >= 40)[:, None], 100 + scaled / 50, scaled)
 
     found = score_units(
-        world.units,
-        predict,
-        world.fires,
-        select=SELECT,
-        score=SCORE,
-        floors={"scaled": np.arange(40, 80)},
+        Task(
+            world.units,
+            predict,
+            world.fires,
+            select=SELECT,
+            score=SCORE,
+            floors={"scaled": np.arange(40, 80)},
+        ),
         seed=0,
         resamples=50,
     )
@@ -152,12 +159,7 @@ def test_a_paraphrase_is_no_floor_and_what_reads_like_everything_keeps_one(world
 
     def score(floor, block=7):
         return score_units(
-            world.units,
-            predict,
-            world.fires,
-            select=SELECT,
-            score=SCORE,
-            floors={"other": floor},
+            Task(world.units, predict, world.fires, select=SELECT, score=SCORE, floors={"other": floor}),
             seed=0,
             resamples=100,
             block=block,
@@ -211,12 +213,14 @@ def test_samples_estimate_what_reading_everything_would_show(world):
 def test_no_units():
     nothing = np.zeros((0, EXAMPLES))
     found = score_units(
-        [],
-        lambda numbers, rows: np.zeros((len(numbers), len(rows))),
-        firing(nothing, nothing[:, 0]),
-        select=SELECT,
-        score=SCORE,
-        floors={"x": np.zeros(0, int)},
+        Task(
+            [],
+            lambda numbers, rows: np.zeros((len(numbers), len(rows))),
+            firing(nothing, nothing[:, 0]),
+            select=SELECT,
+            score=SCORE,
+            floors={"x": np.zeros(0, int)},
+        ),
         seed=0,
     )
     assert found.skill.value.shape == found.thresholds.shape == (0,)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saywell.scorers.agreement import f1
-from saywell.scorers.thresholds import best_f1, decide, fit_thresholds
+from saywell.scorers.thresholds import decide, fit, fit_thresholds
 
 
 def plain(predicted, fires, weights):
@@ -42,11 +42,11 @@ def test_thresholds_as_trying_every_one(kind, seed):
     handed = None if kind in ("plain", "unanswered") else weights
     expected = [plain(*row) for row in zip(predicted, fires, weights, strict=True)]
     assert fit_thresholds(predicted, fires, handed).tolist() == [t for t, _ in expected]
-    assert best_f1(predicted, fires, handed) == pytest.approx([value for _, value in expected])
+    assert fit(predicted, fires, handed)[1] == pytest.approx([value for _, value in expected])
     said = decide(predicted, fit_thresholds(predicted, fires, handed))
     assert (np.isnan(said) == np.isnan(predicted)).all()
     reached = np.nan_to_num(f1(said, fires, handed))
-    assert reached == pytest.approx(best_f1(predicted, fires, handed))
+    assert reached == pytest.approx(fit(predicted, fires, handed)[1])
 
 
 def test_by_hand():
@@ -54,7 +54,7 @@ def test_by_hand():
     fires = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]], dtype=bool)
     found = fit_thresholds(predicted, fires)
     assert found.tolist() == [pytest.approx(0.55), 0.5, np.inf, -np.inf]
-    assert best_f1(predicted, fires) == pytest.approx([1, 2 / 3, 0, 6 / 7])
+    assert fit(predicted, fires)[1] == pytest.approx([1, 2 / 3, 0, 6 / 7])
 
 
 def test_of_equal_f1_the_higher_threshold():

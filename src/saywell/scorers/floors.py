@@ -9,15 +9,20 @@ same words, or by other words for the same thing, are no evidence against each o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from saywell.data.splits import hash_numbers
+from saywell.description import Description
 from saywell.encoders.vectors import unit_length
 from saywell.scorers.agreement import Predictions
+from saywell.transfer.zero_shot import TEMPLATES, name_texts
 
-NONE = -1
+NONE, ANOTHER = -1, "another unit"
 CANDIDATES = 4
 ALIKE = 0.65
 """Correlation of decisions from which two descriptions say the same (docs/scores.md has the trial)."""
@@ -136,3 +141,175 @@ def most_frequent(
 def _codes(descriptions: Sequence[str]) -> Int64[np.ndarray, " units"]:
     seen: dict[str, int] = {}
     return np.array([seen.setdefault(text, len(seen)) for text in descriptions], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Described:
+    """The units that a describer has written of, each with its description, in the same order.
+
+    `ids` are of the descriptions. `profiles` say which units are alike, by whatever the study knows of
+    them; `names` are what its source calls them, where that says something (a class); `words` those to
+    which each responds most strongly. None where a study has nothing of the kind.
+    """
+
+    describer: str
+    units: Sequence[str]
+    ids: Sequence[str]
+    descriptions: Sequence[Description]
+    profiles: Float[np.ndarray, "units dim"] | None = None
+    names: Sequence[str] | None = None
+    words: Sequence[str] | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """Of the descriptions."""
+        return [description.text for description in self.descriptions]
+
+    @cached_property
+    def own(self) -> Int64[np.ndarray, " units"]:
+        """Which of the distinct descriptions each unit has."""
+        place = {_said(description): n for n, description in enumerate(self.distinct)}
+        return np.array([place[_said(own)] for own in self.descriptions], dtype=np.int64)
+
+    @cached_property
+    def distinct(self) -> list[Description]:
+        """The descriptions that say different things, in the order in which they come first."""
+        known: dict[tuple[object, ...], Description] = {}
+        for own in self.descriptions:
+            known.setdefault(_said(own), own)
+        return list(known.values())
+
+    @cached_property
+    def named(self) -> Bool[np.ndarray, "units descriptors"] | None:
+        """Which descriptors each description names; None where none names any."""
+        known = sorted({name for own in self.descriptions for name in own.descriptors})
+        column = {name: n for n, name in enumerate(known)}
+        result = np.zeros((len(self.units), len(known)), dtype=bool)
+        for number, own in enumerate(self.descriptions):
+            result[number, [column[name] for name in own.descriptors]] = True
+        return result if known else None
+
+    def only(self, some: Int64[np.ndarray, " some"]) -> Described:
+        """Some of the units, in that order."""
+        chosen: dict[str, Any] = {
+            field.name: [values[n] for n in some]
+            for field in fields(self)
+            if field.name not in ("describer", "profiles")
+            and (values := getattr(self, field.name)) is not None
+        }
+        return replace(self, **chosen, profiles=None if self.profiles is None else self.profiles[some])
+
+
+def _said(description: Description) -> tuple[object, ...]:
+    return description.text, description.parts, description.descriptors
+
+
+class StandIns(NamedTuple):
+    """Whose description is read in place of a unit's own, best first.
+
+    Numbers of described units; beyond those, of `texts` that no unit has as its description; -1: none.
+    """
+
+    whose: Int64[np.ndarray, "units candidates"]
+    texts: tuple[Description, ...] = ()
+
+
+class Floor(Protocol):
+    """What a description has to be better than. `readers` that can read it, None: all of them."""
+
+    @property
+    def name(self) -> str:
+        """As in table `floors`."""
+        ...
+
+    @property
+    def readers(self) -> tuple[str, ...] | None:
+        """Names of readers."""
+        ...
+
+    def stand_ins(self, described: Described, seed: int) -> StandIns | None:
+        """For each described unit; None where the study lacks what this floor is made of."""
+        ...
+
+
+@dataclass(frozen=True)
+class AnotherUnit:
+    """Another unit's description, drawn by chance."""
+
+    name: str = ANOTHER
+    readers: tuple[str, ...] | None = None
+
+    def stand_ins(self, described: Described, seed: int) -> StandIns:
+        """See `another_unit`."""
+        return StandIns(another_unit(described.texts, described.units, seed=seed))
+
+
+@dataclass(frozen=True)
+class NearestSibling:
+    """The description of the most similar unit."""
+
+    name: str = "nearest sibling"
+    readers: tuple[str, ...] | None = None
+
+    def stand_ins(self, described: Described, seed: int) -> StandIns | None:
+        """See `nearest_sibling`."""
+        if described.profiles is None:
+            return None
+        return StandIns(nearest_sibling(described.texts, described.profiles, described.named))
+
+
+@dataclass(frozen=True)
+class MostFrequent:
+    """The commonest description."""
+
+    name: str = "most frequent"
+    readers: tuple[str, ...] | None = None
+
+    def stand_ins(self, described: Described, seed: int) -> StandIns:
+        """See `most_frequent`."""
+        return StandIns(most_frequent(described.texts))
+
+
+@dataclass(frozen=True)
+class TopWords:
+    """The words to which a unit responds most strongly: what needs no describer at all."""
+
+    name: str = "top words"
+    readers: tuple[str, ...] | None = ("lexical",)
+
+    def stand_ins(self, described: Described, seed: int) -> StandIns | None:
+        """Each unit's own words."""
+        if described.words is None:
+            return None
+        texts = [
+            Description(unit, words) for unit, words in zip(described.units, described.words, strict=True)
+        ]
+        return StandIns(len(texts) + np.arange(len(texts))[:, None], tuple(texts))
+
+
+@dataclass(frozen=True)
+class ClassName:
+    """What the source calls the unit, in a few sentences: what a description adds nothing to.
+
+    `templates` as in zero-shot classification, with {} for the name.
+    """
+
+    templates: tuple[str, ...] = TEMPLATES
+    name: str = "class name"
+    readers: tuple[str, ...] | None = ("mean-of-texts",)
+
+    def stand_ins(self, described: Described, seed: int) -> StandIns | None:
+        """Each unit's own name."""
+        if described.names is None:
+            return None
+        texts = [
+            Description(unit, name, parts=tuple(name_texts([name], self.templates)[0]))
+            for unit, name in zip(described.units, described.names, strict=True)
+        ]
+        return StandIns(len(texts) + np.arange(len(texts))[:, None], tuple(texts))
+
+
+FLOORS: dict[str, Floor] = {
+    floor.name: floor for floor in (AnotherUnit(), NearestSibling(), MostFrequent(), TopWords(), ClassName())
+}
+"""Beside "always" and "never", which every score has (see scorers/skill.py)."""

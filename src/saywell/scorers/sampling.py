@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int8, Int64, UInt64
 from saywell.data.splits import hash_numbers
 from saywell.errors import InputError
 
-FIRING, NEAR, REST = 0, 1, 2
+FIRING, NEAR, REST, NONE = 0, 1, 2, -1
 STRATA = 3
 LEAST = 12
 # Shares of the budget; what a stratum cannot use goes to the others.
@@ -29,7 +29,8 @@ class Sample(NamedTuple):
     """The examples read of each unit: `rows` are places among those sampled from, ascending.
 
     `strata` names the stratum of each, `sizes` how many examples each stratum has in all. Where
-    everything is read there is one stratum, the first.
+    everything is read there is one stratum, the first. Where a unit has fewer examples than others, one
+    of them stands there again with the stratum -1, and counts for nothing.
     """
 
     rows: Int64[np.ndarray, "units read"]
@@ -43,9 +44,9 @@ class Sample(NamedTuple):
 
     @property
     def weights(self) -> Float[np.ndarray, "units read"]:
-        """How many examples each one read stands for: 1 where all are read."""
+        """How many examples each one read stands for: 1 where all are read; to be ignored at -1."""
         per_stratum = self.sizes / np.maximum(self.read, 1)
-        return np.take_along_axis(per_stratum, self.strata.astype(np.int64), 1)
+        return np.take_along_axis(per_stratum, np.maximum(self.strata, 0).astype(np.int64), 1)
 
     def block(self, units: slice) -> Sample:
         """The sample of some of the units."""
@@ -60,6 +61,7 @@ def sample_examples(
     units: Sequence[str],
     budget: int,
     seed: int,
+    known: Bool[np.ndarray, "units examples"] | None = None,
 ) -> Sample:
     """`budget` examples of each unit: firing ones, those that nearly fire, and others.
 
@@ -67,35 +69,38 @@ def sample_examples(
     response as there are firing ones (but no fewer than the budget would read), the rest to all others.
     Which are taken depends on the ids of the example and of the unit and on the seed alone, so
     the order and number of units, and the order of examples, change nothing; within a stratum
-    every example has the same chance. A budget that covers all examples reads all.
+    every example has the same chance. A budget that covers all examples reads all. Where it is not
+    `known` whether a unit fires, there is nothing to read.
 
     Raises InputError for a budget below 12, with which a stratum might not be represented.
     """
     if budget < LEAST:
         raise InputError(f"budget={budget!r} examples are too few to read: give {LEAST} or more")
-    if budget >= len(examples):
-        shape = (len(units), len(examples))
-        sizes = np.zeros((len(units), STRATA), dtype=np.int64)
-        sizes[:, 0] = len(examples)
-        rows = np.broadcast_to(np.arange(len(examples)), shape).copy()
-        return Sample(rows, np.zeros(shape, dtype=np.int8), sizes)
-    rows = np.zeros((len(units), budget), dtype=np.int64)
-    strata = np.zeros((len(units), budget), dtype=np.int8)
+    there = np.ones(fires.shape, dtype=bool) if known is None else known
+    rows = np.zeros((len(units), min(budget, len(examples))), dtype=np.int64)
+    strata = np.full(rows.shape, NONE, dtype=np.int8)
     sizes = np.zeros((len(units), STRATA), dtype=np.int64)
     of_examples = hash_numbers(examples, seed, "example to read")
     for unit, key in enumerate(hash_numbers(units, seed, "unit to read")):
-        chance = _mixed(of_examples ^ key)
-        stratum = _strata(response[unit], fires[unit], chance, budget)
+        mine = np.flatnonzero(there[unit])
+        if len(mine) <= budget:
+            sizes[unit, 0] = len(mine)
+            rows[unit] = np.resize(mine, rows.shape[1]) if len(mine) else 0
+            strata[unit, : len(mine)] = 0
+            continue
+        chance = _mixed(of_examples[mine] ^ key)
+        stratum = _strata(response[unit, mine], fires[unit, mine], chance, budget)
         sizes[unit] = np.bincount(stratum, minlength=STRATA)
         by_chance = np.argsort(chance)
-        taken = np.concatenate(
-            [
-                by_chance[stratum[by_chance] == name][:quota]
-                for name, quota in enumerate(_quotas(sizes[unit], budget))
-            ]
+        taken = np.sort(
+            np.concatenate(
+                [
+                    by_chance[stratum[by_chance] == name][:quota]
+                    for name, quota in enumerate(_quotas(sizes[unit], budget))
+                ]
+            )
         )
-        rows[unit] = np.sort(taken)
-        strata[unit] = stratum[rows[unit]]
+        rows[unit], strata[unit] = mine[taken], stratum[taken]
     return Sample(rows, strata, sizes)
 
 

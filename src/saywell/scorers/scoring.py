@@ -8,6 +8,7 @@ with their number, and results do not depend on how many that is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -19,16 +20,37 @@ from saywell.scorers.agreement import Predictions
 from saywell.scorers.floors import reads_alike
 from saywell.scorers.sampling import Sample
 from saywell.scorers.skill import Skill, Tally, measure, settle, tally
-from saywell.scorers.thresholds import decide, fit_thresholds
+from saywell.scorers.thresholds import decide, fit, fit_thresholds
 
 BLOCK = 256
 _OWN = ""
 
 # Numbers of descriptions, or units, and places of examples: one row for all, or a row for each.
 RowNumbers = Int64[np.ndarray, " examples"] | Int64[np.ndarray, "block examples"]
-StandIns = Int64[np.ndarray, " units"] | Int64[np.ndarray, "units candidates"]
+Numbers = Int64[np.ndarray, " units"] | Int64[np.ndarray, "units candidates"]
 Predict = Callable[[Int64[np.ndarray, " block"], RowNumbers], Float[np.ndarray, "block examples"]]
 Fires = Callable[[Int64[np.ndarray, " block"], RowNumbers], Bool[np.ndarray, "block examples"]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a reader is asked about some units, and what would be right.
+
+    `own` are the numbers of the units' descriptions (the unit's own number by default); each of
+    `floors` names the descriptions that stand in for them (see scorers/floors.py), -1 for none.
+    `samples` are the examples read of `select` and of `score` where not all of them are. Where `known`
+    says no, nobody knows whether the unit fires: the example is left out, as one without an answer is.
+    """
+
+    units: Sequence[str]
+    predict: Predict
+    fires: Fires
+    select: SelectRows
+    score: ScoreRows
+    floors: Mapping[str, Numbers] = field(default_factory=dict)
+    own: Int64[np.ndarray, " units"] | None = None
+    samples: tuple[Sample, Sample] | None = None
+    known: Fires | None = None
 
 
 class Scores(NamedTuple):
@@ -44,77 +66,110 @@ class Scores(NamedTuple):
     left_out: dict[str, Int64[np.ndarray, " units"]]
 
 
-def score_units(
-    units: Sequence[str],
-    predict: Predict,
-    fires: Fires,
-    *,
-    select: SelectRows,
-    score: ScoreRows,
-    floors: Mapping[str, StandIns],
-    seed: int,
-    own: Int64[np.ndarray, " units"] | None = None,
-    samples: tuple[Sample, Sample] | None = None,
-    resamples: int | Int64[np.ndarray, " units"] | None = None,
-    block: int = BLOCK,
-) -> Scores:
-    """The skill of each unit's description on score examples.
+class Tallied(NamedTuple):
+    """All that skill depends on, as in `Scores`, and the F1 on selection examples that thresholds got.
 
-    `own` are the numbers of the units' descriptions (the unit's own number by default); each of
-    `floors` names the descriptions that stand in for them (see scorers/floors.py), -1 for none. Of
-    several candidates it is the first that does not read like the unit's own on selection examples
-    (`reads_alike`): another wording of the same is no evidence against it. Where all do, what
+    The latter is for choosing between descriptions. It is not a score: it is too high.
+    """
+
+    counted: Tally
+    thresholds: Float[np.ndarray, " units"]
+    stand_ins: dict[str, Int64[np.ndarray, " units"]]
+    left_out: dict[str, Int64[np.ndarray, " units"]]
+    select_f1: Float[np.ndarray, " units"]
+
+
+def score_units(
+    task: Task, *, seed: int, resamples: int | Int64[np.ndarray, " units"] | None = None, block: int = BLOCK
+) -> Scores:
+    """The skill of each unit's description on score examples: `tally_units`, and then what it comes to.
+
+    Verdicts are settled (see `settle`) unless `resamples` says how many to draw.
+    """
+    found = tally_units(task, seed=seed, block=block)
+    skill = settle(found.counted) if resamples is None else measure(found.counted, resamples)
+    return Scores(skill, found.thresholds, found.stand_ins, found.left_out)
+
+
+def tally_units(task: Task, *, seed: int, block: int = BLOCK) -> Tallied:
+    """Let descriptions and their floors be read, and count what comes of it.
+
+    Of a floor's several candidates it is the first that does not read like the unit's own on selection
+    examples (`reads_alike`): another wording of the same is no evidence against it. Where all do, what
     the unit's own says is what everything says, and the first stays. A floor gets a threshold of its own,
     fitted to this unit on the same selection examples, so that it is as well calibrated as the
-    description. `samples` are the examples read of `select` and of `score` where not all of them
-    are. Verdicts are settled (see `settle`) unless `resamples` says how many to draw.
+    description.
+
+    Tallies of several tasks with the same floors can be joined, and their verdicts settled together.
 
     Raises LeakError when `select` or `score` are rows of another kind, or share an example.
     """
-    check_rows(select, score)
-    described = np.arange(len(units)) if own is None else own
-    reading, scoring = samples if samples else (None, None)
+    check_rows(task.select, task.score)
+    units = len(task.units)
+    own = np.arange(units) if task.own is None else task.own
     parts: list[Tally] = []
-    thresholds: list[np.ndarray] = []
-    candidates = {name: whose[:, None] if whose.ndim == 1 else whose for name, whose in floors.items()}
+    thresholds, select_f1 = np.full(units, np.inf), np.zeros(units)
+    candidates = {name: whose[:, None] if whose.ndim == 1 else whose for name, whose in task.floors.items()}
     stand_ins = {name: whose[:, 0].copy() for name, whose in candidates.items()}
-    left_out = {name: np.zeros(len(units), dtype=np.int64) for name in floors}
-    for start in range(0, max(1, len(units)), block):
+    left_out = {name: np.zeros(units, dtype=np.int64) for name in candidates}
+    for start in range(0, max(1, units), block):
         here = slice(start, start + block)
-        numbers = np.arange(len(units))[here]
-        fitted_on, scored_on = _rows(select, reading, here), _rows(score, scoring, here)
-        known = fires(numbers, fitted_on)
-        weights = None if reading is None else reading.block(here).weights
-        predicted = _read(predict, described[here], fitted_on)
-        fitted = fit_thresholds(predicted, known, weights)
-        thresholds.append(fitted)
-        own_said = decide(predicted, fitted)
-        said = {_OWN: decide(_read(predict, described[here], scored_on), fitted)}
+        select, score = (_Shown.of(task, part, here) for part in (0, 1))
+        predicted = select.read(own[here])
+        thresholds[here], select_f1[here] = fit(predicted, select.fires, select.weights)
+        own_said = decide(predicted, thresholds[here])
+        said = {_OWN: decide(score.read(own[here]), thresholds[here])}
         for name, whose in candidates.items():
             stand_ins[name][here], left_out[name][here], fitted = first_apart(
-                own_said,
-                whose[here],
-                lambda asked, places, rows=fitted_on: _read(
-                    predict, asked, rows if rows.ndim == 1 else rows[places]
-                ),
-                known,
-                weights,
+                own_said, whose[here], select.read, select.fires, select.weights
             )
-            read = _read(predict, stand_ins[name][here], scored_on)
-            said[name] = decide(read, fitted)
+            said[name] = decide(score.read(stand_ins[name][here]), fitted)
         parts.append(
-            tally(
-                said.pop(_OWN),
-                said,
-                fires(numbers, scored_on),
-                units=units[here],
-                seed=seed,
-                sample=None if scoring is None else scoring.block(here),
-            )
+            tally(said.pop(_OWN), said, score.fires, units=task.units[here], seed=seed, sample=score.sample)
         )
-    counted = Tally.joined(parts)
-    skill = settle(counted) if resamples is None else measure(counted, resamples)
-    return Scores(skill, np.concatenate(thresholds), stand_ins, left_out)
+    return Tallied(Tally.joined(parts), thresholds, stand_ins, left_out, select_f1)
+
+
+class _Shown(NamedTuple):
+    """The select or score examples that are read of a block of units."""
+
+    predict: Predict
+    rows: RowNumbers
+    fires: Bool[np.ndarray, "block examples"]
+    lost: Bool[np.ndarray, "block examples"] | None
+    """Where a prediction would count for nothing."""
+    sample: Sample | None
+
+    @classmethod
+    def of(cls, task: Task, part: int, here: slice) -> _Shown:
+        numbers, rows = np.arange(len(task.units))[here], (task.select, task.score)[part].rows
+        sample = lost = None
+        if task.samples is not None:
+            sample = task.samples[part].block(here)
+            rows, lost = rows[sample.rows], sample.strata < 0
+        if task.known is not None:
+            unknown = ~task.known(numbers, rows)
+            lost = unknown if lost is None else lost | unknown
+        return cls(task.predict, rows, task.fires(numbers, rows), lost, sample)
+
+    @property
+    def weights(self) -> Float[np.ndarray, "block examples"] | None:
+        return None if self.sample is None else self.sample.weights
+
+    def read(self, described: np.ndarray, units: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Predictions of a description for each of the block's units, or of some; NaN where it has none.
+
+        Only those that there are are asked for.
+        """
+        rows = self.rows if self.rows.ndim == 1 else self.rows[units]
+        there = described >= 0
+        if there.all() and len(there):
+            found = self.predict(described, rows)
+        else:
+            found = np.full((len(described), rows.shape[-1]), np.nan, dtype=np.float32)
+            if there.any():
+                found[there] = self.predict(described[there], rows if rows.ndim == 1 else rows[there])
+        return found if self.lost is None else np.where(self.lost[units], np.nan, found)
 
 
 def first_apart(
@@ -171,18 +226,3 @@ def firing(response: Float[np.ndarray, "units examples"], thresholds: Float[np.n
         return responses >= thresholds[numbers, None]
 
     return fires
-
-
-def _rows(rows: Rows, sample: Sample | None, units: slice) -> np.ndarray:
-    return rows.rows if sample is None else rows.rows[sample.rows[units]]
-
-
-def _read(predict: Predict, described: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Predictions of these descriptions, NaN where there is none; only those there are are asked for."""
-    there = described >= 0
-    result = np.full((len(described), rows.shape[-1]), np.nan, dtype=np.float32)
-    if there.all() and len(there):
-        return predict(described, rows)
-    if there.any():
-        result[there] = predict(described[there], rows if rows.ndim == 1 else rows[there])
-    return result

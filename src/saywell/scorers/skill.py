@@ -184,7 +184,7 @@ def tally(
         sizes=n[:, None] if sample is None else sample.sizes,
         partial=np.zeros((len(n), 1), dtype=bool) if sample is None else sample.read < sample.sizes,
         there=np.array(there, dtype=bool).reshape(len(floors), len(said)).T,
-        asked=np.full(len(said), said.shape[1]),
+        asked=np.full(len(said), said.shape[1]) if sample is None else (sample.strata >= 0).sum(1),
         keys=hash_numbers(units, seed, "skill"),
         sampled=sample is not None,
     )
@@ -350,9 +350,11 @@ def _count(
         given = answered(decisions)
         # A floor that answered nothing is never said, which is the floor "never" again.
         counted &= given if bit == 1 else given | ~given.any(1, keepdims=True)
+    if sample is not None:
+        counted &= sample.strata >= 0
     codes[~counted] = cells
     if sample is not None:
-        codes += sample.strata.astype(np.uint16) * np.uint16(cells + 1)
+        codes += np.maximum(sample.strata, 0).astype(np.uint16) * np.uint16(cells + 1)
     width = strata * (cells + 1)
     counts = [np.bincount(row, minlength=width) for row in codes]
     return np.array(counts, dtype=np.int64).reshape(len(said), strata, cells + 1)[:, :, :cells]

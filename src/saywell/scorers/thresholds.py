@@ -19,24 +19,19 @@ def fit_thresholds(
     which is the answer where no example fires. Of thresholds with equal F1 the higher is taken. NaN is
     no answer and left out. To be fitted on selection examples only.
     """
-    return _fitted(predicted, fires, weights)[0]
+    return fit(predicted, fires, weights)[0]
 
 
-def best_f1(
+def fit(
     predicted: Float[np.ndarray, "units examples"],
     fires: Bool[np.ndarray, "units examples"],
     weights: Float[np.ndarray, "units examples"] | None = None,
-) -> Float[np.ndarray, " units"]:
-    """F1 at the fitted threshold, on the examples it was fitted on; 0 where no example fires.
+) -> tuple[Float[np.ndarray, " units"], Float[np.ndarray, " units"]]:
+    """Thresholds as in `fit_thresholds`, and the F1 at each; 0 where no example fires.
 
-    For choosing between descriptions on selection examples. It is not a score: it is too high.
+    The F1 is on the examples that the threshold was fitted on. It is for choosing between descriptions
+    and no score: it is too high.
     """
-    return _fitted(predicted, fires, weights)[1]
-
-
-def _fitted(
-    predicted: np.ndarray, fires: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
     units, examples = predicted.shape
     thresholds, values = np.full(units, np.inf), np.zeros(units)
     step = max(1, _BLOCK // max(1, examples))

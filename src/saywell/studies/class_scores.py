@@ -16,7 +16,7 @@ from saywell.data.parts import parts_of
 from saywell.encoders.vectors import unit_length
 from saywell.scorers.counterexamples import find_counterexamples
 from saywell.scorers.floors import another_unit, nearest_sibling
-from saywell.scorers.scoring import Scores, score_units
+from saywell.scorers.scoring import Scores, Task, score_units
 from saywell.scorers.thresholds import decide
 from saywell.store.schemas import empty_table
 from saywell.store.study import StudyWriter
@@ -107,19 +107,19 @@ def class_score_tables(
     count = len(ids)
     names = np.arange(count) + count
     names[~np.isfinite(tested.vectors[count:]).all(1)] = -1
-    found = score_units(
+    task = Task(
         ids,
         predict,
         fires,
-        select=parts.select,
-        score=parts.score,
-        seed=seed,
+        parts.select,
+        parts.score,
         floors={
             "another class": another_unit(tested.texts, ids, seed=seed),
             "nearest sibling": nearest_sibling(tested.texts, tested.vectors[:count]),
             "class name": names,
         },
     )
+    found = score_units(task, seed=seed)
     scores, floors = score_tables(ids, [f"{name}#0" for name in ids], {BY_ENCODER: found})
     against = _counterexamples(study, tested, ids, found, predict, fires, parts.score.rows)
     return scores, floors, against

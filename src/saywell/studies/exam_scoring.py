@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -10,15 +11,15 @@ import polars as pl
 import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
-from saywell.data.parts import Parts, ScoreRows, SelectRows, require
+from saywell.data.parts import Parts
 from saywell.data.planted_units import PlantedUnit
 from saywell.description import Description
 from saywell.readers.reader import Predict
 from saywell.scorers.agreement import f1
-from saywell.scorers.floors import NONE, another_unit
-from saywell.scorers.scoring import first_apart
-from saywell.scorers.skill import FALSE_DISCOVERY_RATE, Skill, Tally, settle, tally, verified
-from saywell.scorers.thresholds import best_f1, decide, fit_thresholds
+from saywell.scorers.floors import ANOTHER, another_unit
+from saywell.scorers.scoring import Task, tally_units
+from saywell.scorers.skill import FALSE_DISCOVERY_RATE, Skill, Tally, settle, verified
+from saywell.scorers.thresholds import decide
 
 TRUTH = "true-description"
 """The row for the true descriptions themselves: the ceiling of a reader."""
@@ -26,7 +27,6 @@ ENOUGH = 0.8
 """Share of the true description's gain over "always" that a recovered one reaches at least."""
 LITTLE = 0.5
 """Share of it below which a verified description does not say what the rule says."""
-_FLOOR = "another unit"
 
 M = TypeVar("M")
 
@@ -108,35 +108,33 @@ def _read(
 ) -> _Read:
     """Thresholds from select rows, everything else from score rows.
 
-    `candidates` number the `texts` that may stand in as the floor of each unit.
+    `candidates` number the `texts` that may stand in as the floor of each unit; behind them stand the
+    units' own.
     """
-    select = require(SelectRows, world.parts.select).rows
-    score = require(ScoreRows, world.parts.score).rows
+    said = [Description("", text) for text in (*texts, *own)]
+    mine = len(texts) + np.arange(len(own))
 
-    def read(said: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        return world.predict([Description("", text) for text in said], rows)
+    def predict(numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return world.predict([said[n] for n in numbers], rows)
 
-    def of_units(name: str, rows: np.ndarray) -> np.ndarray:
-        values = [getattr(unit, name)[rows] for unit in units]
-        return np.array(values, dtype=bool).reshape(len(units), len(rows))
+    def of_units(name: str, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        values = [getattr(units[n], name)[rows] for n in numbers]
+        return np.array(values, dtype=bool).reshape(len(numbers), len(rows))
 
-    fires = of_units("fires", select)
-    predicted = read(own, select)
-    thresholds = fit_thresholds(predicted, fires)
-    others, _, fitted = first_apart(
-        decide(predicted, thresholds),
-        candidates,
-        lambda numbers, _: read([texts[n] for n in numbers], select),
-        fires,
+    select, score = world.parts.select, world.parts.score
+    task = Task(
+        [unit.id for unit in units],
+        predict,
+        partial(of_units, "fires"),
+        select,
+        score,
+        floors={ANOTHER: candidates},
+        own=mine,
     )
-    there = np.flatnonzero(others != NONE)
-    other = np.full((len(units), len(score)), np.nan)
-    other[there] = decide(read([texts[n] for n in others[there]], score), fitted[there])
-    said = decide(read(own, score), thresholds)
-    counted = tally(
-        said, {_FLOOR: other}, of_units("fires", score), units=[unit.id for unit in units], seed=seed
-    )
-    return _Read(counted, best_f1(predicted, fires), f1(said, of_units("rule", score)))
+    found = tally_units(task, seed=seed)
+    decided = decide(predict(mine, score.rows), found.thresholds)
+    rule = of_units("rule", np.arange(len(units)), score.rows)
+    return _Read(found.counted, found.select_f1, f1(decided, rule))
 
 
 def _stand_ins(

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from saywell.data.parts import parts_of
 from saywell.describers.associations import associate, length_strata
 from saywell.describers.meanings import cluster_exemplars
-from saywell.scorers.scoring import score_units
+from saywell.scorers.scoring import Task, score_units
 from saywell.scorers.skill import Skill
 from saywell.store.schemas import empty_table
 from saywell.store.study import StudyWriter
@@ -69,15 +69,15 @@ def meaning_table(
     singles = described.names[described.own[unit]]
     predict = tag_reader(tags, np.concatenate([np.array(said), singles]))
     fires = fires_on(subject, described.units[unit], examples.height)
-    skill = score_units(
+    task = Task(
         [f"{described.ids[n]}/{part}" for n, part in asked],
         predict,
         fires,
-        select=parts.select,
-        score=parts.score,
-        seed=seed,
+        parts.select,
+        parts.score,
         floors={SINGLE: np.arange(len(asked)) + len(asked)},
-    ).skill
+    )
+    skill = score_units(task, seed=seed).skill
     sizes = {(n, k): len(m) for (n, k), m in zip(clusters, members, strict=True)}
     return _table(study, described, asked, said, of_unit, clusters, sizes, skill)
 

@@ -31,7 +31,7 @@ from saywell.resources import Resources
 from saywell.scorers.counterexamples import find_counterexamples
 from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
 from saywell.scorers.sampling import Sample, sample_examples
-from saywell.scorers.scoring import Fires, Predict, Scores, score_units
+from saywell.scorers.scoring import Fires, Predict, Scores, Task, score_units
 from saywell.store.files import temporary_folder
 from saywell.store.schemas import empty_table, table_of
 from saywell.store.study import Study
@@ -153,13 +153,15 @@ def score_described(
     own_words = {"top words": some + len(described.texts)}
     return {
         name: score_units(
-            [described.ids[number] for number in some],
-            predict,
-            lambda numbers, rows: reading.fires(some[numbers], rows),
-            select=reading.parts.select,
-            score=reading.parts.score,
-            floors=floors | own_words if name == BY_WORDS else floors,
-            own=described.own[some],
+            Task(
+                [described.ids[number] for number in some],
+                predict,
+                lambda numbers, rows: reading.fires(some[numbers], rows),
+                reading.parts.select,
+                reading.parts.score,
+                floors=floors | own_words if name == BY_WORDS else floors,
+                own=described.own[some],
+            ),
             seed=seed,
             resamples=resamples[name] if resamples else None,
         )
@@ -200,17 +202,17 @@ def score_by_llm(
     resources = Resources(llm=llm, seed=seed, prompts=prompts)
     detect = DetectionReader().open(texts, resources)
     said = [Description("", text) for text in described.texts]
-    found = score_units(
+    task = Task(
         ids,
         lambda numbers, rows: detect([said[n] for n in numbers], rows),
         lambda numbers, rows: by_row(reading.fires, some[numbers], rows),
-        select=reading.parts.select,
-        score=reading.parts.score,
+        reading.parts.select,
+        reading.parts.score,
         floors={ANOTHER: others[some]},
         own=described.own[some],
-        seed=seed,
         samples=(sample(reading.parts.select.rows, "validation"), sample(reading.parts.score.rows, "test")),
     )
+    found = score_units(task, seed=seed)
     tables = score_tables(ids, [described.descriptions[n] for n in some], {BY_LLM: found})
     return *tables, table_of("unanswered", resources.lost)
 
