@@ -111,7 +111,8 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
             {
                 "unit": unit,
                 "description": f"{unit}#0",
-                "scorer": "f1-tags",
+                "measure": "f1",
+                "reader": "tags",
                 "split": "test",
                 "floor": floor,
                 "value": 0.2,
@@ -254,14 +255,15 @@ def write_classes(path: Path) -> Path:
             for own in ([t for t in texts if t["class"] == name],)
         ],
         "scores": [
-            _score(n) | {"unit": name, "description": f"{name}#0", "scorer": "f1-dual-encoder"}
+            _score(n) | {"unit": name, "description": f"{name}#0", "measure": "f1", "reader": "dual-encoder"}
             for n, name in enumerate(names)
         ],
         "floors": [
             {
                 "unit": name,
                 "description": f"{name}#0",
-                "scorer": "f1-dual-encoder",
+                "measure": "f1",
+                "reader": "dual-encoder",
                 "split": "test",
                 "floor": "always",
                 "value": 0.2,
@@ -340,7 +342,8 @@ def _score(number: int) -> dict[str, Any]:
     return {
         "unit": f"layer.{number % 3}/{number}",
         "description": f"layer.{number % 3}/{number}#0",
-        "scorer": "f1-tags",
+        "measure": "f1",
+        "reader": "tags",
         "scorer_version": 1,
         "split": "test",
         "value": value,

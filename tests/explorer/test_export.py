@@ -111,7 +111,7 @@ def test_neuronpedia(judged):
     first = by_place["0-saywell-ffn", "0"]
     assert first["typeName"] == "saywell_extractive" and "Ada" not in json.dumps(rows)
     assert first["notes"] == (
-        "f1-tags 0.90 (95 % 0.80 to 1.00), control 0.20, verified; accepted by a person"
+        "f1 by tags 0.90 (95 % 0.80 to 1.00), control 0.20, verified; accepted by a person"
     )
     assert all("\x00" not in row["description"] for row in rows)
     types = _lines(archive, "v1/config/explanation_type.jsonl")
@@ -136,7 +136,8 @@ def test_llms_are_declared_and_batches_are_cut():
             "ci_low": None,
             "ci_high": None,
             "control": None,
-            "scorer": None,
+            "measure": None,
+            "reader": None,
             "verdict": "not verified",
             "human_verdict": None,
             "human_text": None,

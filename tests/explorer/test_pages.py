@@ -162,7 +162,19 @@ def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse, p
 
 def test_older_scores_without_a_skill_get_one(hostile, tmp_path, browse, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
-    old = ["unit", "description", "scorer", "split", "value", "ci_low", "ci_high", "control", "n", "status"]
+    old = [
+        "unit",
+        "description",
+        "measure",
+        "reader",
+        "split",
+        "value",
+        "ci_low",
+        "ci_high",
+        "control",
+        "n",
+        "status",
+    ]
     scores = pl.read_parquet(folder / "scores.parquet").select(old)
     client = browse(put_tables(folder, scores=scores))
     assert _ids(client, "")[0].endswith("0") and "0.70" in client.get("/1/").text

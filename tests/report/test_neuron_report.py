@@ -59,7 +59,8 @@ def _score(number: int) -> dict:
     return {
         "unit": f"layer.{number % 3}/{number}",
         "description": f"layer.{number % 3}/{number}#0",
-        "scorer": "f1-tags",
+        "measure": "f1",
+        "reader": "tags",
         "scorer_version": 1,
         "split": "test",
         "value": value,
@@ -154,7 +155,10 @@ def study(tmp_path: Path) -> Study:
         "curves": [
             {
                 "figure": figure,
-                "variant": variant,
+                "rule": rule,
+                "calibrated": False,
+                "tags": "all",
+                "control": control,
                 "x": float(k),
                 "value": 0.5,
                 "ci_low": 0.4,
@@ -162,7 +166,11 @@ def study(tmp_path: Path) -> Study:
                 "n": 9,
             }
             for figure in ("precision@k", "recall@k")
-            for variant in ("composition", "composition, shuffled exemplars", "most frequent")
+            for rule, control in (
+                ("composition", ""),
+                ("composition", "shuffled exemplars"),
+                ("", "most frequent"),
+            )
             for k in range(1, 11)
         ],
         "recovered": [

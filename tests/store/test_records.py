@@ -74,7 +74,8 @@ def made(path: Path, units: list[tuple]) -> Study:
             {
                 "unit": unit,
                 "description": f"{unit}#0",
-                "scorer": scorer,
+                "measure": "f1",
+                "reader": reader,
                 "scorer_version": 1,
                 "split": "test",
                 "value": low + 0.3,
@@ -82,7 +83,7 @@ def made(path: Path, units: list[tuple]) -> Study:
                 "ci_high": low + 0.4,
                 "control": 0.1,
                 "n": 50,
-                "status": "verified" if scorer in by else "not verified",
+                "status": "verified" if reader in by else "not verified",
                 "floor": "always",
                 "skill": low + 0.2,
                 "skill_low": low,
@@ -94,7 +95,7 @@ def made(path: Path, units: list[tuple]) -> Study:
             }
             for unit, _, text, low, by, _ in units
             if text
-            for scorer in ("f1-tags", "f1-lexical")
+            for reader in ("tags", "lexical")
         ],
         "exemplars": [
             {
@@ -116,7 +117,7 @@ def made(path: Path, units: list[tuple]) -> Study:
     return Study(path)
 
 
-BOTH, TAGS, WORDS = ("f1-tags", "f1-lexical"), ("f1-tags",), ("f1-lexical",)
+BOTH, TAGS, WORDS = ("tags", "lexical"), ("tags",), ("lexical",)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class World:
             study.step("arrays", collect, files=("arrays/a",), uses=("rejected",))
             said = study.table("candidates").height
             study.table("tags", lambda: self._ask(study, "tags"))
-            curve = ("f", "v", 0.0, float(said), None, None, 3)
+            curve = ("f", "r", False, "all", "", 0.0, float(said), None, None, 3)
             study.table("curves", self._make("curves", table_of("curves", [curve])))
             study.write_metrics([])
             study.note("of the run")

@@ -184,12 +184,12 @@ def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, kn
             top=20,
         )
     assert sorted(study.table("descriptors")["text"]) == ["battery", "food", "room"]
-    read = study.scores.filter(scorer="f1-detection")
+    read = study.scores.filter(reader="detection")
     # This model reads as the tagger tags, so what it read of a sample estimates the score by tags.
-    whole = study.scores.filter(scorer="f1-tags").join(read, on="unit", suffix="_read")
+    whole = study.scores.filter(reader="tags").join(read, on="unit", suffix="_read")
     assert whole.height == 5 and (whole["n_read"] == 60).all()
     assert ((whole["ci_low_read"] <= whole["value"]) & (whole["value"] <= whole["ci_high_read"])).all()
-    assert set(study.table("floors").filter(scorer="f1-detection")["floor"]) == {
+    assert set(study.table("floors").filter(reader="detection")["floor"]) == {
         "another unit",
         "always",
         "never",
@@ -322,7 +322,7 @@ def test_one_unit_is_verified_claim_by_claim(study):
     unit = study.verdicts().filter(status="verified")["unit"][0]
     found = verify_unit(study, unit)
     assert set(found["status"]) == {"ok"}
-    assert {"threshold", "exemplars, calibration", "descriptors", "f1-tags: skill"} <= set(found["claim"])
+    assert {"threshold", "exemplars, calibration", "descriptors", "f1 by tags: skill"} <= set(found["claim"])
     with pytest.raises(InputError, match=r"no unit .layer\.9/9."):
         verify_unit(study, "layer.9/9")
 

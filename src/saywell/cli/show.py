@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from saywell.store.records import Unit
     from saywell.store.study import Metric, Study
 
-LEXICAL = " (lexical tags)"
 _MEANS = {
     "neurons": "Precision@2: of the two descriptors that the firing units vote for, the share that the"
     " sentence carries; recall@2: of those that it carries, the share among the two. Jaccard: of a"
@@ -107,7 +106,7 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
         console.print(line, markup=False)
     if figures and study.has("metrics.json"):
         found = study.headline()
-        lexical = [m for m in found if m.name.endswith(LEXICAL)]
+        lexical = [m for m in found if m.by.get("tags") == "lexical"]
         console.print(_figures([m for m in found if m not in lexical], "held-out data"))
         if lexical:
             console.print(_figures(lexical, "the same with lexical tags"))
@@ -147,7 +146,7 @@ def _print_best(study: Study, console: Console, top: int) -> None:
     counts = study.readers()
     if not counts["verified"].sum():
         return
-    by = ", ".join(f"{name} {count:,}" for name, _, _, count in counts.iter_rows())
+    by = ", ".join(f"{name} {count:,}" for name, _, count in counts.iter_rows())
     alone = "" if counts.height < 2 else f"; all of them, {verified_by_all(study):,}"
     console.print(f"Verified by {by}{alone}.")
 
@@ -226,7 +225,7 @@ def _figures(figures: list[Metric], title: str) -> Table:
         interval = "" if m.ci_low is None else f"{m.ci_low:z.2f} to {m.ci_high:z.2f}"
         floor = max((v for v in m.controls.values() if v is not None), default=None)
         top = min((v for v in m.ceiling.values() if v is not None), default=None)
-        name = _text(plain(m.name.removesuffix(LEXICAL)))
+        name = _text(plain(m.name))
         table.add_row(name, _two(m.value), interval, _two(floor), _two(top))
     return table
 

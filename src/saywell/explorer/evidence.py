@@ -25,9 +25,9 @@ def _readings(tables: Tables, unit: str) -> list[dict[str, Any]]:
     """A unit's scores, each with its floors."""
     floors: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in unit_rows(tables, "floors", unit):
-        floors.setdefault((row["description"], row["scorer"]), []).append(row)
+        floors.setdefault((row["description"], row["measure"], row["reader"]), []).append(row)
     return [
-        {**row, "floors": floors[row["description"], row["scorer"]]}
+        {**row, "floors": floors[row["description"], row["measure"], row["reader"]]}
         for row in unit_rows(tables, "scores", unit)
-        if (row["description"], row["scorer"]) in floors and "skill" in row
+        if (row["description"], row["measure"], row["reader"]) in floors and "skill" in row
     ]

@@ -129,7 +129,7 @@ def _score(row: Mapping[str, Any]) -> str:
     control = "" if row["control"] is None else f", control {row['control']:.2f}"
     low, high = row["ci_low"], row["ci_high"]
     between = "" if low is None or high is None else f" (95 % {low:.2f} to {high:.2f})"
-    return f"{row['scorer']} {row['value']:.2f}{between}{control}, {row['verdict']}"
+    return f"{row['measure']} by {row['reader']} {row['value']:.2f}{between}{control}, {row['verdict']}"
 
 
 def _lines(rows: Any) -> bytes:

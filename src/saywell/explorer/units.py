@@ -72,7 +72,7 @@ def build_units(tables: Tables) -> None:
         from (
             select u.id, {unit}, d.text, d.descriptors, d.describer, d.llm, d.description,
                 coalesce(d.status, 'no description: none was written') as status,
-                s.value, s.ci_low, s.ci_high, s.control, s.n, s.scorer, s.skill, s.floor,
+                s.value, s.ci_low, s.ci_high, s.control, s.n, s.measure, s.reader, s.skill, s.floor,
                 s.skill_low, s.skill_high, s.q,
                 case when coalesce(d.status, '') <> 'described' then 'no description'
                      when s.status = 'verified' then 'verified' else 'not verified' end as verdict
@@ -264,13 +264,14 @@ def _scored(tables: Tables) -> str:
         others = ", ".join(f"null::{kind} as {name}" for name, kind in optional)
         return (
             f"(select null::varchar as unit, null::varchar as description, {numbers}, {others},"
-            " null::bigint as n, null::varchar as scorer, null::varchar as status where false)"
+            " null::bigint as n, null::varchar as measure, null::varchar as reader,"
+            " null::varchar as status where false)"
         )
     has = tables.columns["scores"]
     skill = "skill" if "skill" in has else "value - control as skill"
     others = ", ".join(name if name in has else f"null::{kind} as {name}" for name, kind in optional)
     return (
-        f"(select unit, description, value, ci_low, ci_high, control, n, scorer, status, {skill},"
+        f"(select unit, description, value, ci_low, ci_high, control, n, measure, reader, status, {skill},"
         f" {others} from scores where file_row_number in"
         " (select min(file_row_number) from scores group by unit, description))"
     )

@@ -6,7 +6,6 @@ drawn how does not depend on the chart: see `STYLES`. Every estimate is drawn wi
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,40 +83,33 @@ class Panel:
 
     figure: str
     rule: str
+    """In words, such as "enrichment, calibrated"."""
     tags: str
-    """What the tags were, where the study has more than one kind; else empty."""
+    """Whose tags are the truth: "all", or "lexical"."""
     curves: pl.DataFrame
     """Rows of table `curves` with `name`: "measured", or the name of what it stands beside."""
 
 
 def panels(curves: pl.DataFrame, figure: str) -> list[Panel]:
-    """Table `curves` split so that each rule stands among its own controls and references.
-
-    A variant is called `RULE`, `RULE, CONTROL`, `CONTROL`, `REFERENCE` or `BOUND`, with ` (TAGS)` behind it.
-    """
+    """Table `curves` split so that each rule stands among its own controls and references."""
     table = curves.filter(figure=figure)
+    own = ["rule", "calibrated", "tags"]
     found = []
-    by_tags: dict[str, list[str]] = {}
-    for variant in table["variant"].unique(maintain_order=True):
-        tags = re.search(r" \(([^()]*)\)$", variant)
-        by_tags.setdefault(tags[1] if tags else "", []).append(variant)
-    for tags, variants in by_tags.items():
-        suffix = f" ({tags})" if tags else ""
-        bare = {variant.removesuffix(suffix): variant for variant in variants}
-        own = [name for name in bare if not _is_reference(name)]
-        common = {name: variant for name, variant in bare.items() if name in STYLES}
-        for rule in own:
-            names = {bare[rule]: MEASURED}
-            names |= {bare[f"{rule}, {c}"]: c for c in STYLES if f"{rule}, {c}" in bare}
-            names |= {variant: name for name, variant in common.items()}
-            rows = table.filter(pl.col("variant").is_in(list(names)))
-            rows = rows.with_columns(name=pl.col("variant").replace_strict(names))
-            found.append(Panel(figure, rule, tags, rows))
+    for rule, calibrated, tags in (
+        table.filter(control="").select(own).unique(maintain_order=True).iter_rows()
+    ):
+        mine = (pl.col("rule") == rule) & (pl.col("calibrated") == calibrated)
+        every = (pl.col("rule") == "") & pl.col("control").is_in(list(STYLES))
+        rows = table.filter(mine | every, tags=tags).with_columns(
+            name=pl.when(pl.col("control") == "").then(pl.lit(MEASURED)).otherwise("control")
+        )
+        found.append(Panel(figure, rule_name(rule, calibrated), tags, rows))
     return found
 
 
-def _is_reference(name: str) -> bool:
-    return name in STYLES or any(name.endswith(f", {control}") for control in STYLES)
+def rule_name(rule: str, calibrated: bool) -> str:
+    """A rule in words."""
+    return f"{rule}, calibrated" if calibrated else rule
 
 
 def curve_chart(panel: Panel, *, x: str, y: str, width: int = 270, height: int = 180) -> alt.Chart:

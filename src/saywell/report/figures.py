@@ -16,6 +16,7 @@ from saywell.report.charts import (
     descriptor_chart,
     layer_chart,
     panels,
+    rule_name,
     styles_of,
     svg,
 )
@@ -103,13 +104,13 @@ def _figure(heading: str, tags: str, chosen: Sequence[Panel]) -> Element:
             el("td", {"class": "n"}, count(row["n"])),
         )
         for row in pl.concat([panel.curves for panel in chosen])
-        .unique(["figure", "variant", "x"], keep="first", maintain_order=True)
+        .unique(["figure", *_LINE, "x"], keep="first", maintain_order=True)
         .iter_rows(named=True)
     ]
     return el(
         "div",
         {"class": "figure"},
-        el("h3", None, said(heading, 60), *([" · ", said(tags, 40)] if tags else [])),
+        el("h3", None, said(heading, 60), *([" · ", said(f"{tags} tags", 40)] if tags != "all" else [])),
         *(el("p", {"class": "how"}, _ABOUT.get(figure, "")) for figure in figures),
         key([name for name in STYLES if name in names]),
         el("div", {"class": "panels"}, *drawn),
@@ -117,8 +118,13 @@ def _figure(heading: str, tags: str, chosen: Sequence[Panel]) -> Element:
     )
 
 
+_LINE = ("rule", "calibrated", "tags", "control")
+"""Columns of table `curves` that tell one curve from others of its figure."""
+
+
 def _curve_name(row: dict[str, Any], figures: Sequence[str]) -> str:
-    return row["variant"] if len(figures) == 1 else f"{row['figure']}, {row['variant']}"
+    figure = "" if len(figures) == 1 else row["figure"]
+    return ", ".join(filter(None, (figure, rule_name(row["rule"], row["calibrated"]), row["control"])))
 
 
 def key(names: Sequence[str], *, points: bool = False) -> Element:

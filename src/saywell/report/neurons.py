@@ -217,7 +217,7 @@ def _failures(study: Study, found: UnitVerdicts | None) -> Element:
 
 def _headline(study: Study, metrics: Sequence[Metric]) -> Element:
     # Figures under other tags and other readings come with the curves further down.
-    main = [m for m in metrics if m.value is not None and "(" not in m.name] or list(metrics)
+    main = [m for m in metrics if m.value is not None and m.by.get("tags") != "lexical"] or list(metrics)
     missing = [m.name for m in metrics if m.value is None]
     label, names = told(main), [MEASURED, *others_of(main)]
     body: list[Part] = [

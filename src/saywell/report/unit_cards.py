@@ -10,7 +10,7 @@ import polars as pl
 
 from saywell.report.formats import count, interval, level, small, two
 from saywell.report.parts import Element, Part, clip, el, said
-from saywell.store.records import EXCERPT, Example
+from saywell.store.records import EXCERPT, Example, reader_name
 from saywell.store.study import Study
 
 VERIFIED, NOT_VERIFIED, NONE = "verified", "not verified", "no description"
@@ -90,11 +90,11 @@ def _readings(study: Study, ids: pl.Series) -> dict[str, list[dict[str, Any]]]:
     floors = (
         study.table("floors")
         .filter(pl.col("unit").is_in(ids))
-        .group_by("unit", "description", "scorer", maintain_order=True)
+        .group_by("unit", "description", "measure", "reader", maintain_order=True)
         .agg(floors=pl.struct("floor", "value"))
     )
     rows = study.scores.filter(pl.col("unit").is_in(ids)).join(
-        floors, on=["unit", "description", "scorer"], maintain_order="left"
+        floors, on=["unit", "description", "measure", "reader"], maintain_order="left"
     )
     return _by_unit(rows)
 
@@ -215,10 +215,10 @@ def comparisons(unit: str, evidence: Evidence) -> Iterator[Element]:
         yield _folded(
             "Every reader, every floor",
             _table(
-                ("score", "F1", "skill", *names),
+                ("reader", "F1", "skill", *names),
                 [
                     (
-                        one["scorer"],
+                        reader_name(one["reader"]),
                         two(one["value"]),
                         two(one["skill"]),
                         *(two({f["floor"]: f["value"] for f in one["floors"]}.get(name)) for name in names),

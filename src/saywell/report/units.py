@@ -66,7 +66,7 @@ def unit_verdicts(study: Study) -> UnitVerdicts:
         "ci_high",
         "control",
         "n",
-        "scorer",
+        "reader",
         "floor",
         "skill",
         "skill_low",

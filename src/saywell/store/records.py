@@ -24,7 +24,7 @@ _SEEN = 10
 _SHORT, _LONG, _NEAR = 80, 160, 0.5
 EXCERPT = 280
 """Characters of a sentence that are shown, around its responsible part."""
-_READERS = {"f1-dual-encoder": "image-text encoder", "f1-detection": "LLM", "f1-lexical": "words"}
+_READERS = {"dual-encoder": "image-text encoder", "detection": "LLM", "lexical": "words"}
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def tidy_table(study: Study) -> pl.DataFrame:
         by = (
             study.scores.filter(status=VERIFIED)
             .group_by("unit", "description", maintain_order=True)
-            .agg(verified_by="scorer")
+            .agg(verified_by="reader")
         )
         scored = (
             study.verdicts()
@@ -222,7 +222,7 @@ def tidy_table(study: Study) -> pl.DataFrame:
                 floor="floor",
                 skill="skill",
                 skill_low="skill_low",
-                reader="scorer",
+                reader="reader",
                 verified_by="verified_by",
             )
         )
@@ -351,17 +351,12 @@ def best_units(study: Study, number: int = 10) -> list[Unit]:
 def readers_of(study: Study) -> pl.DataFrame:
     """By reader: how many descriptions it tested, and how many of them it verifies.
 
-    reader, scorer, tested, verified; the reader who decides comes first.
+    reader (in words), tested, verified; the reader who decides comes first.
     """
     return (
-        study.scores.group_by("scorer", maintain_order=True)
+        study.scores.group_by("reader", maintain_order=True)
         .agg(tested=pl.col("skill").is_not_null().sum(), verified=(pl.col("status") == VERIFIED).sum())
-        .select(
-            pl.col("scorer").map_elements(reader_name, return_dtype=pl.String).alias("reader"),
-            "scorer",
-            "tested",
-            "verified",
-        )
+        .with_columns(pl.col("reader").map_elements(reader_name, return_dtype=pl.String))
     )
 
 
@@ -371,9 +366,9 @@ def verified_by_all(study: Study) -> int:
     return int(by["all"].sum())
 
 
-def reader_name(scorer: str) -> str:
-    """Who reads, in words: "f1-sentence-encoder" is the sentence encoder."""
-    return _READERS.get(scorer, scorer.removeprefix("f1-").replace("-", " "))
+def reader_name(reader: str) -> str:
+    """Who reads, in words: "sentence-encoder" is the sentence encoder."""
+    return _READERS.get(reader, reader.replace("-", " "))
 
 
 def choose_example(exemplars: Iterable[Example], texts: Sequence[str], used: set[str]) -> Example | None:
@@ -475,7 +470,7 @@ def _begins(word: str) -> str:
 
 def _reading(row: dict[str, Any]) -> Reading:
     return Reading(
-        reader=reader_name(row["scorer"]),
+        reader=reader_name(row["reader"]),
         score=row["value"],
         ci_low=row["ci_low"],
         ci_high=row["ci_high"],

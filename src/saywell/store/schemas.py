@@ -131,15 +131,16 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
         ),
         # A description's agreement with the unit on examples its writer never saw. `control` is the
         # best of its floors and `floor` its name; skill = value - control, with its own interval.
-        # q is p after Benjamini and Hochberg over all rows of a scorer; n counts the examples read,
-        # `resamples` how many the intervals and p are from.
+        # q is p after Benjamini and Hochberg over all rows of a measure and reader; n counts the
+        # examples read, `resamples` how many the intervals and p are from.
         "scores": _schema(
-            2,
-            ("unit", "description", "scorer", "split"),
+            3,
+            ("unit", "description", "measure", "reader", "split"),
             ("resamples",),
             unit=pl.String,
             description=pl.String,
-            scorer=pl.String,
+            measure=pl.String,
+            reader=pl.String,
             scorer_version=pl.Int32,
             split=pl.String,
             value=pl.Float64,
@@ -158,15 +159,16 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             threshold=pl.Float64,
             resamples=pl.Int64,
         ),
-        # The same scorer fed what should fail: another unit's description, always, never ...
+        # The same measure and reader fed what should fail: another unit's description, always, never ...
         # `left_out` counts the descriptions that were passed over since they read like the unit's own.
         "floors": _schema(
-            1,
-            ("unit", "description", "scorer", "split", "floor"),
+            2,
+            ("unit", "description", "measure", "reader", "split", "floor"),
             ("left_out",),
             unit=pl.String,
             description=pl.String,
-            scorer=pl.String,
+            measure=pl.String,
+            reader=pl.String,
             split=pl.String,
             floor=pl.String,
             value=pl.Float64,
@@ -175,11 +177,12 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
         # Descriptions of the same model with random weights, made and scored in the same way: what
         # `verified` comes to where nothing was learned. Units drawn by chance where they are many.
         "control_scores": _schema(
-            1,
-            ("unit", "scorer"),
+            2,
+            ("unit", "measure", "reader"),
             unit=pl.String,
             text=pl.String,
-            scorer=pl.String,
+            measure=pl.String,
+            reader=pl.String,
             value=pl.Float64,
             control=pl.Float64,
             skill=pl.Float64,
@@ -221,12 +224,17 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             difference_high=pl.Float64,
             n=pl.Int64,
         ),
-        # The points of the figures: one curve is a figure and a variant.
+        # The points of the figures. `control` is empty for what a rule itself reaches; else it names
+        # what stands beside: a control, a reference or a bound, without a rule where it is all rules'.
+        # `tags` says whose tags are the truth: "all", or those found by their words alone, "lexical".
         "curves": _schema(
-            1,
-            ("figure", "variant", "x"),
+            2,
+            ("figure", "rule", "calibrated", "tags", "control", "x"),
             figure=pl.String,
-            variant=pl.String,
+            rule=pl.String,
+            calibrated=pl.Boolean,
+            tags=pl.String,
+            control=pl.String,
             x=pl.Float64,
             value=pl.Float64,
             ci_low=pl.Float64,

@@ -137,6 +137,11 @@ class Metric(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: str
+    """For people to read; what it says is in `figure` and `by`."""
+    figure: str = ""
+    """What is measured, such as "precision@2"; a study may hold a figure several times."""
+    by: dict[str, str | int | bool] = Field(default_factory=dict)
+    """What tells it from others of the same figure: its rule, reader, tags, shots ..."""
     value: float | None
     ci_low: float | None
     ci_high: float | None

@@ -167,7 +167,7 @@ def _examples_serve_one_purpose(study: Study) -> Iterator[Finding]:
 def _scores_stand_above_their_floors(study: Study) -> Iterator[Finding]:
     if "floors" not in study.manifest.tables:
         return
-    keys = ["unit", "description", "scorer"]
+    keys = ["unit", "description", "measure", "reader"]
     best = study.table("floors").group_by(keys).agg(best=pl.col("value").max())
     scores = study.scores.join(best, on=keys, how="left").drop_nulls("control")
     gap = (scores["control"] - scores["best"]).abs().max()
@@ -194,7 +194,7 @@ def _neurons_follow_from_activations(study: Study) -> Iterator[Finding]:
         stored = study.table(name).select(again.columns)
         if name in ("scores", "floors"):
             # A reader whose encoder cannot be had here is left out.
-            stored = stored.filter(pl.col("scorer").is_in(again["scorer"].unique().implode()))
+            stored = stored.filter(pl.col("reader").is_in(again["reader"].unique().implode()))
         yield compare_tables(name, stored, again, SCHEMAS[name].key)
     yield from _figures(study, neuron_audit.figures(study))
 

@@ -26,7 +26,7 @@ from saywell.studies.class_subject import Space
 from saywell.studies.score_tables import score_tables
 from saywell.transfer.zero_shot import class_embeddings
 
-BY_ENCODER = "f1-dual-encoder"
+BY_ENCODER = "dual-encoder"
 
 
 class Tested(NamedTuple):

@@ -10,7 +10,7 @@ import polars as pl
 
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.scorers.skill import RESAMPLES
-from saywell.store.records import unknown_unit
+from saywell.store.records import VERIFIED, unknown_unit
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_descriptions import association_table
 from saywell.studies.neuron_descriptors import stored_vectors, tag_matrix
@@ -55,7 +55,7 @@ def figures(study: Study) -> list[Metric]:
     found = headline(
         study.table("curves"), subject, _control(study, carried["all"]), config["threshold"], config["seed"]
     )
-    if any(metric.name.startswith("verified") for metric in study.headline()):
+    if any(metric.figure == VERIFIED for metric in study.headline()):
         own_tags = tagged_by_itself(study, study.units["model"][0])
         of_control = None
         if "control_scores" in study.manifest.tables:
@@ -103,15 +103,15 @@ def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
         if "resamples" not in kept.columns:
             kept = kept.with_columns(resamples=pl.lit(RESAMPLES))
         resamples = {
-            scorer: np.array([number]) for scorer, number in kept.select("scorer", "resamples").iter_rows()
+            reader: np.array([number]) for reader, number in kept.select("reader", "resamples").iter_rows()
         }
         with _reading(study, subject, described, carried["all"]) as reading:
             scores = score_described(reading, described, subject, seed, only, resamples)
         again, _ = score_tables([unit], [described.descriptions[only[0]]], scores)
         for row in again.iter_rows(named=True):
-            old = kept.row(by_predicate=pl.col("scorer") == row["scorer"], named=True)
+            old = kept.row(by_predicate=pl.col("reader") == row["reader"], named=True)
             result += [
-                (f"{row['scorer']}: {name}", old[name], row[name])
+                (f"{row['measure']} by {row['reader']}: {name}", old[name], row[name])
                 for name in ("value", "ci_low", "ci_high", "control", "floor", "skill", "skill_low")
             ]
     return result

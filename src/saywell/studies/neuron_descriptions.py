@@ -132,7 +132,7 @@ def recovered_table(study: StudyWriter, examples: pl.DataFrame, tags: Tags, seed
     """Table `recovered`: what became of each gold descriptor."""
     descriptors, verified = (
         study.table("descriptors"),
-        study.scores.filter(scorer=BY_TAGS, status="verified"),
+        study.scores.filter(reader=BY_TAGS, status="verified"),
     )
     named = study.descriptions.join(verified.select("unit"), on="unit").explode("descriptors")
     units = dict(named["descriptors"].value_counts().iter_rows())

@@ -7,7 +7,7 @@ Jaccard index, which compares what `calibration` and `validation` say of a neuro
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from saywell.scorers.calibration import apply_platt, fit_platt
 from saywell.scorers.consistency import jaccard, jaccard_with_others
 from saywell.scorers.intervals import Interval, bootstrap_means
 from saywell.scorers.retrieval import best_precision_at_k, precision_recall_at_k
+from saywell.store.schemas import table_of
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_subject import Subject, Tags, make_subject
 from saywell.units.activations import Activations
@@ -28,7 +29,18 @@ from saywell.units.statistics import firing
 K_MAX = 10
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 RULES = ("composition", "enrichment")
-CALIBRATED = "enrichment, calibrated"
+ALL_TAGS, LEXICAL = "all", "lexical"
+SHUFFLED, RANDOM, FREQUENT = "shuffled exemplars", "random weights", "most frequent"
+PROBE, BEST = "linear probe", "best possible"
+
+
+class Line(NamedTuple):
+    """Which curve: those columns of table `curves` that tell it from others of its figure."""
+
+    rule: str = ""
+    calibrated: bool = False
+    tags: str = ALL_TAGS
+    control: str = ""
 
 
 def answered_rows(activations: Activations, split: str, known: np.ndarray) -> np.ndarray:
@@ -39,10 +51,10 @@ def answered_rows(activations: Activations, split: str, known: np.ndarray) -> np
 
 def predict(
     subject: Subject,
-    weights: Mapping[str, sp.csr_matrix],
+    weights: Mapping[Line, sp.csr_matrix],
     known: Bool[np.ndarray, " texts"],
     split: str = "test",
-) -> dict[str, Float[np.ndarray, "texts descriptors"]]:
+) -> dict[Line, Float[np.ndarray, "texts descriptors"]]:
     """Summed evidence of the units that fire on each text of a split, once per set of weights."""
     stacked = sp.hstack(list(weights.values()), format="csr")
     parts = []
@@ -53,8 +65,8 @@ def predict(
 
 
 def predict_calibrated(
-    subject: Subject, weights: Mapping[str, sp.csr_matrix], tags: Tags
-) -> dict[str, Float[np.ndarray, "texts descriptors"]]:
+    subject: Subject, weights: Mapping[Line, sp.csr_matrix], tags: Tags
+) -> dict[Line, Float[np.ndarray, "texts descriptors"]]:
     """`predict`, with the evidence for each descriptor turned into a probability.
 
     Units agree with each other and descriptors differ in how many units they have, so sums of
@@ -65,24 +77,24 @@ def predict_calibrated(
     truth = tags.matrix[rows].toarray() > 0
     seen = predict(subject, weights, tags.known, "validation")
     return {
-        name: apply_platt(evidence, *fit_platt(seen[name], truth))
-        for name, evidence in predict(subject, weights, tags.known).items()
+        line: apply_platt(evidence, *fit_platt(seen[line], truth))
+        for line, evidence in predict(subject, weights, tags.known).items()
     }
 
 
 def retrieval_curves(
-    scores: Mapping[str, np.ndarray], truth: Bool[np.ndarray, "texts descriptors"], seed: int
+    scores: Mapping[Line, np.ndarray], truth: Bool[np.ndarray, "texts descriptors"], tags: str, seed: int
 ) -> pl.DataFrame:
     """precision@k and recall@k of every set of scores, and the best that any ranking could reach."""
-    rows = []
-    for variant, values in scores.items():
+    rows, ks = [], range(1, K_MAX + 1)
+    for line, values in scores.items():
         precision, recall = precision_recall_at_k(values, truth, K_MAX)
-        rows += _curve("precision@k", variant, range(1, K_MAX + 1), bootstrap_means(precision, seed=seed))
-        rows += _curve("recall@k", variant, range(1, K_MAX + 1), bootstrap_means(recall, seed=seed))
-    best = bootstrap_means(best_precision_at_k(truth, K_MAX), seed=seed)
-    rows += _curve("precision@k", "best possible", range(1, K_MAX + 1), best)
+        rows += _curve("precision@k", line, ks, bootstrap_means(precision, seed=seed))
+        rows += _curve("recall@k", line, ks, bootstrap_means(recall, seed=seed))
+    best, line = bootstrap_means(best_precision_at_k(truth, K_MAX), seed=seed), Line(tags=tags, control=BEST)
+    rows += _curve("precision@k", line, ks, best)
     _, best_recall = precision_recall_at_k(truth.astype(float), truth, K_MAX)
-    rows += _curve("recall@k", "best possible", range(1, K_MAX + 1), bootstrap_means(best_recall, seed=seed))
+    rows += _curve("recall@k", line, ks, bootstrap_means(best_recall, seed=seed))
     return _table(rows)
 
 
@@ -102,7 +114,8 @@ def threshold_curves(
     share = np.divide(truth, carried[:, None], out=np.zeros(truth.shape), where=carried[:, None] > 0)
     rows = []
     shuffled = subject.exchanged(seed)
-    for variant, order in (("composition", slice(None)), ("shuffled exemplars", shuffled)):
+    for control, order in (("", slice(None)), (SHUFFLED, shuffled)):
+        line = Line("composition", control=control)
         precisions, recalls = [], []
         for threshold in THRESHOLDS:
             assigned = subject.assigned("composition", threshold)[order].astype(np.float64)
@@ -114,8 +127,8 @@ def threshold_curves(
             firing_units = np.asarray(fires.sum(1)).ravel()
             precisions.append(ratio_interval(hit, fires @ some, seed))
             recalls.append(ratio_interval(covered, np.where(carried > 0, firing_units, 0.0), seed))
-        rows += _curve("precision against threshold", variant, THRESHOLDS, precisions)
-        rows += _curve("recall against threshold", variant, THRESHOLDS, recalls)
+        rows += _curve("precision against threshold", line, THRESHOLDS, precisions)
+        rows += _curve("recall against threshold", line, THRESHOLDS, recalls)
     return _table(rows)
 
 
@@ -223,11 +236,16 @@ def metric(
     controls: Mapping[str, Interval],
     ceiling: Mapping[str, Interval] | None = None,
     reference: Mapping[str, Interval] | None = None,
+    *,
+    figure: str,
+    by: Mapping[str, str | bool],
 ) -> Metric:
     """A headline figure from intervals; NaN becomes no answer."""
     value, low, high = (_number(x) for x in (interval.value, interval.low, interval.high))
     return Metric(
         name=name,
+        figure=figure,
+        by=dict(by),
         value=value,
         ci_low=low,
         ci_high=high,
@@ -239,35 +257,28 @@ def metric(
     )
 
 
-def curve_point(curves: pl.DataFrame, figure: str, variant: str, x: float) -> Interval:
-    """One point of a curve."""
-    row = curves.filter(figure=figure, variant=variant, x=x).row(0, named=True)
+def curve_point(curves: pl.DataFrame, figure: str, line: Line, x: float) -> Interval | None:
+    """One point of a curve; None where there is no such curve."""
+    found = curves.filter(figure=figure, x=x, **line._asdict())
+    if found.is_empty():
+        return None
+    row = found.row(0, named=True)
     value, low, high = (np.nan if row[key] is None else row[key] for key in ("value", "ci_low", "ci_high"))
     return Interval(value, low, high, row["n"])
 
 
-def _table(rows: Sequence[tuple[str, str, float, Interval]]) -> pl.DataFrame:
+def _table(rows: Sequence[tuple[str, Line, float, Interval]]) -> pl.DataFrame:
     """Table `curves`."""
-    schema = {
-        "figure": pl.String,
-        "variant": pl.String,
-        "x": pl.Float64,
-        "value": pl.Float64,
-        "ci_low": pl.Float64,
-        "ci_high": pl.Float64,
-        "n": pl.Int64,
-    }
-    flat = [
-        (figure, variant, x, _number(i.value), _number(i.low), _number(i.high), i.n)
-        for figure, variant, x, i in rows
-    ]
-    return pl.DataFrame(flat, schema=schema, orient="row")
+    return table_of(
+        "curves",
+        [(figure, *line, x, *map(_number, interval[:3]), interval.n) for figure, line, x, interval in rows],
+    )
 
 
 def _curve(
-    figure: str, variant: str, xs: Sequence[float] | range, intervals: Sequence[Interval]
-) -> list[tuple[str, str, float, Interval]]:
-    return [(figure, variant, float(x), i) for x, i in zip(xs, intervals, strict=True)]
+    figure: str, line: Line, xs: Sequence[float] | range, intervals: Sequence[Interval]
+) -> list[tuple[str, Line, float, Interval]]:
+    return [(figure, line, float(x), i) for x, i in zip(xs, intervals, strict=True)]
 
 
 def _number(value: float) -> float | None:
@@ -286,19 +297,17 @@ def curve_table(
 
     `carried` holds the tags by source: "all", and "lexical" where an encoder tags as well.
     """
-    tags = carried["all"]
+    tags = carried[ALL_TAGS]
     rows = answered_rows(subject.activations, "test", tags.known)
     if len(rows) < 2:
         raise InputError(f"only {len(rows)} held-out sentences have tags; give more sentences")
-    frames = [prediction_curves(subject, control, tags, rows, threshold, seed, suffix="")]
-    if "lexical" in carried:
-        words = carried["lexical"]
+    frames = [prediction_curves(subject, control, tags, rows, threshold, seed)]
+    if LEXICAL in carried:
+        words = carried[LEXICAL]
         retagged = make_subject(
             subject.activations, subject.units, study.exemplars, study.examples, words, compare=False
         ).without_p()
-        frames.append(
-            prediction_curves(retagged, None, words, rows, threshold, seed, suffix=" (lexical tags)")
-        )
+        frames.append(prediction_curves(retagged, None, words, rows, threshold, seed, named=LEXICAL))
     truth = tags.matrix[rows].toarray() > 0
     return pl.concat([*frames, threshold_curves(subject, truth, tags.known, seed)])
 
@@ -311,34 +320,34 @@ def prediction_curves(
     threshold: float,
     seed: int,
     *,
-    suffix: str,
+    named: str = ALL_TAGS,
 ) -> pl.DataFrame:
-    """precision@k and recall@k of every rule, control and ceiling, on one set of tags."""
+    """precision@k and recall@k of every rule, control and ceiling, on one set of tags, by its name."""
     truth = tags.matrix[rows].toarray() > 0
     # Equal scores rank by column; a random order of columns keeps that from favouring frequent ones.
     order = np.random.default_rng(seed).permutation(truth.shape[1])
-    scores = _rule_scores(subject, tags, threshold, "")
+    scores = _rule_scores(subject, tags, threshold, Line(tags=named))
     # Each unit votes with another unit's descriptors: the link to its exemplars is broken.
     exchanged = subject.exchanged(seed)
-    scores |= _rule_scores(subject, tags, threshold, ", shuffled exemplars", order=exchanged)
+    scores |= _rule_scores(subject, tags, threshold, Line(tags=named, control=SHUFFLED), exchanged)
     if control is not None:
-        scores |= _rule_scores(control, tags, threshold, ", random weights")
+        scores |= _rule_scores(control, tags, threshold, Line(tags=named, control=RANDOM))
     calibration = answered_rows(subject.activations, "calibration", tags.known)
     frequency = np.asarray(tags.matrix[calibration].mean(0))
-    scores["most frequent"] = np.tile(frequency, (len(rows), 1))
-    if not suffix:
-        scores["linear probe"] = probe_scores(subject.activations, subject.units, tags, seed=seed)
-    curves = retrieval_curves(
-        {name: values[:, order] for name, values in scores.items()}, truth[:, order], seed
-    )
-    return curves.with_columns(variant=pl.col("variant") + suffix)
+    scores[Line(tags=named, control=FREQUENT)] = np.tile(frequency, (len(rows), 1))
+    if named == ALL_TAGS:
+        probe = probe_scores(subject.activations, subject.units, tags, seed=seed)
+        scores[Line(tags=named, control=PROBE)] = probe
+    ordered = {line: values[:, order] for line, values in scores.items()}
+    return retrieval_curves(ordered, truth[:, order], named, seed)
 
 
 def _rule_scores(
-    subject: Subject, tags: Tags, threshold: float, suffix: str, order: np.ndarray | slice = slice(None)
-) -> dict[str, np.ndarray]:
-    weights = {f"{rule}{suffix}": subject.weights(rule, threshold)[order] for rule in RULES}
-    calibrated = {f"{CALIBRATED}{suffix}": weights[f"enrichment{suffix}"]}
+    subject: Subject, tags: Tags, threshold: float, line: Line, order: np.ndarray | slice = slice(None)
+) -> dict[Line, np.ndarray]:
+    weights = {line._replace(rule=rule): subject.weights(rule, threshold)[order] for rule in RULES}
+    enriched = line._replace(rule="enrichment")
+    calibrated = {enriched._replace(calibrated=True): weights[enriched]}
     return {**predict(subject, weights, tags.known), **predict_calibrated(subject, calibrated, tags)}
 
 
@@ -347,33 +356,43 @@ def headline(
 ) -> list[Metric]:
     """precision@2, recall@2 and Jaccard of every rule, with their controls, bounds and references."""
     metrics = []
-    variants = curves["variant"].unique()
-    tagged = [tag for tag in ("", " (lexical tags)") if f"composition{tag}" in variants]
-    for figure in ("precision@k", "recall@k"):
-        for rule in (CALIBRATED, "enrichment", "composition"):
-            for tag in tagged:
-                point = partial(curve_point, curves, figure, x=2.0)
-                controls = {
-                    name: point(f"{variant}{tag}")
-                    for name, variant in (
-                        ("most frequent", "most frequent"),
-                        ("shuffled exemplars", f"{rule}, shuffled exemplars"),
-                        ("random weights", f"{rule}, random weights"),
-                    )
-                    if f"{variant}{tag}" in variants
+    tagged = [tags for tags in (ALL_TAGS, LEXICAL) if tags in curves["tags"]]
+    for figure, at_two in (("precision@k", "precision@2"), ("recall@k", "recall@2")):
+        for rule, calibrated in (("enrichment", True), ("enrichment", False), ("composition", False)):
+            for tags in tagged:
+                own = Line(rule, calibrated, tags)
+                lines = {own._replace(control=control) for control in (SHUFFLED, RANDOM)}
+                lines |= {Line(tags=tags, control=control) for control in (FREQUENT, BEST, PROBE)}
+                beside = {
+                    line.control: found
+                    for line in lines
+                    if (found := curve_point(curves, figure, line, 2.0)) is not None
                 }
-                ceiling, reference = (
-                    {name: point(f"{name}{tag}")} if f"{name}{tag}" in variants else {}
-                    for name in ("best possible", "linear probe")
+                controls, ceiling, reference = (
+                    {name: beside[name] for name in names if name in beside}
+                    for names in ((FREQUENT, SHUFFLED, RANDOM), (BEST,), (PROBE,))
                 )
-                label = f"{figure.replace('k', '2')}, {rule}{tag}"
-                measured = point(f"{rule}{tag}")
-                metrics.append(metric(label, measured, "held-out sentences", controls, ceiling, reference))
+                measured = curve_point(curves, figure, own, 2.0)
+                assert measured is not None, "every rule has its curve"
+                label = f"{at_two}, {rule}" + ", calibrated" * calibrated
+                metrics.append(
+                    metric(
+                        label + " (lexical tags)" * (tags == LEXICAL),
+                        measured,
+                        "held-out sentences",
+                        controls,
+                        ceiling,
+                        reference,
+                        figure=at_two,
+                        by={"rule": rule, "calibrated": calibrated, "tags": tags},
+                    )
+                )
     for rule in RULES:
         own, others, empty = consistency(subject, rule, threshold, seed)
         controls = {"another neuron": others}
         if control is not None:
             controls["random weights"] = consistency(control, rule, threshold, seed)[0]
         of = f"units with descriptors; {empty} have none"
-        metrics.append(metric(f"Jaccard, {rule}", own, of, controls))
+        label, by = f"Jaccard, {rule}", {"rule": rule}
+        metrics.append(metric(label, own, of, controls, figure="Jaccard", by=by))
     return metrics

@@ -39,11 +39,11 @@ from saywell.studies.neuron_subject import Subject, Tags
 from saywell.studies.score_tables import score_tables
 from saywell.units.statistics import firing
 
-BY_TAGS = "f1-tags"
-"""The scorer that decides what is verified: does the sentence carry what the description names?"""
-BY_WORDS = "f1-lexical"
-BY_ENCODER = "f1-sentence-encoder"
-BY_LLM = "f1-detection"
+BY_TAGS = "tags"
+"""The reader who decides what is verified: does the sentence carry what the description names?"""
+BY_WORDS = "lexical"
+BY_ENCODER = "sentence-encoder"
+BY_LLM = "detection"
 ANOTHER = "another unit"
 TOP_WORDS = 5
 LLM_EXAMPLES = 60
@@ -133,7 +133,7 @@ def score_described(
     only: Int64[np.ndarray, " some"] | None = None,
     resamples: Mapping[str, Int64[np.ndarray, " some"]] | None = None,
 ) -> dict[str, Scores]:
-    """The skill of every description by every reader, by the name of the scorer.
+    """The skill of every description by every reader, by the name of the reader.
 
     With `only`, of these places among the described units; with as many `resamples` as settled the
     verdict over all of them (column `resamples` of table `scores`) a score does not depend on the
@@ -235,8 +235,8 @@ def counterexample_table(
     block: int = 512,
 ) -> pl.DataFrame:
     """Table `counterexamples`, by the reader whose predictions are finest."""
-    scorer = BY_ENCODER if BY_ENCODER in found else BY_WORDS
-    predict, thresholds = reading.readers[scorer], found[scorer].thresholds
+    reader = BY_ENCODER if BY_ENCODER in found else BY_WORDS
+    predict, thresholds = reading.readers[reader], found[reader].thresholds
     rows = reading.parts.score.rows
     names = np.asarray(ids)
     frames = [empty_table("counterexamples")]

@@ -8,7 +8,7 @@ import polars as pl
 from saywell.data.parts import parts_of
 from saywell.data.splits import hash_numbers
 from saywell.scorers.intervals import Interval, share_interval
-from saywell.store.records import reader_name
+from saywell.store.records import VERIFIED, reader_name
 from saywell.store.schemas import empty_table
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_descriptions import by_lift, most_lifted
@@ -66,10 +66,10 @@ def verified_metrics(scores: pl.DataFrame, control: pl.DataFrame | None, *, own_
     `own_tags`: the tags are by the encoder under study.
     """
     metrics = []
-    for scorer in scores["scorer"].unique(maintain_order=True):
-        own = _share_verified(scores.filter(scorer=scorer))
+    for reader in scores["reader"].unique(maintain_order=True):
+        own = _share_verified(scores.filter(reader=reader))
         controls, of, note = {}, "descriptions", ""
-        if scorer == BY_TAGS:
+        if reader == BY_TAGS:
             note = "Verified means true of the unit, not that the model learned it."
             if own_tags:
                 note = (
@@ -82,7 +82,9 @@ def verified_metrics(scores: pl.DataFrame, control: pl.DataFrame | None, *, own_
                 of = f"descriptions; with random weights of {found.n:,}"
         metrics.append(
             Metric(
-                name=f"verified by {reader_name(scorer)}",
+                name=f"verified by {reader_name(reader)}",
+                figure=VERIFIED,
+                by={"reader": reader},
                 value=own.value,
                 ci_low=own.low,
                 ci_high=own.high,

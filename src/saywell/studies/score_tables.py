@@ -1,4 +1,4 @@
-"""Skill as tables: a row per description and scorer, and a row per floor of each."""
+"""Skill as tables: a row per description and reader, and a row per floor of each."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from saywell.scorers.scoring import Scores
 from saywell.scorers.skill import verified
 from saywell.store.schemas import empty_table
 
+F1 = "f1"
 SCORER_VERSION = 3
 
 
 def score_tables(
     units: Sequence[str], descriptions: Sequence[str], found: Mapping[str, Scores]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Tables `scores` and `floors`; the first of the scorers in `found` is the one that decides."""
+    """Tables `scores` and `floors`; the first of the readers in `found` is the one that decides."""
     scores, floors = [empty_table("scores")], [empty_table("floors")]
-    common = {"unit": list(units), "description": list(descriptions), "split": "test"}
-    for scorer, (skill, thresholds, _, left_out) in found.items():
+    common = {"unit": list(units), "description": list(descriptions), "measure": F1, "split": "test"}
+    for reader, (skill, thresholds, _, left_out) in found.items():
         tested = ~np.isnan(skill.p)
         q = np.full(len(tested), np.nan)
         q[tested] = benjamini_hochberg(skill.p[tested])
@@ -30,7 +31,7 @@ def score_tables(
             pl.DataFrame(
                 {
                     **common,
-                    "scorer": scorer,
+                    "reader": reader,
                     "scorer_version": SCORER_VERSION,
                     "value": skill.value,
                     "ci_low": skill.low,
@@ -54,7 +55,7 @@ def score_tables(
         )
         floors += [
             pl.DataFrame(
-                {**common, "scorer": scorer, "floor": name, "value": values, "left_out": left_out.get(name)},
+                {**common, "reader": reader, "floor": name, "value": values, "left_out": left_out.get(name)},
                 schema=empty_table("floors").schema,
                 strict=False,
             )
