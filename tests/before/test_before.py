@@ -73,7 +73,35 @@ class Change:
     studies: tuple[str, ...] = STUDIES
 
 
-CHANGES: list[Change] = []
+def _without_fields(tables: Tables) -> Rows:
+    """Figures without the fields that say what their names say."""
+    rows = tables["metrics"].rows
+    kept = [n for n, figure in enumerate(rows["figure"]) if figure not in ("figure", "by")]
+    return {column: [values[n] for n in kept] for column, values in rows.items()}
+
+
+def _variant(figure: str, rule: str, calibrated: bool, tags: str, control: str) -> str:
+    """How a curve was called: what stood beside one against the threshold did not say of which rule."""
+    own = rule + ", calibrated" * calibrated
+    if figure.endswith("against threshold") and control:
+        own = ""
+    return ", ".join(filter(None, (own, control))) + " (lexical tags)" * (tags == "lexical")
+
+
+_MEASURE_AND_READER = "who reads and what is measured are two columns"
+CHANGES: list[Change] = [
+    *(
+        Change(_MEASURE_AND_READER, f"{t}.scorer", (f"{t}.measure", f"{t}.reader"), value="{}-{}".format)
+        for t in ("scores", "floors", "control_scores")
+    ),
+    Change(
+        "which curve is meant stands in columns",
+        "curves.variant",
+        tuple(f"curves.{c}" for c in ("figure", "rule", "calibrated", "tags", "control")),
+        value=_variant,
+    ),
+    Change("figures say in fields what their names say", "metrics", _without_fields),
+]
 """Deliberate changes, one line each, the reason first."""
 
 
