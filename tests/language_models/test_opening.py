@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from importlib import import_module
-from pkgutil import iter_modules
-
 import pytest
 
-import saywell.studies
 from saywell.errors import InputError
 from saywell.language_models import Scripted, names_llm
+from saywell.studies.classes import describe_classes
+from saywell.studies.exam import run_exam, run_task_exam
+from saywell.studies.neurons import describe_neurons
 
 
 @names_llm
@@ -36,16 +34,12 @@ def test_what_cannot_be_opened_leaves_no_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_every_front_door_takes_a_name():
-    doors = {
-        f"{module.name}.{name}": function
-        for module in iter_modules(saywell.studies.__path__, "saywell.studies.")
-        for name, function in vars(import_module(module.name)).items()
-        if inspect.isfunction(function)
-        and function.__module__ == module.name
-        and not name.startswith("_")
-        and {"llm", "out"} <= inspect.signature(function).parameters.keys()
-    }
-    assert {name.rpartition(".")[2] for name in doors} >= {"describe_neurons", "describe_classes", "run_exam"}
-    assert not [name for name, function in doors.items() if not hasattr(function, "__wrapped__")]
-    assert not [name for name, f in doors.items() if "str" not in str(inspect.signature(f).parameters["llm"])]
+@pytest.mark.parametrize("door", [describe_neurons, describe_classes, run_exam, run_task_exam])
+def test_every_front_door_takes_a_name(door, tmp_path):
+    given = {describe_neurons: ("x.csv", "minilm"), describe_classes: ("x",), run_task_exam: ("x.csv",)}.get(
+        door, ()
+    )
+    needs = {"encoder": "planted"} if door is describe_classes else {}
+    with pytest.raises(InputError, match="'gpt-4o' does not name a language model"):
+        door(*given, llm="gpt-4o", out=tmp_path / "study", **needs)
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import polars as pl
 import pytest
@@ -128,15 +129,18 @@ def test_replay_needs_no_server(undisturbed, corpus, bert, tokenizer, encoder, t
     assert_same_tables(done, study)
 
 
-def test_a_dry_run_counts_and_sends_nothing(model_of, corpus, encoder, tmp_path):
+def test_a_dry_run_counts_and_sends_nothing(corpus, bert, tokenizer, tmp_path):
     with FaultServer(lambda messages: pytest.fail("asked")) as server:
         llm = open_language_model("openai-compatible:fake", url=server.url, env={}, replay=True)
-        plan = DryRun(llm)
-        plan_neurons(corpus, plan)
-        plan.close()
-    steps = {step.step: step for step in plan.plan()}
-    assert steps["candidates"].calls > 0 and steps["candidates"].input_tokens > 100
-    assert steps["tags"].guessed == steps["tags"].calls > 0
+        with closing(DryRun(llm)) as counting:
+            plan = plan_neurons(corpus, bert, tokenizer=tokenizer, llm=counting, llm_units=3)
+    steps = {step.step: step for step in plan}
+    calibration = 120  # of 300 sentences, 20 a request
+    assert steps["candidates"].calls == calibration / 20 and steps["candidates"].guessed == 0
+    assert steps["candidates"].input_tokens > 100
+    assert steps["tags"].guessed == steps["tags"].calls == 300 / 20 * 2
+    # Three units: their own description and another's, two splits, 60 sentences, 10 a request.
+    assert steps["detection"].guessed == steps["detection"].calls == 3 * 2 * 2 * 6
 
 
 KILLED = """

@@ -22,6 +22,7 @@ from saywell.cli.plot import plot
 from saywell.cli.serve import serve
 from saywell.cli.show import show
 from saywell.errors import SaywellError
+from saywell.studies.settings import nearest
 
 _INTERRUPTED = 130  # what Typer makes of Ctrl-C
 _OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG, errno.EDQUOT)
@@ -99,14 +100,6 @@ def _refuse(words: str) -> None:
     sys.exit(2)
 
 
-def _likeness(one: str, other: str) -> float:
-    """Of two names, 0 to 2: by their letters in order and out of it, since swapping two is usual."""
-    from difflib import SequenceMatcher
-
-    in_order = SequenceMatcher(None, one, other).ratio()
-    return in_order + SequenceMatcher(None, sorted(one), sorted(other)).ratio()
-
-
 def _usage(error: Any) -> str:
     """What is wrong with the words given, the nearest right one, and where the right ones stand."""
     context, path = error.ctx, "saywell" if error.ctx is None else error.ctx.command_path
@@ -114,7 +107,6 @@ def _usage(error: Any) -> str:
     wrong = getattr(error, "option_name", None)
     if wrong is not None and context is not None:
         known = [name for param in context.command.params for name in param.opts]
-        near = max(known, key=lambda name: _likeness(wrong, name), default=wrong)
-        like = _likeness(wrong, near) >= 1
-        words = f"no option {wrong!r}" + (f"; did you mean {near!r}?" if like else "")
+        near = nearest(wrong, known)
+        words = f"no option {wrong!r}" + (f"; did you mean {near!r}?" if near else "")
     return f"{path}: {words[0].lower()}{words[1:]} ({path} --help)"

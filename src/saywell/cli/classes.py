@@ -161,7 +161,7 @@ def classes(
             names = plan_classes(images, asked, **asked_for)
             if not json:
                 typer.echo(f"{len(names)} classes; options, columns and files can be used")
-            print_plan(asked, json=json)
+            print_plan([] if asked is None else asked.plan(), json=json)
             return
         study = describe_classes(
             images,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from saywell.language_models import StepPlan
 
 
 @contextmanager
@@ -51,12 +54,11 @@ def opened_llm(
         yield DryRun(model) if dry_run and model is not None else model
 
 
-def print_plan(plan: Any, *, json: bool) -> None:
+def print_plan(steps: list[StepPlan], *, json: bool) -> None:
     """What a dry run counted, a line per step."""
     import dataclasses
     import json as json_module
 
-    steps = plan.plan() if plan is not None else []
     if json:
         typer.echo(json_module.dumps([dataclasses.asdict(step) for step in steps], indent=2))
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from saywell.language_models.budget import estimate_input_tokens
@@ -18,8 +19,8 @@ class StepPlan:
 
     Tokens are estimates: `output_tokens` and `cost_usd` are the most it may be (every reply at its
     full length, asked for once: a reply that cannot be used is asked for again). `cost_usd` None:
-    the price is unknown. `guessed` counts the calls that were announced with `expect` and not made
-    of real requests.
+    the price is unknown. `guessed` counts the calls whose words, and so whose number, depend on
+    replies that are not there: they were made with words that are made up.
     """
 
     step: str
@@ -35,8 +36,7 @@ class DryRun:
     """A language model that sends nothing, and counts what `model` would have been sent.
 
     Every reply that is not in the cache has the status "failed" and the error "dry run". A step
-    whose requests depend on such replies cannot be counted by asking; the study announces it with
-    `expect`.
+    whose requests depend on such replies is asked about made-up ones, inside `guessing`.
     """
 
     def __init__(self, model: Client) -> None:
@@ -44,6 +44,7 @@ class DryRun:
         self._model = model
         self._plans: dict[str, StepPlan] = {}
         self._seen: set[str] = set()
+        self._guessing = False
 
     def complete(
         self, requests: Sequence[Request], *, progress: Callable[[int], None] | None = None
@@ -66,9 +67,19 @@ class DryRun:
             for key, found in replies
         ]
 
+    @contextmanager
+    def guessing(self) -> Iterator[None]:
+        """What is asked inside is made of made-up words (see `made_up`), and counted as guessed."""
+        before, self._guessing = self._guessing, True
+        try:
+            yield
+        finally:
+            self._guessing = before
+
     def expect(self, step: str, calls: int, input_tokens: int, output_tokens: int) -> None:
         """Announces calls that cannot be made yet, and the tokens they may take together."""
-        self._add(step, calls, input_tokens, output_tokens, guessed=calls)
+        with self.guessing():
+            self._add(step, calls, input_tokens, output_tokens)
 
     def plan(self) -> list[StepPlan]:
         """What was counted, a step at a time in the order of asking."""
@@ -79,14 +90,7 @@ class DryRun:
         self._model.close()
 
     def _add(
-        self,
-        step: str,
-        calls: int = 0,
-        input_tokens: int = 0,
-        output_tokens: int = 0,
-        *,
-        cached: int = 0,
-        guessed: int = 0,
+        self, step: str, calls: int = 0, input_tokens: int = 0, output_tokens: int = 0, *, cached: int = 0
     ) -> None:
         old = self._plans.get(step, StepPlan(step))
         price: Price | None = self._model.price
@@ -96,7 +100,12 @@ class DryRun:
             cached=old.cached + cached,
             input_tokens=old.input_tokens + input_tokens,
             output_tokens=old.output_tokens + output_tokens,
-            guessed=old.guessed + guessed,
+            guessed=old.guessed + calls * self._guessing,
         )
         cost = price.cost(new.input_tokens, new.output_tokens) if price else None
         self._plans[step] = replace(new, cost_usd=cost)
+
+
+def made_up(number: int) -> str:
+    """Words as long as a description usually is, another text for each number."""
+    return f"something that the strongest examples have in common, {number}"

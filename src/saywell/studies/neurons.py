@@ -22,18 +22,22 @@ import numpy as np
 import polars as pl
 from torch import nn
 
+from saywell.data.examples import Examples
 from saywell.data.texts import Texts, load_texts
-from saywell.describers.descriptors.asking import FIND, TAG, ask_candidates, tag_requests
+from saywell.describers.descriptors.asking import FIND, TAG, ask_candidates, expect_tags
+from saywell.description import Description
 from saywell.encoders.sentence import SentenceEncoder, encoder_fingerprint, open_sentence_encoder
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel, load_prompt, names_llm
-from saywell.language_models.providers import EXTRACTIVE
+from saywell.language_models import DryRun, LanguageModel, StepPlan, load_prompt
+from saywell.language_models.dry_run import made_up
 from saywell.progress import Progress, automatic
-from saywell.readers.detection import DETECT, DETECTION, EXAMPLES_PER_REQUEST
+from saywell.readers.detection import DETECT, DETECTION, DetectionReader
 from saywell.report.neurons import write_report
+from saywell.resources import Resources
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter, write_study
 from saywell.studies.cost import note_cost
+from saywell.studies.llm import counting_llm, opened_llm
 from saywell.studies.neuron_descriptions import association_table, description_table, recovered_table
 from saywell.studies.neuron_descriptors import (
     by_id,
@@ -58,9 +62,9 @@ from saywell.studies.neuron_scores import (
 from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
 from saywell.studies.neuron_verified import score_control, tagged_by_itself, verified_metrics
 from saywell.studies.score_tables import score_tables
+from saywell.studies.settings import NeuronSettings, named, settings_of
 from saywell.units.activations import Activations, BrokenActivations, Pass, collect_activations
 from saywell.units.models import LoadedModel, load_model, random_twin, wrap_model
-from saywell.units.pooling import POOLINGS
 from saywell.units.sites import Site, find_sites
 from saywell.units.statistics import exemplar_table, unit_table
 from saywell.units.tokens import Tokens, tokenize
@@ -69,87 +73,57 @@ SPLITS = ("calibration", "validation", "test")
 SCORED = ("scores", "floors", "counterexamples", "contrasts", "meanings")
 
 
-@names_llm
 def describe_neurons(
     texts: str | Path | pl.DataFrame | Sequence[str],
     model: str | nn.Module,
     *,
     out: str | Path,
-    text: str = "text",
-    tags: str | None = None,
-    gold: str | None = None,
+    settings: NeuronSettings | None = None,
     llm: LanguageModel | str | None = None,
-    llm_units: int = 0,
-    encoder: str | SentenceEncoder = "minilm",
+    encoder: str | SentenceEncoder | None = None,
     tokenizer: Any = None,
-    kind: str = "ffn",
-    layers: Sequence[int] | None = None,
-    modules: Sequence[str] | None = None,
-    pool: str = "max",
-    top: int = 50,
-    threshold: float = 0.5,
-    limit: int | None = None,
-    seed: int = 0,
-    random_control: bool = True,
-    prompts: Path | None = None,
-    device: str = "auto",
-    dtype: str | None = None,
     command: Sequence[str] = (),
     progress: Progress = automatic,
+    **options: Any,
 ) -> Study:
     """Describe the neurons of a language model with what its strongest sentences have in common.
 
-    `texts`      a file, saved dataset, hub name, table or list (see `load_texts`); `text` and `tags`
-                 name columns. With `tags` the gold tags in that column are the descriptors.
-    `gold`       a column of tags that nobody gets to see, to say how many of them were found.
+    `texts`      a file, saved dataset, hub name, table or list (see `load_texts`).
     `model`      a transformers model by folder, hub name or alias, or a module with its `tokenizer`.
-    `llm`        finds and tags descriptors, a model or its name ("openai:gpt-x", see `saywell doctor`);
-                 None for the extractive describer, which needs none.
-    `llm_units`  so many units, drawn by chance, are also scored by the LLM as a reader: does the
-                 description hold of this sentence? 24 requests a unit at ten sentences each.
-    `kind`       `ffn`, `residual` or `attention-head`; `layers` keeps some, `modules` names the
-                 modules by path where the structure is not recognised.
-    `pool`       `max`, `mean`, `cls` or `last`: from one activation per token to one per sentence.
-    `top`        exemplars per neuron and side.
-    `threshold`  the paper's composition threshold: share of exemplars, 0 to 1.
-    `limit`      use that many sentences, chosen by content.
+    `settings`, `options`: the fields of `NeuronSettings`, as a record or one by one (`top=20`).
+    `llm`        finds and tags descriptors and reads: a model, or its name ("openai:gpt-x", see
+                 `saywell doctor`); None for the extractive describer, which needs none.
+    `encoder`    merges and tags: a sentence encoder, or its name.
 
     A stopped run goes on where it was when called again with the same arguments, and leaves the
     same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
     """
-    assert not isinstance(llm, str)  # opened by then
-    if pool not in POOLINGS:
-        raise InputError(f"unknown pooling {pool!r}; choose one of {', '.join(POOLINGS)}")
-    if top < 3 or not 0 < threshold <= 1:
-        raise InputError(
-            f"top must be 3 or more and threshold above 0 and at most 1; got {top!r}, {threshold!r}"
-        )
-    _check_llm_units(llm_units)
-    if tags and gold:
-        raise InputError(
-            f"tags={tags!r} gives the descriptors away, so gold={gold!r} has nothing to find; use one"
-        )
-    data = load_texts(texts, text=text, tags=tags or gold, limit=limit, seed=seed)
-    loaded = _load(model, tokenizer, device, dtype)
-    sites = find_sites(loaded.model, kind, layers=layers, modules=modules)  # type: ignore[arg-type]
+    asked = settings_of(NeuronSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
+    with opened_llm(asked, Path(out), llm) as opened:
+        return _described(texts, model, tokenizer, encoder, opened, asked, Path(out), command, progress)
+
+
+def _described(
+    texts: str | Path | pl.DataFrame | Sequence[str],
+    model: str | nn.Module,
+    tokenizer: Any,
+    encoder: str | SentenceEncoder | None,
+    llm: LanguageModel | None,
+    asked: NeuronSettings,
+    out: Path,
+    command: Sequence[str],
+    progress: Progress,
+) -> Study:
+    tags, gold, seed, prompts = asked.tags, asked.gold, asked.seed, asked.prompts
+    encoder = encoder or asked.encoder
+    data, loaded, sites = _subject(texts, model, tokenizer, asked)
     # A wrong name is better told now than after the first step; gold tags need no encoder.
     reader = None if tags else _opened(encoder)
-    config = {
-        "text": text,
-        "tags": tags,
-        "gold": gold,
-        "llm": llm.name if llm else EXTRACTIVE,
-        "llm_units": llm_units if llm else 0,
-        "encoder": None if tags else encoder if isinstance(encoder, str) else encoder.name,
+    config = asked.stored() | {
+        "llm_units": asked.llm_units if llm else 0,
+        "encoder": None if tags else asked.encoder,
         "model": loaded.name,
-        "kind": kind,
         "modules": [site.module for site in sites],
-        "pool": pool,
-        "top": top,
-        "threshold": threshold,
-        "limit": limit,
-        "seed": seed,
-        "random_control": random_control,
         "prompts": {name: load_prompt(name, prompts).hash for name in (FIND, TAG, DETECT)} if llm else {},
     }
     inputs = {"texts": data.fingerprint, "model": loaded.fingerprint}
@@ -168,7 +142,7 @@ def describe_neurons(
         if "encoder" in study.table("tags")["source"]:
             carried["lexical"] = tag_matrix(study, ("lexical",))
 
-        settings = Pass(pool=pool, top=top)  # type: ignore[arg-type]
+        settings = Pass(pool=asked.pool, top=asked.top)
         splits = {split: np.flatnonzero((examples["split"] == split).to_numpy()) for split in SPLITS}
         trained = _collect(study, "activations", loaded, sites, tokens, splits, settings, progress)
         study.table("units", lambda: unit_table(trained, sites, loaded.name), uses=("activations",))
@@ -178,11 +152,11 @@ def describe_neurons(
             uses=("activations", "units"),
         )
         subject = make_subject(trained, study.units, study.exemplars, examples, carried["all"])
-        study.table("associations", lambda: association_table(study, subject, threshold))
+        study.table("associations", lambda: association_table(study, subject, asked.threshold))
         subject = subject.without_p()
 
         control = None
-        if random_control:
+        if asked.random_control:
             untrained = _collect(
                 study,
                 "activations-random",
@@ -196,9 +170,9 @@ def describe_neurons(
             control = make_control(untrained, sites, examples, carried["all"])
         with progress("evaluation", 1):
             curves = study.table(
-                "curves", lambda: curve_table(study, subject, control, carried, threshold, seed)
+                "curves", lambda: curve_table(study, subject, control, carried, asked.threshold, seed)
             )
-            figures = headline(curves, subject, control, threshold, seed)
+            figures = headline(curves, subject, control, asked.threshold, seed)
             study.write_metrics(figures)
             of_control = None
             if control is not None:
@@ -222,46 +196,58 @@ def describe_neurons(
     return Study(out)
 
 
-def _check_llm_units(llm_units: object) -> None:
-    if isinstance(llm_units, bool) or not isinstance(llm_units, int) or llm_units < 0:
-        raise InputError(f"llm_units={llm_units!r} is not a whole number of at least 0")
-
-
 def plan_neurons(
     texts: str | Path | pl.DataFrame | Sequence[str],
-    llm: DryRun | None,
+    model: str | nn.Module,
     *,
-    text: str = "text",
-    tags: str | None = None,
-    gold: str | None = None,
-    limit: int | None = None,
-    llm_units: int = 0,
-    seed: int = 0,
-    prompts: Path | None = None,
-    expected_descriptors: int = 100,
-) -> None:
-    """Tell a dry run what `describe_neurons` would ask; nothing is sent, nothing is stored.
+    out: str | Path | None = None,
+    settings: NeuronSettings | None = None,
+    llm: DryRun | str | None = None,
+    tokenizer: Any = None,
+    **options: Any,
+) -> list[StepPlan]:
+    """What `describe_neurons` would ask a language model, step by step; nothing is sent or stored.
 
-    How long the list of descriptors will be is known only after the first step; the plan says what
-    `expected_descriptors` of them would take.
+    The arguments are those of `describe_neurons` and are checked as it does. Replies that the study
+    in `out` has already are counted as such. How many descriptors there will be and what they are
+    called is known only from replies: the steps after the first are asked about made-up ones.
 
-    Raises InputError for texts and columns that `describe_neurons` could not use.
+    Raises InputError for unusable input.
     """
-    _check_llm_units(llm_units)
-    examples = load_texts(texts, text=text, tags=tags or gold, limit=limit, seed=seed).examples
-    if llm is None:
-        return
-    # Two splits are read, once with the unit's description and once with another's.
-    readings = llm_units * 4 * -(-LLM_EXAMPLES // EXAMPLES_PER_REQUEST)
-    if readings:
-        llm.expect("detection", readings, 700 * readings, 40 * EXAMPLES_PER_REQUEST * readings)
-    if tags is not None:
-        return
-    calibration = examples.filter(split="calibration")
-    ask_candidates(llm, by_id(calibration), load_prompt(FIND, prompts), seed=seed)
-    calls = tag_requests(examples.height, expected_descriptors)
-    characters = int(examples["text"].str.len_chars().sum()) * calls // max(1, examples.height)
-    llm.expect("tags", calls, characters // 4 * 20 + 700 * calls, 20 * 15 * calls)
+    asked = settings_of(NeuronSettings, settings, {**options, **named(llm=llm)})
+    with counting_llm(asked, None if out is None else Path(out), llm) as counting:
+        data, _, _ = _subject(texts, model, tokenizer, asked)
+        if counting is None:
+            return []
+        seed, prompts = asked.seed, asked.prompts
+        if asked.tags is None:
+            calibration = data.examples.filter(split="calibration")
+            ask_candidates(counting, by_id(calibration), load_prompt(FIND, prompts), seed=seed)
+            expect_tags(counting, by_id(data.examples), load_prompt(TAG, prompts), seed=seed)
+        texts_read = Examples(data.examples, "text", "", pl.DataFrame(), data.examples.height)
+        resources = Resources(llm=counting, seed=seed, prompts=prompts)
+        predict = DetectionReader().open(texts_read, resources)
+        # Both splits are read twice, with the unit's description and with another's.
+        descriptions = [Description("", made_up(number)) for number in range(2 * asked.llm_units)]
+        with counting.guessing():
+            for split in ("validation", "test"):
+                predict(descriptions, np.flatnonzero(data.examples["split"] == split)[:LLM_EXAMPLES])
+        return counting.plan()
+
+
+def _subject(
+    texts: str | Path | pl.DataFrame | Sequence[str],
+    model: str | nn.Module,
+    tokenizer: Any,
+    asked: NeuronSettings,
+) -> tuple[Texts, LoadedModel, list[Site]]:
+    if asked.describer or asked.reader:
+        raise InputError("neurons have their own describer and readers; leave --describer and --reader out")
+    data = load_texts(
+        texts, text=asked.text, tags=asked.tags or asked.gold, limit=asked.limit, seed=asked.seed
+    )
+    loaded = _load(model, tokenizer, asked.device, asked.dtype)
+    return data, loaded, find_sites(loaded.model, asked.kind, layers=asked.layers, modules=asked.modules)
 
 
 def _load(model: str | nn.Module, tokenizer: Any, device: str, dtype: str | None) -> LoadedModel:

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from saywell.language_models import ItemReply, LanguageModel, Prompt, ask_items
+from saywell.language_models import DryRun, ItemReply, LanguageModel, Prompt, ask_items
 from saywell.store.schemas import table_of
 
 FIND, TAG = "find_descriptors", "tag_descriptors"
 SENTENCES_PER_REQUEST = 20
 DESCRIPTORS_PER_REQUEST = 50
 MOST_PER_SENTENCE = 5
+EXPECTED = 100
+"""Descriptors that a dry run reckons with."""
 LONGEST = 60
 """Characters of a descriptor; what is longer is a sentence and not a descriptor."""
 
@@ -139,6 +141,13 @@ def _strange(rows: Sequence[HoldingDescriptors], count: int) -> str | None:
 def tag_requests(texts: int, descriptors: int) -> int:
     """How many requests tagging takes, for a plan made before the descriptors are known."""
     return -(-texts // SENTENCES_PER_REQUEST) * -(-descriptors // DESCRIPTORS_PER_REQUEST)
+
+
+def expect_tags(llm: DryRun, texts: Mapping[str, str], prompt: Prompt, *, seed: int = 0) -> None:
+    """Count what tagging takes before the descriptors are known, with `EXPECTED` made-up ones."""
+    names = [f"a descriptor, {number}" for number in range(EXPECTED)]
+    with llm.guessing():
+        ask_tags(llm, texts, pl.DataFrame({"id": names, "text": names}), prompt, seed=seed)
 
 
 def clean_descriptors(said: Sequence[str]) -> list[str]:

@@ -1,0 +1,92 @@
+"""From a record of settings to a command of Typer: an option for each of its fields.
+
+cyclopts, pydantic-settings and tyro make commands from pydantic records, too. They print pydantic's
+own errors for a value that is out of bounds, know no list in one word (0,3-5), and this program's
+other commands, its completion and its words for typing errors are Typer's; one function is less.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from saywell.studies.settings import Settings, Written, bounds, own_first, settings_of
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """The function with an option for every field in the place of a parameter that is a record.
+
+    Options stand in the order of the record, its own before those that it inherits.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    records: dict[str, type[Settings]] = {}
+    spread: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, Settings):
+            records[parameter.name] = parameter.annotation
+            spread += _options(parameter.annotation)
+        else:
+            spread.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(function)
+    def run(**given: Any) -> None:
+        made = {}
+        for name, record in records.items():
+            options = {field: given.pop(field) for field in record.model_fields}
+            options = {field: value for field, value in options.items() if value is not None}
+            made[name] = settings_of(record, options=options, written=_as_typed)
+        return function(**given, **made)
+
+    run.__signature__ = signature.replace(parameters=spread)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in spread}
+    return run
+
+
+def _as_typed(name: str, value: Any) -> str:
+    return f"--{name.replace('_', '-')} {value!r}"
+
+
+def _options(record: type[Settings]) -> Iterator[inspect.Parameter]:
+    for name in own_first(record):
+        field = record.model_fields[name]
+        kind, default = _kind(field), field.get_default(call_default_factory=True)
+        repeats, choices = get_origin(kind) is list, ()
+        joined = next((mark.by for mark in field.metadata if isinstance(mark, Written)), None)
+        if joined is not None:
+            kind, repeats = str, False
+            default = None if default is None else joined.join(map(str, default))
+        elif get_origin(kind) is Literal:  # told by the record, which names the nearest choice
+            kind, choices = str, get_args(kind)
+        one = get_args(kind)[0] if repeats else kind
+        option = typer.Option(
+            # A switch that is off has no other side; one that is on can be switched off.
+            *([f"--{name.replace('_', '-')}"] if default is False else []),
+            help=" ".join(filter(None, (field.description, bounds(field), "Repeatable." * repeats))),
+            metavar=None if kind is bool else f"<{'|'.join(choices) or one.__name__.lower()}>",
+            autocompletion=_offering(choices) if choices else None,
+        )
+        empty = default in (None, [], "")
+        yield inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if empty else default,
+            annotation=Annotated[kind | None if empty else kind, option],  # type: ignore[misc]
+        )
+
+
+def _offering(choices: tuple[str, ...]) -> Callable[[], list[str]]:
+    return lambda: list(choices)
+
+
+def _kind(field: FieldInfo) -> Any:
+    """What an option can be: of several types the first, without None and what was said about it."""
+    kind = field.annotation
+    while get_origin(kind) in (Union, types.UnionType, Annotated):
+        kind = next(each for each in get_args(kind) if each is not type(None))
+    return kind

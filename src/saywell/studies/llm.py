@@ -1,0 +1,56 @@
+"""From a record of settings to the language model that it names, ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from saywell.language_models import DryRun, LanguageModel, Limits, open_language_model
+from saywell.language_models.opening import opened
+from saywell.studies.settings import EXTRACTIVE, LlmSettings
+
+
+@contextmanager
+def opened_llm(
+    asked: LlmSettings, out: Path | None, llm: LanguageModel | str | None = None
+) -> Iterator[LanguageModel | None]:
+    """The model `llm`, or the one that is asked for by name, closed afterwards; None for 'extractive'.
+
+    Its replies are kept in the study's folder `out`. Raises InputError for a name that cannot be, and
+    without a folder.
+    """
+    given = asked.llm if llm is None or isinstance(llm, str) else llm
+    with opened(given, out, **_options(asked)) as model:
+        yield model
+
+
+@contextmanager
+def counting_llm(
+    asked: LlmSettings, out: Path | None, llm: LanguageModel | str | None = None
+) -> Iterator[DryRun | None]:
+    """As `opened_llm`, but a model that sends nothing and counts what it would be asked.
+
+    What the study in `out` has replies to is counted as such; without a study there are none.
+    """
+    if isinstance(llm, DryRun):
+        yield llm
+    elif asked.llm == EXTRACTIVE:
+        yield None
+    else:
+        calls = None if out is None else out / "calls.sqlite"
+        kept = calls if calls is not None and calls.exists() else None
+        with open_language_model(asked.llm, calls=kept, **{**_options(asked), "replay": True}) as model:
+            yield DryRun(model)
+
+
+def _options(asked: LlmSettings) -> dict:
+    return {
+        "url": asked.llm_url,
+        "deadline": asked.llm_deadline,
+        "effort": asked.llm_effort,
+        "most_reply_tokens": asked.llm_reply_tokens,
+        "limits": Limits(asked.max_calls, asked.max_usd, asked.max_tokens),
+        "replay": asked.replay,
+        "concurrency": asked.concurrency,
+    }

@@ -1,0 +1,275 @@
+"""What can be asked of a question, as one record: its command line, its stored settings, its documentation.
+
+A field is an option: `--llm-units 5` on the command line is `llm_units=5` in Python. What says only
+where something is read from or written to, and what is no plain value (a model that is open already),
+are arguments of the function beside the record.
+
+Fields with `exclude=True` change nothing that a study holds, and are not stored with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import SequenceMatcher
+from inspect import get_annotations
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from saywell.errors import InputError
+
+EXTRACTIVE = "extractive"
+
+
+def nearest(wrong: str, known: Sequence[str]) -> str | None:
+    """The known name that was probably meant; None where none is much like it.
+
+    By letters in order and out of it, since swapping two is a usual slip.
+    """
+
+    def likeness(name: str) -> float:
+        in_order = SequenceMatcher(None, wrong, name).ratio()
+        return in_order + SequenceMatcher(None, sorted(wrong), sorted(name)).ratio()
+
+    best = max(known, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= 1 else None
+
+
+def _listed(value: Any) -> Any:
+    """One value as a list of it; any sequence as a list."""
+    if isinstance(value, str | Path):
+        return [value]
+    return list(value) if isinstance(value, Sequence) else value
+
+
+def _split(value: Any) -> Any:
+    """`a,b` as ["a", "b"]."""
+    return value.split(",") if isinstance(value, str) else _listed(value)
+
+
+def _numbers(value: Any) -> Any:
+    """`1,2,16` as [1, 2, 16]; empty for none."""
+    if not isinstance(value, str):
+        return _listed(value)
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError("is no list of numbers; write it like 1,2,4,8,16")
+    return [int(part) for part in parts]
+
+
+def _ranges(value: Any) -> Any:
+    """`0,3-5` as [0, 3, 4, 5]."""
+    if not isinstance(value, str):
+        return _listed(value)
+    numbers: list[int] = []
+    for part in value.split(","):
+        first, dash, last = part.strip().partition("-")
+        ends = [first, last] if dash else [first]
+        if not all(end.isascii() and end.isdigit() for end in ends) or int(ends[0]) > int(ends[-1]):
+            raise ValueError("is not a list of layers; write it like 0,3-5")
+        numbers.extend(range(int(ends[0]), int(ends[-1]) + 1))
+    return numbers
+
+
+def _words(value: Any) -> Any:
+    """`sea bird` as ["sea", "bird"]."""
+    return value.split() if isinstance(value, str) else _listed(value)
+
+
+class Written:
+    """Marks a list that is one word of a command line, joined by `by`; without it, options repeat."""
+
+    def __init__(self, by: str) -> None:
+        self.by = by
+
+
+Count = Annotated[int, Field(ge=1)]
+File = Annotated[Path, Field(strict=False)]
+Names = Annotated[list[str], BeforeValidator(_listed)]
+"""An option that can be given more than once; in Python also one alone."""
+
+
+class Settings(BaseModel):
+    """Options: plain values that are checked, and refused where they are unknown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def stored(self) -> dict[str, Any]:
+        """What a study keeps of them: all that can change what it holds."""
+        return self.model_dump(mode="json")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def named(**objects: Any) -> dict[str, str]:
+    """Models as options, by their names: each is one already, or has one; None is left out."""
+    given = {option: value for option, value in objects.items() if value is not None}
+    return {option: value if isinstance(value, str) else value.name for option, value in given.items()}
+
+
+class LlmSettings(Settings):
+    """Which language model is asked, and what it may take."""
+
+    llm: str = Field("extractive", description="Who is asked: PROVIDER:MODEL, or 'extractive' for nobody.")
+    llm_url: str | None = Field(None, exclude=True, description="Base URL of the LLM's endpoint.")
+    llm_deadline: float = Field(
+        600.0, gt=0, exclude=True, description="Most seconds to wait while the LLM answers nothing."
+    )
+    llm_effort: str | None = Field(
+        None, exclude=True, description="How long an LLM that reasons may do so: none, low, ..."
+    )
+    llm_reply_tokens: Count = Field(
+        16_384, exclude=True, description="Most tokens of one reply, when a smaller limit cut it off."
+    )
+    max_calls: int | None = Field(None, ge=0, exclude=True, description="Stop before more LLM calls.")
+    max_usd: float | None = Field(None, ge=0, exclude=True, description="Stop before spending more.")
+    max_tokens: int | None = Field(None, ge=0, exclude=True, description="Stop before more tokens.")
+    concurrency: Count = Field(16, exclude=True, description="LLM requests under way at once.")
+    replay: bool = Field(
+        False, exclude=True, description="Use stored LLM replies only; fail on a missing one."
+    )
+    prompts: File | None = Field(None, exclude=True, description="Folder with prompts of your own.")
+
+    @model_validator(mode="after")
+    def _of_a_model(self) -> LlmSettings:
+        if self.llm == EXTRACTIVE and self.llm_url is not None:  # it may hold a password: not repeated
+            raise ValueError(f"llm_url (--llm-url) needs a model: llm={EXTRACTIVE!r} asks none")
+        return self
+
+
+class StudySettings(Settings):
+    """What every study has."""
+
+    describer: Names = Field([], description="Who writes, by name.")
+    reader: Names = Field([], description="Who reads, by name; the first decides what is verified.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Splits, samples and controls depend on it.")
+
+
+class NeuronSettings(StudySettings, LlmSettings):
+    """Options of `saywell neurons` and `describe_neurons`."""
+
+    text: str = Field("text", description="Column with the text.")
+    tags: str | None = Field(None, description="Column with tags to use as the descriptors.")
+    gold: str | None = Field(None, description="Column with tags to compare with, seen by nobody.")
+    limit: int | None = Field(None, description="Use that many texts, chosen by content.")
+    encoder: str = Field("minilm", description="Sentence encoder that merges and tags.")
+    llm_units: int = Field(
+        0, ge=0, description="Units that the LLM also scores as a reader; drawn by chance."
+    )
+    kind: Literal["ffn", "residual", "attention-head"] = Field("ffn", description="Units to describe.")
+    layers: Annotated[list[int] | None, BeforeValidator(_ranges), Written(",")] = Field(
+        None, exclude=True, description="Layers, such as 0,3-5; all by default."
+    )
+    modules: Annotated[list[str] | None, BeforeValidator(_split), Written(",")] = Field(
+        None, description="Module paths, with commas, instead of searching."
+    )
+    pool: Literal["max", "mean", "cls", "last"] = Field("max", description="From tokens to one value a text.")
+    top: int = Field(50, ge=3, description="Exemplars per neuron and side.")
+    threshold: float = Field(0.5, gt=0, le=1, description="Composition threshold: share of exemplars.")
+    random_control: bool = Field(True, description="Also run the model with random weights.")
+    device: str = Field("auto", exclude=True, description="auto, cpu, cuda, mps.")
+    dtype: str | None = Field(None, description="float32, bfloat16 or float16.")
+
+    @model_validator(mode="after")
+    def _something_to_find(self) -> NeuronSettings:
+        if self.tags and self.gold:
+            raise ValueError(
+                f"tags={self.tags!r} gives the descriptors away, so gold={self.gold!r} has nothing to find;"
+                " use one"
+            )
+        return self
+
+
+def own_first(record: type[Settings]) -> list[str]:
+    """The names of the fields: the record's own, then those of the records that it is made of."""
+    named = [name for made_of in record.__mro__ for name in get_annotations(made_of)]
+    return [name for name in dict.fromkeys(named) if name in record.model_fields]
+
+
+def bounds(field: FieldInfo) -> str:
+    """What the field's number is held to, in words; empty where nothing is worth saying."""
+    marks = [(key, getattr(mark, key, None)) for mark in field.metadata for key in ("ge", "gt", "le")]
+    known = {key: value for key, value in marks if value is not None}
+    least = f"{known['ge']} or more" if known.get("ge") else ""
+    above = f"above {known['gt']:g}" if "gt" in known else ""
+    most = f"at most {known['le']:g}" if "le" in known else ""
+    said = " and ".join(filter(None, (least, above, most)))
+    return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
+def keyword(name: str, value: Any) -> str:
+    """An option as it is written in Python."""
+    return f"{name}={value!r}"
+
+
+def settings_of(
+    record: type[S],
+    settings: S | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    written: Callable[[str, Any], str] = keyword,
+) -> S:
+    """The record with the fields of `settings` and, over them, the `options`.
+
+    Raises InputError, in one line, for an option that is none (with the nearest that is one) and for a
+    value that cannot be. `written` says how an option is shown.
+    """
+    if settings is not None and not isinstance(settings, record):
+        raise InputError(f"settings={settings!r} is no {record.__name__}")
+    options = dict(options or {})
+    known = list(record.model_fields)
+    for name in options:
+        if name not in known:
+            near = nearest(name, known)
+            raise InputError(f"no option {name!r}" + (f"; did you mean {near!r}?" if near else ""))
+    given = {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
+    try:
+        return record(**(given | options))
+    except ValidationError as error:
+        raise InputError(_said(error.errors(), given | options, written)) from None
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a text",
+    "bool_type": "True or False",
+    "path_type": "a path",
+    "list_type": "a list",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "{} or more"),
+    "greater_than": ("gt", "above {}"),
+    "less_than_equal": ("le", "at most {}"),
+    "less_than": ("lt", "below {}"),
+}
+
+
+def _said(errors: Sequence[Any], given: Mapping[str, Any], written: Callable[[str, Any], str]) -> str:
+    """The first mistake: the option with its value, and what it has to be."""
+    error = errors[0]
+    kind, facts = error["type"], error.get("ctx", {})
+    if kind == "value_error":
+        words = str(facts["error"])
+        if not error["loc"]:
+            return words
+    elif kind == "literal_error":
+        choices = facts["expected"].replace(" or ", ", ")
+        words = f"is not one of {choices}".replace("'", "")
+        near = nearest(str(error["input"]), choices.replace("'", "").split(", "))
+        words += f"; did you mean {near!r}?" if near else ""
+    elif kind in _BOUNDS:
+        key, form = _BOUNDS[kind]
+        words = f"must be {form.format(format(facts[key], ','))}"
+    elif kind in _KINDS:
+        words = f"is not {_KINDS[kind]}"
+    else:
+        words = error["msg"][0].lower() + error["msg"][1:]
+    option, *inside = error["loc"]
+    start = written(str(option), given.get(str(option)))
+    return f"{start}: {error['input']!r} {words}" if inside else f"{start} {words}"
