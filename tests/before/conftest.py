@@ -61,7 +61,7 @@ def of_topics(sentence: str, topics: dict[str, list[str]]) -> list[str]:
 
 
 def texts(topics, filler, seed: int, count: int, order: int | None) -> pl.DataFrame:
-    """Texts with two or three words of one topic among filler, most with a tone; one empty, one given twice."""
+    """Texts with words of one topic among filler, most with a tone; one empty, one given twice."""
     chooser, rows = random.Random(seed), {}
     while len(rows) < count:
         topic = chooser.choice(sorted(topics))
@@ -99,7 +99,7 @@ class Words:
 
 
 def planted(config, tokenizer, rows: pl.DataFrame):
-    """A random BERT whose first layer has neurons of one topic each (1 to 5), of two (6), and a constant one (0)."""
+    """A random BERT; of its first layer neuron 0 is constant, 1 to 5 are of a topic each, 6 of two."""
     config = type(config)(**config.to_dict() | {"hidden_size": 48})
     torch.manual_seed(7)  # the control's weights are those of seed 0
     model, inputs, words = BertModel(config).eval(), [], []

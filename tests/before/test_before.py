@@ -1,18 +1,19 @@
-"""Seven small studies as they were on the day they were frozen: every table and metric stays, or a line says why.
+"""Seven small studies as they were on the day they were frozen: all stays, or a line says why it moved.
 
-Beside this file stands a table a study (`NAME.parquet`, a row a column, its values as JSON) and `hashes.json`, which
-shows in a review which columns a new freeze moved. The worlds the studies are of, and how they are made, are in
-`conftest.py`. Strings, whole numbers, truth values and nulls must be equal; floats may differ by 1e-5 of themselves, or
-5e-6, which is what another machine's sums do to them. Rows are matched by the table's key, and must stand in
-the same order.
+Beside this file stands a table a study (`NAME.parquet`, a row a column, its values as JSON) and
+`hashes.json`, which shows in a review which columns a new freeze moved. The worlds the studies are of, and
+how they are made, are in `conftest.py`. Strings, whole numbers, truth values and nulls must be equal; floats
+may differ by 1e-5 of themselves, or 5e-6, which is what another machine's sums do to them. Rows are matched
+by the table's key, and must stand in the same order. What differs from run to run is in `LEFT_OUT`.
 
-A table or column that is named, placed or coded otherwise today gets a line in `CHANGES`, which brings it back to what it
-was: then its values are still compared. Where values themselves are meant to be others, freeze the study anew:
+A table or column that is named, placed or coded otherwise today gets a line in `CHANGES`, which brings it
+back to what it was: then its values are still compared. Where values themselves are meant to be others,
+freeze the study anew:
 
     pytest tests/before --freeze "why the figures may move"         # or with -k STUDY, for one
 
-The reason is kept in `hashes.json`. Without one there is nothing to freeze: mend the code. A study is written down with
-its changes taken back, so the lines in `CHANGES` stay.
+The reason is kept in `hashes.json`. Without one there is nothing to freeze: mend the code. A study is written
+down with its changes taken back, so the lines in `CHANGES` stay.
 """
 
 from __future__ import annotations
@@ -55,12 +56,13 @@ Tables = dict[str, Table]
 class Change:
     """What stands elsewhere today than on the day of the freeze, and why.
 
-    `was` and `now` are a table ("scores") or a column ("scores.value"); without `was` it is new, without `now` it is gone.
+    `was` and `now` are a table ("scores") or a column ("scores.value"); without `was` it is new, without
+    `now` it is gone.
 
     * A table's `now` may also be a function of all of today's tables that returns the old rows.
-    * A column's `now` may be several; `value` makes the old value of theirs (a mapping for one of them; what it
-      does not hold stays). It may stand in another table: `on` says which columns of its old table (by today's names)
-      match which of that one.
+    * A column's `now` may be several; `value` makes the old value of theirs (a mapping for one of them; what
+      it does not hold stays). It may stand in another table: `on` says which columns of its old table (by
+      today's names) match which of that one.
     * `order`: that table's rows may stand in any order.
     """
 
