@@ -53,7 +53,7 @@ def by_tags(tags: Tags) -> Predict:
             each = [tags.matrix[own] @ weight for own, weight in zip(rows, weights, strict=True)]
             carried = np.array(each).reshape(rows.shape)
         says = weights.any(1, keepdims=True) & tags.known[rows]
-        return np.where(says, carried, np.nan)
+        return np.where(says, carried, np.nan).astype(np.float32)
 
     return predict
 

@@ -9,7 +9,7 @@ same words, or by other words for the same thing, are no evidence against each o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -191,13 +191,11 @@ class Described:
 
     def only(self, some: Int64[np.ndarray, " some"]) -> Described:
         """Some of the units, in that order."""
-        chosen: dict[str, Any] = {
-            field.name: [values[n] for n in some]
-            for field in fields(self)
-            if field.name not in ("describer", "profiles")
-            and (values := getattr(self, field.name)) is not None
+        lists: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else [values[n] for n in some]
+            for name in ("units", "ids", "descriptions", "names", "words")
         }
-        return replace(self, **chosen, profiles=None if self.profiles is None else self.profiles[some])
+        return replace(self, **lists, profiles=None if self.profiles is None else self.profiles[some])
 
 
 def _said(description: Description) -> tuple[object, ...]:
@@ -281,9 +279,7 @@ class TopWords:
         """Each unit's own words."""
         if described.words is None:
             return None
-        texts = [
-            Description(unit, words) for unit, words in zip(described.units, described.words, strict=True)
-        ]
+        texts = [Description(*both) for both in zip(described.units, described.words, strict=True)]
         return StandIns(len(texts) + np.arange(len(texts))[:, None], tuple(texts))
 
 

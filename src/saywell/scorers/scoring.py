@@ -163,6 +163,8 @@ class _Shown(NamedTuple):
         """
         rows = self.rows if self.rows.ndim == 1 else self.rows[units]
         there = described >= 0
+        if self.lost is not None:
+            there = there & ~self.lost[units].all(1)
         if there.all() and len(there):
             found = self.predict(described, rows)
         else:

@@ -1,0 +1,132 @@
+"""Skill as tables: a row per description and reader, and a row per floor of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from saywell.data.parts import SCORE
+from saywell.scorers.floors import Described
+from saywell.scorers.intervals import benjamini_hochberg
+from saywell.scorers.scoring import Scores
+from saywell.scorers.skill import verified
+from saywell.store.table import Table
+
+SCORER_VERSION = 3
+F1 = "f1"
+_WHOSE = {
+    "unit": pl.String,
+    "description": pl.String,
+    "describer": pl.String,
+    "measure": pl.String,
+    "reader": pl.String,
+    "part": pl.String,
+}
+SCORED = Table(
+    "scores",
+    {
+        **_WHOSE,
+        "scorer_version": pl.Int32,
+        "value": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "control": pl.Float64,
+        "n": pl.Int64,
+        "status": pl.String,
+        "floor": pl.String,
+        "skill": pl.Float64,
+        "skill_low": pl.Float64,
+        "skill_high": pl.Float64,
+        "p": pl.Float64,
+        "q": pl.Float64,
+        "unanswered": pl.Int64,
+        "threshold": pl.Float64,
+        "resamples": pl.Int64,
+    },
+    key=("unit", "description", "measure", "reader", "part"),
+    optional=frozenset({"resamples"}),
+    version=3,
+)
+"""A description's agreement with its unit on examples that its writer never saw.
+
+`control` is the best of its floors and `floor` its name; skill = value - control, with its own
+interval. q is p after Benjamini and Hochberg over all descriptions of a describer, by each reader; n
+counts the examples read, `resamples` how many the intervals and p are from.
+"""
+FLOORED = Table(
+    "floors",
+    {**_WHOSE, "floor": pl.String, "value": pl.Float64, "left_out": pl.Int64},
+    key=("unit", "description", "measure", "reader", "part", "floor"),
+    optional=frozenset({"left_out"}),
+    version=2,
+)
+"""The same measure and reader fed what should fail: another unit's description, always, never ...
+
+`left_out` counts the descriptions that were passed over since they read like the unit's own.
+"""
+AGAINST = Table(
+    "counterexamples",
+    {
+        "unit": pl.String,
+        "description": pl.String,
+        "kind": pl.String,
+        "rank": pl.Int32,
+        "example": pl.String,
+        "activation": pl.Float32,
+        "predicted": pl.Float64,
+    },
+    key=("unit", "description", "kind", "rank"),
+)
+"""Held-out examples that speak against a description, strongest first.
+
+"silent" ones are predicted and leave the unit cold, "unforeseen" ones fire it and are not predicted.
+"""
+
+
+def score_tables(described: Described, found: Mapping[str, Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Tables `scores` and `floors` by reader, the one that decides first."""
+    scores, floors = [SCORED.empty()], [FLOORED.empty()]
+    for reader, (skill, thresholds, _, left_out) in found.items():
+        tested = ~np.isnan(skill.p)
+        q = np.full(len(tested), np.nan)
+        q[tested] = benjamini_hochberg(skill.p[tested])
+        whose = {
+            "unit": list(described.units),
+            "description": list(described.ids),
+            "describer": described.describer,
+            "measure": F1,
+            "reader": reader,
+            "part": SCORE,
+        }
+        row = {
+            **whose,
+            "scorer_version": SCORER_VERSION,
+            "value": skill.value,
+            "ci_low": skill.low,
+            "ci_high": skill.high,
+            "control": skill.value - skill.skill,
+            "n": skill.n,
+            "status": np.where(tested, np.where(verified(skill), "verified", "not verified"), "not tested"),
+            "floor": skill.best_floor.astype(str),
+            "skill": skill.skill,
+            "skill_low": skill.skill_low,
+            "skill_high": skill.skill_high,
+            "p": skill.p,
+            "q": q,
+            "unanswered": skill.unanswered,
+            "threshold": thresholds,
+            "resamples": skill.resamples,
+        }
+        scores.append(pl.DataFrame(row, schema=SCORED.types, strict=False))
+        floors += [
+            pl.DataFrame(
+                {**whose, "floor": name, "value": values, "left_out": left_out.get(name)},
+                schema=FLOORED.types,
+                strict=False,
+            )
+            for name, values in skill.floors.items()
+        ]
+    no_answer = pl.selectors.float().fill_nan(None)
+    return pl.concat(scores).with_columns(no_answer), pl.concat(floors).with_columns(no_answer)
