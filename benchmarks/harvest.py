@@ -55,7 +55,7 @@ def bare(loaded, tokens, splits) -> float:
     """Seconds of the model alone."""
     import torch
 
-    from saywell.units.activations import Pass, processing_order
+    from saywell.units.hooks import Pass, processing_order
     from saywell.units.tokens import batches
 
     started = time.perf_counter()
@@ -69,7 +69,7 @@ def bare(loaded, tokens, splits) -> float:
 
 def ours(loaded, sites, tokens, splits) -> float:
     """Seconds of saywell's pass, files and strongest examples included."""
-    from saywell.units.activations import Pass, collect_activations
+    from saywell.units.hooks import Pass, collect_activations
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -81,7 +81,7 @@ def obvious(loaded, sites, tokens, splits) -> float:
     """Seconds of collecting every pooled value and sorting all of them."""
     import torch
 
-    from saywell.units.activations import Pass, processing_order
+    from saywell.units.hooks import Pass, processing_order
     from saywell.units.tokens import batches
 
     pooled: dict[str, list] = {site.module: [] for site in sites}

@@ -103,6 +103,8 @@ CHANGES: list[Change] = [
         value=_variant,
     ),
     Change("figures say in fields what their names say", "metrics", _without_fields),
+    Change("a unit says where its values stand, so that no row order or name has to", now="units.module"),
+    Change("as above", now="units.place"),
 ]
 """Deliberate changes, one line each, the reason first."""
 

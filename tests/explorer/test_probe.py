@@ -80,18 +80,17 @@ def _all(probe, sentence):
 
 def test_firing_is_what_the_stored_activations_say(real):
     """Over all units, for one calibration sentence: the same units as thresholds on the arrays."""
+    from saywell.data.parts import DescribeRows
+    from saywell.studies.neuron_subject import FIRES
     from saywell.units.activations import Activations
+    from saywell.units.responses import Shards
 
-    stored = Activations(real.one.study.arrays("activations"))
-    row = int(stored.rows("calibration")[0])
-    text = real.one.study.examples["text"][row]
-    units = real.one.study.units
-    wanted = set()
-    for sign in (1, -1):
-        side = units.filter(sign=sign)
-        values = stored.read("calibration", slice(0, side.height), sign=sign)[0]
-        fires = (values >= side["threshold"].to_numpy()) & (side["state"] == "ok").to_numpy()
-        wanted |= set(side["id"].to_numpy()[fires])
+    study = real.one.study
+    stored = Shards(study.arrays("activations"))
+    row = stored.parts["calibration"][:1]
+    text = study.examples["text"][int(row[0])]
+    _, fires = next(Activations(stored, study.units, FIRES).by_example(DescribeRows(row)))
+    wanted = set(study.units["id"].to_numpy()[fires.toarray()[0] > 0])
     assert wanted == {one.row["id"] for one in _all(real.probe, text)}
 
 

@@ -106,7 +106,7 @@ STEPS = [
     "neuron_descriptors._gold_tags",
     "neurons.collect_activations",
     "neurons.unit_table",
-    "neurons.exemplar_table",
+    "neurons.strongest_texts",
     "neurons.association_table",
     "neurons.make_control",
     "neuron_evaluation.prediction_curves",

@@ -1,240 +1,212 @@
-"""One pass over the texts: what it leaves is what a plain loop finds, however it was cut."""
+"""Activations by unit id: whatever they are kept as, they answer as a plain loop over a matrix does."""
 
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
+import scipy.sparse as sp
 import torch
-from torch import nn
 
-from saywell.errors import InputError
-from saywell.units.activations import (
-    Activations,
-    BrokenActivations,
-    Pass,
-    collect_activations,
-    processing_order,
-)
-from saywell.units.sites import Site, find_sites
-from saywell.units.tokens import batches, tokenize
+from saywell.data.parts import DescribeRows, Rows, ScoreRows
+from saywell.store.files import write_arrays
+from saywell.units.activations import Activations
+from saywell.units.exemplars import KEPT_CONTRASTS, contrast_table, exemplar_table
+from saywell.units.firing import Above, Given, TopShare
+from saywell.units.neurons import unit_id
+from saywell.units.responses import InMemory, Shards, Sparse, open_responses
+from saywell.units.statistics import source_units, unit_table
 
-SPLITS = {"calibration": slice(0, 30), "validation": slice(30, 45), "test": slice(45, 60)}
+KINDS = ("in memory", "sparse", "shards")
 
 
-def collect(model, tokenizer, sentences, folder, kind="ffn", **settings):
-    tokens = tokenize(tokenizer, sentences, max_tokens=24)
-    splits = {name: np.arange(60)[part] for name, part in SPLITS.items()}
-    settings = {"top": 5, **settings}
-    collect_activations(model, find_sites(model, kind), tokens, splits, folder, Pass(**settings))
-    return Activations(folder), tokens
-
-
-def by_hand(model, tokenizer, text, site):
-    """Token activations [tokens, units] of one text alone, without its special tokens."""
-    seen = {}
-    module = model.get_submodule(site.module)
-    if site.tap == "input":
-        hook = module.register_forward_pre_hook(lambda m, args: seen.update(x=args[0]))
+def world(kind, seed, folder, *, examples=40, places=7):
+    """A matrix with ties, zeros and unknowns, the same as responses, and the order in which equals rank."""
+    draw = np.random.default_rng(seed)
+    values = np.round(draw.normal(size=(examples, places)) * 2).astype(np.float32)
+    values[draw.random(values.shape) < 0.4] = 0
+    order = draw.permutation(examples)
+    if kind != "shards":
+        values[draw.random(values.shape) < 0.1] = np.nan
+        values[:, 3] = np.nan if seed % 2 else 0
     else:
-        hook = module.register_forward_hook(
-            lambda m, args, out: seen.update(x=out if isinstance(out, torch.Tensor) else out[0])
+        values[order[-3:]] = np.nan  # examples that no shard holds
+    if kind == "in memory":
+        return values, InMemory(values, order).save(folder), order
+    if kind == "sparse":
+        return values, Sparse.of(sp.csr_matrix(values), order).save(folder), order
+    for number, rows in enumerate(np.array_split(order[:-3], 4)):
+        arrays = {"high": torch.from_numpy(values[rows]), "rows": torch.from_numpy(rows.astype(np.int32))}
+        write_arrays(folder / f"any-{number:05d}.safetensors", arrays)
+    return values, Shards(folder, examples), order
+
+
+def both_ways(places, draw):
+    """Units going high and low, in an order of chance."""
+    sides = [
+        source_units([unit_id(0, n, sign) for n in range(places)], "made").with_columns(
+            sign=pl.lit(sign, dtype=pl.Int8)
         )
-    encoded = tokenizer(text, return_tensors="pt", return_special_tokens_mask=True)
-    special = encoded.pop("special_tokens_mask")[0].bool()
-    encoded.pop("token_type_ids", None)
-    with torch.no_grad():
-        model(**encoded)
-    hook.remove()
-    return seen["x"][0][~special]
+        for sign in (1, -1)
+    ]
+    return pl.concat(sides).sample(fraction=1.0, shuffle=True, seed=int(draw.integers(1000)))
 
 
-@pytest.mark.parametrize("kind", ["ffn", "residual"])
-def test_pooled_values_are_those_of_each_text_alone(bert, tokenizer, sentences, tmp_path, kind):
-    stored, _ = collect(bert, tokenizer, sentences, tmp_path, kind)
-    sites = find_sites(bert, kind)
-    for split in SPLITS:
-        rows = stored.rows(split)
-        high = stored.read(split, slice(0, 2 * sites[0].units))
-        low = -stored.read(split, slice(0, 2 * sites[0].units), sign=-1)
-        for place, text in enumerate(rows):
-            alone = torch.cat([by_hand(bert, tokenizer, sentences[text], s) for s in sites], dim=1)
-            np.testing.assert_allclose(high[place], alone.amax(0), rtol=1e-5, atol=1e-6)
-            np.testing.assert_allclose(low[place], alone.amin(0), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("firing", [TopShare(0.3), Above(0), "given"])
+@pytest.mark.parametrize("seed", range(4))
+def test_any_way_of_keeping_answers_as_a_plain_loop(kind, firing, seed, tmp_path):
+    values, made, order = world(kind, seed, tmp_path)
+    draw = np.random.default_rng(seed + 100)
+    examples, places = values.shape
+    if firing == "given":
+        said = draw.random((places, examples)) < 0.4
+        firing = Given(sp.csr_matrix(said) if seed % 2 else said)
+    stored = open_responses(tmp_path, examples)
+    assert type(stored) is type(made)
+    describe = DescribeRows(np.sort(draw.choice(examples, 25, replace=False)))
+    units = unit_table(both_ways(places, draw), stored, firing, describe)
+    activations = Activations(stored, units, firing)
+
+    by_id = {one["id"]: one for one in units.iter_rows(named=True)}
+    inside = sp.csr_matrix(firing.fires).toarray() if isinstance(firing, Given) else None
+
+    def value(unit, row):
+        one = by_id[unit]
+        return one["sign"] * values[row, one["index"]], one
+
+    def fires(unit, row):
+        signed, one = value(unit, row)
+        said = signed >= one["threshold"] if inside is None else inside[one["index"], row]
+        return one["state"] == "ok" and bool(said) and not np.isnan(signed)
+
+    some = draw.permutation(units["id"].to_numpy())[:5].tolist()
+    for rows in (draw.integers(0, examples, 12), draw.integers(0, examples, (5, 3)), np.arange(0)):
+        each = np.broadcast_to(rows, (5, rows.shape[-1]))
+        expected = np.array([[value(u, r)[0] for r in line] for u, line in zip(some, each, strict=True)])
+        np.testing.assert_array_equal(activations.of(some, rows), expected.reshape(each.shape))
+        np.testing.assert_array_equal(activations.known(some, rows), ~np.isnan(expected.reshape(each.shape)))
+        told = [[fires(u, r) for r in line] for u, line in zip(some, each, strict=True)]
+        np.testing.assert_array_equal(activations.fires(some, rows), np.array(told).reshape(each.shape))
+        if rows.ndim == 1:
+            both = activations.both(some, rows)
+            np.testing.assert_array_equal(both[0], expected.reshape(each.shape))
+            np.testing.assert_array_equal(both[1], np.array(told).reshape(each.shape))
+
+    pieces = list(activations.by_example(describe))
+    rows = np.concatenate([rows for rows, _ in pieces])
+    assert sorted(rows) == describe.rows.tolist() and np.array_equal(rows, activations.order(describe))
+    found = sp.vstack([fired for _, fired in pieces]).toarray()
+    ids = units["id"].to_list()
+    np.testing.assert_array_equal(found.T > 0, [[fires(unit, row) for row in rows] for unit in ids])
+
+    rank = np.argsort(order)
+    top = activations.strongest(describe, 6)
+    for number, unit in enumerate(ids):
+        known = [(-value(unit, r)[0], rank[r], r) for r in describe.rows if not np.isnan(value(unit, r)[0])]
+        best = [row for *_, row in sorted(known)[:6]]
+        assert top.examples[number].tolist() == best + [-1] * (6 - len(best))
+        assert top.values[number, : len(best)].tolist() == [value(unit, row)[0] for row in best]
+
+    view = activations.within(describe)
+    np.testing.assert_array_equal(view.of(some, np.arange(25)), activations.of(some, describe.rows))
+    np.testing.assert_array_equal(view.fires(some, np.arange(25)), activations.fires(some, describe.rows))
+    seen = view.strongest(DescribeRows(np.arange(25)), 6).examples.numpy()
+    np.testing.assert_array_equal(np.append(describe.rows, -1)[seen], top.examples.numpy())
+    for block, cells in activations.blocks(describe, cells=60):
+        np.testing.assert_array_equal(cells.T, activations.of(ids[block], activations.order(describe)))
+    np.testing.assert_array_equal(
+        activations.only(some).of(some[::-1], rows), activations.of(some[::-1], rows)
+    )
 
 
-def test_top_examples_are_those_of_a_full_sort_of_what_is_stored(bert, tokenizer, sentences, tmp_path):
-    stored, _ = collect(bert, tokenizer, sentences, tmp_path, shard_texts=7)
-    for split in ("calibration", "validation"):
-        for sign in (1, -1):
-            values = stored.read(split, slice(0, 64), sign=sign)
-            rows = stored.rows(split)
-            expected = rows[np.argsort(-values, axis=0, kind="stable")[:5].T]
-            assert np.array_equal(stored.top(split, sign=sign).examples.numpy(), expected)
+def test_statistics_are_of_what_is_known(tmp_path):
+    values, stored, _ = world("in memory", 1, tmp_path)
+    describe = DescribeRows(np.arange(30))
+    units = unit_table(both_ways(7, np.random.default_rng(0)), stored, TopShare(0.2), describe)
+    for one in units.iter_rows(named=True):
+        column = one["sign"] * values[:30, one["index"]]
+        known = column[~np.isnan(column)].astype(np.float64)
+        if not len(known):
+            assert one["state"] == "unknown" and np.isnan(one["mean"]) and sum(one["histogram"]) == 0
+            continue
+        threshold = np.quantile(known, 0.8, method="higher")
+        assert (one["mean"], one["std"]) == pytest.approx((known.mean(), known.std()))
+        assert (one["minimum"], one["maximum"], one["threshold"]) == (known.min(), known.max(), threshold)
+        assert one["fires"] == pytest.approx((known >= threshold).mean())
+        assert sum(one["histogram"]) == len(known)
 
 
-def test_the_span_is_the_token_that_reached_the_value(bert, tokenizer, sentences, tmp_path):
-    stored, tokens = collect(bert, tokenizer, sentences, tmp_path)
-    site = find_sites(bert, "ffn")[0]
-    top = stored.top("calibration")
-    for unit in range(0, 32, 5):
-        text, position = int(top.examples[unit, 0]), int(top.positions[unit, 0])
-        alone = by_hand(bert, tokenizer, sentences[text], site)[:, unit]
-        # Position 0 is CLS; by_hand has dropped it.
-        assert alone[position - 1] == pytest.approx(alone.max().item(), rel=1e-3)
-        start, end = tokens.spans[tokens.starts[text] + position]
-        assert sentences[text][start:end] == sentences[text].split()[position - 1]
+@pytest.mark.parametrize("sparse", [True, False])
+def test_rare_latents_are_units_like_others(sparse):
+    """Densities of 0.1 % to 30 %: all that fire on three describe examples are ok, and nothing else is."""
+    draw = np.random.default_rng(0)
+    density = np.geomspace(0.001, 0.3, 200)
+    fires = draw.random((2000, 200)) < density
+    values = np.where(fires, draw.exponential(size=fires.shape), 0).astype(np.float32)
+    order = np.arange(2000)
+    stored = Sparse.of(sp.csr_matrix(values), order) if sparse else InMemory(values, order)
+    describe = DescribeRows(np.arange(800))
+    units = unit_table(
+        source_units([f"latent/{n}" for n in range(200)], "latent"), stored, Above(0), describe
+    )
+    count = fires[:800].sum(0)
+    assert (count < 3).any()
+    assert [state == "ok" for state in units["state"]] == (count >= 3).tolist()
+    assert set(units["state"]) <= {"ok", "rare", "constant"}
+    assert (units["threshold"] > 0).all()
+    assert units["fires"].to_list() == pytest.approx((count / 800).tolist())
+    today = unit_table(source_units([str(n) for n in range(200)], "latent"), stored, TopShare(0.05), describe)
+    assert (today["state"] == "flat").sum() > 100  # what the rule for neurons would say of them
+    activations = Activations(stored, units, Above(0))
+    names = [f"example {n}" for n in range(2000)]
+    exemplars = exemplar_table(activations, names, {"describe": describe}, 10)
+    found = dict(exemplars.group_by("unit").len().iter_rows())
+    assert found == {f"latent/{n}": min(10, c) for n, c in enumerate(count) if c >= 3}
+    assert (exemplars["activation"] > 0).all()
+    contrasts = contrast_table(activations, names, describe, 0)
+    assert (contrasts["activation"] == 0).all()
+    assert contrasts.group_by("unit").len()["len"].to_list() == [KEPT_CONTRASTS] * (count >= 3).sum()
 
 
-def test_no_unit_fires_on_padding_or_special_tokens(bert, tokenizer, sentences, tmp_path):
-    """Special tokens and padding are made to shout; nothing of it may be heard."""
-
-    class Shouting(nn.Module):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner, self.config = inner, inner.config
-
-        def forward(self, input_ids, attention_mask):
-            loud = (input_ids <= 3) & (input_ids != 1)
-
-            def shout(module, args):
-                return (args[0].masked_fill(loud[..., None], 1e4),)
-
-            hook = self.inner.encoder.layer[0].output.dense.register_forward_pre_hook(shout, prepend=True)
-            output = self.inner(input_ids=input_ids, attention_mask=attention_mask)
-            hook.remove()
-            return output
-
-    model = Shouting(bert)
-    tokens = tokenize(tokenizer, sentences, max_tokens=24)
-    sites = find_sites(model, "ffn", modules=["inner.encoder.layer.0.output.dense"])
-    collect_activations(model, sites, tokens, {"test": np.arange(60)}, tmp_path, Pass(top=5))
-    assert np.abs(Activations(tmp_path).read("test", slice(0, 32))).max() < 100
+def test_what_fires_on_nearly_all_is_said_to(tmp_path):
+    values = np.ones((100, 3), dtype=np.float32)
+    values[:2, 0] = values[:10, 1] = values[:99, 2] = 0
+    units = source_units(["nearly all", "most", "one"], "made")
+    found = unit_table(units, InMemory(values, np.arange(100)), Above(0.5), DescribeRows(np.arange(100)))
+    assert found["state"].to_list() == ["dense", "ok", "rare"]
 
 
-@pytest.mark.parametrize("settings", [dict(token_budget=30), dict(shard_texts=4), dict(token_budget=10**6)])
-def test_batches_and_shards_change_nothing(bert, tokenizer, sentences, tmp_path, settings):
-    plain, _ = collect(bert, tokenizer, sentences, tmp_path / "a")
-    other, _ = collect(bert, tokenizer, sentences, tmp_path / "b", **settings)
-    for split in SPLITS:
-        assert np.array_equal(plain.rows(split), other.rows(split))
-        np.testing.assert_allclose(
-            plain.read(split, slice(0, 64)), other.read(split, slice(0, 64)), rtol=1e-3, atol=1e-4
-        )
-    assert (plain.top("calibration").examples == other.top("calibration").examples).float().mean() > 0.99
+def test_contrasts_are_found_where_a_unit_fires_on_most(tmp_path):
+    values = np.ones((400, 1), dtype=np.float32)
+    values[::15] = 0
+    stored = InMemory(values, np.arange(400))
+    units = unit_table(source_units(["a"], "made"), stored, Above(0), DescribeRows(np.arange(400)))
+    contrasts = contrast_table(
+        Activations(stored, units, Above(0)), [str(n) for n in range(400)], DescribeRows(np.arange(400)), 0
+    )
+    assert contrasts["rank"].to_list() == [0, 1, 2]
+    assert all(int(name) % 15 == 0 for name in contrasts["example"])
 
 
-def test_the_order_of_the_texts_changes_nothing(bert, tokenizer, sentences, tmp_path):
-    tokens = tokenize(tokenizer, sentences, max_tokens=24)
-    rows = np.arange(60)
-    shuffled = np.random.default_rng(0).permutation(rows)
-    assert np.array_equal(processing_order(tokens, rows), processing_order(tokens, shuffled))
+def test_sparse_rows_take_eight_bytes_for_each_number():
+    made = Sparse.of(sp.random(1000, 5000, density=0.01, random_state=0), np.arange(1000))
+    size = sum(getattr(made.matrix, name).nbytes for name in ("data", "indices"))
+    assert size == 8 * made.matrix.nnz
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 6])
-def test_a_stopped_pass_goes_on_and_leaves_the_same_files(bert, tokenizer, sentences, tmp_path, stop_after):
-    collect(bert, tokenizer, sentences, tmp_path / "whole", shard_texts=6, token_budget=60)
-
-    class Stop(Exception):
-        pass
-
-    calls = 0
-
-    def stop(texts):
-        nonlocal calls
-        calls += texts > 0
-        if calls > stop_after:
-            raise Stop
-
-    tokens = tokenize(tokenizer, sentences, max_tokens=24)
-    splits = {name: np.arange(60)[part] for name, part in SPLITS.items()}
-    run = dict(settings=Pass(top=5, shard_texts=6, token_budget=60))
-    folder = tmp_path / "stopped"
-    with pytest.raises(Stop):
-        collect_activations(bert, find_sites(bert), tokens, splits, folder, progress=stop, **run)
-    collect_activations(bert, find_sites(bert), tokens, splits, folder, **run)
-    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
-    assert names == sorted(path.name for path in folder.iterdir())
-    for name in names:
-        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+def test_a_unit_that_there_is_not_is_an_error(tmp_path):
+    _, stored, _ = world("in memory", 0, tmp_path)
+    units = unit_table(source_units(list("abcdefg"), "made"), stored, Above(0), DescribeRows(np.arange(9)))
+    with pytest.raises(KeyError, match="nobody"):
+        Activations(stored, units, Above(0)).of(["nobody"], np.arange(3))
 
 
-def test_nan_is_refused_with_module_and_text(bert, tokenizer, sentences, tmp_path):
-    import copy
-
-    broken = copy.deepcopy(bert)
-    word = tokenizer.convert_tokens_to_ids("waiter")
-    with torch.no_grad():
-        broken.embeddings.word_embeddings.weight[word] = torch.nan
-    with pytest.raises(BrokenActivations, match="NaN or infinite") as caught:
-        collect(broken, tokenizer, sentences, tmp_path)
-    assert "waiter" in sentences[caught.value.text]
-    assert "encoder.layer.0.output.dense[0]" in str(caught.value)
-
-
-@pytest.mark.parametrize("scale", [1e6, 1e-8])
-def test_values_that_half_precision_cannot_hold_keep_their_size_and_order(
-    bert, tokenizer, sentences, tmp_path, scale
-):
-    """Residual streams of real models pass 65,504 in some dimensions."""
-    import copy
-
-    model = copy.deepcopy(bert)
-    with torch.no_grad():
-        last = model.encoder.layer[1].output.LayerNorm
-        last.weight *= scale
-        last.bias += 64 * scale  # far from zero: the texts differ in the last digits only
-    stored, _ = collect(model, tokenizer, sentences, tmp_path, "residual")
-    site = find_sites(model, "residual")[1]
-    rows, values = stored.rows("calibration"), stored.read("calibration", slice(16, 32))
-    alone = [by_hand(model, tokenizer, sentences[text], site).amax(0) for text in rows]
-    np.testing.assert_allclose(values, torch.stack(alone), rtol=1e-6)
-    assert all(len(np.unique(column)) > 20 for column in values.T)
-
-
-def test_a_module_that_does_not_run_is_named(bert, tokenizer, sentences, tmp_path):
-    tokens = tokenize(tokenizer, sentences, max_tokens=24)
-
-    class Half(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.used, self.unused = bert, nn.Linear(4, 4)
-
-        def forward(self, **inputs):
-            return self.used(**inputs)
-
-    with pytest.raises(InputError, match="'unused' did not run"):
-        find_sites(Half(), "ffn", modules=["unused"])
-    sites = [Site(0, "ffn", "unused", "input", 4)]
-    with pytest.raises(InputError, match="'unused' did not run"):
-        collect_activations(Half(), sites, tokens, {"test": np.arange(60)}, tmp_path, Pass())
-
-
-def test_attention_heads_are_measured_by_what_they_add(bert, tokenizer, sentences, tmp_path):
-    stored, _ = collect(bert, tokenizer, sentences, tmp_path, "attention-head")
-    site = find_sites(bert, "attention-head")[0]
-    text = int(stored.rows("test")[0])
-    z = by_hand(bert, tokenizer, sentences[text], site)
-    weight = bert.get_submodule(site.module).weight.T
-    for head in range(2):
-        part = slice(8 * head, 8 * head + 8)
-        expected = (z[:, part] @ weight[part]).norm(dim=1).max().item()
-        assert stored.read("test", slice(head, head + 1))[0, 0] == pytest.approx(expected, rel=1e-5)
-
-
-def test_batches_keep_to_the_budget_and_lose_nothing(tokenizer, sentences):
-    tokens = tokenize(tokenizer, sentences, max_tokens=24)
-    order = processing_order(tokens, np.arange(60))
-    seen = []
-    for batch in batches(tokens, order, token_budget=40, pad_id=0):
-        assert batch.ids.numel() <= 40 or len(batch.rows) == 1
-        assert (batch.ids[batch.attention == 0] == 0).all()
-        seen.extend(batch.rows)
-    assert seen == list(order)
-
-
-def test_long_texts_are_cut_at_the_end_and_counted(tokenizer):
-    tokens = tokenize(tokenizer, ["good " * 30, "bad"], max_tokens=10)
-    assert tokens.cut == 1
-    assert tokens.lengths.tolist() == [10, 3]
-    assert tokens.ids[9] == 3  # still closed by SEP
-    assert tokens.content[:10].sum() == 8
+def test_parts_without_examples_have_nothing(tmp_path):
+    _, stored, _ = world("in memory", 0, tmp_path)
+    units = unit_table(source_units(list("abcdefg"), "made"), stored, Above(0), DescribeRows(np.arange(9)))
+    activations = Activations(stored, units, Above(0))
+    nothing = ScoreRows(np.arange(0))
+    assert list(activations.by_example(nothing)) == [] and len(activations.order(nothing)) == 0
+    assert (activations.strongest(nothing, 4).examples == -1).all()
+    assert activations.only([]).strongest(Rows(np.arange(5)), 4).values.shape == (0, 4)

@@ -7,10 +7,15 @@ import polars as pl
 import pytest
 import torch
 
+from saywell.data.parts import DescribeRows
 from saywell.store.files import write_arrays
 from saywell.units.activations import Activations
+from saywell.units.exemplars import exemplar_table
+from saywell.units.firing import TopShare
+from saywell.units.neurons import neuron_units
+from saywell.units.responses import Shards
 from saywell.units.sites import Site
-from saywell.units.statistics import exemplar_table, unit_table
+from saywell.units.statistics import unit_table
 
 
 def table(values: np.ndarray, folder):
@@ -25,7 +30,8 @@ def table(values: np.ndarray, folder):
         "high_positions": torch.zeros(values.shape[1], 3, dtype=torch.int32),
     }
     write_arrays(folder / "calibration-top.safetensors", strongest)
-    return unit_table(Activations(folder), [site], "model", signs=(1,))
+    describe = DescribeRows(np.arange(len(values)))
+    return unit_table(neuron_units([site], "model", signs=(1,)), Shards(folder), TopShare(), describe)
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
@@ -57,5 +63,6 @@ def test_the_low_side_of_a_gelu_has_no_top(tmp_path):
 def test_a_side_on_which_nothing_fires_has_exemplars_of_no_unit(tmp_path):
     units = table(np.full((30, 2), 3.0), tmp_path)
     ids = [f"text {n}" for n in range(30)]
-    exemplars = exemplar_table(Activations(tmp_path), units, None, ids, ["calibration"])
+    activations = Activations(Shards(tmp_path), units, TopShare())
+    exemplars = exemplar_table(activations, ids, {"describe": DescribeRows(np.arange(30))}, 3)
     assert exemplars.height == 0 and set(exemplars.dtypes[:1]) == {pl.String}

@@ -182,7 +182,8 @@ class Probe:
 
     def fire_all(self, sentences: Sequence[str]) -> list[Firings | SaywellError]:
         """`fire` of several sentences in one pass; an error in place of an answer concerns one."""
-        from saywell.units.activations import Activations, Pass, collect_activations
+        from saywell.units.hooks import Pass, collect_activations
+        from saywell.units.responses import Shards
         from saywell.units.sites import find_sites
         from saywell.units.tokens import tokenize
 
@@ -207,9 +208,9 @@ class Probe:
                     pad_id=loaded.pad_id,
                     keep_top=tuple(rows),
                 )
-                done = Activations(Path(folder))
+                done = Shards(Path(folder))
                 tops = {
-                    row: {sign: done.top(f"probe{row}", sign=sign) for sign in (1, -1)} for row in readable
+                    row: {sign: done.top(np.array([row]), 1, sign) for sign in (1, -1)} for row in readable
                 }
             places = self._places = self._places or self._placed(sites)
         answers: list[Firings | SaywellError] = []

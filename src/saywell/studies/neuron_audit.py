@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from saywell.data.parts import parts_of
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.scorers.skill import RESAMPLES
 from saywell.store.records import VERIFIED, unknown_unit
@@ -16,19 +17,18 @@ from saywell.studies.neuron_descriptions import association_table
 from saywell.studies.neuron_descriptors import stored_vectors, tag_matrix
 from saywell.studies.neuron_evaluation import curve_table, headline
 from saywell.studies.neuron_scores import Described, described_units, open_reading, score_described
-from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
+from saywell.studies.neuron_subject import FIRES, Subject, Tags, make_control, make_subject, strongest_texts
 from saywell.studies.neuron_verified import score_control, tagged_by_itself, verified_metrics
 from saywell.studies.score_tables import score_tables
-from saywell.units.activations import Activations
-from saywell.units.sites import Site
-from saywell.units.statistics import exemplar_table, unit_table
+from saywell.units.responses import Responses, Shards
+from saywell.units.statistics import SOURCE, unit_table, with_places
 
 
 def tables(study: Study) -> Iterator[tuple[str, pl.DataFrame]]:
     """Tables as they follow from what they were made of, one after the other."""
-    activations = Activations(study.arrays("activations"))
-    yield "units", unit_table(activations, _sites(study), study.units["model"][0])
-    found = exemplar_table(activations, study.units, None, study.examples["id"].to_list())
+    stored = Shards(study.arrays("activations"))
+    yield "units", _units(study, stored)
+    found = strongest_texts(stored, study.units, study.examples, study.manifest.config["top"])
     yield "exemplars", found.drop("span_start", "span_end")
     subject, carried = _subject(study)
     config = study.manifest.config
@@ -74,13 +74,14 @@ def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
         raise unknown_unit(unit, units["id"].to_list())
     subject, carried = _subject(study)
     place = units["id"].index_of(unit)
-    again = unit_table(subject.activations, _sites(study), units["model"][0]).row(place, named=True)
+    stored = subject.activations.responses
+    again = _units(study, stored).row(place, named=True)
     result = [
         (name, value, again[name])
         for name, value in units.row(place, named=True).items()
         if name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "state")
     ]
-    found = exemplar_table(subject.activations, units, None, study.examples["id"].to_list())
+    found = strongest_texts(stored, units, study.examples, study.manifest.config["top"])
     for split in ("calibration", "validation"):
         stored, derived = (
             table.filter(unit=unit, split=split).sort("rank")["example"].to_list()
@@ -121,16 +122,16 @@ def _subject(study: Study) -> tuple[Subject, dict[str, Tags]]:
     carried = {"all": tag_matrix(study)}
     if "encoder" in study.table("tags")["source"]:
         carried["lexical"] = tag_matrix(study, ("lexical",))
-    activations = Activations(study.arrays("activations"))
-    made = make_subject(activations, study.units, study.exemplars, study.examples, carried["all"])
+    stored = Shards(study.arrays("activations"))
+    made = make_subject(stored, study.units, study.exemplars, study.examples, carried["all"])
     return made, carried
 
 
 def _control(study: Study, tags: Tags) -> Subject | None:
     if not study.manifest.config["random_control"]:
         return None
-    activations = Activations(study.arrays("activations-random"))
-    return make_control(activations, _sites(study), study.examples, tags)
+    stored, top = Shards(study.arrays("activations-random")), study.manifest.config["top"]
+    return make_control(stored, _source_units(study), study.examples, tags, top)
 
 
 def _curves(study: Study, subject: Subject, carried: dict[str, Tags]) -> pl.DataFrame:
@@ -139,11 +140,15 @@ def _curves(study: Study, subject: Subject, carried: dict[str, Tags]) -> pl.Data
     return curve_table(study, subject, control, carried, config["threshold"], config["seed"])
 
 
-def _sites(study: Study) -> list[Site]:
-    """The modules that were looked at, as the table of units has them."""
-    high = study.units.filter(sign=1).with_columns(module=pl.col("name").str.replace(r"\[\d+\]$", ""))
-    rows = high.group_by("module", "layer", "kind", maintain_order=True).len().rows()
-    return [Site(layer, kind, module, "output", units) for module, layer, kind, units in rows]
+def _source_units(study: Study) -> pl.DataFrame:
+    """What was known of the units before anything was collected."""
+    return with_places(study.units).select(name for name in SOURCE if name in (*study.units.columns, "place"))
+
+
+def _units(study: Study, stored: Responses) -> pl.DataFrame:
+    """Table `units`, with the columns that it has."""
+    made = unit_table(_source_units(study), stored, FIRES, parts_of(study.examples).describe)
+    return made.select(study.units.columns)
 
 
 def _reading(study: Study, subject: Subject, described: Described, tags: Tags):

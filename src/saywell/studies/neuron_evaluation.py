@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float
 from scipy.linalg import cho_factor, cho_solve
 
+from saywell.data.parts import Parts, Rows
 from saywell.errors import InputError
 from saywell.scorers.calibration import apply_platt, fit_platt
 from saywell.scorers.consistency import jaccard, jaccard_with_others
@@ -24,7 +25,6 @@ from saywell.store.schemas import table_of
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_subject import Subject, Tags, make_subject
 from saywell.units.activations import Activations
-from saywell.units.statistics import firing
 
 K_MAX = 10
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -43,9 +43,9 @@ class Line(NamedTuple):
     control: str = ""
 
 
-def answered_rows(activations: Activations, split: str, known: np.ndarray) -> np.ndarray:
-    """A split's texts that have an answer, in the order in which `firing` gives them."""
-    rows = activations.rows(split)
+def answered_rows(activations: Activations, part: Rows, known: np.ndarray) -> np.ndarray:
+    """A part's texts that have an answer, in the order in which `by_example` gives them."""
+    rows = activations.order(part)
     return rows[known[rows]]
 
 
@@ -53,12 +53,12 @@ def predict(
     subject: Subject,
     weights: Mapping[Line, sp.csr_matrix],
     known: Bool[np.ndarray, " texts"],
-    split: str = "test",
+    part: Rows | None = None,
 ) -> dict[Line, Float[np.ndarray, "texts descriptors"]]:
-    """Summed evidence of the units that fire on each text of a split, once per set of weights."""
+    """Summed evidence of the units that fire on each text of a part, once per set of weights."""
     stacked = sp.hstack(list(weights.values()), format="csr")
     parts = []
-    for rows, fires in firing(subject.activations, split, subject.units):
+    for rows, fires in subject.activations.by_example(part or subject.parts.score):
         parts.append((fires[known[rows]] @ stacked).toarray())
     scores = np.split(np.concatenate(parts), len(weights), axis=1)
     return dict(zip(weights, scores, strict=True))
@@ -73,9 +73,9 @@ def predict_calibrated(
     evidence are not comparable between descriptors. Two numbers per descriptor, fitted on
     validation texts, make them so.
     """
-    rows = answered_rows(subject.activations, "validation", tags.known)
+    rows = answered_rows(subject.activations, subject.parts.select, tags.known)
     truth = tags.matrix[rows].toarray() > 0
-    seen = predict(subject, weights, tags.known, "validation")
+    seen = predict(subject, weights, tags.known, subject.parts.select)
     return {
         line: apply_platt(evidence, *fit_platt(seen[line], truth))
         for line, evidence in predict(subject, weights, tags.known).items()
@@ -108,7 +108,7 @@ def threshold_curves(
     descriptors does the unit have (texts that carry some). Intervals are over texts.
     """
     fires = sp.vstack(
-        [f[known[rows]] for rows, f in firing(subject.activations, "test", subject.units)]
+        [f[known[rows]] for rows, f in subject.activations.by_example(subject.parts.score)]
     ).tocsr()
     carried = truth.sum(1)
     share = np.divide(truth, carried[:, None], out=np.zeros(truth.shape), where=carried[:, None] > 0)
@@ -148,7 +148,7 @@ def ratio_interval(
 
 def probe_scores(
     activations: Activations,
-    units: pl.DataFrame,
+    parts: Parts,
     tags: Tags,
     *,
     limit: int = 4000,
@@ -163,26 +163,27 @@ def probe_scores(
     Memory is two square matrices of the texts used and blocks of activations, however many texts
     there are.
     """
-    rows = {split: activations.rows(split) for split in ("calibration", "validation", "test")}
-    chosen = {split: np.flatnonzero(tags.known[r]) for split, r in rows.items()}
-    for split in ("calibration", "validation"):
+    high = activations.only(activations.units.filter(sign=1)["id"].to_list())
+    rows = {name: high.order(part) for name, part in parts._asdict().items()}
+    chosen = {name: np.flatnonzero(tags.known[r]) for name, r in rows.items()}
+    for split in ("describe", "select"):
         if len(chosen[split]) > limit:
             picked = np.random.default_rng(seed).choice(chosen[split], limit, replace=False)
             chosen[split] = np.sort(picked)
     truth = {s: tags.matrix[rows[s][keep]].toarray() for s, keep in chosen.items()}
-    width = int((units["sign"] == 1).sum())
-    mean, std = units.filter(pl.col("sign") == 1).select("mean", "std").to_numpy().T
+    width = high.units.height
+    mean, std = high.units.select("mean", "std").to_numpy().T
     scale = np.where(std > 0, 1 / np.maximum(std, 1e-12), 0.0)
 
     def standardised(split: str) -> Iterator[tuple[slice, Float[np.ndarray, "texts block"]]]:
-        for block, values in activations.blocks(split, width, cells=1 << 22):
+        for block, values in high.blocks(getattr(parts, split), cells=1 << 22):
             kept = (values[chosen[split]] - mean[block]) * scale[block]
             yield block, kept.astype(np.float32)
 
-    gram = np.zeros((len(chosen["calibration"]),) * 2)
-    for _, values in standardised("calibration"):
+    gram = np.zeros((len(chosen["describe"]),) * 2)
+    for _, values in standardised("describe"):
         gram += values @ values.T
-    base = truth["calibration"].mean(0)
+    base = truth["describe"].mean(0)
     level = np.trace(gram) / len(gram) or 1.0  # units that never change say nothing, whatever the penalty
     duals = []
     for penalty in ridge:
@@ -190,11 +191,11 @@ def probe_scores(
         system[np.diag_indices_from(system)] += penalty * level
         # Transposed it is the same matrix in the order that is factored in place.
         factor = cho_factor(system.T, overwrite_a=True, check_finite=False)
-        dual = cho_solve(factor, truth["calibration"] - base, check_finite=False)
+        dual = cho_solve(factor, truth["describe"] - base, check_finite=False)
         duals.append(dual.astype(np.float32))
     del gram, system, factor
     weights = np.zeros((len(ridge), width, len(base)), dtype=np.float32)
-    for block, values in standardised("calibration"):
+    for block, values in standardised("describe"):
         for number, dual in enumerate(duals):
             weights[number, block] = values.T @ dual
 
@@ -202,12 +203,12 @@ def probe_scores(
         return base + sum(values @ weights[block] for block, values in standardised(split))
 
     def quality(number: int) -> float:
-        guess = guessed("validation", weights[number])
-        precision, _ = precision_recall_at_k(_positive(guess), truth["validation"] > 0, 2)
+        guess = guessed("select", weights[number])
+        precision, _ = precision_recall_at_k(_positive(guess), truth["select"] > 0, 2)
         return float(np.nanmean(precision[:, 1]))
 
     best = max(range(len(ridge)), key=quality)
-    return _positive(guessed("test", weights[best]))
+    return _positive(guessed("score", weights[best]))
 
 
 def _positive(scores: np.ndarray) -> np.ndarray:
@@ -298,14 +299,19 @@ def curve_table(
     `carried` holds the tags by source: "all", and "lexical" where an encoder tags as well.
     """
     tags = carried[ALL_TAGS]
-    rows = answered_rows(subject.activations, "test", tags.known)
+    rows = answered_rows(subject.activations, subject.parts.score, tags.known)
     if len(rows) < 2:
         raise InputError(f"only {len(rows)} held-out sentences have tags; give more sentences")
     frames = [prediction_curves(subject, control, tags, rows, threshold, seed)]
     if LEXICAL in carried:
         words = carried[LEXICAL]
         retagged = make_subject(
-            subject.activations, subject.units, study.exemplars, study.examples, words, compare=False
+            subject.activations.responses,
+            subject.units,
+            study.exemplars,
+            study.examples,
+            words,
+            compare=False,
         ).without_p()
         frames.append(prediction_curves(retagged, None, words, rows, threshold, seed, named=LEXICAL))
     truth = tags.matrix[rows].toarray() > 0
@@ -332,11 +338,11 @@ def prediction_curves(
     scores |= _rule_scores(subject, tags, threshold, Line(tags=named, control=SHUFFLED), exchanged)
     if control is not None:
         scores |= _rule_scores(control, tags, threshold, Line(tags=named, control=RANDOM))
-    calibration = answered_rows(subject.activations, "calibration", tags.known)
+    calibration = answered_rows(subject.activations, subject.parts.describe, tags.known)
     frequency = np.asarray(tags.matrix[calibration].mean(0))
     scores[Line(tags=named, control=FREQUENT)] = np.tile(frequency, (len(rows), 1))
     if named == ALL_TAGS:
-        probe = probe_scores(subject.activations, subject.units, tags, seed=seed)
+        probe = probe_scores(subject.activations, subject.parts, tags, seed=seed)
         scores[Line(tags=named, control=PROBE)] = probe
     ordered = {line: values[:, order] for line, values in scores.items()}
     return retrieval_curves(ordered, truth[:, order], named, seed)

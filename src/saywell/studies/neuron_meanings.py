@@ -68,7 +68,7 @@ def meaning_table(
     unit = np.array([n for n, _ in asked])
     singles = described.names[described.own[unit]]
     predict = tag_reader(tags, np.concatenate([np.array(said), singles]))
-    fires = fires_on(subject, described.units[unit], examples.height)
+    fires = fires_on(subject, [described.ids[n] for n in unit])
     task = Task(
         [f"{described.ids[n]}/{part}" for n, part in asked],
         predict,

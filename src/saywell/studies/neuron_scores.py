@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Int64
 
 from saywell.data.examples import Examples
 from saywell.data.parts import Parts, parts_of
@@ -37,7 +36,6 @@ from saywell.store.schemas import empty_table, table_of
 from saywell.store.study import Study
 from saywell.studies.neuron_subject import Subject, Tags
 from saywell.studies.score_tables import score_tables
-from saywell.units.statistics import firing
 
 BY_TAGS = "tags"
 """The reader who decides what is verified: does the sentence carry what the description names?"""
@@ -122,7 +120,7 @@ def open_reading(
         if encoder is not None and vectors is not None:
             read = by_nearest(encoder, vectors)
             readers[BY_ENCODER] = _remembered(described.texts, parts, folder / BY_ENCODER, read)
-        yield Reading(parts, readers, fires_on(subject, described.units, examples.height))
+        yield Reading(parts, readers, fires_on(subject, described.ids))
 
 
 def score_described(
@@ -191,8 +189,8 @@ def score_by_llm(
     ids = [described.ids[number] for number in some]
     names = examples["id"].to_numpy()
 
-    def sample(rows: np.ndarray, split: str) -> Sample:
-        response = responses(subject, described.units[some], rows, split)
+    def sample(rows: np.ndarray) -> Sample:
+        response = subject.activations.of(ids, rows)
         fires = reading.fires(some, rows)
         return sample_examples(
             response, fires, examples=names[rows].tolist(), units=ids, budget=LLM_EXAMPLES, seed=seed
@@ -210,7 +208,7 @@ def score_by_llm(
         reading.parts.score,
         floors={ANOTHER: others[some]},
         own=described.own[some],
-        samples=(sample(reading.parts.select.rows, "validation"), sample(reading.parts.score.rows, "test")),
+        samples=(sample(reading.parts.select.rows), sample(reading.parts.score.rows)),
     )
     found = score_units(task, seed=seed)
     tables = score_tables(ids, [described.descriptions[n] for n in some], {BY_LLM: found})
@@ -243,7 +241,7 @@ def counterexample_table(
     for start in range(0, len(described.ids), block):
         numbers = np.arange(start, min(start + block, len(described.ids)))
         predicted = predict(described.own[numbers], rows)
-        response = responses(subject, described.units[numbers], rows, "test")
+        response = subject.activations.of([described.ids[n] for n in numbers], rows)
         said = predicted >= thresholds[numbers, None]
         against = find_counterexamples(predicted, said, response, reading.fires(numbers, rows))
         place = numbers[against.unit]
@@ -266,58 +264,6 @@ def counterexample_table(
     return pl.concat(frames)
 
 
-def contrast_table(
-    subject: Subject, described: Described, examples: pl.DataFrame, seed: int, *, most: int = 3
-) -> pl.DataFrame:
-    """Table `contrasts`: what a described unit leaves alone, for comparison with its exemplars."""
-    rows = parts_of(examples).describe.rows
-    names = examples["id"].to_numpy()
-    keys = hash_numbers(examples["id"].to_list(), seed, "contrast")[rows]
-    shuffled = rows[np.argsort(keys, kind="stable")]
-    thresholds = subject.units["threshold"].to_numpy()
-    frames = [empty_table("contrasts")]
-    for start in range(0, len(described.units), 512):
-        units = described.units[start : start + 512]
-        # Few of a unit's sentences fire it: the first dozens of any order hold enough that do not.
-        some = np.roll(shuffled, -start)[: 20 * most]
-        values = responses(subject, units, some, "calibration")
-        silent = values < thresholds[units, None]
-        rank = np.cumsum(silent, axis=1) - 1
-        unit, column = (silent & (rank < most)).nonzero()
-        frames.append(
-            pl.DataFrame(
-                {
-                    "unit": [described.ids[start + n] for n in unit],
-                    "rank": rank[unit, column],
-                    "example": names[some[column]],
-                    "activation": subject.units["sign"].to_numpy()[units[unit]] * values[unit, column],
-                },
-                schema=empty_table("contrasts").schema,
-                strict=False,
-            )
-        )
-    return pl.concat(frames)
-
-
-def responses(
-    subject: Subject, units: Int64[np.ndarray, " units"], rows: np.ndarray, split: str
-) -> Float[np.ndarray, "units rows"]:
-    """Activations of some units on some sentences of a split, signed so that more is stronger."""
-    width = len(subject.units) // subject.units["sign"].n_unique()
-    order = subject.activations.rows(split)
-    place = np.empty(int(order.max()) + 1, dtype=np.int64)
-    place[order] = np.arange(len(order))
-    result = np.empty((len(units), len(rows)), dtype=np.float32)
-    for number, sign in enumerate(subject.units["sign"].unique(maintain_order=True).to_list()):
-        mine = np.flatnonzero(units // width == number)
-        if len(mine):
-            columns = units[mine] % width
-            first, last = int(columns.min()), int(columns.max()) + 1
-            values = subject.activations.read(split, slice(first, last), sign=sign)
-            result[mine] = values[place[rows]][:, columns - first].T
-    return result
-
-
 def top_words(study: Study, described: Described) -> list[str]:
     """Per described unit the words that gave its strongest calibration sentences their activation."""
     wanted = pl.col("unit").is_in(described.ids) & (pl.col("split") == "calibration")
@@ -336,19 +282,10 @@ def top_words(study: Study, described: Described) -> list[str]:
     return [", ".join(list(found.get(unit, {}))[:TOP_WORDS]) for unit in described.ids]
 
 
-def fires_on(subject: Subject, units: Int64[np.ndarray, " described"], examples: int) -> Fires:
-    """On which validation and test sentences units fire, by their place among `units`."""
-    rows, blocks = [], []
-    for split in ("validation", "test"):
-        for places, fires in firing(subject.activations, split, subject.units):
-            rows.append(places)
-            blocks.append(fires[:, units])
-    order = np.concatenate(rows)
-    stacked = sp.vstack(blocks, format="coo")
-    by_unit = sp.csr_matrix(
-        (np.ones(stacked.nnz, dtype=bool), (stacked.col, order[stacked.row])), shape=(len(units), examples)
-    )
-    return lambda numbers, places: by_unit[numbers][:, places].toarray()
+def fires_on(subject: Subject, ids: list[str]) -> Fires:
+    """On which sentences units fire, by their place among `ids`."""
+    mine = subject.activations.only(list(dict.fromkeys(ids)))
+    return lambda numbers, places: mine.fires([ids[number] for number in numbers], places)
 
 
 def tag_reader(tags: Tags, names: Bool[np.ndarray, "texts descriptors"]) -> Predict:

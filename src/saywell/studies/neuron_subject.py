@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,16 @@ import polars as pl
 import scipy.sparse as sp
 from jaxtyping import Bool, Int
 
+from saywell.data.parts import Parts, parts_of
 from saywell.describers.associations import Associations, associate, length_strata
 from saywell.units.activations import Activations
-from saywell.units.sites import Site
-from saywell.units.statistics import exemplar_table, unit_table
+from saywell.units.exemplars import Locate, exemplar_table, nowhere
+from saywell.units.firing import TopShare
+from saywell.units.responses import Responses
+from saywell.units.statistics import unit_table, with_places
+
+FIRES = TopShare(0.05)
+"""When a neuron fires."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Subject:
 
     units: pl.DataFrame
     activations: Activations
+    parts: Parts
     calibration: Associations
     validation: Associations | None
 
@@ -63,7 +69,7 @@ class Subject:
             for found in (self.calibration, self.validation)
         )
         assert calibration is not None
-        return Subject(self.units, self.activations, calibration, validation)
+        return Subject(self.units, self.activations, self.parts, calibration, validation)
 
     def assigned(self, rule: str, threshold: float, split: str = "calibration") -> np.ndarray:
         """Units x descriptors: who got what."""
@@ -72,7 +78,7 @@ class Subject:
 
 
 def make_subject(
-    activations: Activations,
+    stored: Responses,
     units: pl.DataFrame,
     exemplars: pl.DataFrame,
     examples: pl.DataFrame,
@@ -88,7 +94,8 @@ def make_subject(
         for split in ("calibration", "validation")
     )
     assert calibration is not None
-    return Subject(units, activations, calibration, validation)
+    activations = Activations(stored, with_places(units), FIRES)
+    return Subject(units, activations, parts_of(examples), calibration, validation)
 
 
 def _associations(
@@ -106,9 +113,19 @@ def _associations(
 
 
 def make_control(
-    activations: Activations, sites: Sequence[Site], examples: pl.DataFrame, tags: Tags
+    stored: Responses, units: pl.DataFrame, examples: pl.DataFrame, tags: Tags, top: int
 ) -> Subject:
     """The same for the model with random weights, all of whose tables stay in memory."""
-    units = unit_table(activations, sites, "random weights")
-    exemplars = exemplar_table(activations, units, None, examples["id"].to_list())
-    return make_subject(activations, units, exemplars, examples, tags).without_p()
+    units = unit_table(units, stored, FIRES, parts_of(examples).describe)
+    exemplars = strongest_texts(stored, units, examples, top)
+    return make_subject(stored, units, exemplars, examples, tags).without_p()
+
+
+def strongest_texts(
+    stored: Responses, units: pl.DataFrame, examples: pl.DataFrame, top: int, locate: Locate = nowhere
+) -> pl.DataFrame:
+    """Table `exemplars` of the two splits from which anything is said of units."""
+    parts = parts_of(examples)
+    named = {"calibration": parts.describe, "validation": parts.select}
+    activations = Activations(stored, with_places(units), FIRES)
+    return exemplar_table(activations, examples["id"].to_list(), named, top, locate).rename({"part": "split"})

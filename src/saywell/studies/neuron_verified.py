@@ -44,11 +44,7 @@ def score_control(
     described = Described(places[kept], units, units, own, distinct, names)
     if not units:
         return empty_table("control_scores")
-    reading = Reading(
-        parts_of(examples),
-        {BY_TAGS: tag_reader(tags, names)},
-        fires_on(control, described.units, examples.height),
-    )
+    reading = Reading(parts_of(examples), {BY_TAGS: tag_reader(tags, names)}, fires_on(control, units))
     found = score_described(reading, described, control, seed)
     scores, _ = score_tables(units, units, found)
     wanted = empty_table("control_scores").columns

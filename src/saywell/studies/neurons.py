@@ -23,6 +23,7 @@ import polars as pl
 from torch import nn
 
 from saywell.data.examples import Examples
+from saywell.data.parts import parts_of
 from saywell.data.texts import Texts, load_texts
 from saywell.describers.descriptors.asking import FIND, TAG, ask_candidates, expect_tags
 from saywell.description import Description
@@ -52,21 +53,23 @@ from saywell.studies.neuron_scores import (
     ANOTHER,
     BY_TAGS,
     LLM_EXAMPLES,
-    contrast_table,
     counterexample_table,
     described_units,
     open_reading,
     score_by_llm,
     score_described,
 )
-from saywell.studies.neuron_subject import Subject, Tags, make_control, make_subject
+from saywell.studies.neuron_subject import FIRES, Subject, Tags, make_control, make_subject, strongest_texts
 from saywell.studies.neuron_verified import score_control, tagged_by_itself, verified_metrics
 from saywell.studies.score_tables import score_tables
 from saywell.studies.settings import NeuronSettings, named, settings_of
-from saywell.units.activations import Activations, BrokenActivations, Pass, collect_activations
+from saywell.units.exemplars import contrast_table
+from saywell.units.hooks import BrokenActivations, Pass, collect_activations
 from saywell.units.models import LoadedModel, load_model, random_twin, wrap_model
+from saywell.units.neurons import neuron_units, token_spans
+from saywell.units.responses import Shards
 from saywell.units.sites import Site, find_sites
-from saywell.units.statistics import exemplar_table, unit_table
+from saywell.units.statistics import UNITS, unit_table
 from saywell.units.tokens import Tokens, tokenize
 
 SPLITS = ("calibration", "validation", "test")
@@ -145,10 +148,11 @@ def _described(
         settings = Pass(pool=asked.pool, top=asked.top)
         splits = {split: np.flatnonzero((examples["split"] == split).to_numpy()) for split in SPLITS}
         trained = _collect(study, "activations", loaded, sites, tokens, splits, settings, progress)
-        study.table("units", lambda: unit_table(trained, sites, loaded.name), uses=("activations",))
+        describe, of_model = parts_of(examples).describe, neuron_units(sites, loaded.name)
+        study.table(UNITS, lambda: unit_table(of_model, trained, FIRES, describe), uses=("activations",))
         study.table(
             "exemplars",
-            lambda: exemplar_table(trained, study.units, tokens, examples["id"].to_list()),
+            lambda: strongest_texts(trained, study.units, examples, asked.top, token_spans(tokens)),
             uses=("activations", "units"),
         )
         subject = make_subject(trained, study.units, study.exemplars, examples, carried["all"])
@@ -167,7 +171,7 @@ def _described(
                 settings,
                 progress,
             )
-            control = make_control(untrained, sites, examples, carried["all"])
+            control = make_control(untrained, of_model, examples, carried["all"], asked.top)
         with progress("evaluation", 1):
             curves = study.table(
                 "curves", lambda: curve_table(study, subject, control, carried, asked.threshold, seed)
@@ -290,7 +294,7 @@ def _collect(
     splits: dict[str, np.ndarray],
     settings: Pass,
     progress: Progress,
-) -> Activations:
+) -> Shards:
     folder, uses = study.arrays(name), ("examples",)
 
     def collect() -> None:
@@ -313,7 +317,7 @@ def _collect(
                 raise InputError(f"{error}: {text[:80]!r}") from error
 
     study.step(name, collect, files=(f"arrays/{name}",), uses=uses)
-    return Activations(folder)
+    return Shards(folder)
 
 
 def _scores(
@@ -346,7 +350,8 @@ def _scores(
             scores, floors = (pl.concat(both) for both in zip((scores, floors), read, strict=True))
         against = counterexample_table(reading, described, subject, found, examples["id"].to_list())
     meanings = meaning_table(study, subject, described, examples, tags, vectors, seed)
-    contrasts = contrast_table(subject, described, examples, seed)
+    mine, ids = subject.activations.only(described.ids), examples["id"].to_list()
+    contrasts = contrast_table(mine, ids, parts_of(examples).describe, seed)
     return scores, floors, against, contrasts, meanings
 
 

@@ -1,377 +1,208 @@
-"""One streaming pass of a model over texts: pooled activations on disk, strongest examples kept.
-
-The pass is a map over *shards* (a few thousand texts of one split). A finished shard leaves
-
-    activations/SPLIT-00000.safetensors   high, low [texts, units] float32, rows [texts] int32
-    activations/SPLIT-top.safetensors     strongest and weakest examples so far, shards included
-
-so a pass that was stopped goes on with the next shard, and memory is bounded by one shard and the
-lists of strongest examples, whatever the number of texts.
-"""
+"""The activations of a study's units, asked for by unit and example, whatever they are kept as."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import final
 
 import numpy as np
+import polars as pl
+import scipy.sparse as sp
 import torch
-from jaxtyping import Float, Int
-from safetensors import safe_open
-from torch import nn
+from jaxtyping import Bool, Float32, Int
 
-from saywell.encoders.positions import vocabulary
-from saywell.errors import InputError
-from saywell.store.files import is_whole, write_arrays
-from saywell.units.exemplars import Exemplars, TopExamples
-from saywell.units.pooling import Pooling, Scratch, pool_tokens
-from saywell.units.probe import by_token, first_tensor
-from saywell.units.sites import Site, head_gram
-from saywell.units.tokens import Batch, Tokens, batches
+from saywell.data.parts import DescribeRows, Rows
+from saywell.units.firing import OK, Firing, Given
+from saywell.units.responses import Responses
+from saywell.units.strongest import Exemplars
 
-SHARD_TEXTS = 2048
-_SIDES = ("high", "low")
-_FEWEST_TEXTS, _CELLS = 256, 1 << 24
-"""A shard of very many units holds fewer texts, so that its arrays take some hundreds of megabytes."""
+_CELLS = 1 << 23
 
 
-class BrokenActivations(InputError):
-    """A unit's activation is not finite; `text` is the position of the text that made it."""
-
-    def __init__(self, text: int, unit: str) -> None:
-        super().__init__(
-            f"unit {unit} gave an activation that is NaN or infinite on text {text}; check the model's"
-            " weights, or, if it was loaded in half precision, load it with --dtype float32"
-        )
-        self.text = text
-
-
+@final
 @dataclass(frozen=True)
-class Pass:
-    """How a pass is made; everything here can change the numbers, so a study records it."""
-
-    pool: Pooling = "max"
-    top: int = 50
-    token_budget: int = 1024
-    shard_texts: int = SHARD_TEXTS
-
-
-def collect_activations(
-    model: nn.Module,
-    sites: Sequence[Site],
-    tokens: Tokens,
-    splits: Mapping[str, Int[np.ndarray, " texts"]],
-    folder: Path,
-    settings: Pass,
-    *,
-    pad_id: int = 0,
-    of: str = "",
-    keep_top: Sequence[str] = ("calibration", "validation"),
-    progress: Callable[[int], None] = lambda texts: None,
-) -> None:
-    """Run the model over every split and leave pooled activations and strongest examples in `folder`.
-
-    `splits` gives each split's texts as positions in `tokens`. `keep_top` names the splits whose
-    strongest examples are wanted. `of` says what is run on what: a pass goes on only where one of
-    the same stopped, and a split of which a file changed since is begun anew. `progress` is
-    told how many texts each batch held, and at the start how many an earlier pass had done.
-
-    Raises BrokenActivations when an activation is NaN or infinite, naming the unit and the text.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    model.eval()
-    known = vocabulary(model)
-    if known is not None and tokens.ids.max(initial=0) >= known:
-        raise InputError(
-            f"the tokenizer gives token {tokens.ids.max()}, and the model knows 0 to {known - 1}; the two"
-            " do not belong together"
-        )
-    # Files are written while the next shard is computed, one at a time and in order.
-    with (
-        ThreadPoolExecutor(1) as writer,
-        _Tap(model, sites, settings.pool, int(tokens.lengths.max(initial=0))) as tap,
-        torch.inference_mode(),
-    ):
-        texts = min(settings.shard_texts, max(_FEWEST_TEXTS, _CELLS // max(1, tap.units)))
-        writing: Future[None] | None = None
-        for split, rows in splits.items():
-            ordered = processing_order(tokens, rows)
-            shards = [ordered[start : start + texts] for start in range(0, len(ordered), texts)]
-            tops = _Tops(sites, settings.top, tap.device) if split in keep_top else None
-            done = _resume(folder, split, tops, of)
-            seen = sum(len(shard) for shard in shards[:done])
-            progress(seen)
-            for number, shard in enumerate(shards[done:], start=done):
-                tap.begin_shard(len(shard), positions=tops is not None)
-                for batch in batches(tokens, shard, token_budget=settings.token_budget, pad_id=pad_id):
-                    tap.run(batch)
-                    progress(len(batch.rows))
-                arrays = tap.end_shard(shard)
-                if tops is not None:
-                    tops.add(arrays, seen)
-                strongest = tops.arrays() if tops is not None else {}
-                if writing is not None:
-                    writing.result()  # so that the arrays of the shard before are free again
-                writing = writer.submit(_write_shard, folder, split, number, arrays, shard, strongest, of)
-                seen += len(shard)
-        if writing is not None:
-            writing.result()
-
-
-def processing_order(tokens: Tokens, rows: Int[np.ndarray, " texts"]) -> Int[np.ndarray, " texts"]:
-    """Longest text first, equals by position: little padding, early high thresholds, one order."""
-    return rows[np.lexsort((rows, -tokens.lengths[rows]))]
-
-
 class Activations:
-    """Read access to the pooled activations that a pass left in a folder."""
+    """What every unit does on every example, addressed by the units' ids.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `units`: at least id, place (its column in `responses`), sign, threshold and state (see
+    `saywell.units.statistics.unit_table`), in any order. Values are signed so that more is stronger,
+    and NaN where nobody knows. Rows are numbers of examples, 1-D for all units alike, or 2-D with one
+    row of numbers for each unit.
+    """
 
-    def rows(self, split: str) -> Int[np.ndarray, " texts"]:
-        """The texts of a split in the order of its activation rows."""
-        return np.concatenate([_read(path, "rows") for path in self._shards(split)])
+    responses: Responses
+    units: pl.DataFrame
+    firing: Firing
+    seen: Int[np.ndarray, " examples"] | None = None
+    """Where this is a view: which examples it has, by their numbers in `responses`."""
 
-    def read(
-        self, split: str, units: slice, *, sign: int = 1, dtype: Any = np.float32
-    ) -> Float[np.ndarray, "texts units"]:
-        """Pooled activations of some units, signed so that more is always stronger."""
-        pieces = [_read(path, _key(path, sign), units) for path in self._shards(split)]
-        values = np.concatenate(pieces).astype(dtype)
-        return values if sign > 0 else -values
+    def of(self, units: Sequence[str], rows: np.ndarray) -> Float32[np.ndarray, "units rows"]:
+        """Activations of some units on some examples.
+
+        Raises KeyError for a unit that there is not.
+        """
+        return self._of(self._numbers(units), rows)
+
+    def fires(self, units: Sequence[str], rows: np.ndarray) -> Bool[np.ndarray, "units rows"]:
+        """Whether they fire. Units whose state is not "ok" never do, nor does what is not known.
+
+        The first call reads everything and keeps what fires; take `only` the units of interest first.
+        """
+        numbers, fired = self._numbers(units), self._fired
+        if rows.ndim == 1:
+            return fired[numbers][:, rows].toarray()
+        each = np.repeat(numbers, rows.shape[1])
+        return np.asarray(fired[each, rows.ravel()], dtype=bool).reshape(rows.shape)
+
+    def both(
+        self, units: Sequence[str], rows: Int[np.ndarray, " rows"]
+    ) -> tuple[Float32[np.ndarray, "units rows"], Bool[np.ndarray, "units rows"]]:
+        """`of` and `fires` of a few cells, from one reading of these alone."""
+        numbers = self._numbers(units)
+        values = self._of(numbers, rows)
+        return values, self._fires(numbers, rows, values)
+
+    def fires_at(
+        self, rows: Int[np.ndarray, "units some"], values: Float32[np.ndarray, "units some"]
+    ) -> Bool[np.ndarray, "units some"]:
+        """Whether all the units fire on examples of which their values are at hand; never on row -1."""
+        return (rows >= 0) & self._fires(np.arange(self.units.height), rows, values)
+
+    def known(self, units: Sequence[str], rows: np.ndarray) -> Bool[np.ndarray, "units rows"]:
+        """Whether anything is known of these units on these examples."""
+        return ~np.isnan(self.of(units, rows))
+
+    def strongest(self, part: Rows, m: int) -> Exemplars:
+        """The m strongest examples of a part for every unit, in the order of `units`.
+
+        Equal values rank by the place of the example in what is stored, never by its number. Whether
+        a unit fires on them is another matter.
+        """
+        shape = (self.units.height, m)
+        values = np.full(shape, -np.inf, dtype=np.float32)
+        examples, positions = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.int32)
+        for sign, mine in self._by_sign:
+            top = self.responses.top(self._inside(part.rows), m, sign)
+            columns = slice(top.values.shape[1])
+            for whole, found in zip((values, examples, positions), top, strict=True):
+                whole[mine, columns] = found.numpy()[self._place[mine]]
+        return Exemplars(*map(torch.from_numpy, (values, self._outside(examples), positions)))
+
+    def order(self, part: Rows) -> Int[np.ndarray, " rows"]:
+        """The examples of a part in the order in which `by_example` and `blocks` give them."""
+        return np.concatenate([*self._pieces(part), part.rows[:0]])
+
+    def by_example(self, part: Rows) -> Iterator[tuple[Int[np.ndarray, " rows"], sp.csr_matrix]]:
+        """Some examples at a time: their numbers, and which units fire on them (rows x units, 0 and 1)."""
+        for rows in self._pieces(part):
+            sides, order = [], []
+            for sign, mine in self._by_sign:
+                values = self.responses.read(self._inside(rows), self._place[mine], sign).T
+                fires = self._fires(mine, rows, values)
+                sides.append(sp.csr_matrix(fires.T, dtype=np.float32))
+                order.append(mine)
+            stacked = sp.hstack(sides, format="csr") if sides else sp.csr_matrix((len(rows), 0))
+            back = np.argsort(np.concatenate([*order, np.arange(0)]))
+            yield rows, stacked if np.array_equal(back, np.arange(len(back))) else stacked[:, back]
 
     def blocks(
-        self, split: str, units: int, *, sign: int = 1, cells: int = 1 << 23
-    ) -> Iterator[tuple[slice, Float[np.ndarray, "texts block"]]]:
-        """All units in blocks of at most `cells` numbers, so that memory stays bounded."""
-        width = max(1, cells // max(1, len(self.rows(split))))
-        for start in range(0, units, width):
-            block = slice(start, min(units, start + width))
-            yield block, self.read(split, block, sign=sign)
+        self, part: Rows, cells: int = _CELLS
+    ) -> Iterator[tuple[slice, Float32[np.ndarray, "rows block"]]]:
+        """All units in blocks of at most `cells` numbers, on the examples of a part in their `order`."""
+        rows = self._inside(self.order(part))
+        width = max(1, cells // max(1, len(rows)))
+        for sign, start, stop in self._runs:
+            for first in range(start, stop, width):
+                block = slice(first, min(stop, first + width))
+                yield block, self.responses.read(rows, self._place[block], sign)
 
-    def shards(
-        self, split: str, signs: Sequence[int]
-    ) -> Iterator[tuple[Int[np.ndarray, " texts"], Iterator[Float[np.ndarray, "texts units"]]]]:
-        """Shard by shard: its texts, and their signed activations once per sign, one at a time."""
-        for path in self._shards(split):
-            yield _read(path, "rows"), (_signed(path, sign) for sign in signs)
+    def only(self, units: Sequence[str]) -> Activations:
+        """The same of some units, in this order."""
+        return replace(self, units=self.units[self._numbers(units)])
 
-    def top(self, split: str, *, sign: int = 1) -> Exemplars:
-        """Strongest examples of every unit (weakest with sign -1), as positions in `tokens`."""
-        side = "high" if sign > 0 else "low"
-        with safe_open(self.folder / f"{split}-top.safetensors", framework="pt") as saved:
-            values, examples, positions = (
-                saved.get_tensor(f"{side}_{name}") for name in ("values", "examples", "positions")
-            )
-        rows = np.append(self.rows(split), -1)  # example -1 (an empty place) stays -1
-        return Exemplars(values, torch.from_numpy(rows[examples.numpy()]), positions)
+    def within(self, rows: DescribeRows) -> Activations:
+        """A view in which there are only these examples, numbered from 0."""
+        return replace(self, seen=self._inside(rows.rows))
 
-    def _shards(self, split: str) -> list[Path]:
-        return sorted(self.folder.glob(f"{split}-[0-9]*.safetensors"))
+    def _numbers(self, units: Sequence[str]) -> Int[np.ndarray, " units"]:
+        return np.array([self._number[unit] for unit in units], dtype=np.int64)
 
+    def _of(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        if rows.ndim == 2:
+            every, place = np.unique(rows, return_inverse=True)
+            return np.take_along_axis(self._of(numbers, every), place.reshape(rows.shape), axis=1)
+        result = np.empty((len(numbers), len(rows)), dtype=np.float32)
+        inside = self._inside(rows)
+        for sign in np.unique(self._sign[numbers]).tolist():
+            mine = np.flatnonzero(self._sign[numbers] == sign)
+            result[mine] = self.responses.read(inside, self._place[numbers[mine]], sign).T
+        return result
 
-def _signed(path: Path, sign: int) -> Float[np.ndarray, "texts units"]:
-    values = _read(path, _key(path, sign)).astype(np.float32)
-    return np.negative(values, out=values) if sign < 0 else values
+    def _fires(self, numbers: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        ok = self._ok[numbers, None]
+        if not isinstance(self.firing, Given):
+            return ok & (values >= self._threshold[numbers, None])
+        said = self.firing.of(self._place[numbers], np.maximum(self._inside(rows), 0))
+        return ok & said & ~np.isnan(values)
 
+    def _inside(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of examples in `responses`."""
+        return rows if self.seen is None else self.seen[rows]
 
-def _key(path: Path, sign: int) -> str:
-    with safe_open(path, framework="np") as saved:
-        return "low" if sign < 0 and "low" in saved.keys() else "high"  # noqa: SIM118
+    def _outside(self, examples: np.ndarray) -> np.ndarray:
+        """The numbers of this view for those of `responses`; -1 stays."""
+        if self.seen is None:
+            return examples
+        number = np.full(int(self.seen.max(initial=0)) + 2, -1)
+        number[self.seen] = np.arange(len(self.seen))
+        return number[examples]
 
+    def _pieces(self, part: Rows) -> Iterator[np.ndarray]:
+        yield from map(self._outside, self.responses.pieces(self._inside(part.rows)))
 
-def _read(path: Path, key: str, columns: slice | None = None) -> np.ndarray:
-    with safe_open(path, framework="np") as saved:
-        if columns is None:
-            return saved.get_tensor(key)
-        return saved.get_slice(key)[:, columns.start : columns.stop]
+    @cached_property
+    def _fired(self) -> sp.csr_matrix:
+        """Units x examples."""
+        count = self.responses.examples if self.seen is None else len(self.seen)
+        order, blocks = [np.arange(0)], [sp.csr_matrix((0, self.units.height))]
+        for rows, fires in self.by_example(Rows(np.arange(count))):
+            order.append(rows)
+            blocks.append(fires)
+        stacked, rows = sp.vstack(blocks, format="coo"), np.concatenate(order)
+        cells = (stacked.col, rows[stacked.row])
+        shape = (self.units.height, count)
+        return sp.csr_matrix((np.ones(stacked.nnz, dtype=bool), cells), shape=shape)
 
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {unit: number for number, unit in enumerate(self.units["id"])}
 
-class _Tops:
-    """Strongest and weakest examples of the units of every site."""
+    @cached_property
+    def _place(self) -> np.ndarray:
+        return self.units["place"].to_numpy().astype(np.int64)
 
-    def __init__(self, sites: Sequence[Site], m: int, device: torch.device) -> None:
-        self.sides = {side: [TopExamples(site.units, m, device) for site in sites] for side in _SIDES}
+    @cached_property
+    def _sign(self) -> np.ndarray:
+        return self.units["sign"].fill_null(1).to_numpy().astype(np.int64)
 
-    def add(self, shard: Mapping[str, torch.Tensor], first_example: int) -> None:
-        for side, sign in zip(_SIDES, (1, -1), strict=True):
-            values, positions = shard.get(side, shard["high"]), shard[f"{side}_position"]
-            start = 0
-            for top in self.sides[side]:
-                columns = slice(start, start + top.units)
-                top.add(values[:, columns], positions[:, columns], first_example, sign=sign)
-                start += top.units
+    @cached_property
+    def _threshold(self) -> np.ndarray:
+        return self.units["threshold"].to_numpy()
 
-    def arrays(self) -> dict[str, torch.Tensor]:
-        arrays: dict[str, torch.Tensor] = {}
-        for side, per_site in self.sides.items():
-            results = [top.result() for top in per_site]
-            for name in Exemplars._fields:
-                arrays[f"{side}_{name}"] = torch.cat([getattr(r, name) for r in results]).cpu()
-        return arrays
+    @cached_property
+    def _ok(self) -> np.ndarray:
+        return (self.units["state"] == OK).to_numpy()
 
-    def restore(self, arrays: Mapping[str, torch.Tensor]) -> None:
-        for side, per_site in self.sides.items():
-            sizes = [top.units for top in per_site]
-            pieces = [arrays[f"{side}_{name}"].split(sizes) for name in Exemplars._fields]
-            for top, *saved in zip(per_site, *pieces, strict=True):
-                top.restore(Exemplars(*saved))
+    @cached_property
+    def _by_sign(self) -> list[tuple[int, np.ndarray]]:
+        return [(int(sign), np.flatnonzero(self._sign == sign)) for sign in np.unique(self._sign)[::-1]]
 
-
-class _Tap:
-    """Hooks on a model's sites that pool each batch into the shard's arrays as it passes."""
-
-    def __init__(self, model: nn.Module, sites: Sequence[Site], pool: Pooling, longest: int) -> None:
-        self.model, self.sites = model, sites
-        self._place = torch.int16 if longest <= torch.iinfo(torch.int16).max else torch.int32
-        self.pool: Pooling = pool
-        self.device = next(model.parameters()).device
-        self.units = sum(site.units for site in sites)
-        self._offsets = np.cumsum([0, *(site.units for site in sites)]).tolist()
-        self._grams = {
-            number: head_gram(model, site)
-            for number, site in enumerate(sites)
-            if site.kind == "attention-head"
-        }
-        self._hooks: list[Any] = []
-        self._sides = _SIDES if pool == "max" else _SIDES[:1]
-        self._shard: dict[str, torch.Tensor] = {}
-        self._spares: list[dict[str, torch.Tensor]] = [{}, {}]
-        self._scratch = Scratch(self.device)
-        self._filled = 0
-
-    def __enter__(self) -> _Tap:
-        for number, site in enumerate(self.sites):
-            module = self.model.get_submodule(site.module)
-            if site.tap == "input":
-                hook = module.register_forward_pre_hook(self._on_input(number), with_kwargs=True)
-            else:
-                hook = module.register_forward_hook(self._on_output(number))
-            self._hooks.append(hook)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _on_input(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, args, named: self._take(number, first_tensor(args, named))
-
-    def _on_output(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, args, output: self._take(number, first_tensor(output))
-
-    def begin_shard(self, texts: int, *, positions: bool) -> None:
-        """Room for a shard of `texts` texts."""
-        names = dict.fromkeys(self._sides, torch.float32)
-        if positions:
-            names |= {f"{side}_position": self._place for side in _SIDES}
-        self._filled = 0
-        # Two sets of arrays take turns: one fills while the other is written. Fresh memory for
-        # every shard would cost a page fault every 4 kB.
-        self._spares.reverse()
-        spare = self._spares[0]
-        for name, dtype in names.items():
-            if name not in spare or len(spare[name]) < texts:
-                spare[name] = torch.empty((texts, self.units), dtype=dtype, device=self.device)
-        self._shard = {name: spare[name][:texts] for name in names}
-
-    def run(self, batch: Batch) -> None:
-        """Send one batch through the model."""
-        mask = batch.attention.bool() if self.pool == "cls" else batch.content
-        self._mask = mask.to(self.device)
-        self._taken: set[int] = set()
-        self.model(input_ids=batch.ids.to(self.device), attention_mask=batch.attention.to(self.device))
-        missed = [s.module for n, s in enumerate(self.sites) if n not in self._taken]
-        if missed:
-            raise InputError(
-                f"module {missed[0]!r} did not run in the model's forward pass; name other modules"
-                " with --modules"
-            )
-        self._filled += len(batch.rows)
-
-    def end_shard(self, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        """The finished shard; `rows` are its texts."""
-        self._check(rows)
-        return self._shard
-
-    def _take(self, number: int, tokens: torch.Tensor) -> None:
-        site = self.sites[number]
-        if number in self._taken:
-            raise InputError(
-                f"module {site.module!r} ran twice in one forward pass (shared layers are not"
-                " supported); name other modules with --modules"
-            )
-        self._taken.add(number)
-        batch, length = self._mask.shape
-        values = by_token(tokens, (batch, length))
-        if values is None:
-            raise InputError(
-                f"module {site.module!r} handles {tuple(tokens.shape)} values for a batch of"
-                f" {batch} x {length} tokens; it does not work token by token"
-            )
-        if number in self._grams:
-            values = _head_lengths(values, self._grams[number])
-        pooled = pool_tokens(
-            values, self._mask, self.pool, self._scratch, positions="high_position" in self._shard
-        )
-        here = slice(self._filled, self._filled + batch)
-        columns = slice(self._offsets[number], self._offsets[number + 1])
-        for name, array in self._shard.items():
-            array[here, columns] = getattr(pooled, name)
-
-    def _check(self, rows: np.ndarray) -> None:
-        """Refuse what is NaN or infinite."""
-        for values in (self._shard[side] for side in self._sides):
-            if torch.isfinite(values).all():
-                continue
-            row, column = (~torch.isfinite(values)).nonzero()[0].tolist()
-            number = int(np.searchsorted(self._offsets, column, side="right")) - 1
-            unit = f"{self.sites[number].module}[{column - self._offsets[number]}]"
-            raise BrokenActivations(int(rows[row]), unit)
-
-
-def _head_lengths(inputs: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
-    heads = inputs.float().unflatten(-1, (gram.shape[0], -1))
-    squared = torch.einsum("bthi,hij,bthj->bth", heads, gram.to(inputs.device), heads)
-    return squared.clamp(min=0).sqrt()
-
-
-def _write_shard(
-    folder: Path,
-    split: str,
-    number: int,
-    shard: Mapping[str, torch.Tensor],
-    rows: np.ndarray,
-    strongest: Mapping[str, torch.Tensor],
-    of: str,
-) -> None:
-    """The shard first, then what counts it as done."""
-    sides = {side: shard[side].cpu() for side in _SIDES if side in shard}
-    path = folder / _shard_name(split, number)
-    write_arrays(path, {**sides, "rows": torch.from_numpy(rows.astype(np.int32))}, of=of)
-    done = {**strongest, "shards": torch.tensor([number + 1])}
-    write_arrays(folder / f"{split}-top.safetensors", done, of=of)
-
-
-def _shard_name(split: str, number: int) -> str:
-    return f"{split}-{number:05d}.safetensors"
-
-
-def _resume(folder: Path, split: str, tops: _Tops | None, of: str) -> int:
-    """How many shards of the split an earlier pass finished; its strongest examples are restored."""
-    path = folder / f"{split}-top.safetensors"
-    if is_whole(path, of=of):
-        with safe_open(path, framework="pt") as saved:
-            kept = {key: saved.get_tensor(key) for key in saved.keys()}  # noqa: SIM118
-        done = int(kept["shards"][0])
-        if all(is_whole(folder / _shard_name(split, n), of=of) for n in range(done)):
-            if tops is not None:
-                tops.restore(kept)
-            return done
-    for stale in folder.glob(f"{split}-*.safetensors"):
-        stale.unlink()
-    return 0
+    @cached_property
+    def _runs(self) -> list[tuple[int, int, int]]:
+        """Stretches of units of one sign: sign, start, stop."""
+        cuts = np.flatnonzero(np.diff(self._sign)) + 1
+        edges = [0, *cuts.tolist(), len(self._sign)]
+        return [(int(self._sign[a]), a, b) for a, b in pairwise(edges) if b > a]

@@ -1,89 +1,128 @@
-"""The strongest examples of every unit, kept while activations stream by."""
+"""Exemplars and contrasts: examples on which units fire most, and some on which they do not."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
-import torch
-from jaxtyping import Float, Float32, Int, Int64
+import numpy as np
+import polars as pl
 
-_CHUNK = 1 << 15
-"""Rows that are ranked at once: their numbers have to fit beside a float32 in 64 bits."""
+from saywell.data.parts import DescribeRows, Rows
+from saywell.data.splits import hash_numbers
+from saywell.store.table import Table
+from saywell.units.activations import Activations
+from saywell.units.firing import OK
+
+EXEMPLARS = Table(
+    "exemplars",
+    {
+        "unit": pl.String,
+        "part": pl.String,
+        "rank": pl.Int32,
+        "example": pl.String,
+        "activation": pl.Float32,
+        "span_start": pl.Int32,
+        "span_end": pl.Int32,
+        "region_left": pl.Float32,
+        "region_top": pl.Float32,
+        "region_right": pl.Float32,
+        "region_bottom": pl.Float32,
+    },
+    key=("unit", "part", "rank"),
+    optional=frozenset({"region_left", "region_top", "region_right", "region_bottom"}),
+)
+"""Strongest examples. The span is in characters of the text, end exclusive; the region in shares of the
+picture's width and height."""
+CONTRASTS = Table(
+    "contrasts",
+    {"unit": pl.String, "rank": pl.Int32, "example": pl.String, "activation": pl.Float32},
+    key=("unit", "rank"),
+)
+"""Describe examples, drawn at random, on which a unit does not fire."""
+KEPT_CONTRASTS = 3
+"""Examples on which a unit does not fire that are kept of each."""
+_FIRST = 20 * KEPT_CONTRASTS
+_BLOCK = 4096
+
+Locate = Callable[[np.ndarray, np.ndarray, np.ndarray], pl.DataFrame]
+"""Columns that say where in an example a response came from, one row for each place (column of what is
+stored), example and position: span_start and span_end in a text, region_left ... in a picture."""
 
 
-class Exemplars(NamedTuple):
-    """Per unit the m strongest examples, strongest first; empty places have example -1."""
-
-    values: Float[torch.Tensor, "units m"]
-    examples: Int[torch.Tensor, "units m"]
-    positions: Int[torch.Tensor, "units m"]
-    """Index of the token that reached the value."""
+def nowhere(places: np.ndarray, examples: np.ndarray, positions: np.ndarray) -> pl.DataFrame:
+    """The spans of responses to whole examples: none."""
+    nothing = pl.Series([None] * len(places), dtype=pl.Int32)
+    return pl.DataFrame({"span_start": nothing, "span_end": nothing})
 
 
-class TopExamples:
-    """A streaming top-m per unit whose answer does not depend on how the stream is cut.
+def exemplar_table(
+    activations: Activations, ids: Sequence[str], parts: Mapping[str, Rows], m: int, locate: Locate = nowhere
+) -> pl.DataFrame:
+    """Table `exemplars`: per unit and part the strongest `m` examples among those on which it fires.
 
-    Values rank from high to low, equal values by arrival. Value and arrival are packed into one
-    integer, so that no two are equal and a plain top-m of integers settles both.
+    `ids` are those of all examples; `parts` gives the rows of each part by its name. Units that are not
+    "ok" have none.
     """
-
-    def __init__(self, units: int, m: int, device: torch.device | str = "cpu") -> None:
-        self.units, self.m = units, m
-        self._kept = Exemplars(
-            torch.full((units, m), -torch.inf, device=device),
-            torch.full((units, m), -1, dtype=torch.int32, device=device),
-            torch.zeros((units, m), dtype=torch.int32, device=device),
+    names, units = np.asarray(ids, dtype=object), activations.units["id"].to_numpy()
+    sign, place = activations.units["sign"].fill_null(1).to_numpy(), activations.units["place"].to_numpy()
+    frames = []
+    for name, rows in parts.items():
+        top = activations.strongest(rows, m)
+        values, examples, positions = (array.numpy() for array in top)
+        unit, rank = activations.fires_at(examples, values).nonzero()
+        example, value = examples[unit, rank], values[unit, rank]
+        frame = pl.DataFrame(
+            {
+                "unit": pl.Series(units[unit], dtype=pl.String),  # also where nothing fires
+                "part": pl.Series([name] * len(unit), dtype=pl.String),
+                "rank": pl.Series(rank, dtype=pl.Int32),
+                "example": pl.Series(names[example], dtype=pl.String),
+                "activation": pl.Series(sign[unit] * value, dtype=pl.Float32),
+            }
         )
-
-    def add(
-        self,
-        values: Float32[torch.Tensor, "chunk units"],
-        positions: Int[torch.Tensor, "chunk units"],
-        first_example: int,
-        *,
-        sign: int = 1,
-    ) -> None:
-        """Take in a chunk of consecutive examples, numbered from `first_example`.
-
-        With sign -1 the lowest values count as the strongest, and are kept negated.
-        """
-        for start in range(0, len(values), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            self._add(values[part], positions[part], first_example + start, sign)
-
-    def _add(self, values: torch.Tensor, positions: torch.Tensor, first_example: int, sign: int) -> None:
-        by_unit = values.T.contiguous()
-        if sign < 0:
-            by_unit = -by_unit
-        rank = _packed(by_unit).topk(min(self.m, len(values)), dim=1).values
-        row = (_CHUNK - 1 - (rank & (_CHUNK - 1))).long()
-        found = Exemplars(
-            by_unit.gather(1, row),
-            (first_example + row).int(),
-            positions[row, torch.arange(self.units, device=row.device)[:, None]].int(),
-        )
-        pairs = zip(self._kept, found, strict=True)
-        both = Exemplars(*(torch.cat([old, new], dim=1) for old, new in pairs))
-        order = both.values.sort(dim=1, descending=True, stable=True).indices[:, : self.m]
-        self._kept = Exemplars(*(part.gather(1, order) for part in both))
-
-    def result(self) -> Exemplars:
-        """The m strongest so far."""
-        return self._kept
-
-    def restore(self, saved: Exemplars) -> None:
-        """Go on from a `result()` that was kept."""
-        device = self._kept.values.device
-        self._kept = Exemplars(*(part.to(device) for part in saved))
+        frames.append(frame.hstack(locate(place[unit], example, positions[unit, rank])))
+    return pl.concat(frames)
 
 
-def _packed(values: Float32[torch.Tensor, "units chunk"]) -> Int64[torch.Tensor, "units chunk"]:
-    """Integers in the order of the values and, where these are equal, of arrival, earlier higher."""
-    bits = (values + 0.0).view(torch.int32)  # adding 0 makes -0 the same number as 0
-    # The bits of a float, read as a number, grow with it; below zero they run the other way.
-    bits ^= (bits >> 31) & 0x7FFFFFFF
-    arrival = torch.arange(_CHUNK - 1, -1, -1, device=values.device)
-    packed = bits.long()
-    packed <<= 15
-    packed |= arrival[: values.shape[1]]
-    return packed
+def contrast_table(
+    activations: Activations, ids: Sequence[str], describe: DescribeRows, seed: int
+) -> pl.DataFrame:
+    """Table `contrasts`: what a unit leaves alone, for comparison with its exemplars.
+
+    Of each unit that is "ok" the first three describe examples, in an order drawn by hash and `seed`, on
+    which it is known not to fire.
+    """
+    keys = hash_numbers(ids, seed, "contrast")[describe.rows]
+    shuffled = describe.rows[np.argsort(keys, kind="stable")]
+    names = np.asarray(ids, dtype=object)
+    units = activations.units.filter(state=OK)["id"].to_numpy()
+    found: list[tuple[np.ndarray, ...]] = []
+    for start in range(0, len(units), _BLOCK):
+        lacking = np.arange(start, min(start + _BLOCK, len(units)))
+        have = np.zeros(len(lacking), dtype=np.int64)
+        seen, size = 0, _FIRST  # of most units the first dozens of any order hold enough
+        while len(lacking) and seen < len(shuffled):
+            some = shuffled[seen : seen + size]
+            values, fires = activations.both(units[lacking].tolist(), some)
+            silent = ~fires & ~np.isnan(values)
+            rank = np.cumsum(silent, axis=1) - 1 + have[:, None]
+            unit, column = (silent & (rank < KEPT_CONTRASTS)).nonzero()
+            found.append((lacking[unit], rank[unit, column], some[column], values[unit, column]))
+            have = have + silent.sum(1)
+            lacking, have = lacking[have < KEPT_CONTRASTS], have[have < KEPT_CONTRASTS]
+            seen, size = seen + size, 2 * size
+    unit, rank, row, value = (
+        np.concatenate(parts) if found else np.empty(0, dtype=np.int64)
+        for parts in (zip(*found, strict=True) if found else [[]] * 4)
+    )
+    order = np.lexsort((rank, unit))
+    unit, rank, row, value = unit[order], rank[order], row[order], value[order]
+    sign = activations.only(units.tolist()).units["sign"].fill_null(1).to_numpy()
+    return pl.DataFrame(
+        {
+            "unit": pl.Series(units[unit], dtype=pl.String),
+            "rank": pl.Series(rank, dtype=pl.Int32),
+            "example": pl.Series(names[row], dtype=pl.String),
+            "activation": pl.Series(sign[unit] * value, dtype=pl.Float32),
+        }
+    )

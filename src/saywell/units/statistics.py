@@ -1,169 +1,147 @@
-"""What is known of every unit after a pass: its level, its spread, and when it fires."""
+"""What is known of every unit after its responses are collected: level, spread, when it fires."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
-from saywell.units.activations import Activations
-from saywell.units.exemplars import Exemplars
-from saywell.units.sites import Site
-from saywell.units.tokens import Tokens
+from saywell.data.parts import DescribeRows
+from saywell.store.table import Table
+from saywell.units.firing import Firing, Given, extremes
+from saywell.units.responses import Responses
 
-FIRING_SHARE = 0.05
-"""A unit fires on the texts above the quantile that this share of calibration texts reaches."""
 BINS = 24
 """Steps of a unit's histogram."""
-MAX_FIRING_SHARE = 0.2
-"""A unit that comes near its threshold on more than this share has no top to speak of."""
-NEAR = 0.002
-"""Near is within this part of the unit's range, or of the threshold's size where that is smaller."""
+UNITS = Table(
+    "units",
+    {
+        "id": pl.String,
+        "kind": pl.String,
+        "model": pl.String,
+        "module": pl.String,
+        "layer": pl.Int32,
+        "index": pl.Int32,
+        "sign": pl.Int8,
+        "place": pl.Int32,
+        "name": pl.String,
+        "mean": pl.Float64,
+        "std": pl.Float64,
+        "minimum": pl.Float64,
+        "maximum": pl.Float64,
+        "threshold": pl.Float64,
+        "fires": pl.Float64,
+        "state": pl.String,
+        "histogram": pl.List(pl.Int32),
+    },
+    key=("id",),
+    optional=frozenset({"module", "place"}),
+    version=2,
+)
+"""What is described. `sign` 1: going high, -1: going low; `place`: its column in the stored responses;
+statistics as `unit_table` has them."""
+_CELLS = 1 << 23
+SOURCE = tuple(UNITS.columns)[:9]
+"""What a source says of each of its units."""
+_STATISTICS = ("mean", "std", "minimum", "maximum", "threshold", "fires", "state", "histogram")
+
+
+def source_units(
+    ids: Sequence[str], kind: str, names: Sequence[str] | None = None, model: str | None = None
+) -> pl.DataFrame:
+    """Units of a source without layers or signs, each at the place of its number."""
+    numbers = pl.Series(range(len(ids)), dtype=pl.Int32)
+    return pl.DataFrame(
+        {
+            "id": pl.Series(ids, dtype=pl.String),
+            "kind": pl.Series([kind] * len(ids), dtype=pl.String),
+            "model": pl.Series([model] * len(ids), dtype=pl.String),
+            "module": pl.Series([None] * len(ids), dtype=pl.String),
+            "layer": pl.Series([None] * len(ids), dtype=pl.Int32),
+            "index": numbers,
+            "sign": pl.Series([1] * len(ids), dtype=pl.Int8),
+            "place": numbers,
+            "name": pl.Series(ids if names is None else names, dtype=pl.String),
+        }
+    )
 
 
 def unit_table(
-    activations: Activations, sites: Sequence[Site], model: str, signs: Sequence[int] = (1, -1)
+    units: pl.DataFrame, responses: Responses, firing: Firing, describe: DescribeRows
 ) -> pl.DataFrame:
-    """Table `units`: every unit going high, then every unit going low, with its statistics.
+    """Table `units`: what the source says of each, and its statistics on the describe examples.
 
-    `state` is "ok", "constant" (one value throughout) or "flat" (no threshold that few texts come
-    near, such as the low side of a ReLU, which has one value there, or of a GELU, which has nearly one).
+    mean, std, minimum, maximum and histogram (BINS equal steps from minimum to maximum) are of the
+    known values, signed so that more is stronger; NaN where none is known. threshold, fires (the share
+    of the known on which it fires) and state are those of the firing rule.
     """
-    places = [(site, index) for site in sites for index in range(site.units)]
-    frames = []
-    for sign in signs:
-        statistics = {
-            name: np.concatenate(parts) for name, parts in _statistics(activations, len(places), sign).items()
-        }
-        frames.append(
-            pl.DataFrame(
-                {
-                    "id": [unit_id(site.layer, index, sign) for site, index in places],
-                    "kind": [site.kind for site, _ in places],
-                    "model": [model] * len(places),
-                    "layer": pl.Series([site.layer for site, _ in places], dtype=pl.Int32),
-                    "index": pl.Series([index for _, index in places], dtype=pl.Int32),
-                    "sign": pl.Series([sign] * len(places), dtype=pl.Int8),
-                    "name": [f"{site.module}[{index}]" for site, index in places],
-                    **{name: pl.Series(values) for name, values in statistics.items()},
-                }
-            )
-        )
-    table = pl.concat(frames).cast({"histogram": pl.List(pl.Int32)})
-    state = (
-        pl.when(pl.col("maximum") <= pl.col("minimum"))
-        .then(pl.lit("constant"))
-        .when(pl.col("near") > MAX_FIRING_SHARE)
-        .then(pl.lit("flat"))
-        .otherwise(pl.lit("ok"))
-    )
-    return table.with_columns(state=state).drop("near")
-
-
-def unit_id(layer: int, index: int, sign: int = 1) -> str:
-    """`layer.3/1207`, and `layer.3/1207-` for the same unit going low."""
-    return f"layer.{layer}/{index}" + ("" if sign > 0 else "-")
-
-
-def _statistics(activations: Activations, units: int, sign: int) -> dict[str, list[np.ndarray]]:
-    found: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "near", "histogram")
+    rows = np.concatenate([*responses.pieces(describe.rows), describe.rows[:0]])
+    sign = units["sign"].fill_null(1).to_numpy()
+    place = units["place"].to_numpy().astype(np.int64)
+    # Units side by side in what is stored are read together.
+    order = np.lexsort((place, -sign))
+    width = max(1, _CELLS // max(1, len(rows)))
+    found: list[dict[str, np.ndarray]] = []
+    for side in np.split(order, np.flatnonzero(np.diff(sign[order])) + 1):
+        for start in range(0, len(side), width):
+            block = side[start : start + width]
+            values = responses.read(rows, place[block], int(sign[block[0]]))
+            found.append(_of(values, firing, rows, place[block]))
+    back = np.argsort(order)
+    columns = {
+        name: np.concatenate([block[name] for block in found])[back] if found else np.empty(0)
+        for name in _STATISTICS
     }
-    for _, values in activations.blocks("calibration", units, sign=sign):
-        threshold = np.quantile(values, 1 - FIRING_SHARE, axis=0, method="higher")
-        lowest, highest = values.min(0), values.max(0)
-        close = threshold - NEAR * np.minimum(np.abs(threshold), highest - lowest)
-        found["mean"].append(values.mean(0, dtype=np.float64))
-        found["std"].append(values.std(0, dtype=np.float64))
-        found["minimum"].append(lowest.astype(np.float64))
-        found["maximum"].append(highest.astype(np.float64))
-        found["threshold"].append(threshold.astype(np.float64))
-        found["fires"].append((values >= threshold).mean(0))
-        found["near"].append((values >= close).mean(0))
-        found["histogram"].append(_histograms(values))
-    return found
+    types = dict.fromkeys(_STATISTICS, pl.Float64) | {"histogram": pl.List(pl.Int32), "state": pl.String}
+    statistics = [pl.Series(name, values.tolist(), dtype=types[name]) for name, values in columns.items()]
+    said = [name for name in SOURCE if name in units.columns]
+    own = [name for name in units.columns if name not in (*SOURCE, *_STATISTICS)]
+    return pl.DataFrame([*units.select(said), *statistics, *units.select(own)])
 
 
-def _histograms(values: np.ndarray) -> np.ndarray:
-    """Columns x BINS: how many of a column's values lie in each step from its lowest to its highest."""
-    # Wide, so that neither a tiny nor a huge range leaves the numbers that there are.
-    low, high = (edge.astype(np.float64) for edge in (values.min(0), values.max(0)))
-    scale = BINS / np.where(high > low, high - low, 1)
-    steps = np.clip(((values - low) * scale).astype(np.int32), 0, BINS - 1)
-    flat = steps + BINS * np.arange(values.shape[1], dtype=np.int32)
-    counts = np.bincount(flat.ravel(), minlength=BINS * values.shape[1])
-    return counts.reshape(-1, BINS).astype(np.int32)
+def with_places(units: pl.DataFrame) -> pl.DataFrame:
+    """A table of all units of a model with their places, for studies that were made without."""
+    if "place" in units.columns:
+        return units
+    place = pl.struct("layer", "index").rank("ordinal").over("sign") - 1
+    return units.with_columns(place=place.cast(pl.Int32))
 
 
-def exemplar_table(
-    activations: Activations,
-    units: pl.DataFrame,
-    tokens: Tokens | None,
-    ids: Sequence[str],
-    splits: Sequence[str] = ("calibration", "validation"),
-) -> pl.DataFrame:
-    """Table `exemplars`: per unit and split the strongest texts among those on which it fires.
-
-    Without `tokens` there are no spans.
-
-    The threshold is the calibration threshold in every split. Units that are not "ok" have none.
-    """
-    names, texts = units["id"].to_numpy(), np.asarray(ids)
-    ok, threshold = (units["state"] == "ok").to_numpy(), units["threshold"].to_numpy()
-    frames = []
-    for split in splits:
-        start = 0
-        for sign in units["sign"].unique(maintain_order=True):
-            top = activations.top(split, sign=sign)
-            part = slice(start, start + len(top.values))
-            start = part.stop
-            frames.append(_exemplars(top, tokens, names[part], ok[part], threshold[part], texts))
-            frames[-1] = frames[-1].with_columns(split=pl.lit(split), activation=sign * pl.col("activation"))
-    columns = ["unit", "split", "rank", "example", "activation", "span_start", "span_end"]
-    return pl.concat(frames).select(columns)
-
-
-def _exemplars(
-    top: Exemplars,
-    tokens: Tokens | None,
-    names: np.ndarray,
-    ok: np.ndarray,
-    threshold: np.ndarray,
-    texts: np.ndarray,
-) -> pl.DataFrame:
-    values, examples = top.values.numpy(), top.examples.numpy()
-    fires = ok[:, None] & (examples >= 0) & (values >= threshold[:, None])
-    unit, rank = fires.nonzero()
-    example = examples[unit, rank]
-    if tokens is None:
-        spans = np.full((2, len(unit)), None)
+def _of(values: np.ndarray, firing: Firing, rows: np.ndarray, places: np.ndarray) -> dict[str, np.ndarray]:
+    if isinstance(firing, Given):
+        fitted = firing.fit(values, firing.of(places, rows).T)
     else:
-        spans = tokens.spans[tokens.starts[example] + top.positions.numpy()[unit, rank]].T
-    return pl.DataFrame(
-        {
-            "unit": pl.Series(names[unit], dtype=pl.String),  # also where nothing fires
-            "rank": pl.Series(rank, dtype=pl.Int32),
-            "example": pl.Series(texts[example], dtype=pl.String),
-            "activation": pl.Series(values[unit, rank], dtype=pl.Float32),
-            "span_start": pl.Series(spans[0], dtype=pl.Int32),
-            "span_end": pl.Series(spans[1], dtype=pl.Int32),
-        }
-    )
+        fitted = firing.fit(values)
+    (low, high), (mean, std) = extremes(values), _moments(values)
+    return {
+        "mean": mean,
+        "std": std,
+        "minimum": low,
+        "maximum": high,
+        "threshold": fitted.thresholds,
+        "fires": fitted.shares,
+        "histogram": _histograms(values, low, high),
+        "state": fitted.states,
+    }
 
 
-def firing(
-    activations: Activations, split: str, units: pl.DataFrame
-) -> Iterator[tuple[np.ndarray, sp.csr_matrix]]:
-    """Which units fire on which texts, a shard at a time: (texts, texts x units binary)."""
-    threshold = units["threshold"].to_numpy()
-    ok = (units["state"] == "ok").to_numpy()
-    signs = units["sign"].unique(maintain_order=True).to_list()
-    width = len(units) // len(signs)
-    for rows, sides in activations.shards(split, signs):
-        parts = []
-        for number, values in enumerate(sides):
-            part = slice(number * width, (number + 1) * width)
-            parts.append(sp.csr_matrix((values >= threshold[part]) & ok[part], dtype=np.float32))
-        yield rows, sp.hstack(parts, format="csr")
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the known values of each column."""
+    known = ~np.isnan(values)
+    if known.all() and len(values):
+        return values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
+    count = np.where(known.any(0), known.sum(0), np.nan)
+    mean = np.where(known, values, 0).sum(0, dtype=np.float64) / count
+    away = np.where(known, values - mean, 0)
+    return mean, np.sqrt((away**2).sum(0, dtype=np.float64) / count)
+
+
+def _histograms(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Columns x BINS: how many of a column's known values lie in each step from its lowest to its highest."""
+    known = ~np.isnan(values)
+    scale = BINS / np.where(high > low, high - low, 1)
+    steps = np.where(known, values - low, 0) * scale
+    flat = np.clip(steps.astype(np.int32), 0, BINS - 1) + BINS * np.arange(values.shape[1], dtype=np.int32)
+    counts = np.bincount(flat[known], minlength=BINS * values.shape[1])
+    return counts.reshape(-1, BINS).astype(np.int32)

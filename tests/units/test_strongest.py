@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saywell.units.exemplars import TopExamples
+from saywell.units.strongest import TopExamples
 
 
 def plain(values: np.ndarray, m: int) -> np.ndarray:

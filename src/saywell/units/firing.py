@@ -1,0 +1,174 @@
+"""When a unit fires: the rule belongs to the source of the units.
+
+`fit` looks at describe examples alone and gives every unit a threshold, which it reaches when it fires,
+and a state: "ok", or why nothing is to be said of it (see `REASONS`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Float
+
+from saywell.errors import InputError
+
+FLAT = 0.15
+"""A unit that comes near its threshold on this much more than its share has no top to speak of."""
+NEAR = 0.002
+"""Near is within this part of the unit's range, or of the threshold's size where that is smaller."""
+FEWEST = 3
+"""Describe examples that a unit has to fire on to be described: from fewer nothing stands out."""
+MOST = 0.95
+"""A unit that fires on a larger share is described best by saying "always"."""
+
+OK = "ok"
+REASONS = {
+    "constant": "it gives the same value on every sentence",
+    "flat": "too many sentences reach its top value",
+    "rare": f"it fires on fewer than {FEWEST} of the examples that it could be described from",
+    "dense": f"it fires on more than {MOST:.0%} of the examples",
+    "unknown": "nothing is known of it",
+}
+"""Why a unit that is in a state other than ok has no description."""
+
+
+class Fitted(NamedTuple):
+    """Of each column of values."""
+
+    thresholds: Float[np.ndarray, " units"]
+    """Fires at or above it; NaN where there is none."""
+    shares: Float[np.ndarray, " units"]
+    """Of the known examples, those on which it fires."""
+    states: np.ndarray
+
+
+@dataclass(frozen=True)
+class TopShare:
+    """Fires on the strongest: at or above the quantile that a share of the describe examples reaches."""
+
+    share: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 0.5:
+            raise InputError(f"a unit can fire on a top share above 0 and up to 0.5, not {self.share!r}")
+
+    def __str__(self) -> str:
+        return f"top:{self.share:g}"
+
+    def fit(self, values: Float[np.ndarray, "rows units"]) -> Fitted:
+        """States ok, constant (one value throughout), flat, and unknown.
+
+        Flat is no threshold that few come near, such as the low side of a ReLU, which has one value
+        there, or of a GELU, which has nearly one.
+        """
+        known = ~np.isnan(values)
+        whole = bool(known.all())
+        if not whole:
+            values, kept = _without_unknown(values, known)
+            found = [_top_share(values[:n, [column]], self.share) for column, n in enumerate(kept)]
+            thresholds, shares, near, constant = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        else:
+            thresholds, shares, near, constant = _top_share(values, self.share)
+        states = np.select(
+            [np.isnan(thresholds), constant, near > self.share + FLAT], ["unknown", "constant", "flat"], OK
+        )
+        return Fitted(thresholds, shares, states)
+
+
+@dataclass(frozen=True)
+class Above:
+    """Fires above a value: what a dictionary's latent, a margin or a yes and no is made for."""
+
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.value):
+            raise InputError(f"a unit cannot fire above {self.value!r}; give a number")
+
+    def __str__(self) -> str:
+        return f"above:{self.value:g}"
+
+    def fit(self, values: Float[np.ndarray, "rows units"]) -> Fitted:
+        """States ok, constant, rare, dense and unknown."""
+        # The smallest number that fires, as values are float32.
+        threshold = np.nextafter(np.float32(self.value), np.float32(np.inf))
+        thresholds = np.full(values.shape[1], threshold, dtype=np.float64)
+        return Fitted(thresholds, *_counted(values, values >= threshold))
+
+
+@dataclass(frozen=True)
+class Given:
+    """Fires where somebody said so: by place, on which examples."""
+
+    fires: sp.csr_matrix | Bool[np.ndarray, "places examples"]
+
+    def __str__(self) -> str:
+        return "given"
+
+    def of(self, places: np.ndarray, rows: np.ndarray) -> Bool[np.ndarray, "places rows"]:
+        """Some places on some examples, the same (1-D) or others for each (2-D)."""
+        mine = self.fires[places]
+        found: Any = mine[:, rows] if rows.ndim == 1 else mine[np.arange(len(places))[:, None], rows]
+        return (found.toarray() if sp.issparse(found) else np.asarray(found)) > 0
+
+    def fit(self, values: Float[np.ndarray, "rows units"], fires: Bool[np.ndarray, "rows units"]) -> Fitted:
+        """States as of `Above`; no threshold."""
+        return Fitted(np.full(values.shape[1], np.nan), *_counted(values, fires))
+
+
+Firing = TopShare | Above | Given
+
+
+def firing_rule(text: str) -> TopShare | Above:
+    """The rule that `top:0.05` or `above:0` names. Raises InputError for anything else."""
+    kind, _, number = text.partition(":")
+    rules = {"top": TopShare, "above": Above}
+    try:
+        if kind in rules:
+            return rules[kind](float(number)) if number else rules[kind]()
+    except ValueError:
+        pass
+    raise InputError(
+        f"unknown firing rule {text!r}; use top:SHARE (fires on that share of the examples, top:0.05) or"
+        " above:VALUE (fires above a value, above:0)"
+    )
+
+
+def _counted(values: np.ndarray, fires: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shares and states by how many examples a unit fires on."""
+    known = (~np.isnan(values)).sum(0)
+    count = (fires & ~np.isnan(values)).sum(0)
+    shares = np.divide(count, known, out=np.zeros(len(count)), where=known > 0)
+    lowest, highest = extremes(values)
+    conditions = [known == 0, lowest >= highest, count < FEWEST, shares > MOST]
+    return shares, np.select(conditions, ["unknown", "constant", "rare", "dense"], OK)
+
+
+def extremes(values: Float[np.ndarray, "rows units"]) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest known value of each column; NaN where none is known."""
+    unknown = np.isnan(values)
+    nothing = unknown.all(0)
+    low = np.where(unknown, np.inf, values).min(0, initial=np.inf).astype(np.float64)
+    high = np.where(unknown, -np.inf, values).max(0, initial=-np.inf).astype(np.float64)
+    return np.where(nothing, np.nan, low), np.where(nothing, np.nan, high)
+
+
+def _top_share(values: np.ndarray, share: float) -> tuple[np.ndarray, ...]:
+    """Thresholds, shares that fire, shares that come near, and which columns have one value."""
+    if not len(values):
+        nothing = np.full(values.shape[1], np.nan)
+        return nothing, np.zeros(values.shape[1]), nothing, nothing == 0
+    threshold = np.quantile(values, 1 - share, axis=0, method="higher")
+    lowest, highest = values.min(0), values.max(0)
+    close = threshold - NEAR * np.minimum(np.abs(threshold), highest - lowest)
+    thresholds = threshold.astype(np.float64)
+    return thresholds, (values >= threshold).mean(0), (values >= close).mean(0), highest <= lowest
+
+
+def _without_unknown(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each column with what is known of it first, in its order, and how much that is."""
+    order = np.argsort(~known, axis=0, kind="stable")
+    return np.take_along_axis(values, order, axis=0), known.sum(0)

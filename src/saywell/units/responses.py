@@ -1,0 +1,339 @@
+"""How units respond to examples, as it is kept: dense shards of a pass, sparse rows, or in memory.
+
+A *place* is a column of what is kept. A unit has a place and a sign: with -1 it is the same place going
+low, negated, so that more is always stronger. NaN means that nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from jaxtyping import Float32, Int
+from safetensors import safe_open
+
+from saywell.store.files import read_arrays, write_arrays
+from saywell.units.strongest import Exemplars, TopExamples
+
+RESPONSES = "responses.safetensors"
+"""The file of sparse rows, or of responses that fit in memory, in a source's folder."""
+_CELLS = 1 << 23
+_ROWS = 2048
+
+RowNumbers = Int[np.ndarray, " rows"]
+Values = Float32[np.ndarray, "rows places"]
+
+
+class Responses(Protocol):
+    """Every place's response to every example; whoever asks names both."""
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """How many places there are."""
+        ...
+
+    def pieces(self, rows: RowNumbers) -> Iterator[RowNumbers]:
+        """The rows in the order in which equal responses rank, cut into what is best read together."""
+        ...
+
+    def read(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> Values:
+        """Responses of some places to some examples, in the order asked for."""
+        ...
+
+    def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
+        """The m strongest of these examples for every place, where more than -inf is known of them.
+
+        Positions (a token, a patch) are -1 where none was kept.
+        """
+        ...
+
+
+def open_responses(folder: Path, examples: int | None = None) -> Responses:
+    """What a source left in a folder, of so many examples (shards hold but those that are known)."""
+    path = folder / RESPONSES
+    if not path.is_file():
+        return Shards(folder, examples)
+    arrays = read_arrays(path)
+    if "values" in arrays:
+        return InMemory(arrays["values"], arrays["order"])
+    shape = tuple(arrays["shape"].tolist())
+    matrix = sp.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape, copy=False)
+    return Sparse(matrix, arrays["order"])
+
+
+def order_of(ids: Sequence[str]) -> Int[np.ndarray, " examples"]:
+    """Examples by their ids, which are hashes of content: an order that no order of a file can change."""
+    return np.argsort(np.asarray(ids, dtype=np.str_), kind="stable")
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Responses that fit in memory; examples of equal response rank by `order`."""
+
+    values: Float32[np.ndarray, "examples places"]
+    order: Int[np.ndarray, " examples"]
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return self.values.shape[0]
+
+    @property
+    def width(self) -> int:
+        """How many places there are."""
+        return self.values.shape[1]
+
+    def save(self, folder: Path) -> InMemory:
+        """Keep them for `open_responses`."""
+        write_arrays(
+            folder / RESPONSES, {"values": torch.tensor(self.values), "order": torch.tensor(self.order)}
+        )
+        return self
+
+    def pieces(self, rows: RowNumbers) -> Iterator[RowNumbers]:
+        """See `Responses`."""
+        return _pieces(rows, self.order, self.width)
+
+    def read(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> Values:
+        """See `Responses`."""
+        return _signed(self.values[np.ix_(rows, places)], sign)
+
+    def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
+        """See `Responses`."""
+        return streamed_top(self, rows, m, sign)
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Rows of few numbers other than 0: eight bytes for each; equal responses rank by `order`."""
+
+    matrix: sp.csr_matrix
+    """Examples x places, float32, without stored zeros. NaN may be stored."""
+    order: Int[np.ndarray, " examples"]
+
+    @staticmethod
+    def of(matrix: sp.spmatrix | sp.sparray, order: Int[np.ndarray, " examples"]) -> Sparse:
+        """From any sparse matrix; twice the same cell counts as the sum."""
+        rows = sp.csr_matrix(matrix, dtype=np.float32)
+        rows.sum_duplicates()
+        rows.eliminate_zeros()
+        return Sparse(rows, order)
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return self.matrix.shape[0]
+
+    @property
+    def width(self) -> int:
+        """How many places there are."""
+        return self.matrix.shape[1]
+
+    def save(self, folder: Path) -> Sparse:
+        """Keep them for `open_responses`."""
+        arrays = {
+            name: torch.from_numpy(getattr(self.matrix, name)) for name in ("data", "indices", "indptr")
+        }
+        more = {"shape": torch.tensor(self.matrix.shape), "order": torch.tensor(self.order)}
+        write_arrays(folder / RESPONSES, arrays | more)
+        return self
+
+    def pieces(self, rows: RowNumbers) -> Iterator[RowNumbers]:
+        """See `Responses`."""
+        return _pieces(rows, self.order, self.width)
+
+    def read(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> Values:
+        """See `Responses`."""
+        return _signed(self.matrix[rows][:, places].toarray(), sign)
+
+    def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
+        """See `Responses`. What is stored is sorted; examples with 0 fill the room above what is below 0."""
+        ordered = np.concatenate([*self.pieces(rows), rows[:0]])
+        by_place = self.matrix[ordered].tocsc()
+        # Not the stored data itself: of all rows in order, tocsc may share memory with it.
+        strength = by_place.data * np.float32(sign)
+        place = np.repeat(np.arange(self.width), np.diff(by_place.indptr))
+        known = ~np.isnan(strength)
+        strength, place, line = strength[known], place[known], by_place.indices[known]
+        best = np.lexsort((line, -strength, place))
+        strength, place, line = strength[best], place[best], line[best]
+        starts = np.searchsorted(place, np.arange(self.width + 1))
+        rank = np.arange(len(place)) - starts[place]
+        values = np.full((self.width, m), -np.inf, dtype=np.float32)
+        examples = np.full((self.width, m), -1, dtype=np.int64)
+        kept = rank < m
+        values[place[kept], rank[kept]] = strength[kept]
+        examples[place[kept], rank[kept]] = ordered[line[kept]]
+        above = np.bincount(place[strength > 0], minlength=self.width)
+        for short in np.flatnonzero(above < m):
+            stored = by_place.indices[by_place.indptr[short] : by_place.indptr[short + 1]]
+            resting = np.setdiff1d(np.arange(min(len(ordered), m + len(stored))), stored)[:m]
+            mine = slice(starts[short], starts[short + 1])
+            level = np.concatenate([strength[mine], np.zeros(len(resting), dtype=np.float32)])
+            whose = np.concatenate([line[mine], resting])
+            first = np.lexsort((whose, -level))[:m]
+            values[short, : len(first)], examples[short, : len(first)] = level[first], ordered[whose[first]]
+        return Exemplars(
+            torch.from_numpy(values),
+            torch.from_numpy(examples),
+            torch.full((self.width, m), -1, dtype=torch.int32),
+        )
+
+
+class Shards:
+    """The pooled activations that a pass left in a folder (see `saywell.units.hooks`).
+
+    An example that is in no shard is not known; without `examples` there are none beyond the last that is.
+    """
+
+    def __init__(self, folder: Path, examples: int | None = None) -> None:
+        self.folder, self._examples = folder, examples
+
+    @property
+    def examples(self) -> int:
+        """How many examples there are."""
+        return len(self._places[0]) if self._examples is None else self._examples
+
+    @cached_property
+    def parts(self) -> dict[str, Int[np.ndarray, " rows"]]:
+        """By the names that the pass gave them, the examples of each part in the order of its shards."""
+        found: dict[str, list[np.ndarray]] = {}
+        for path in self._paths:
+            found.setdefault(path.name.rpartition("-")[0], []).append(_read(path, "rows"))
+        return {name: np.concatenate(rows) for name, rows in found.items()}
+
+    @property
+    def width(self) -> int:
+        """How many places there are."""
+        if not self._paths:
+            return 0
+        with safe_open(self._paths[0], framework="np") as saved:
+            return saved.get_slice("high").get_shape()[1]
+
+    def pieces(self, rows: RowNumbers) -> Iterator[RowNumbers]:
+        """See `Responses`: shard by shard; what is in none comes last."""
+        shard, line = self._where(rows)
+        ordered = rows[np.lexsort((line, shard))]
+        yield from _split(ordered, np.sort(shard, kind="stable"))
+
+    def read(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> Values:
+        """See `Responses`."""
+        result = np.full((len(rows), len(places)), np.nan, dtype=np.float32)
+        if not len(rows) or not len(places):
+            return result
+        first, last = int(places.min()), int(places.max()) + 1
+        # Side by side they are taken as they are read, without one more copy.
+        columns = slice(None) if np.array_equal(places, np.arange(first, last)) else places - first
+        shard, line = self._where(rows)
+        for number in np.unique(shard[shard < len(self._paths)]):
+            path, mine = self._paths[number], np.flatnonzero(shard == number)
+            result[mine] = _read(path, _key(path, sign), slice(first, last))[line[mine]][:, columns]
+        return np.negative(result, out=result) if sign < 0 else result
+
+    def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
+        """See `Responses`. Positions are known of the parts, and as many examples, as the pass kept."""
+        for name, stored in self.parts.items():
+            if len(stored) == len(rows) and np.array_equal(np.sort(stored), np.sort(rows)):
+                kept = self.kept(name, sign)
+                if kept is not None and min(m, len(rows)) <= kept.values.shape[1]:
+                    return Exemplars(*(part[:, :m] for part in kept))
+        return streamed_top(self, rows, m, sign)
+
+    def kept(self, name: str, sign: int = 1) -> Exemplars | None:
+        """The strongest examples that the pass kept of a part; None where it kept none."""
+        side = "high" if sign > 0 else "low"
+        path = self.folder / f"{name}-top.safetensors"
+        if not path.is_file():
+            return None
+        with safe_open(path, framework="pt") as saved:
+            if f"{side}_values" not in saved.keys():  # noqa: SIM118
+                return None
+            values, examples, positions = (
+                saved.get_tensor(f"{side}_{what}") for what in ("values", "examples", "positions")
+            )
+        rows = np.append(self.parts[name], -1)  # example -1 (an empty place) stays -1
+        return Exemplars(values, torch.from_numpy(rows[examples.numpy()]), positions)
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("*-[0-9]*.safetensors"))
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each example the shard that has it (one too many where none has) and its line there."""
+        held = [_read(path, "rows") for path in self._paths]
+        size = max((int(rows.max()) + 1 for rows in held if len(rows)), default=0)
+        shard, line = np.full(size, len(held)), np.zeros(size, dtype=np.int64)
+        for number, rows in enumerate(held):
+            shard[rows], line[rows] = number, np.arange(len(rows))
+        return shard, line
+
+    def _where(self, rows: RowNumbers) -> tuple[np.ndarray, np.ndarray]:
+        shard, line = self._places
+        inside = rows < len(shard)
+        at = np.where(inside, rows, 0)
+        if not len(shard):
+            return np.full(len(rows), len(self._paths)), at
+        return np.where(inside, shard[at], len(self._paths)), np.where(inside, line[at], rows)
+
+
+def streamed_top(responses: Responses, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
+    """The strongest of any examples, read once, in blocks of places; no positions."""
+    ordered = np.concatenate([*responses.pieces(rows), rows[:0]])
+    block = max(1, _CELLS // max(1, min(len(ordered), _ROWS)))
+    found = []
+    for start in range(0, max(1, responses.width), block):
+        places = np.arange(start, min(start + block, responses.width))
+        best = TopExamples(len(places), m)
+        for first in range(0, len(ordered), _ROWS):
+            values = torch.from_numpy(responses.read(ordered[first : first + _ROWS], places, sign))
+            known = torch.where(values.isnan(), -torch.inf, values)
+            best.add(known, torch.full(values.shape, -1), first)
+        found.append(best.result())
+    values, lines, positions = (torch.cat(parts) for parts in zip(*found, strict=True))
+    lines = torch.where(values == -torch.inf, -1, lines)
+    return Exemplars(values, torch.from_numpy(np.append(ordered, -1)[lines.numpy()]), positions)
+
+
+def _pieces(rows: RowNumbers, order: np.ndarray, width: int) -> Iterator[RowNumbers]:
+    """Rows by their place in `order`, as many at once as make a bounded number of cells."""
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    ordered = rows[np.argsort(rank[rows], kind="stable")]
+    step = max(1, min(_ROWS, _CELLS // max(1, width)))
+    for start in range(0, len(ordered), step):
+        yield ordered[start : start + step]
+
+
+def _split(values: np.ndarray, groups: np.ndarray) -> Iterator[np.ndarray]:
+    """Values by runs of equal groups."""
+    for piece in np.split(values, np.flatnonzero(np.diff(groups)) + 1):
+        if len(piece):
+            yield piece
+
+
+def _signed(values: Values, sign: int) -> Values:
+    return np.negative(values) if sign < 0 else values
+
+
+def _key(path: Path, sign: int) -> str:
+    with safe_open(path, framework="np") as saved:
+        return "low" if sign < 0 and "low" in saved.keys() else "high"  # noqa: SIM118
+
+
+def _read(path: Path, key: str, columns: slice | None = None) -> np.ndarray:
+    with safe_open(path, framework="np") as saved:
+        if columns is None:
+            return saved.get_tensor(key)
+        return saved.get_slice(key)[:, columns.start : columns.stop]
