@@ -96,10 +96,22 @@ class Resources:
         return encoder_fingerprint(self.sentence_encoder)
 
     def vectors(self, examples: Examples) -> Float[np.ndarray, "examples dim"]:
-        """Unit vectors of all examples; a step of the study, so they are made once."""
-        if examples.fingerprint not in self._vectors:
-            self._vectors[examples.fingerprint] = self._made(examples)
-        return self._vectors[examples.fingerprint]
+        """Unit vectors of the examples; a step of the study, so they are made once.
+
+        Those of a part are made with all the others that it is a part of.
+        """
+        whole = examples.whole or examples
+        if whole.fingerprint not in self._vectors:
+            self._vectors[whole.fingerprint] = self._made(whole)
+        vectors = self._vectors[whole.fingerprint]
+        if examples.whole is None:
+            return vectors
+        place = {id: number for number, id in enumerate(whole.ids)}
+        return vectors[[place[id] for id in examples.ids]]
+
+    def keep(self, examples: Examples, vectors: Float[np.ndarray, "examples dim"]) -> None:
+        """Unit vectors of the examples that somebody has made already."""
+        self._vectors[examples.fingerprint] = vectors
 
     def forget(self) -> None:
         """Let go of vectors; they are read again when asked for."""

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saywell.describers.extractive import describe_by_phrases
+from saywell.describers.extractive import MIN_HITS, typical_phrases
+from saywell.describers.phrases import PhraseCounts
+
+
+def describe_by_phrases(texts, exemplars):
+    counts = PhraseCounts(texts, min_sentences=MIN_HITS)
+    found = typical_phrases(counts, [np.flatnonzero(row) for row in exemplars])
+    return [[counts.wordings[key] for key in keys] for keys in found]
+
 
 FILLER = "table window garden letter bottle engine mirror pencil".split()
 

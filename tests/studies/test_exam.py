@@ -11,13 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from saywell.cli import app
+from saywell.describers.controls import NoDescription
+from saywell.describers.registry import DESCRIBERS, describers_of
 from saywell.errors import InputError
 from saywell.language_models import Scripted
 from saywell.store.study import Study
-from saywell.studies import exam_describers
 from saywell.studies.audit import audit_study
 from saywell.studies.exam import run_exam, run_task_exam, stored_exam
-from saywell.studies.exam_describers import Answers
 from saywell.studies.exam_scoring import TRUTH, with_recovery
 from saywell.studies.exam_summary import by_kind
 from saywell.studies.exam_tasks import read_tasks
@@ -94,7 +94,7 @@ def row(exam, describer):
 
 
 def test_every_describer_answers_for_every_unit(exam):
-    names = [TRUTH, *exam_describers.DESCRIBERS]
+    names = [TRUTH, *describers_of("text")]
     assert exam.summary["describer"].to_list() == names
     assert exam.answers.height == len(names) * exam.units.height
     assert exam.answers.select("describer", "unit").is_unique().all()
@@ -122,7 +122,7 @@ def test_an_oracle_recovers_topics(exam):
 
 
 def test_describers_without_an_llm_recover_topics(exam):
-    for name in ("enrichment", "extractive"):
+    for name in ("enrichment", "covering", "extractive", "dissect"):
         assert exam.answers.filter(describer=name, kind="topic")["recovered"].any(), name
 
 
@@ -147,19 +147,19 @@ def test_neurons_without_a_known_truth_are_not_counted_as_recovered_or_missed(ex
 def test_describers_see_describe_texts_only(corpus, monkeypatch):
     seen = []
 
-    def spy(material):
-        seen.append(material)
-        return Answers([""] * len(material.fires))
+    class Spy(NoDescription):
+        def describe(self, evidence, resources, study):
+            seen.append(evidence)
+            return super().describe(evidence, resources, study)
 
-    monkeypatch.setattr(exam_describers, "DESCRIBERS", {})
+    monkeypatch.setitem(DESCRIBERS, "spy", Spy("spy"))  # type: ignore[arg-type]
+    run_exam(corpus, encoder=TopicEncoder(), per_kind=1, noise_units=1, describers=["spy"])
     from saywell.data.texts import load_texts
-    from saywell.studies import exam as module
 
-    monkeypatch.setattr(module, "DESCRIBERS", {"spy": spy})
-    run_exam(corpus, encoder=TopicEncoder(), per_kind=1, noise_units=1)
     split = dict(load_texts(corpus, tags="tags").examples.select("text", "split").iter_rows())
-    assert {split[text] for text in seen[0].texts} == {"calibration"}
-    assert seen[0].fires.shape == (seen[0].responses.shape[0], len(seen[0].texts))
+    (evidence,) = seen
+    assert {split[text] for text in evidence.examples.texts} == {"calibration"}
+    assert set(evidence.exemplars["example"]) <= set(evidence.examples.ids)
 
 
 def test_same_seed_same_tables(corpus, exam):

@@ -44,6 +44,8 @@ class Examples:
     """Of images: row, name, change; those that were altered on the way to RGB."""
     tags: Tags | None = None
     """Descriptors that hold of each, by who tagged them."""
+    whole: Examples | None = None
+    """Of a part: what it is a part of, for who keeps something of all of them."""
 
     def __len__(self) -> int:
         return self.table.height
@@ -93,7 +95,7 @@ class Examples:
         """Those of one part."""
         chosen = rows.rows
         tags = None if self.tags is None else self.tags.only(chosen)
-        return replace(self, table=self.table[chosen], tags=tags)
+        return replace(self, table=self.table[chosen], tags=tags, whole=self.whole or self)
 
     def with_tags(self, tags: Tags) -> Examples:
         """The same, and who carries what."""

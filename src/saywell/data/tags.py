@@ -21,6 +21,10 @@ class Tags:
     """Of the descriptors, by column."""
     texts: tuple[str, ...]
     """Their wordings."""
+    tagger: str = ""
+    llm: str | None = None
+    prompt_hash: str | None = None
+    """Who said so; where an LLM did, which, and asked how."""
 
     @cached_property
     def column(self) -> dict[str, int]:

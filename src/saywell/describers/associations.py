@@ -13,13 +13,17 @@ enrichment    is that share higher than chance? Hypergeometric upper tail agains
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from saywell.data.examples import Examples
+from saywell.errors import InputError
 from saywell.scorers.intervals import FALSE_DISCOVERY_RATE, benjamini_hochberg
 
 MIN_HITS = 3
@@ -50,6 +54,64 @@ class Associations(NamedTuple):
 def stands_out(share: Float[np.ndarray, ...], expected: Float[np.ndarray, ...]) -> Bool[np.ndarray, ...]:
     """Whether the odds of a share (0 to 1) are at least 1.5 times those of the share expected."""
     return (share > expected) & (share * (1 - expected) >= MIN_ODDS_RATIO * expected * (1 - share))
+
+
+def associations_of(exemplars: pl.DataFrame, units: Sequence[str], examples: Examples) -> Associations:
+    """Associations of units (by id, in this order) with the tags of examples of one part.
+
+    `exemplars` has columns unit and example; those that are not among the examples do not count, nor do
+    examples whose tags nobody knows.
+
+    Raises InputError for examples that nobody has tagged.
+    """
+    tags = examples.tags
+    if tags is None:
+        raise InputError("nobody has tagged these examples: give the question a tagger, or tag them yourself")
+    rows = np.flatnonzero(tags.known)
+    found = exemplar_matrix(exemplars, units, [examples.ids[row] for row in rows])
+    return associate(found, tags.matrix[rows], length_strata(lengths_of(examples)[rows]))
+
+
+def exemplar_matrix(exemplars: pl.DataFrame, units: Sequence[str], examples: Sequence[str]) -> sp.csr_matrix:
+    """Units x examples, both by id in this order: 1 for each exemplar."""
+    row = pl.DataFrame({"unit": units, "row": np.arange(len(units))}, schema_overrides={"unit": pl.String})
+    column = pl.DataFrame(
+        {"example": examples, "column": np.arange(len(examples))}, schema_overrides={"example": pl.String}
+    )
+    pairs = exemplars.select("unit", "example").join(row, on="unit").join(column, on="example")
+    places = (pairs["row"].to_numpy(), pairs["column"].to_numpy())
+    return sp.csr_matrix((np.ones(len(pairs)), places), shape=(len(units), len(examples)))
+
+
+def lengths_of(examples: Examples) -> Int[np.ndarray, " examples"]:
+    """How long each text is: in tokens where they were counted, otherwise in words; a picture has none."""
+    if "tokens" in examples.table.columns:
+        return examples.table["tokens"].to_numpy()
+    if examples.kind == "image":
+        return np.zeros(len(examples), dtype=np.int64)
+    return np.array([len(text.split()) for text in examples.texts], dtype=np.int64)
+
+
+def association_rows(
+    found: Associations, units: Sequence[str], descriptors: Sequence[str], threshold: float
+) -> pl.DataFrame:
+    """Every unit and descriptor that either rule joins, by id, with what speaks for it."""
+    composed, enriched = found.composed(threshold), found.enriched()
+    unit, descriptor = (composed | enriched).nonzero()
+    return pl.DataFrame(
+        {
+            "unit": [units[n] for n in unit.tolist()],
+            "descriptor": [descriptors[n] for n in descriptor.tolist()],
+            "hits": found.hits[unit, descriptor],
+            "composition": found.composition[unit, descriptor].astype(np.float64),
+            "lift": found.lift[unit, descriptor].astype(np.float64),
+            "p": found.p[unit, descriptor].astype(np.float64),
+            "q": found.q[unit, descriptor].astype(np.float64),
+            "composed": composed[unit, descriptor],
+            "enriched": enriched[unit, descriptor],
+        },
+        schema_overrides={"unit": pl.String, "descriptor": pl.String},
+    )
 
 
 def associate(

@@ -3,17 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from saywell.data.examples import Kind
+from saywell.describers.describer import Evidence
+from saywell.description import DESCRIBED, Description
 from saywell.language_models import LanguageModel, Prompt, Request, Status, load_prompt
+from saywell.store.table import Table
 
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+    from saywell.store.study import StudyWriter
+
+LLM = "llm"
 DESCRIBE = "describe_exemplars"
+ASKED = "describe"
+"""The step under which questions without an answer are stored."""
 MOST_WORDS = 20
 LONGEST = 300
 """Characters of a description; of a longer one the rest is cut off."""
 EXEMPLARS = 20
+
+
+@dataclass(frozen=True)
+class ByLLM:
+    """Asks the LLM what a unit's exemplars have in common that its contrasts lack; one request a unit."""
+
+    name: str = LLM
+    version: int = 1
+    kinds: Sequence[Kind] = ("text", "pair")
+    needs_tags: bool = False
+    tables: Sequence[Table] = ()
+
+    def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
+        """What had no answer is among `resources.lost`, and the description's status says so.
+
+        Raises InputError without a language model.
+        """
+        llm, prompt = resources.need_llm(f"the describer {self.name!r}"), resources.prompt(DESCRIBE)
+        texts, ids = evidence.examples.texts, evidence.examples.ids
+        shown = [
+            Shown(*([texts[place] for place in places[:EXEMPLARS]] for places in both))
+            for both in zip(evidence.places, evidence.contrast_places, strict=True)
+        ]
+        said = []
+        answers = describe_exemplars(llm, shown, prompt=prompt, seed=resources.seed)
+        for unit, places, answer in zip(evidence.ids, evidence.places, answers, strict=True):
+            if answer.status != "ok":
+                reason = f"{answer.status}: {answer.reason}"
+                resources.lost.append((ASKED, unit, reason, answer.call, answer.status))
+                status = f"no description: the LLM gave no answer ({answer.status})"
+            else:
+                status = DESCRIBED if answer.text else f"no description: {answer.reason}"
+            sources = tuple(ids[place] for place in places[:EXEMPLARS]) if answer.text else ()
+            asked = bool(answer.call)
+            said.append(
+                Description(
+                    unit,
+                    answer.text,
+                    status,
+                    parts=(answer.text,) if answer.text else (),
+                    sources=sources,
+                    llm=llm.name if asked else None,
+                    prompt_hash=prompt.hash if asked else None,
+                )
+            )
+        return said
 
 
 class Shown(NamedTuple):

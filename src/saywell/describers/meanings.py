@@ -3,17 +3,98 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Int64
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
+
+from saywell.describers.describer import Describer, Evidence
+from saywell.description import Description
+
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+    from saywell.store.study import StudyWriter
 
 MOST_MEANINGS = 4
 FEWEST = 3
 """Exemplars that make a meaning."""
 CHANCE = 0.05
 _NULL_SETS = 200
+
+
+class Meaning(NamedTuple):
+    """One of several meanings of a unit: how many exemplars have it, and what is said of these."""
+
+    unit: str
+    part: int
+    """1 for the meaning of most exemplars, then 2 ..."""
+    exemplars: int
+    description: Description
+
+
+def meanings(
+    evidence: Evidence, describer: Describer, resources: Resources, study: StudyWriter
+) -> list[Meaning]:
+    """The meanings of the units that have several, each described by itself from its cluster.
+
+    A describer is asked about all clusters of all units as if each were a unit, with the unit's
+    contrasts and with what leaves the unit cold. Units with fewer than two described clusters, or whose
+    clusters say the same, have one meaning and are left out.
+    """
+    vectors = resources.vectors(evidence.examples)
+    population = np.arange(len(evidence.examples))
+    labels = cluster_exemplars(evidence.places, vectors, population, seed=evidence.seed)
+    clusters = [
+        (unit, part)
+        for unit, label in enumerate(labels)
+        if label.max(initial=0) > 0
+        for part in range(int(label.max()) + 1)
+    ]
+    if not clusters:
+        return []
+    said = describer.describe(_of_clusters(evidence, labels, clusters), resources, study)
+    of_unit: dict[int, list[Meaning]] = {}
+    for (unit, part), description in zip(clusters, said, strict=True):
+        if description.text:
+            size, id = int((labels[unit] == part).sum()), evidence.ids[unit]
+            own = replace(description, unit=id)
+            of_unit.setdefault(unit, []).append(Meaning(id, part + 1, size, own))
+    different = {unit: {_said(each.description) for each in found} for unit, found in of_unit.items()}
+    return [each for unit, found in of_unit.items() if len(different[unit]) > 1 for each in found]
+
+
+def _said(description: Description) -> frozenset[str]:
+    """The same in whatever order."""
+    return frozenset(description.parts or (description.text,))
+
+
+def _of_clusters(
+    evidence: Evidence, labels: Sequence[np.ndarray], clusters: Sequence[tuple[int, int]]
+) -> Evidence:
+    """The evidence of each cluster by itself, as that of a unit of its own."""
+    owner = [evidence.ids[unit] for unit, _ in clusters]
+    names = [f"{unit}, part {part + 1}" for unit, (_, part) in zip(owner, clusters, strict=True)]
+    activations = evidence.activations.only(owner)
+    members = [evidence.places[unit][labels[unit] == part] for unit, part in clusters]
+    exemplars = pl.DataFrame(
+        {
+            "unit": [name for name, places in zip(names, members, strict=True) for _ in places],
+            "rank": [rank for places in members for rank in range(len(places))],
+            "example": [evidence.examples.ids[place] for places in members for place in places],
+        }
+    )
+    own = pl.DataFrame({"id": names, "unit": owner})
+    return replace(
+        evidence,
+        units=own.join(evidence.units, left_on="unit", right_on="id", maintain_order="left"),
+        activations=replace(activations, units=activations.units.with_columns(id=own["id"])),
+        exemplars=exemplars,
+        contrasts=evidence.contrasts.join(own, on="unit").with_columns(unit="id"),
+    )
 
 
 def cluster_exemplars(

@@ -433,13 +433,13 @@ class StudyWriter(Study):
         if earlier is not None:
             for path in set(earlier.files) & self._damaged:
                 (self.path / path).unlink(missing_ok=True)
-        self._step = _Making()
+        outer, self._step = self._step, _Making()  # a step may call for another
         started = time.monotonic()
         try:
             frames = [table.check(frame) for table, frame in zip(declared, make() or (), strict=True)]
             self._commit(name, earlier, list(zip(declared, frames, strict=True)), files, uses, started)
         finally:
-            self._step = None
+            self._step = outer
         return frames
 
     def made_from(self, uses: Sequence[str] | None = None) -> str:

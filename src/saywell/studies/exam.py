@@ -26,7 +26,10 @@ from saywell.data.parts import Parts, parts_of
 from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit, plant_units
 from saywell.data.splits import content_ids
 from saywell.data.texts import load_texts
-from saywell.describers.llm import DESCRIBE
+from saywell.describers.describer import Describer
+from saywell.describers.descriptors.taggers import ExtractiveTags
+from saywell.describers.llm import DESCRIBE, LLM
+from saywell.describers.registry import describers_of, find_describers
 from saywell.encoders.sentence import (
     SentenceEncoder,
     encode_in_chunks,
@@ -39,10 +42,11 @@ from saywell.progress import Progress, automatic
 from saywell.readers.cosine import by_nearest
 from saywell.readers.lexical import by_words
 from saywell.readers.reader import Predict
-from saywell.studies.exam_describers import DESCRIBERS, LLM, STRONGEST, Material
+from saywell.resources import Resources
+from saywell.studies.exam_describers import STRONGEST, Material, Planted, describe_examples, planted_evidence
 from saywell.studies.exam_network import train_network_units
 from saywell.studies.exam_scoring import World
-from saywell.studies.exam_sitting import Exam, check_names, kept_exam, sit_exam, stored_exam
+from saywell.studies.exam_sitting import Exam, kept_exam, sit_exam, stored_exam
 from saywell.studies.exam_tasks import read_tasks, task_units
 
 __all__ = ["Exam", "run_exam", "run_task_exam", "stored_exam"]
@@ -73,7 +77,7 @@ def run_exam(
     """Examine describers on planted units over a corpus, by default the one that ships with saywell.
 
     `tags` names the column with true topics of the texts; without one (None) there are only units that
-    look at words. `describers` are names from `DESCRIBERS`; by default all that need nothing else, and
+    look at words. `describers` are names from the registry; by default all that need nothing else, and
     `llm` where a language model is given (or its name, as in "openai:gpt-x"). With `out` the tables are
     stored as a study; a model given by name needs it, to keep its replies.
 
@@ -102,7 +106,7 @@ def run_exam(
             )
         units += train_network_units(vectors, units, parts.describe, seed=seed)
         world = _world(said, vectors, parts, units, reader, encoder, llm, STRONGEST, seed)
-        return sit_exam([world], {name: DESCRIBERS[name] for name in chosen}, seed, progress, clock)
+        return sit_exam([world], chosen, seed, progress, clock)
 
     settings = _settings("planted units", chosen, reader, encoder, llm, seed) | {
         "per_kind": per_kind,
@@ -156,7 +160,7 @@ def run_task_exam(
             parts, start = parts_of(rows), start + rows.height
             units = task_units(name, rows, seed)
             worlds.append(_world(said, own, parts, units, reader, encoder, llm, examples.height, seed))
-        return sit_exam(worlds, {name: DESCRIBERS[name] for name in chosen}, seed, progress, clock)
+        return sit_exam(worlds, chosen, seed, progress, clock)
 
     settings = _settings("tasks", chosen, reader, encoder, llm, seed) | {"limit": limit}
     return kept_exam(
@@ -186,27 +190,26 @@ def _world(
 
     def material() -> Material:
         seen = [texts[int(row)] for row in rows]
-        return Material(
-            ids=content_ids(seen),
-            responses=np.array([unit.response[rows] for unit in units]),
-            fires=np.array([unit.fires[rows] for unit in units]),
-            most_exemplars=most_exemplars,
-            seed=seed,
-            texts=seen,
-            vectors=vectors[rows],
-            encoder=encoder,
-            llm=llm,
+        examples = describe_examples(pl.DataFrame({"id": content_ids(seen), "text": seen}), "text")
+        planted = Planted(
+            pl.DataFrame({"id": [unit.id for unit in units]}),
+            np.array([unit.response[rows] for unit in units]),
+            np.array([unit.fires[rows] for unit in units]),
         )
+        resources = Resources(encoder, llm=llm, seed=seed)
+        resources.keep(examples, vectors[rows])
+        evidence = planted_evidence(planted, examples, most_exemplars, seed)
+        return Material(evidence, resources, ExtractiveTags())
 
     return World(parts, units, _reader(reader, encoder, texts, vectors, parts), material)
 
 
-def _checked(describers: Sequence[str] | None, reader: str, llm: LanguageModel | None) -> list[str]:
+def _checked(describers: Sequence[str] | None, reader: str, llm: LanguageModel | None) -> list[Describer]:
     if reader not in get_args(ReaderName):
         raise InputError(f"unknown reader {reader!r}; choose {' or '.join(get_args(ReaderName))}")
-    able = [name for name in DESCRIBERS if name != LLM or llm is not None]
-    chosen = check_names(describers or able, DESCRIBERS)
-    if LLM in chosen and llm is None:
+    able = [name for name in describers_of("text") if name != LLM or llm is not None]
+    chosen = find_describers(describers or able, "text")
+    if llm is None and any(describer.name == LLM for describer in chosen):
         raise InputError("the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL")
     return chosen
 
@@ -227,7 +230,7 @@ def _vectors(encoder: SentenceEncoder, texts: list[str], progress: Progress) -> 
 
 def _settings(
     questions: str,
-    describers: list[str],
+    describers: Sequence[Describer],
     reader: str,
     encoder: SentenceEncoder,
     llm: LanguageModel | None,
@@ -235,7 +238,7 @@ def _settings(
 ) -> dict[str, object]:
     return {
         "questions": questions,
-        "describers": describers,
+        "describers": [describer.name for describer in describers],
         "reader": reader,
         "encoder": encoder.name,
         "llm": llm.name if llm else None,

@@ -1,88 +1,60 @@
-"""Who sits the exam: describers of every kind behind one signature, and two controls."""
+"""What a describer that sits the exam is shown of a world, and what it answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
+import polars as pl
 from jaxtyping import Bool, Float
 
+from saywell.data.examples import Examples, Kind
 from saywell.data.splits import hash_numbers
-from saywell.describers.associations import Associations, associate, length_strata
-from saywell.describers.descriptors.candidates import extract_candidates
-from saywell.describers.descriptors.merging import merge_candidates
-from saywell.describers.descriptors.tagging import drop_incoherent, tag_sentences
-from saywell.describers.extractive import describe_by_phrases
-from saywell.describers.llm import EXEMPLARS, Shown, describe_exemplars
-from saywell.describers.phrases import PhraseCounts
-from saywell.encoders.sentence import SentenceEncoder
-from saywell.errors import InputError
-from saywell.language_models import LanguageModel
+from saywell.describers.describer import Describer, Evidence, Tagger
+from saywell.describers.llm import ASKED, EXEMPLARS
+from saywell.resources import Resources
+from saywell.store.study import write_study
 
-COMPOSITION_THRESHOLD = 0.5
-MOST_NAMED = 3
 STRONGEST = 100
 """Exemplars of a planted unit at most; the groups of a task are shown whole."""
 
 
 @dataclass(frozen=True)
-class Behaviour:
-    """How units respond to describe examples; what else a describer sees depends on the examples."""
+class Planted:
+    """Activations of planted units, which are known throughout."""
 
-    ids: Sequence[str]
-    """Of the examples, by content."""
+    units: pl.DataFrame
     responses: Float[np.ndarray, "units examples"]
-    fires: Bool[np.ndarray, "units examples"]
-    most_exemplars: int
-    seed: int
+    fired: Bool[np.ndarray, "units examples"]
 
-    @cached_property
-    def exemplars(self) -> Bool[np.ndarray, "units examples"]:
-        """The strongest examples of each unit among those that it fires on; ties by content."""
-        content = hash_numbers(self.ids, self.seed, "exemplars")
-        strength = np.where(self.fires, self.responses, -np.inf)
-        chosen = np.zeros_like(self.fires)
-        for unit, row in enumerate(strength):
-            chosen[unit, np.lexsort((content, -row))[: self.most_exemplars]] = True
-        return chosen & self.fires
+    def of(self, units: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """Responses of some units to some examples."""
+        return self.responses[self._places(units)][:, rows]
+
+    def fires(self, units: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """Whether some units fire on some examples."""
+        return self.fired[self._places(units)][:, rows]
+
+    def known(self, units: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """Everything is."""
+        return np.ones((len(units), len(rows)), dtype=bool)
+
+    def _places(self, units: Sequence[str]) -> list[int]:
+        place = {unit: number for number, unit in enumerate(self.units["id"])}
+        return [place[unit] for unit in units]
 
 
 @dataclass(frozen=True)
-class Material(Behaviour):
-    """All that a describer of texts may see."""
+class Material:
+    """All that a describer may see of a world, and who tags the examples if it speaks in descriptors."""
 
-    texts: Sequence[str]
-    vectors: Float[np.ndarray, "texts dim"]
-    encoder: SentenceEncoder
-    llm: LanguageModel | None
-
-    @cached_property
-    def tagged(self) -> tuple[Associations, list[str]]:
-        """How often the exemplars carry the descriptors of the extractive path, and their wordings."""
-        ids = [str(number) for number in range(len(self.texts))]
-        candidates = extract_candidates(ids, self.texts, self.vectors, seed=self.seed)
-        try:
-            merged = merge_candidates(candidates, self.encoder, seed=self.seed).table
-            descriptors = drop_incoherent(merged, self.vectors, self.texts)
-        except InputError:  # too few candidates to merge: nothing can be said in descriptors
-            return _no_associations(len(self.exemplars)), []
-        everything = np.ones(len(ids), dtype=bool)
-        tags = tag_sentences(ids, self.texts, self.vectors, descriptors, everything)
-        column = {name: n for n, name in enumerate(descriptors["id"])}
-        matrix = sp.csr_matrix(
-            (
-                np.ones(tags.height),
-                (tags["example"].cast(int).to_numpy(), [column[d] for d in tags["descriptor"]]),
-            ),
-            shape=(len(ids), len(column)),
-        )
-        lengths = np.array([len(text.split()) for text in self.texts])
-        exemplars = sp.csr_matrix(self.exemplars)
-        return associate(exemplars, matrix, length_strata(lengths)), descriptors["text"].to_list()
+    evidence: Evidence
+    resources: Resources
+    tagger: Tagger
 
 
 class Answers(NamedTuple):
@@ -96,94 +68,41 @@ class Answers(NamedTuple):
     lost: Mapping[int, tuple[str, str, str]] = {}
 
 
-Describer = Callable[[Material], Answers]
+def describe_examples(table: pl.DataFrame, kind: Kind) -> Examples:
+    """Examples (with column id, and text where they have one) of which all may be described."""
+    known = table.with_columns(split=pl.lit("calibration"))
+    return Examples(known, kind, "", pl.DataFrame(), table.height)
 
 
-def composition(material: Material) -> Answers:
-    """The paper's rule: descriptors that at least half of the exemplars carry."""
-    found, names = material.tagged
-    return Answers(_named(found.composed(COMPOSITION_THRESHOLD), found.composition, names))
+def planted_evidence(planted: Planted, examples: Examples, most_exemplars: int, seed: int) -> Evidence:
+    """The strongest examples of each unit among those that it fires on, and others; ties by content."""
+    ids = np.asarray(examples.ids, dtype=object)
+    content = hash_numbers(examples.ids, seed, "exemplars")
+    strongest: list[tuple[str, int, str]] = []
+    silent: list[tuple[str, int, str]] = []
+    for place, unit in enumerate(planted.units["id"]):
+        fired, response = planted.fired[place], planted.responses[place]
+        ranked = np.lexsort((content, -np.where(fired, response, -np.inf)))[: int(fired.sum())]
+        order = np.argsort(hash_numbers(examples.ids, seed, f"contrast:{place}"), kind="stable")
+        cold = order[~fired[order]]
+        for table, rows in ((strongest, ranked[:most_exemplars]), (silent, cold[:EXEMPLARS])):
+            table += [(unit, rank, id) for rank, id in enumerate(ids[rows])]
+    schema = {"unit": pl.String, "rank": pl.Int32, "example": pl.String}
+    exemplars, contrasts = (pl.DataFrame(rows, schema=schema, orient="row") for rows in (strongest, silent))
+    return Evidence(planted.units, examples, planted, exemplars, contrasts, seed)  # type: ignore[arg-type]
 
 
-def enrichment(material: Material) -> Answers:
-    """saywell's rule: descriptors that the exemplars carry more often than chance, by lift."""
-    found, names = material.tagged
-    return Answers(_named(found.enriched(), found.lift, names))
-
-
-def extractive(material: Material) -> Answers:
-    """Phrases that the exemplars say more often than other texts."""
-    named = describe_by_phrases(material.texts, material.exemplars)
-    return Answers([", ".join(phrases) for phrases in named])
-
-
-def by_llm(material: Material) -> Answers:
-    """An LLM that is shown exemplars and other texts.
-
-    Raises InputError without one.
-    """
-    if material.llm is None:
-        raise InputError("the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL")
-    written = describe_exemplars(material.llm, _shown(material), seed=material.seed)
-    lost = {
-        place: (f"{w.status}: {w.reason}", w.call, w.status)
-        for place, w in enumerate(written)
-        if w.status != "ok"
-    }
-    return Answers([w.text for w in written], sum(bool(w.call) for w in written), lost)
-
-
-def random_phrase(material: Material) -> Answers:
-    """Control: any phrase of the corpus, for every unit."""
-    wordings = PhraseCounts(material.texts, min_sentences=3).wordings or ["nothing"]
-    drawn = np.random.default_rng(material.seed).integers(len(wordings), size=len(material.fires))
-    return Answers([wordings[n] for n in drawn])
-
-
-def no_description(material: Behaviour) -> Answers:
-    """Control: says nothing of any unit."""
-    return Answers([""] * len(material.fires))
-
-
-LLM = "llm"
-DESCRIBERS: Mapping[str, Describer] = {
-    "composition": composition,
-    "enrichment": enrichment,
-    "extractive": extractive,
-    LLM: by_llm,
-    "random-phrase": random_phrase,
-    "none": no_description,
-}
-
-
-def _named(
-    chosen: Bool[np.ndarray, "units descriptors"],
-    worth: Float[np.ndarray, "units descriptors"],
-    names: list[str],
-) -> list[str]:
-    texts = []
-    for unit in range(len(chosen)):
-        kept = np.flatnonzero(chosen[unit])
-        best = kept[np.argsort(-worth[unit, kept], kind="stable")][:MOST_NAMED]
-        texts.append(", ".join(names[n] for n in best))
-    return texts
-
-
-def _shown(material: Material) -> list[Shown]:
-    """Per unit its strongest exemplars and as many texts that it does not fire on, by content."""
-    shown = []
-    for unit, chosen in enumerate(material.exemplars):
-        order = hash_numbers(material.ids, material.seed, f"contrast:{unit}")
-        strong = np.flatnonzero(chosen)
-        strong = strong[np.lexsort((order[strong], -material.responses[unit, strong]))]
-        silent = np.flatnonzero(~material.fires[unit])
-        silent = silent[np.argsort(order[silent], kind="stable")]
-        shown.append(
-            Shown(*([material.texts[int(n)] for n in rows[:EXEMPLARS]] for rows in (strong, silent)))
-        )
-    return shown
-
-
-def _no_associations(units: int) -> Associations:
-    nothing = np.zeros((units, 0))
-    return Associations(nothing.astype(np.int32), nothing, nothing, nothing, nothing)
+def answer(describer: Describer, material: Material) -> Answers:
+    """What the describer says of each unit. Its tables, and those of the tagger, are of no further use."""
+    evidence, resources = material.evidence, material.resources
+    with (
+        TemporaryDirectory() as folder,
+        write_study(Path(folder) / "exam", kind="exam", config={}, inputs={}) as study,
+    ):
+        if describer.needs_tags:
+            tagged = material.tagger.tag(evidence.examples, resources, study)
+            evidence = replace(evidence, examples=tagged)
+        said = describer.describe(evidence, resources, study)
+    place = {unit: number for number, unit in enumerate(evidence.ids)}
+    lost = {place[unit]: tuple(why) for step, unit, *why in resources.lost if step == ASKED}
+    return Answers([each.text for each in said], sum(each.llm is not None for each in said), lost)

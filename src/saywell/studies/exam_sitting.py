@@ -13,15 +13,15 @@ import polars as pl
 
 from saywell.data.planted_units import PlantedUnit
 from saywell.data.splits import content_ids
-from saywell.errors import InputError
+from saywell.describers.describer import Describer
+from saywell.describers.llm import ASKED
 from saywell.progress import Progress
 from saywell.store.schemas import empty_table, table_of
 from saywell.store.study import Study, write_study
-from saywell.studies.exam_describers import Answers
-from saywell.studies.exam_scoring import TRUTH, M, World, score_answers, with_recovery
+from saywell.studies.exam_describers import Material, answer
+from saywell.studies.exam_scoring import TRUTH, World, score_answers, with_recovery
 from saywell.studies.exam_summary import summarize
 
-ASKED = "describe"
 TABLES = ("exam_units", "exam_answers", "exam_summary", "exam_costs")
 
 
@@ -37,18 +37,9 @@ class Exam:
     """What a language model was asked and did not answer."""
 
 
-def check_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The names of describers, each once; InputError for one that is not among the known."""
-    chosen, known = list(dict.fromkeys(names)), list(known)
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise InputError(f"unknown describer {unknown[0]!r}; there are: {', '.join(known)}")
-    return chosen
-
-
 def sit_exam(
-    worlds: Sequence[World[M]],
-    describers: Mapping[str, Callable[[M], Answers]],
+    worlds: Sequence[World[Material]],
+    describers: Sequence[Describer],
     seed: int,
     progress: Progress,
     clock: Callable[[], float],
@@ -58,12 +49,12 @@ def sit_exam(
     tables = [score_answers(TRUTH, worlds, truths, seed)]
     costs: list[tuple[str, int, float]] = []
     lost: list[tuple[str, str, str, str, str]] = []
-    for name, describe in describers.items():
-        started, calls = clock(), 0
+    for describer in describers:
+        name, started, calls = describer.name, clock(), 0
         written: list[list[str]] = []
         with progress(f"describer {name}", len(worlds)) as advance:
             for world in worlds:
-                said = describe(world.material())
+                said = answer(describer, world.material())
                 written.append(said.texts)
                 calls += said.calls
                 lost += [(ASKED, world.units[n].id, *why) for n, why in said.lost.items()]

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from saywell.describers.descriptors.tables import CANDIDATES, TAGS
 from saywell.language_models import DryRun, ItemReply, LanguageModel, Prompt, ask_items
-from saywell.store.schemas import table_of
+from saywell.store.table import UNANSWERED
 
 FIND, TAG = "find_descriptors", "tag_descriptors"
 SENTENCES_PER_REQUEST = 20
@@ -70,7 +71,7 @@ def ask_candidates(
         if reply.row is not None:
             for rank, text in enumerate(clean_descriptors(reply.row.descriptors)):
                 rows.append((example, rank, text, 1.0))
-    return Answers(table_of("candidates", rows), _unanswered("candidates", replies))
+    return Answers(CANDIDATES.frame(rows), _unanswered("candidates", replies))
 
 
 def ask_tags(
@@ -124,8 +125,8 @@ def ask_tags(
         if example not in missing
         for name in holding
     ]
-    unanswered = table_of("unanswered", list(missing.values())).sort("item")
-    return Answers(table_of("tags", rows).sort("example", "descriptor"), unanswered)
+    unanswered = UNANSWERED.frame(list(missing.values())).sort("item")
+    return Answers(TAGS.frame(rows).sort("example", "descriptor"), unanswered)
 
 
 def _strange(rows: Sequence[HoldingDescriptors], count: int) -> str | None:
@@ -166,7 +167,7 @@ def _unanswered(step: str, replies: Mapping[str, ItemReply[FoundDescriptors]]) -
         for example, reply in replies.items()
         if reply.row is None
     ]
-    return table_of("unanswered", rows).sort("item")
+    return UNANSWERED.frame(rows).sort("item")
 
 
 def _increments(progress: Callable[[int], None]) -> Callable[[int], None]:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from saywell.describers.descriptors.tables import CANDIDATES
 from saywell.describers.phrases import PRIOR_STRENGTH, PhraseCounts, log_odds_z, topic_labels
 
 FEW = 0.1
@@ -60,8 +61,7 @@ def extract_candidates(
         kept = [key for key in ranked if z[topics[row], key] >= min_z]
         for rank, key in enumerate(_without_parts(kept, counts)[:per_sentence]):
             rows.append((example, rank, counts.wordings[key], float(z[topics[row], key])))
-    schema = {"example": pl.String, "rank": pl.Int32, "text": pl.String, "score": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return CANDIDATES.frame(rows)
 
 
 def _without_parts(ranked: list[int], counts: PhraseCounts) -> list[int]:

@@ -12,8 +12,8 @@ import polars as pl
 from jaxtyping import Float
 
 from saywell.describers.descriptors.communities import find_communities, representative
+from saywell.describers.descriptors.tables import DESCRIPTORS
 from saywell.encoders.sentence import SentenceEncoder
-from saywell.errors import InputError
 
 THRESHOLDS = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
 STABLE = 0.7
@@ -25,6 +25,7 @@ class Merged(NamedTuple):
     table: pl.DataFrame
     threshold: float
     stability: dict[float, float]
+    """Empty where there were no two wordings to merge."""
 
 
 def merge_candidates(
@@ -34,26 +35,17 @@ def merge_candidates(
     min_mentions: int = 3,
     limit: int = 500,
     seed: int = 0,
-    sentences: int | None = None,
 ) -> Merged:
     """Merge wordings that mean the same and keep the descriptors that enough sentences mention.
 
     The similarity threshold is the lowest, merging most, whose communities are stable under leaving
     out a fifth of the wordings. At most `limit` descriptors are kept, those with most mentions.
-
-    `sentences` is how many were looked at, those without a candidate among them.
-
-    Raises InputError when fewer than two descriptors remain.
     """
     said = candidates.group_by("text").agg(pl.col("example").unique()).sort("text")
     texts, examples = said["text"].to_list(), [set(found) for found in said["example"]]
     mentions = np.array([len(found) for found in examples], dtype=float)
     if len(texts) < 2:
-        looked_at = candidates["example"].n_unique() if sentences is None else sentences
-        raise InputError(
-            f"only {len(texts)} candidate descriptors were found in {looked_at}"
-            " sentences; give more sentences, an LLM (--llm) or tags of your own (--tags COLUMN)"
-        )
+        return Merged(DESCRIPTORS.frame([]), max(THRESHOLDS), {})
     embeddings = encoder(texts)
     stability = {t: _stability(embeddings, t, seed) for t in THRESHOLDS}
     stable = [t for t in THRESHOLDS if stability[t] >= STABLE]
@@ -66,13 +58,8 @@ def merge_candidates(
             text = texts[representative(members, embeddings, mentions)]
             ranked = sorted((texts[m] for m in members), key=lambda t: (t != text, t))
             rows.append((descriptor_id(text), text, ranked, total))
-    if len(rows) < 2:
-        raise InputError(
-            f"of {len(texts)} candidate descriptors only {len(rows)} are mentioned by"
-            f" {min_mentions} sentences or more; give more sentences"
-        )
     rows.sort(key=lambda row: (-row[3], row[1]))
-    return Merged(_descriptor_table(rows[:limit]), threshold, stability)
+    return Merged(DESCRIPTORS.frame(rows[:limit]), threshold, stability)
 
 
 def gold_descriptors(tags: Sequence[Sequence[str] | None]) -> pl.DataFrame:
@@ -82,17 +69,12 @@ def gold_descriptors(tags: Sequence[Sequence[str] | None]) -> pl.DataFrame:
         for name in set(names or ()):
             counts[name] = counts.get(name, 0) + 1
     ordered = sorted(counts, key=lambda name: (-counts[name], name))
-    return _descriptor_table([(descriptor_id(n), n, [n], counts[n]) for n in ordered])
+    return DESCRIPTORS.frame([(descriptor_id(n), n, [n], counts[n]) for n in ordered])
 
 
 def descriptor_id(text: str) -> str:
     """A name for a descriptor that depends on its text alone."""
     return "d" + hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-
-
-def _descriptor_table(rows: list[tuple[str, str, list[str], int]]) -> pl.DataFrame:
-    schema = {"id": pl.String, "text": pl.String, "members": pl.List(pl.String), "mentions": pl.Int64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _stability(embeddings: Float[np.ndarray, "texts dim"], threshold: float, seed: int) -> float:

@@ -1,0 +1,47 @@
+"""Descriptions that somebody else wrote, to be put to the test like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from saywell.data.examples import Kind
+from saywell.describers.describer import Evidence
+from saywell.description import Description
+from saywell.errors import InputError
+from saywell.store.table import Table
+
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+    from saywell.store.study import StudyWriter
+
+
+@dataclass(frozen=True)
+class Given:
+    """Texts by the id of the unit that each is about."""
+
+    texts: Mapping[str, str]
+    name: str = "given"
+    version: int = 1
+    kinds: Sequence[Kind] = ("text", "image", "pair")
+    needs_tags: bool = False
+    tables: Sequence[Table] = ()
+
+    def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
+        """As they were given. Raises InputError for a text about a unit that there is not."""
+        strange = sorted(self.texts.keys() - set(evidence.ids))
+        if strange:
+            raise InputError(
+                f"a description was given of {strange[0]!r}, and there is no such unit; the units are"
+                f" {', '.join(evidence.ids[:5])}{' ...' if len(evidence.ids) > 5 else ''}"
+            )
+        said = []
+        for unit in evidence.ids:
+            text = self.texts.get(unit, "").strip()
+            said.append(Description(unit, text, parts=(text,)) if text else _nothing(unit))
+        return said
+
+
+def _nothing(unit: str) -> Description:
+    return Description(unit, "", "no description: none was given")

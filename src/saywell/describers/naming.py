@@ -1,0 +1,90 @@
+"""Descriptions that name descriptors: chosen by a rule, best first, or none and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from saywell.data.tags import Tags
+from saywell.describers.describer import Evidence
+from saywell.description import Description
+from saywell.errors import InputError
+
+MOST_NAMED = 5
+"""Descriptors or phrases that a description names at most."""
+MOST_SOURCES = 5
+"""Exemplars that a description gives as its sources at most."""
+_WORD = {"text": "sentence", "image": "picture", "pair": "pair"}
+
+
+def best_of(
+    chosen: Bool[np.ndarray, "units descriptors"], worth: Float[np.ndarray, "units descriptors"]
+) -> list[list[int]]:
+    """Per unit those of most worth among the chosen, best first, equals as they come."""
+    named = []
+    for unit in range(len(chosen)):
+        some = np.flatnonzero(chosen[unit])
+        order = np.argsort(-worth[unit, some], kind="stable")[:MOST_NAMED]
+        named.append(some[order].tolist())
+    return named
+
+
+def tags_of(evidence: Evidence) -> Tags:
+    """Who carries what among the examples. Raises InputError where nobody has tagged them."""
+    if evidence.examples.tags is None:
+        raise InputError("nobody has tagged these examples: give the question a tagger, or tag them yourself")
+    return evidence.examples.tags
+
+
+def describe_by_descriptors(
+    evidence: Evidence, named: Sequence[Sequence[int]], silence: Callable[[int], str]
+) -> list[Description]:
+    """A description of each unit from the descriptors that it is given by column, best first.
+
+    Where there is none, `silence` says why of the unit in that place.
+    """
+    tags, carries = tags_of(evidence), tags_of(evidence).matrix
+    states = evidence.units["state"].to_list() if "state" in evidence.units.columns else None
+    said = []
+    for unit, (name, columns) in enumerate(zip(evidence.ids, named, strict=True)):
+        if columns:
+            places = evidence.places[unit]
+            shown = places[np.asarray(carries[places][:, columns].sum(1)).ravel() > 0]
+            texts = tuple(tags.texts[column] for column in columns)
+            said.append(
+                Description(
+                    name,
+                    ", ".join(texts),
+                    parts=texts,
+                    descriptors=tuple(tags.ids[column] for column in columns),
+                    sources=tuple(evidence.examples.ids[place] for place in shown[:MOST_SOURCES]),
+                    llm=tags.llm,
+                    prompt_hash=tags.prompt_hash,
+                )
+            )
+        else:
+            why = no_top(states[unit], evidence.examples.kind) if states else None
+            why = why or _nothing(evidence, tags, unit) or silence(unit)
+            said.append(
+                Description(name, "", f"no description: {why}", llm=tags.llm, prompt_hash=tags.prompt_hash)
+            )
+    return said
+
+
+def no_top(state: str, kind: str) -> str | None:
+    """Why a unit in that state has no exemplars."""
+    if state == "constant":
+        return f"it gives the same value on every {_WORD[kind]}"
+    return f"too many {_WORD[kind]}s reach its top value" if state == "flat" else None
+
+
+def _nothing(evidence: Evidence, tags: Tags, unit: int) -> str | None:
+    if not tags.ids:
+        return f"the {evidence.examples.kind}s have no descriptors"
+    if not len(evidence.places[unit]):
+        return "it has no exemplars"
+    if not tags.matrix[evidence.places[unit]].count_nonzero():
+        return "its exemplars carry no descriptor"
+    return None
