@@ -16,6 +16,7 @@ import polars as pl
 
 from saywell.store.study import Study
 from saywell.studies.planted import describe_planted_classes
+from saywell.transfer.text_sets import TextSet
 
 
 def main() -> None:
@@ -54,7 +55,7 @@ def print_tables(study: Study) -> None:
     print("\n| zero-shot | texts | accuracy | 95 % interval |\n|---|---|---|---|")
     for r in study.table("zero_shot").iter_rows(named=True):
         print(
-            f"| {r['method']} | {r['texts']} | {r['accuracy']:.3f} |"
+            f"| {TextSet(*(r[c] for c in TextSet._fields)).said} | {r['texts']} | {r['accuracy']:.3f} |"
             f" {r['ci_low']:.3f} to {r['ci_high']:.3f} |"
         )
     summary = study.table("transfer_summary")
@@ -63,12 +64,13 @@ def print_tables(study: Study) -> None:
         shots = sorted(part["shots"].unique(), key=lambda s: (s == 0, s))
         head = " | ".join("all images" if s == 0 else f"{s}" for s in shots)
         print(f"\n| transfer, selection {selection!r} | {head} |\n|---|{'---|' * len(shots)}")
-        for method, training in part.select("method", "training").unique(maintain_order=True).iter_rows():
-            cells = []
+        rows = part.select(*TextSet._fields, "training").unique(maintain_order=True)
+        for *fields, training in rows.iter_rows():
+            texts, cells = TextSet(*fields), []
             for number in shots:
-                found = part.filter(method=method, training=training, shots=number)
+                found = part.filter(training=training, shots=number, **texts._asdict())
                 cells.append(_cell(found.row(0, named=True)) if found.height else "")
-            print(f"| {method}{', joint' if training == 'joint' else ''} | {' | '.join(cells)} |")
+            print(f"| {texts.said}{', joint' if training == 'joint' else ''} | {' | '.join(cells)} |")
     for note in study.manifest.notes:
         print(f"\n* {note}")
 

@@ -34,6 +34,7 @@ from saywell.encoders.sentence import open_sentence_encoder
 from saywell.encoders.vision import VisionEncoder, open_vision_encoder
 from saywell.store.study import Study
 from saywell.studies.classes import describe_classes
+from saywell.transfer.text_sets import TextSet
 
 PACS_NAMES = {
     "dog": ["dog"],
@@ -171,7 +172,8 @@ def print_overview(studies: Sequence[Study]) -> None:
             cells = [
                 f"{row['accuracy']:.3f} ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
                 for table in found
-                for row in table.filter(method=method).iter_rows(named=True)
+                for row in table.iter_rows(named=True)
+                if TextSet(*(row[c] for c in TextSet._fields)).said == method
             ]
             print(f"| {method} | {' | '.join(cells)} |")
 

@@ -24,6 +24,7 @@ HOSTILE = [
     "=cmd|' /C calc'!A0",
 ]
 UNITS = 40
+SET = {"role": "rule", "network": False, "name_free": False, "weighted": False, "searched": False}
 
 
 def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> Path:
@@ -218,6 +219,7 @@ def write_classes(path: Path) -> Path:
                 "text": text["id"],
                 "class": text["class"],
                 "rule": rule,
+                "network": False,
                 "score": 1.0 - 0.1 * n,
                 "rank": n + 1,
                 "chosen": n < 2,
@@ -285,12 +287,12 @@ def write_classes(path: Path) -> Path:
         ],
         "thumbnails": [{"example": f"i{n}", "jpeg": file.getvalue()} for n in range(3)]
         + [{"example": "fake", "jpeg": b"<svg onload=alert(1)>"}],
-        "zero_shot": [{"method": HOSTILE[0], "role": "rule", "texts": 3, **row}],
+        "zero_shot": [{"method": HOSTILE[0], **SET, "texts": 3, **row}],
         "transfer_summary": [
             {
                 "method": HOSTILE[1],
+                **SET,
                 "training": "then",
-                "role": "rule",
                 "shots": 1,
                 "selection": "shots",
                 "seeds": 3,

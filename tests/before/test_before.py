@@ -30,6 +30,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from saywell.transfer.text_sets import TextSet
+
 HERE = Path(__file__).parent
 HASHES = HERE / "hashes.json"
 VERSIONS = ("torch", "numpy", "scipy", "scikit-learn", "polars", "pillow")
@@ -90,6 +92,21 @@ def _variant(figure: str, rule: str, calibrated: bool, tags: str, control: str) 
     return ", ".join(filter(None, (own, control))) + " (lexical tags)" * (tags == "lexical")
 
 
+def _described(describer: str, selection: str | None) -> str:
+    """Who wrote, and the rule that chose, in one word."""
+    return ", ".join(filter(None, (describer, selection)))
+
+
+def _said(*fields) -> str:
+    return TextSet(*fields).said
+
+
+def _rule(rule: str, network: bool) -> str:
+    return rule + ", network" * network
+
+
+_TEXTS = "which texts a row is about stands in columns"
+_CLASSES = ("classes", "classes-written")
 _MEASURE_AND_READER = "who reads and what is measured are two columns"
 CHANGES: list[Change] = [
     *(
@@ -101,6 +118,18 @@ CHANGES: list[Change] = [
         "curves.variant",
         tuple(f"curves.{c}" for c in ("figure", "rule", "calibrated", "tags", "control")),
         value=_variant,
+    ),
+    *(
+        Change(_TEXTS, f"{t}.method", tuple(f"{t}.{c}" for c in TextSet._fields), value=_said)
+        for t in ("zero_shot", "transfer", "transfer_summary")
+    ),
+    Change(_TEXTS, "text_scores.rule", ("text_scores.rule", "text_scores.network"), value=_rule),
+    Change(
+        "the rule that chose is no part of who wrote",
+        "descriptions.describer",
+        ("descriptions.describer", "descriptions.selection"),
+        value=_described,
+        studies=_CLASSES,
     ),
     Change("figures say in fields what their names say", "metrics", _without_fields),
     Change("a unit says where its values stand, so that no row order or name has to", now="units.module"),

@@ -22,10 +22,20 @@ from saywell.language_models.scripted import Scripted
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
 from saywell.studies.class_evaluation import auroc_intervals, auroc_within
-from saywell.studies.class_rows import role_of
+from saywell.studies.class_rows import (
+    ALL_TEXTS,
+    CLASS_NAMES,
+    PERMUTED,
+    RANDOM_WORDS,
+    SEARCHED,
+    chosen_by,
+    name_free,
+    weighted,
+)
 from saywell.studies.classes import describe_classes, plan_classes
 from saywell.studies.classify import classify_images
 from saywell.transfer.cross_modal import Settings
+from saywell.transfer.text_sets import TextSet
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 CLASSES = {"Orvel": "red", "Tamsin": "green", "Größe 狐": "blue"}
@@ -114,6 +124,11 @@ def study(world, tmp_path_factory):
     return run(world, tmp_path_factory.mktemp("study") / "s")
 
 
+def by_texts(table, column):
+    """A column by the texts that its rows are about."""
+    return {TextSet(*row[:-1]): row[-1] for row in table.select(*TextSet._fields, column).iter_rows()}
+
+
 def figure(study, name):
     return next(m for m in study.headline() if m.name == name)
 
@@ -135,23 +150,23 @@ def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
     for metric in study.headline():
         assert metric.controls and metric.ci_low <= metric.value <= metric.ci_high, metric.name
     zero = study.table("zero_shot")
-    assert {"class names", "all texts", "random words", "classes permuted"} <= set(zero["method"])
-    assert "ift-proponent, name-free" in zero["method"]
+    own = chosen_by("ift-proponent")
+    accuracy = by_texts(zero, "accuracy")
+    assert {own, name_free(own), CLASS_NAMES, ALL_TEXTS, RANDOM_WORDS, PERMUTED} <= set(accuracy)
     # The same rule finds nothing of the kind among as many random words.
-    accuracy = dict(zero.select("method", "accuracy").iter_rows())
-    searched = {"random words, searched", "random words, name-free, searched"}
-    assert max(accuracy[name] for name in searched) < accuracy["ift-proponent"]
-    assert searched <= set(study.table("transfer")["method"])
-    size = dict(zero.select("method", "texts").iter_rows())
-    assert {size[name] for name in searched} == {size["ift-proponent"]} == {6}
+    searched = {SEARCHED, name_free(SEARCHED)}
+    assert max(accuracy[texts] for texts in searched) < accuracy[own]
+    assert searched <= set(by_texts(study.table("transfer"), "accuracy"))
+    size = by_texts(zero, "texts")
+    assert {size[texts] for texts in searched} == {size[own]} == {6}
     gain = figure(study, "gain over searched random words, ift-proponent")
-    assert gain.value == pytest.approx(accuracy["ift-proponent"] - accuracy["random words, searched"])
+    assert gain.value == pytest.approx(accuracy[own] - accuracy[SEARCHED])
     assert gain.ci_low > 0 and not any("does not show" in note for note in study.manifest.notes)
     transfer = study.table("transfer_summary")
     forms = transfer.select("shots", "selection").unique().sort("shots", "selection").rows()
     assert forms == [(0, "validation"), (1, "shots"), (1, "validation"), (2, "shots"), (2, "validation")]
     assert transfer.filter(method="images only")["difference"].to_list() == [0.0] * 5
-    by_seed = study.table("transfer").group_by("method", "shots", "selection", "training").len()
+    by_seed = study.table("transfer").group_by(*TextSet._fields, "shots", "selection", "training").len()
     assert (by_seed["len"] == 2).all()
     assert any("labelled images beside" in note for note in study.manifest.notes)
 
@@ -358,7 +373,7 @@ def test_a_file_to_compare_with_changes_no_other_row(tmp_path):
     alone = run(tmp_path, tmp_path / "alone", **given)
     beside = run(tmp_path, tmp_path / "beside", compare={"red": red}, **given)
     for table in ("zero_shot", "transfer"):
-        rows = beside.table(table).filter(~pl.col("method").str.starts_with("file: "))
+        rows = beside.table(table).filter(pl.col("role") != "file")
         assert rows.height < beside.table(table).height
         assert rows.equals(alone.table(table)), table
 
@@ -368,9 +383,9 @@ def test_files_to_compare_are_joined_by_name_whatever_their_order(world, tmp_pat
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(right))
     found = run(world, tmp_path / "s", compare=[file], shots=())
-    row = found.table("zero_shot").filter(method="file: mine").row(0, named=True)
+    row = found.table("zero_shot").filter(method="mine", name_free=False).row(0, named=True)
     assert row["accuracy"] > 0.9 and row["role"] == "file"
-    assert "file: mine" in found.table("transfer_summary")["method"]
+    assert found.table("transfer_summary").filter(method="mine", role="file").height
 
 
 def test_texts_longer_than_the_encoder_reads_are_reported_not_cut(world, tmp_path):
@@ -456,9 +471,9 @@ class Network(nn.Module):
 def test_influence_in_a_network_trained_from_pixels(world, tmp_path):
     found = run(world, tmp_path / "s", network=Network(), network_epochs=3, network_side=8, shots=())
     assert set(found.table("influence")["model"]) == {"linear head", "Network"}
-    scores = found.table("text_scores").filter(rule="ift-proponent, network")
+    scores = found.table("text_scores").filter(rule="ift-proponent", network=True)
     assert scores.height == 15 and scores["score"].null_count() == 0
-    assert "ift-literal, network" in found.table("zero_shot")["method"]
+    assert chosen_by("ift-literal", network=True) in by_texts(found.table("zero_shot"), "texts")
     assert 0 <= figure(found, "AUROC of good texts, ift-proponent, network").value <= 1
 
 
@@ -550,13 +565,13 @@ def test_auroc_inside_classes_by_hand():
     assert found["b"][0].value == pytest.approx((1 + 1.5) / 4)
 
 
-def test_every_row_has_a_role():
-    assert role_of("ift-proponent, weighted") == "rule" and role_of("clip-only") == "control"
-    assert role_of("class names") == "baseline" and role_of("file: cupl, name-free") == "file"
-    assert role_of("all texts, name-free") == "baseline"
-    assert role_of("random words, name-free") == "control"
-    assert role_of("random words, searched") == "control"
-    assert role_of("images and validation images") == "baseline"
+def test_every_set_of_texts_has_a_role_and_a_name_of_its_own():
+    own = chosen_by("ift-proponent")
+    assert own.role == "rule" and weighted(own).said == "ift-proponent, weighted"
+    assert chosen_by("clip-only").role == RANDOM_WORDS.role == "control"
+    assert name_free(SEARCHED).said == "random words, name-free, searched"
+    file = TextSet("ift-proponent", "file")
+    assert file != own and name_free(file).said == "file: ift-proponent, name-free"
 
 
 def test_the_audit_derives_every_figure_again(study):

@@ -17,6 +17,7 @@ from saywell.transfer.cross_modal import (
     IMAGES_AND_VALIDATION,
     IMAGES_ONLY,
     Embedded,
+    Joint,
     Settings,
     draw_shots,
     loss_weights,
@@ -115,10 +116,10 @@ def test_joint_training_helps_too_and_weight_0_changes_nothing():
     options = {"shots": 1, "seeds": list(range(8)), "classes": 5, "choose_texts": everything(np.ones(30))}
     off = replace(FAST, joint_weights=(0.0,), batch_size=128, text_rates=(0.0,))
     outcome = transfer(images, texts, **splits, settings=off, **options)
-    for name in ("all", "all, joint"):
+    for name in ("all", Joint("all")):
         assert np.array_equal(outcome[name].correct, outcome[IMAGES_ONLY].correct)
     on = transfer(images, texts, **splits, settings=replace(off, joint_weights=(1.0,)), **options)
-    assert gain(on["all, joint"].correct, on[IMAGES_ONLY].correct).low > 0
+    assert gain(on[Joint("all")].correct, on[IMAGES_ONLY].correct).low > 0
 
 
 def test_seeds_do_not_depend_on_each_other():
@@ -345,7 +346,7 @@ def test_what_else_is_trained_changes_nothing(monkeypatch):
 
     alone = run({"few": few}, seeds=[4])
     beside = run({"all": one, "few": few}, seeds=[1, 4], joint=["few"])
-    assert set(beside) == {IMAGES_ONLY, "all", "few", "few, joint"}
+    assert set(beside) == {IMAGES_ONLY, "all", "few", Joint("few")}
     for name in alone:
         assert np.array_equal(beside[name].correct[1], alone[name].correct[0]), name
         assert beside[name].chosen[1] == alone[name].chosen[0]

@@ -10,6 +10,7 @@ import polars as pl
 from saywell.explorer.filters import Filters
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import PAGE, Found
+from saywell.transfer.text_sets import TextSet
 
 _RULES = ("ift-literal", "ift-proponent", "text-influence", "nearest", "stepwise", "clip-only")
 """Rules whose scores a card shows beside those of the study's own."""
@@ -32,7 +33,7 @@ def build_classes(tables: Tables) -> None:
     )
     if texts:
         scores = (
-            f"(select text, score, rank, chosen from text_scores where rule = '{rule}')"
+            f"(select text, score, rank, chosen from text_scores where rule = '{rule}' and not network)"
             if tables.has("text_scores", "text", "rule", "score", "rank", "chosen")
             else "(select null::varchar as text, null::double as score, null::integer as rank,"
             " null::boolean as chosen where false)"
@@ -95,7 +96,8 @@ def class_texts(tables: Tables, name: str) -> tuple[list[dict[str, Any]], list[s
         return [{**row, "scores": {}} for row in rows], []
     wanted = list(dict.fromkeys((str(tables.study.manifest.config.get("select", "")), *_RULES)))
     found = tables.rows(
-        "select text, rule, score from text_scores where class = ? and rule in (select unnest(?))",
+        "select text, rule, score from text_scores where class = ? and not network"
+        " and rule in (select unnest(?))",
         [name, wanted],
     )
     scores: dict[str, dict[str, float]] = {}
@@ -150,7 +152,8 @@ def results(tables: Tables, name: str) -> list[dict[str, Any]]:
     """The rows of `zero_shot` or `transfer_summary`, best first; none where the study has none."""
     if name not in ("zero_shot", "transfer_summary") or not tables.has(name, "accuracy"):
         return []
-    return tables.rows(f"select * exclude (file_row_number) from {name} order by accuracy desc nulls last")
+    found = tables.rows(f"select * exclude (file_row_number) from {name} order by accuracy desc nulls last")
+    return [{"texts of": TextSet(*map(row.pop, TextSet._fields)).said, **row} for row in found]
 
 
 def every_text(tables: Tables) -> pl.DataFrame:

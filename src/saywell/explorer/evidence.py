@@ -23,7 +23,7 @@ def unit_evidence(tables: Tables, unit: str) -> Evidence:
 
 def _readings(tables: Tables, unit: str) -> list[dict[str, Any]]:
     """A unit's scores, each with its floors."""
-    floors: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    floors: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in unit_rows(tables, "floors", unit):
         floors.setdefault((row["description"], row["measure"], row["reader"]), []).append(row)
     return [

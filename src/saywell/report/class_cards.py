@@ -32,8 +32,10 @@ def class_section(study: Study, room: int, first: Mapping[str, str], jpegs: Mapp
     if "articles" in has:
         articles = {row["class"]: row for row in study.table("articles").iter_rows(named=True)}
     against = study.table("counterexamples") if "counterexamples" in has else None
-    wide = scores.filter(pl.col("rule").is_in([*_COLUMNS, rule])).pivot("rule", index="text", values="score")
-    picked = scores.filter(rule=rule).select("text", "rank", "chosen")
+    wide = scores.filter(pl.col("rule").is_in([*_COLUMNS, rule]), network=False).pivot(
+        "rule", index="text", values="score"
+    )
+    picked = scores.filter(rule=rule, network=False).select("text", "rank", "chosen")
     joined = (
         texts.rename({"text": "words", "id": "text"})
         .join(wide, on="text", how="left", maintain_order="left")

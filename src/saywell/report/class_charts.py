@@ -47,15 +47,15 @@ _OTHERS = "other classes"
 
 
 def zero_shot_chart(table: pl.DataFrame, *, width: int = 560, narrow: bool = False) -> alt.Chart:
-    """Accuracy of every set of texts with its interval, marked by role; table `zero_shot`.
+    """Accuracy of every set of texts with its interval, marked by role; table `zero_shot` with `name`.
 
     `narrow` writes the names above the rows for phones.
     """
-    names = apart([clip(visible(name), 44) for name in table["method"]])
-    rows = table.with_columns(method=pl.Series(names, dtype=pl.String))
+    names = apart([clip(visible(name), 44) for name in table["name"]])
+    rows = table.with_columns(name=pl.Series(names, dtype=pl.String))
     styles = list(ROLES.values())
     base = alt.Chart(data(rows)).encode(
-        y=alt.Y("method:N")
+        y=alt.Y("name:N")
         .sort(names)
         .title(None)
         .axis(
@@ -84,7 +84,7 @@ def zero_shot_chart(table: pl.DataFrame, *, width: int = 560, narrow: bool = Fal
     if narrow:
         layers.append(
             base.mark_text(align="left", dy=-11, fontSize=11).encode(
-                x=alt.datum(0), text="method:N", color=alt.value(INK)
+                x=alt.datum(0), text="name:N", color=alt.value(INK)
             )
         )
     step = 33 if narrow else 19

@@ -16,6 +16,7 @@ from saywell.report.formats import count, dated, duration, interval, two
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
 from saywell.report.parts import Drawing, Element, Page, Part, clip, el, said
 from saywell.store.study import Metric, Study
+from saywell.transfer.text_sets import CONTROL, RULE, TextSet
 
 
 def write_report_classes(study: Study, *, most_bytes: int = MOST_BYTES) -> Path:
@@ -81,7 +82,7 @@ def _first_screen(study: Study, metrics: Sequence[Metric]) -> Element:
     if {"classes", "class_texts", "text_scores"} <= set(tables):
         texts, scores = study.table("class_texts"), study.table("text_scores")
         usable = texts.filter(pl.col("status").is_in(["grounded", "ungrounded"]))
-        chosen = scores.filter(pl.col("rule") == config["select"], pl.col("chosen")).height
+        chosen = scores.filter(rule=config["select"], network=False, chosen=True).height
         grounded = texts.filter(status="grounded").height
         tiles = [
             (count(study.table("classes").height), "classes", f"{study.examples.height:,} images"),
@@ -206,13 +207,13 @@ def _failures(study: Study) -> Element:
 
 
 def _zero_shot(study: Study) -> Element:
-    table = study.table("zero_shot").sort("accuracy", descending=True)
-    label = "; ".join(f"{r['method']} {two(r['accuracy'])}" for r in table.iter_rows(named=True))
+    table = zero_shot_rows(study)
+    label = "; ".join(f"{r['name']} {two(r['accuracy'])}" for r in table.iter_rows(named=True))
     rows = [
         el(
             "tr",
             None,
-            el("th", {"scope": "row"}, said(r["method"], 80)),
+            el("th", {"scope": "row"}, said(r["name"], 80)),
             el("td", None, r["role"]),
             el("td", {"class": "n"}, count(r["texts"])),
             el("td", {"class": "n"}, two(r["accuracy"])),
@@ -240,23 +241,34 @@ def _zero_shot(study: Study) -> Element:
     )
 
 
+def zero_shot_rows(study: Study) -> pl.DataFrame:
+    """Table `zero_shot`, best first, with a `name` for people."""
+    return _named(study.table("zero_shot")).sort("accuracy", descending=True)
+
+
 def transfer_rows(study: Study) -> tuple[pl.DataFrame, list[str]]:
-    """Table `transfer_summary` with a `name` per method and training, and the names to draw."""
-    rule = study.manifest.config["select"]
-    table = study.table("transfer_summary").with_columns(
-        name=pl.when(pl.col("training") == "joint").then(pl.col("method") + ", joint").otherwise("method")
+    """Table `transfer_summary` with a `name` per texts and training, and the names to draw."""
+    own = TextSet(study.manifest.config["select"], RULE)
+    table = _named(study.table("transfer_summary")).with_columns(
+        name=pl.when(pl.col("training") == "joint").then(pl.col("name") + ", joint").otherwise("name")
     )
     there = set(table["name"])
     wanted = [
-        f"{rule}, weighted",
+        own._replace(weighted=True).said,
         "images only",
         "clip-only",
-        "random words, searched",
+        TextSet("random words", CONTROL, searched=True).said,
         "classes permuted",
-        f"{rule}, joint",
+        f"{own.said}, joint",
         "images and validation images",
     ]
     return table, [name for name in wanted if name in there]
+
+
+def _named(table: pl.DataFrame) -> pl.DataFrame:
+    """With the texts of each row in words, as `name`."""
+    said = [TextSet(*row).said for row in table.select(TextSet._fields).iter_rows()]
+    return table.with_columns(name=pl.Series(said, dtype=pl.String))
 
 
 def plane_points(study: Study) -> pl.DataFrame:
@@ -265,7 +277,7 @@ def plane_points(study: Study) -> pl.DataFrame:
     if "text_scores" in study.manifest.tables:
         scores = study.table("text_scores")
         rule = study.manifest.config["select"]
-        chosen = scores.filter(pl.col("rule") == rule, pl.col("chosen"))["text"].to_list()
+        chosen = scores.filter(rule=rule, network=False, chosen=True)["text"].to_list()
     return study.table("plane").with_columns(
         kind=pl.when((pl.col("kind") == "text") & pl.col("id").is_in(chosen))
         .then(pl.lit("chosen"))

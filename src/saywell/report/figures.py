@@ -110,12 +110,17 @@ def _figure(heading: str, tags: str, chosen: Sequence[Panel]) -> Element:
     return el(
         "div",
         {"class": "figure"},
-        el("h3", None, said(heading, 60), *([" · ", said(f"{tags} tags", 40)] if tags != "all" else [])),
+        el("h3", None, said(heading, 60), *([" · ", said(tags_said(tags), 40)] if tags_said(tags) else [])),
         *(el("p", {"class": "how"}, _ABOUT.get(figure, "")) for figure in figures),
         key([name for name in STYLES if name in names]),
         el("div", {"class": "panels"}, *drawn),
         folded_table("Numbers", ("curve", x.split(",")[0], "value", "95 % interval", "n"), rows),
     )
+
+
+def tags_said(tags: str) -> str:
+    """Whose tags a figure goes by, in words; empty where they are those of the study."""
+    return "" if tags == "all" else f"{tags} tags"
 
 
 _LINE = ("rule", "calibrated", "tags", "control")

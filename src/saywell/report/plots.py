@@ -15,8 +15,8 @@ import altair as alt
 from saywell.errors import InputError
 from saywell.report import charts, class_charts
 from saywell.report.charts import MEASURED, STYLES, Style, svg
-from saywell.report.classes import plane_points, transfer_rows
-from saywell.report.figures import AXES, POINTS, descriptor_counts, layer_counts
+from saywell.report.classes import plane_points, transfer_rows, zero_shot_rows
+from saywell.report.figures import AXES, POINTS, descriptor_counts, layer_counts, tags_said
 from saywell.report.parts import clip, visible
 from saywell.report.units import unit_verdicts
 from saywell.store.files import write_whole
@@ -47,7 +47,7 @@ def plots_of(study: Study) -> dict[str, Callable[[], Plot]]:
         curves = study.table("curves")
         for figure in curves["figure"].unique(maintain_order=True):
             for panel in charts.panels(curves, figure):
-                name = ", ".join(part for part in (figure, panel.rule, panel.tags) if part)
+                name = ", ".join(part for part in (figure, panel.rule, tags_said(panel.tags)) if part)
                 found[name] = lambda panel=panel, name=name: _curve(panel, name)
     if {"units", "descriptions", "scores"} <= set(has):
         found["layers"] = lambda: _layers(study)
@@ -55,7 +55,7 @@ def plots_of(study: Study) -> dict[str, Callable[[], Plot]]:
         found["descriptors"] = lambda: _descriptors(study)
     if "zero_shot" in has:
         found["zero-shot"] = lambda: Plot(
-            "Zero-shot accuracy", class_charts.zero_shot_chart(study.table("zero_shot"))
+            "Zero-shot accuracy", class_charts.zero_shot_chart(zero_shot_rows(study))
         )
     if "transfer_summary" in has:
         for selection in study.table("transfer_summary")["selection"].unique(maintain_order=True):

@@ -16,6 +16,16 @@ def _schema(version: int, key: tuple[str, ...], optional: tuple[str, ...] = (), 
     return Table("", columns, key, frozenset(optional), version)
 
 
+TEXTS: dict[str, Any] = {
+    "method": pl.String,
+    "role": pl.String,
+    "network": pl.Boolean,
+    "name_free": pl.Boolean,
+    "weighted": pl.Boolean,
+    "searched": pl.Boolean,
+}
+
+
 _DECLARED: Mapping[str, Table] = MappingProxyType(
     {
         # One item of data. `row` is its place in the input; `tags` are gold labels of the user's,
@@ -116,14 +126,17 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             composed=pl.Boolean,
             enriched=pl.Boolean,
         ),
-        # Text about a unit. `status` is "described" or the reason why there is no description.
+        # Text about a unit. `status` is "described" or the reason why there is no description;
+        # `selection` the rule that chose its sentences, where one did.
         "descriptions": _schema(
             1,
             ("id",),
+            ("selection",),
             id=pl.String,
             unit=pl.String,
             text=pl.String,
             describer=pl.String,
+            selection=pl.String,
             llm=pl.String,
             prompt_hash=pl.String,
             sources=pl.List(pl.String),
@@ -318,14 +331,16 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             },
         ),
         # What each rule and control says of each usable text, from train and validation images.
-        # `rank` 1 is the best of its class; null where the rule has nothing to go by.
+        # `rank` 1 is the best of its class; null where the rule has nothing to go by. `network`: by
+        # influence in a network trained from pixels instead of in a linear head.
         "text_scores": _schema(
-            1,
-            ("text", "rule"),
+            2,
+            ("text", "rule", "network"),
             **{
                 "text": pl.String,
                 "class": pl.String,
                 "rule": pl.String,
+                "network": pl.Boolean,
                 "score": pl.Float64,
                 "rank": pl.Int32,
                 "chosen": pl.Boolean,
@@ -346,13 +361,13 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             },
         ),
         # Test accuracy of descriptions alone, and its difference to class names in templates; for
-        # the study's rule also to what the same rule chooses among random words.
+        # the study's rule also to what the same rule chooses among random words. Which texts: see
+        # transfer/text_sets.py.
         "zero_shot": _schema(
-            1,
-            ("method",),
+            2,
+            tuple(TEXTS),
             ("over_random", "over_random_low", "over_random_high"),
-            method=pl.String,
-            role=pl.String,
+            **TEXTS,
             texts=pl.Int64,
             accuracy=pl.Float64,
             ci_low=pl.Float64,
@@ -369,9 +384,9 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
         # `shots` 0 is all training images; `selection` says which labelled images chose texts and
         # learning rates: "validation" (beside the shots) or "shots" (inside them alone).
         "transfer": _schema(
-            1,
-            ("method", "training", "shots", "selection", "seed"),
-            method=pl.String,
+            2,
+            (*TEXTS, "training", "shots", "selection", "seed"),
+            **TEXTS,
             training=pl.String,
             shots=pl.Int32,
             selection=pl.String,
@@ -381,11 +396,10 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
         ),
         # The same over seeds, with the paired difference to images only.
         "transfer_summary": _schema(
-            1,
-            ("method", "training", "shots", "selection"),
-            method=pl.String,
+            2,
+            (*TEXTS, "training", "shots", "selection"),
+            **TEXTS,
             training=pl.String,
-            role=pl.String,
             shots=pl.Int32,
             selection=pl.String,
             accuracy=pl.Float64,

@@ -11,6 +11,8 @@ from typing import Any
 
 import polars as pl
 
+from saywell.errors import SchemaError
+
 FORMAT = 2
 """The format that is read, and not gone on with."""
 
@@ -36,6 +38,63 @@ def _curves(table: pl.DataFrame) -> pl.DataFrame:
     ).drop("variant")
 
 
+def _network(table: pl.DataFrame) -> pl.DataFrame:
+    """From "ift-proponent, network"."""
+    rule = pl.col("rule").str.strip_suffix(", network")
+    return table.with_columns(rule=rule, network=rule != pl.col("rule"))
+
+
+def _texts(table: pl.DataFrame) -> pl.DataFrame:
+    """From "file: mine, name-free", "random words, name-free, searched" and so on."""
+    file, rest = pl.col("method").str.starts_with("file: "), pl.col("method")
+    columns = {}
+    for name in ("searched", "weighted", "name_free", "network"):  # from the end
+        bare = rest.str.strip_suffix(f", {name.replace('_', '-')}")
+        columns[name], rest = bare != rest, bare
+    role = pl.col("role") if "role" in table.columns else _role(file, rest)
+    return table.with_columns(**columns, method=rest.str.strip_prefix("file: "), role=role)
+
+
+def _role(file: pl.Expr, method: pl.Expr) -> pl.Expr:
+    """What table `transfer` of format 2 did not say."""
+    return (
+        pl.when(file)
+        .then(pl.lit("file"))
+        .when(method.is_in(["images only", "images and validation images", "class names", "all texts"]))
+        .then(pl.lit("baseline"))
+        .when(method.is_in(_RULES))
+        .then(pl.lit("rule"))
+        .otherwise(pl.lit("control"))
+    )
+
+
+def _selection(table: pl.DataFrame) -> pl.DataFrame:
+    """From "extractive, ift-proponent", as studies of classes had it."""
+    both = pl.col("describer").str.extract_groups(f"^(?:(.*), )?({'|'.join(_SELECTIONS)})$")
+    return table.with_columns(
+        describer=pl.when(both.struct[1].is_null()).then("describer").otherwise(both.struct[0].fill_null("")),
+        selection=both.struct[1],
+    )
+
+
+_RULES = (
+    "ift-literal",
+    "ift-proponent",
+    "ift-opponent",
+    "text-influence",
+    "text-influence-all",
+    "nearest",
+    "stepwise",
+)
+_SELECTIONS = (
+    *_RULES,
+    "clip-only",
+    "clip-standardised",
+    "influence-only",
+    "neighbourhood",
+    "random",
+    "longest",
+)
 _LEXICAL, _VERIFIED = " (lexical tags)", "verified by "
 _READERS = {"image-text encoder": "dual-encoder", "LLM": "detection", "words": "lexical"}
 _CHANGES: Mapping[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = MappingProxyType(
@@ -44,6 +103,11 @@ _CHANGES: Mapping[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = Map
         "floors": (_measure_and_reader,),
         "control_scores": (_measure_and_reader,),
         "curves": (_curves,),
+        "text_scores": (_network,),
+        "zero_shot": (_texts,),
+        "transfer": (_texts,),
+        "transfer_summary": (_texts,),
+        "descriptions": (_selection,),
     }
 )
 """By table, what turns one of format 2 into one of today, in this order."""
@@ -52,19 +116,29 @@ _CHANGES: Mapping[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = Map
 def upgraded_table(name: str, table: pl.DataFrame) -> pl.DataFrame:
     """A table of format 2 with the columns of today."""
     for change in _CHANGES.get(name, ()):
-        table = change(table)
+        try:
+            table = change(table)
+        except pl.exceptions.PolarsError as error:
+            raise SchemaError(f"table {name!r} is not one of format {FORMAT}: {error}") from error
     return table
 
 
 def upgraded_metric(metric: Mapping[str, Any]) -> Mapping[str, Any]:
     """A figure of format 2 with the fields of today."""
-    figure, *rest = metric["name"].removesuffix(_LEXICAL).split(", ")
-    by: dict[str, str | bool] = {}
-    if figure in ("precision@2", "recall@2"):
-        tags = "lexical" if metric["name"].endswith(_LEXICAL) else "all"
+    name = str(metric.get("name"))
+    bare = name.removesuffix(_LEXICAL)
+    figure, *rest = bare.split(", ")
+    by: dict[str, Any] = {}
+    if figure in ("precision@2", "recall@2") and rest:
+        tags = "all" if bare == name else "lexical"
         by = {"rule": rest[0], "calibrated": rest[1:] == ["calibrated"], "tags": tags}
-    elif figure == "Jaccard":
-        by = {"rule": rest[0]}
+    elif figure in ("Jaccard", "zero-shot accuracy", "gain over searched random words") and rest:
+        by = {"rule": rest[0]} | ({} if figure == "Jaccard" else {"name_free": rest[1:] == ["name-free"]})
+    elif figure == "transfer gain" and rest:
+        shots = 0 if rest[0] == "all images" else int(rest[0].partition(" ")[0])
+        by = {"shots": shots, "selection": "shots" if rest[1:] == ["shots alone"] else "validation"}
+    elif figure.startswith("AUROC ") and rest:
+        by = {"rule": rest[0], "network": rest[1:] == ["network"]}
     elif figure.startswith(_VERIFIED):
         reader = figure.removeprefix(_VERIFIED)
         figure, by = "verified", {"reader": _READERS.get(reader, reader.replace(" ", "-"))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 
 import polars as pl
 
@@ -15,7 +16,7 @@ from saywell.transfer.cross_modal import Outcome
 def transfer_again(study: Study) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `transfer` and `transfer_summary`, from which test images each run got right."""
     config = study.manifest.config
-    runs: dict[tuple[int, str], dict[str, Outcome]] = {}
+    runs: dict[tuple[int, str], dict[Hashable, Outcome]] = {}
     for path in sorted(study.arrays("transfer").glob("*.safetensors")):
         found = re.fullmatch(r"(\d+)-(\w+)", path.stem)
         if found:

@@ -16,7 +16,15 @@ from saywell.scorers.text_influence import select as select_texts
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter
 from saywell.studies.class_network import network_scores
-from saywell.studies.class_rows import Choosing, Pool, make_pool, readable_files, score_candidates
+from saywell.studies.class_rows import (
+    Choosing,
+    Pool,
+    TextScores,
+    chosen_by,
+    make_pool,
+    readable_files,
+    score_candidates,
+)
 from saywell.studies.class_subject import Space
 from saywell.studies.class_texts import usable_texts
 
@@ -104,13 +112,14 @@ def text_score_table(
             len(space.names),
         )
     frames = []
-    for rule, own in scores.items():
+    for texts, own in scores.items():
         known = pl.Series(own).cast(pl.Float64).fill_nan(None)
         frames.append(
             table.select(
                 text="id",
                 **{"class": pl.col("class")},
-                rule=pl.lit(rule),
+                rule=pl.lit(texts.method),
+                network=pl.lit(texts.network),
                 score=known,
                 rank=known.rank("ordinal", descending=True).cast(pl.Int32),
                 chosen=pl.Series(select_texts(own, text_class, per_class, seed=seed)),
@@ -119,10 +128,10 @@ def text_score_table(
     return pl.concat(frames)
 
 
-def stored_scores(study: Study) -> dict[str, np.ndarray]:
+def stored_scores(study: Study) -> TextScores:
     """Table `text_scores` as one array a rule, in the order of the usable texts; NaN: no score."""
-    scores = study.table("text_scores")
+    by_rule = study.table("text_scores").group_by("rule", "network", maintain_order=True)
     return {
-        rule: scores.filter(rule=rule)["score"].fill_null(float("nan")).to_numpy()
-        for rule in scores["rule"].unique(maintain_order=True)
+        chosen_by(str(rule), network=bool(network)): own["score"].fill_null(float("nan")).to_numpy()
+        for (rule, network), own in by_rule
     }

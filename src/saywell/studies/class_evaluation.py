@@ -5,8 +5,10 @@ Only this part of a study reads test images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -24,20 +26,20 @@ from saywell.studies.class_rows import (
     CLASS_NAMES,
     CLIP_ONLY,
     CONTROLS,
-    NAME_FREE,
-    NETWORK_RULES,
+    LITERAL,
     PERMUTED,
+    PROPONENT,
     RANDOM_WORDS,
-    RANDOM_WORDS_FREE,
     RULES,
     SEARCHED,
-    SEARCHED_FREE,
     STANDARDISED,
-    WEIGHTED,
     Pool,
-    role_of,
+    chosen_by,
+    name_free,
+    weighted,
 )
-from saywell.transfer.cross_modal import IMAGES_ONLY, Outcome
+from saywell.transfer.cross_modal import IMAGES_ONLY, Joint, Outcome
+from saywell.transfer.text_sets import BASELINE, TextSet
 from saywell.transfer.zero_shot import class_embeddings, predict
 
 DRAWS = 5
@@ -47,7 +49,7 @@ JOINT, TWO_PHASE = "joint", "two-phase"
 
 def zero_shot_table(
     pool: Pool,
-    draws: Sequence[Mapping[str, Float[np.ndarray, " pool"]]],
+    draws: Sequence[Mapping[TextSet, Float[np.ndarray, " pool"]]],
     images: Float[np.ndarray, "test dim"],
     labels: Int[np.ndarray, " test"],
     classes: int,
@@ -57,31 +59,31 @@ def zero_shot_table(
 ) -> pl.DataFrame:
     """Table `zero_shot`: the accuracy of every set of texts, averaged over draws of the sets."""
     correct = {
-        name: np.stack([zero_shot_correct(pool, sets[name], images, labels, classes) for sets in draws])
-        for name in draws[0]
+        texts: np.stack([zero_shot_correct(pool, sets[texts], images, labels, classes) for sets in draws])
+        for texts in draws[0]
     }
-    searched = {rule: SEARCHED, rule + NAME_FREE: SEARCHED_FREE}
+    own = chosen_by(rule)
+    searched = {own: SEARCHED, name_free(own): name_free(SEARCHED)}
 
     resampling = Resampling(len(draws), len(labels), seed=seed)
 
-    def over(right: np.ndarray, base: str | None) -> Interval:
-        if base not in correct:
+    def over(right: np.ndarray, base: TextSet | None) -> Interval:
+        if base is None or base not in correct:
             return Interval(np.nan, np.nan, np.nan, 0)
         return resampling.difference(right, correct[base])
 
     rows = []
-    for name, right in correct.items():
+    for texts, right in correct.items():
         level = resampling.mean(right)
-        used = int((draws[0][name] > 0).sum())
+        used = int((draws[0][texts] > 0).sum())
         rows.append(
             (
-                name,
-                role_of(name),
+                *texts,
                 used,
                 *level[:3],
                 *over(right, CLASS_NAMES)[:3],
                 level.n,
-                *over(right, searched.get(name))[:3],
+                *over(right, searched.get(texts))[:3],
             )
         )
     return _table("zero_shot", rows)
@@ -101,30 +103,35 @@ def zero_shot_correct(
 
 
 def kept_outcomes(
-    path: Path, make: Callable[[], Mapping[str, Outcome]], *, of: str = ""
-) -> dict[str, Outcome]:
+    path: Path, make: Callable[[], Mapping[Hashable, Outcome]], *, of: str = ""
+) -> dict[Hashable, Outcome]:
     """The outcomes of one run of transfer, from `path` where an earlier run left those of `of`."""
     if not is_whole(path, of=of):
         arrays = {}
-        for name, outcome in make().items():
+        for key, outcome in make().items():
+            name = json.dumps([key.texts, JOINT] if isinstance(key, Joint) else [key, TWO_PHASE])
             arrays[f"correct {name}"] = torch.from_numpy(outcome.correct.astype(np.uint8))
             arrays[f"chosen {name}"] = torch.from_numpy(outcome.chosen.astype(np.float64))
         write_arrays(path, arrays, of=of)
     return read_outcomes(path)
 
 
-def read_outcomes(path: Path) -> dict[str, Outcome]:
+def read_outcomes(path: Path) -> dict[Hashable, Outcome]:
     """The outcomes that `kept_outcomes` left in a file."""
     stored = read_arrays(path)
-    names = [key.removeprefix("correct ") for key in stored if key.startswith("correct ")]
-    return {
-        name: Outcome(stored[f"correct {name}"].astype(bool), stored[f"chosen {name}"])
-        for name in sorted(names)
-    }
+    found: dict[Hashable, Outcome] = {}
+    for name, chosen in stored.items():
+        kind, _, told = name.partition(" ")
+        if kind == "chosen":
+            texts, training = json.loads(told)
+            key = texts if isinstance(texts, str) else TextSet(*texts)
+            right = stored[f"correct {told}"].astype(bool)
+            found[Joint(key) if training == JOINT else key] = Outcome(right, chosen)
+    return found
 
 
 def transfer_tables(
-    runs: Mapping[tuple[int, str], Mapping[str, Outcome]], seeds: Sequence[int], *, seed: int = 0
+    runs: Mapping[tuple[int, str], Mapping[Hashable, Outcome]], seeds: Sequence[int], *, seed: int = 0
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `transfer` and `transfer_summary` from outcomes by (shots, selection)."""
     by_seed, summary = [], []
@@ -133,27 +140,21 @@ def transfer_tables(
     draws = Resampling(*shape, seed=seed)
     for (shots, selection), outcomes in runs.items():
         base = outcomes[IMAGES_ONLY].correct
-        for name, outcome in outcomes.items():
-            method, training = name.removesuffix(f", {JOINT}"), TWO_PHASE
-            if method != name:
-                training = JOINT
+        rows = [(*_row_of(key), outcome) for key, outcome in outcomes.items()]
+        for texts, training, outcome in sorted(rows, key=lambda row: (row[0].said, row[1] == JOINT)):
             for number, right, chosen in zip(seeds, outcome.correct, outcome.chosen, strict=True):
-                by_seed.append((method, training, shots, selection, number, right.mean(), chosen))
+                by_seed.append((*texts, training, shots, selection, number, right.mean(), chosen))
             level, gain = draws.mean(outcome.correct), draws.difference(outcome.correct, base)
-            summary.append(
-                (
-                    method,
-                    training,
-                    role_of(method),
-                    shots,
-                    selection,
-                    *level[:3],
-                    *gain[:3],
-                    len(outcome.correct),
-                    level.n,
-                )
-            )
+            seen = len(outcome.correct), level.n
+            summary.append((*texts, training, shots, selection, *level[:3], *gain[:3], *seen))
     return _table("transfer", by_seed), _table("transfer_summary", summary)
+
+
+def _row_of(key: Hashable) -> tuple[TextSet, str]:
+    """Which texts (or none) and which training an outcome is of."""
+    if isinstance(key, Joint):
+        return _row_of(key.texts)[0], JOINT
+    return key if isinstance(key, TextSet) else TextSet(str(key), BASELINE), TWO_PHASE
 
 
 def auroc_within(
@@ -176,15 +177,18 @@ def auroc_within(
     return won, pairs
 
 
+Name = TypeVar("Name", bound=Hashable)
+
+
 def auroc_intervals(
-    scores: Mapping[str, Float[np.ndarray, " texts"]],
+    scores: Mapping[Name, Float[np.ndarray, " texts"]],
     good: Bool[np.ndarray, " texts"],
     text_class: Int[np.ndarray, " texts"],
     classes: int,
     *,
-    against: str,
+    against: Name,
     seed: int = 0,
-) -> dict[str, tuple[Interval, Interval]]:
+) -> dict[Name, tuple[Interval, Interval]]:
     """Each rule's AUROC inside classes, and its difference to the rule `against`.
 
     AUROC: the chance that a good text of a class scores above another text of the same class; 0.5
@@ -195,7 +199,7 @@ def auroc_intervals(
     weights = random.multinomial(classes, np.full(classes, 1 / classes), size=RESAMPLES)
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
 
-    def drawn(name: str) -> tuple[float, np.ndarray]:
+    def drawn(name: Name) -> tuple[float, np.ndarray]:
         won, pairs = counts[name]
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(won.sum() / pairs.sum()), (weights @ won) / (weights @ pairs)
@@ -216,7 +220,7 @@ def auroc_intervals(
 def headline(
     zero_shot: pl.DataFrame,
     summary: pl.DataFrame,
-    golds: Mapping[str, Mapping[str, tuple[Interval, Interval]]],
+    golds: Mapping[TextSet, Mapping[TextSet, tuple[Interval, Interval]]],
     rule: str,
 ) -> list[Metric]:
     """The headline figures of the chosen rule, each with its controls and, where there is one, a reference.
@@ -225,106 +229,101 @@ def headline(
 
     `golds` holds what `auroc_intervals` gave against each control; empty without gold labels.
     """
-    figures = []
-    accuracy = dict(zero_shot.select("method", "accuracy").iter_rows())
+    own, figures = chosen_by(rule), []
+    accuracy = _by_texts(zero_shot, "accuracy")
     full = summary.filter(method=IMAGES_ONLY, shots=0)["accuracy"].to_list()
     images = {"images only, all training images": full[0]} if full else {}
-    for suffix, random in (("", RANDOM_WORDS), (NAME_FREE, RANDOM_WORDS_FREE)):
-        row = zero_shot.filter(method=rule + suffix)
-        names = [CLASS_NAMES, ALL_TEXTS + suffix, random, PERMUTED]
-        if suffix:
-            names += [SEARCHED_FREE]
-        else:
-            names += [SEARCHED, "random", CLIP_ONLY, STANDARDISED, "influence-only"]
-        figures += [
-            _metric(
-                f"zero-shot accuracy, {rule}{suffix}",
-                r,
-                "accuracy",
-                ("ci_low", "ci_high"),
-                {n: accuracy[n] for n in names if n in accuracy},
-                images,
-            )
-            for r in row.iter_rows(named=True)
-        ]
-        base = SEARCHED_FREE if suffix else SEARCHED
-        figures += [
-            _metric(
-                f"gain over searched random words, {rule}{suffix}",
-                r,
-                "over_random",
-                ("over_random_low", "over_random_high"),
-                {n: accuracy[n] - accuracy[base] for n in names if n in accuracy and n != base},
-                {},
-            )
-            for r in row.iter_rows(named=True)
-            if r.get("over_random") is not None
-        ]
+    drawn = [chosen_by(name) for name in ("random", CLIP_ONLY, STANDARDISED, "influence-only")]
+    for texts, base in ((own, SEARCHED), (name_free(own), name_free(SEARCHED))):
+        free = texts.name_free
+        every, random = (t._replace(name_free=free) for t in (ALL_TEXTS, RANDOM_WORDS))
+        beside = [CLASS_NAMES, every, random, PERMUTED, base, *([] if free else drawn)]
+        beside = [t for t in beside if t in accuracy]
+        by = {"rule": rule, "name_free": free}
+        for row in zero_shot.filter(**texts._asdict()).iter_rows(named=True):
+            controls = {t.said: accuracy[t] for t in beside}
+            figures.append(_metric("zero-shot accuracy", texts.said, by, row, "accuracy", controls, images))
+        for row in zero_shot.filter(**texts._asdict()).iter_rows(named=True):
+            if row.get("over_random") is not None:
+                gains = {t.said: accuracy[t] - accuracy[base] for t in beside if t != base}
+                name = "gain over searched random words"
+                figures.append(_metric(name, texts.said, by, row, "over_random", gains, {}))
+    beside = [
+        *(chosen_by(name) for name in ("random", CLIP_ONLY, "influence-only")),
+        weighted(chosen_by(STANDARDISED)),
+        weighted(chosen_by(LITERAL)),
+        *(PERMUTED, CLASS_NAMES, RANDOM_WORDS, SEARCHED),
+    ]
     for selection, says in (("validation", "validation beside"), ("shots", "shots alone")):
         for shots in sorted(summary["shots"].unique(), key=lambda s: (s == 0, s)):
             part = summary.filter(shots=shots, selection=selection, training=TWO_PHASE)
-            gains = dict(part.select("method", "difference").iter_rows())
-            names = (
-                "random",
-                CLIP_ONLY,
-                "influence-only",
-                STANDARDISED + WEIGHTED,
-                "ift-literal" + WEIGHTED,
-                PERMUTED,
-                CLASS_NAMES,
-                RANDOM_WORDS,
-                SEARCHED,
-            )
-            amount = "all images" if shots == 0 else f"{shots} shot{'s' if shots > 1 else ''}"
-            label = f"transfer gain, {amount}" + (f", {says}" if shots else "")
-            figures += [
-                _metric(
-                    label,
-                    r,
-                    "difference",
-                    ("difference_low", "difference_high"),
-                    {n: gains[n] for n in names if n in gains},
-                    {},
-                )
-                for r in part.filter(method=rule + WEIGHTED).iter_rows(named=True)
-            ]
+            gains = _by_texts(part, "difference")
+            controls = {t.said: gains[t] for t in beside if t in gains}
+            amount = "all images" if shots == 0 else f"{shots} shot{'s' if shots > 1 else ''}, {says}"
+            by = {"rule": rule, "weighted": True, "shots": shots, "selection": selection}
+            for row in part.filter(**weighted(own)._asdict()).iter_rows(named=True):
+                figures.append(_metric("transfer gain", amount, by, row, "difference", controls, {}))
+    beside = [chosen_by(name) for name in CONTROLS]
+    networks = [chosen_by(name, network=True) for name in (LITERAL, PROPONENT)]
     for against, gold in golds.items():
-        controls = {name: _number(gold[name][0].value) for name in CONTROLS if name in gold}
-        for name in dict.fromkeys((rule, *RULES, *NETWORK_RULES)):
-            if name in gold and against == next(iter(golds)):
-                figures.append(_from_interval(f"AUROC of good texts, {name}", gold[name][0], controls))
-        gains = {name: _number(gold[name][1].value) for name in CONTROLS if name in gold}
-        label = f"AUROC gain over {against}, {rule}"
-        figures.append(_from_interval(label, gold[rule][1], gains))
+        controls = {t.said: _number(gold[t][0].value) for t in beside if t in gold}
+        for texts in dict.fromkeys((own, *map(chosen_by, RULES), *networks)):
+            if texts in gold and against == next(iter(golds)):
+                by = {"rule": texts.method, "network": texts.network}
+                figures.append(
+                    _from_interval("AUROC of good texts", texts.said, by, gold[texts][0], controls)
+                )
+        gains = {t.said: _number(gold[t][1].value) for t in beside if t in gold}
+        by = {"rule": rule, "network": False, "against": against.method}
+        figures.append(_from_interval(f"AUROC gain over {against.method}", own.said, by, gold[own][1], gains))
     return figures
 
 
-def _from_interval(name: str, found: Interval, controls: Mapping[str, float | None]) -> Metric:
+def _by_texts(table: pl.DataFrame, column: str) -> dict[TextSet, float]:
+    """A column by the texts that its rows are about."""
+    return {TextSet(*row[:-1]): row[-1] for row in table.select(*TextSet._fields, column).iter_rows()}
+
+
+def _from_interval(
+    figure: str,
+    which: str,
+    by: Mapping[str, Any],
+    found: Interval,
+    controls: Mapping[str, float | None],
+    of: str = "texts with a gold label, in pairs of one class",
+) -> Metric:
     value, low, high = (_number(x) for x in found[:3])
     return Metric(
-        name=name,
+        name=f"{figure}, {which}",
+        figure=figure,
+        by=dict(by),
         value=value,
         ci_low=low,
         ci_high=high,
         n=found.n,
-        of="texts with a gold label, in pairs of one class",
+        of=of,
         controls=dict(controls),
     )
 
 
 def _metric(
-    name: str,
+    figure: str,
+    which: str,
+    by: Mapping[str, Any],
     row: Mapping[str, float],
     value: str,
-    ends: tuple[str, str],
     controls: Mapping[str, float | None],
     reference: Mapping[str, float | None],
 ) -> Metric:
+    """A figure from a row with `value` and its interval; that of an accuracy has no name of its own."""
+    ends = "ci" if value == "accuracy" else value
     return Metric(
-        name=name,
+        name=f"{figure}, {which}",
+        figure=figure,
+        by=dict(by),
         value=row[value],
-        ci_low=row[ends[0]],
-        ci_high=row[ends[1]],
+        ci_low=row[f"{ends}_low"],
+        ci_high=row[f"{ends}_high"],
         n=int(row["n"]),
         of="test images",
         controls=dict(controls),
@@ -347,25 +346,16 @@ def judge_metrics(judgements: pl.DataFrame, rule: str) -> list[Metric]:
     chance = 1 / float(shown) if shown else None  # type: ignore[arg-type]
     found = []
     for criterion in CRITERIA:
-        interval = share_best(judgements, rule, criterion)
         others = {"by chance": chance} | {
             source: _number(share_best(judgements, source, criterion).value)
             for source in judgements["order"].explode().drop_nulls().unique().sort()
             if source != rule
         }
-        found.append((f"judged most {criterion}, {rule}", interval, others))
+        by = {"rule": rule, "criterion": criterion}
+        preferred = share_best(judgements, rule, criterion)
+        found.append(_from_interval(f"judged most {criterion}", rule, by, preferred, others, "classes"))
     for repeat in (AGAIN, TURNED):
-        interval = self_agreement(judgements, repeat)
-        found.append((f"judge agrees with itself, {repeat}", interval, {"by chance": chance}))
-    return [
-        Metric(
-            name=name,
-            value=_number(i.value),
-            ci_low=_number(i.low),
-            ci_high=_number(i.high),
-            n=i.n,
-            of="classes",
-            controls=controls,
-        )
-        for name, i, controls in found
-    ]
+        agrees = self_agreement(judgements, repeat)
+        figure, by = "judge agrees with itself", {"repeat": repeat}
+        found.append(_from_interval(figure, repeat, by, agrees, {"by chance": chance}, "classes"))
+    return found

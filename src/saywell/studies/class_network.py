@@ -17,7 +17,7 @@ from saywell.influence.proponents import proponents
 from saywell.influence.training import Pixels, image_classifier, resnet34, train_network
 from saywell.scorers.text_influence import ift_literal, ift_proponent
 from saywell.store.files import is_whole, read_array, write_arrays
-from saywell.studies.class_rows import NETWORK_RULES
+from saywell.studies.class_rows import LITERAL, PROPONENT, TextScores, chosen_by
 from saywell.transfer.linear_heads import step_rates
 
 RESNET34 = "resnet34"
@@ -91,14 +91,13 @@ def network_scores(
     texts: Float[np.ndarray, "texts dim"],
     text_class: Int[np.ndarray, " texts"],
     classes: int,
-) -> dict[str, Float[np.ndarray, " texts"]]:
+) -> TextScores:
     """The two rules of IFT with the influence of a network instead of that of a linear head."""
     helping = proponents(influence, labels, classes, _PROPONENTS)
     similarity = unit_length(images) @ unit_length(texts).T
-    literal, weighted = NETWORK_RULES
     return {
-        literal: ift_literal(similarity, helping, text_class),
-        weighted: ift_proponent(similarity, labels, helping, text_class),
+        chosen_by(LITERAL, network=True): ift_literal(similarity, helping, text_class),
+        chosen_by(PROPONENT, network=True): ift_proponent(similarity, labels, helping, text_class),
     }
 
 

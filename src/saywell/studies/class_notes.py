@@ -7,7 +7,7 @@ import polars as pl
 from saywell.data.images import Images
 from saywell.describers.class_texts.class_describer import USABLE
 from saywell.store.study import StudyWriter
-from saywell.studies.class_rows import NAME_FREE, Pool
+from saywell.studies.class_rows import Pool, chosen_by, name_free
 from saywell.studies.class_subject import Space
 
 
@@ -31,7 +31,7 @@ def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rul
     without = [name for name in space.names if name not in set(usable["class"])]
     if without:
         study.note(f"{len(without)} classes have no usable text, such as {without[0]!r}.")
-    chosen = study.table("text_scores").filter(pl.col("rule") == rule, pl.col("chosen"))
+    chosen = study.table("text_scores").filter(pl.col("chosen"), rule=rule, network=False)
     missing = [n for n in space.names if n not in set(chosen["class"]) and n not in without]
     if missing:
         study.note(
@@ -39,17 +39,21 @@ def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rul
             f" {missing[0]!r}): texts alone never choose them."
         )
     for kind, number in pool.lost.items():
-        study.note(f"{number} texts of the row {kind!r} cannot be read by the encoder, and are out.")
+        study.note(f"{number} texts of the row {kind.said!r} cannot be read by the encoder, and are out.")
     few = chosen.group_by("class").len()["len"]
     offered = usable.group_by("class").len()["len"]
     if len(few) and len(offered) and few.median() == offered.median():
         study.note("Half of the classes or more have no more texts than are chosen: rules differ little.")
     zero_shot = study.table("zero_shot")
-    for row in zero_shot.filter(pl.col("method").is_in([rule, rule + NAME_FREE])).rows(named=True):
+    for texts in (chosen_by(rule), name_free(chosen_by(rule))):
+        found = zero_shot.filter(**texts._asdict())
+        if found.is_empty():
+            continue
+        row = found.row(0, named=True)
         over, low, high = (row[f"over_random{end}"] for end in ("", "_low", "_high"))
         if over is not None and low <= 0:
             study.note(
-                f"The texts of {row['method']!r} classify test images at {row['accuracy']:.3f}, and"
+                f"The texts of {texts.said!r} classify test images at {row['accuracy']:.3f}, and"
                 f" random words that the same rule chose at {row['accuracy'] - over:.3f} (difference"
                 f" {over:+.3f}, {low:+.3f} to {high:+.3f}): this accuracy does not show that the"
                 " texts are true."

@@ -29,7 +29,8 @@ from saywell.scorers.text_influence import (
     standardised,
 )
 from saywell.transfer.centring import balanced_mean, centred
-from saywell.transfer.cross_modal import IMAGES_AND_VALIDATION, IMAGES_ONLY, loss_weights
+from saywell.transfer.cross_modal import loss_weights
+from saywell.transfer.text_sets import BASELINE, CONTROL, FILE, RULE, TextSet
 from saywell.transfer.zero_shot import (
     mask_names,
     name_texts,
@@ -38,25 +39,30 @@ from saywell.transfer.zero_shot import (
     random_texts,
 )
 
-RULES = (
-    "ift-literal",
-    "ift-proponent",
-    "ift-opponent",
-    "text-influence",
-    "text-influence-all",
-    "nearest",
-    "stepwise",
-)
+LITERAL, PROPONENT = "ift-literal", "ift-proponent"
+RULES = (LITERAL, PROPONENT, "ift-opponent", "text-influence", "text-influence-all", "nearest", "stepwise")
 CLIP_ONLY, STANDARDISED = "clip-only", "clip-standardised"
 CONTROLS = (CLIP_ONLY, STANDARDISED, "influence-only", "neighbourhood", "random", "longest")
-NETWORK_RULES = ("ift-literal, network", "ift-proponent, network")
-CLASS_NAMES, ALL_TEXTS = "class names", "all texts"
-NAME_FREE, WEIGHTED, PERMUTED = ", name-free", ", weighted", "classes permuted"
-RANDOM_WORDS, RANDOM_WORDS_FREE = "random words", "random words, name-free"
-SEARCHED, SEARCHED_FREE = "random words, searched", "random words, name-free, searched"
-FILE = "file: "
+CLASS_NAMES, ALL_TEXTS = TextSet("class names", BASELINE), TextSet("all texts", BASELINE)
+PERMUTED, RANDOM_WORDS = TextSet("classes permuted", CONTROL), TextSet("random words", CONTROL)
+SEARCHED = RANDOM_WORDS._replace(searched=True)
 
-TextScores = dict[str, Float[np.ndarray, " texts"]]
+TextScores = dict[TextSet, Float[np.ndarray, " texts"]]
+
+
+def name_free(texts: TextSet) -> TextSet:
+    """The same with class names masked."""
+    return texts._replace(name_free=True)
+
+
+def weighted(texts: TextSet) -> TextSet:
+    """The same, each text weighing as its score says."""
+    return texts._replace(weighted=True)
+
+
+def chosen_by(rule: str, *, network: bool = False) -> TextSet:
+    """What a rule or control chooses; `network`: by influence in a network trained from pixels."""
+    return TextSet(rule, RULE if rule in RULES else CONTROL, network)
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,8 @@ class Pool:
     centred: Float[np.ndarray, "pool dim"]
     """Each kind without its own mean, so that what else is in the pool changes nothing."""
     classes: Int[np.ndarray, " pool"]
-    parts: Mapping[str, slice]
-    lost: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[TextSet, slice]
+    lost: Mapping[TextSet, int] = field(default_factory=dict)
     """Texts of each kind that the encoder cannot read."""
 
     @property
@@ -103,32 +109,32 @@ def make_pool(
         }
     )
     amounts = np.bincount(text_class, minlength=len(names)).tolist()
-    kinds: dict[str, tuple[Sequence[str], np.ndarray]] = {
+    kinds: dict[TextSet, tuple[Sequence[str], np.ndarray]] = {
         ALL_TEXTS: (strings, text_class),
-        ALL_TEXTS + NAME_FREE: (mask_names(strings, names, instead), text_class),
+        name_free(ALL_TEXTS): (mask_names(strings, names, instead), text_class),
         PERMUTED: (strings, permute_classes(text_class, len(names), seed)),
         CLASS_NAMES: name_texts(names),
         RANDOM_WORDS: random_texts(names, per_class, words=words, seed=seed),
-        RANDOM_WORDS_FREE: random_texts(names, per_class, words=words, seed=seed, with_name=False),
+        name_free(RANDOM_WORDS): random_texts(names, per_class, words=words, seed=seed, with_name=False),
         # As many as there are texts to choose from, for the rule to choose from these.
         SEARCHED: random_texts(names, amounts, words=words, seed=seed),
-        SEARCHED_FREE: random_texts(names, amounts, words=words, seed=seed, with_name=False),
+        name_free(SEARCHED): random_texts(names, amounts, words=words, seed=seed, with_name=False),
     }
     if isinstance(encoder, Precomputed):
         plain = name_texts(names, ("{}", "a {}", "a photo of a {}.", "a photo of a {}"))
         kinds[CLASS_NAMES] = plain
     for name, (texts, place) in files.items():
-        kinds[FILE + name] = (texts, place)
-        kinds[FILE + name + NAME_FREE] = (mask_names(texts, names, instead), place)
+        kinds[TextSet(name, FILE)] = (texts, place)
+        kinds[name_free(TextSet(name, FILE))] = (mask_names(texts, names, instead), place)
     vectors, shifted, classes, parts = [], [], [], {}
-    lost: dict[str, int] = {}
+    lost: dict[TextSet, int] = {}
     at = 0
     for kind, (texts, place) in kinds.items():
         # Sets that mirror the texts keep their rows; a text that cannot be read there is a zero.
         kept = np.array(_readable(encoder, texts), dtype=bool)
         if not kept.all():
             lost[kind] = int((~kept).sum())
-        if not kind.startswith((ALL_TEXTS, PERMUTED)):
+        if kind not in (ALL_TEXTS, name_free(ALL_TEXTS), PERMUTED):
             texts = [text for text, keep in zip(texts, kept, strict=True) if keep]
             place, kept = place[kept], np.ones(len(texts), dtype=bool)
         found = np.zeros((len(texts), encoder.dim), dtype=np.float32)
@@ -203,34 +209,35 @@ def score_candidates(
     *,
     per_class: int = 10,
     strings: Sequence[str] | None = None,
-    part: str = ALL_TEXTS,
+    part: TextSet = ALL_TEXTS,
     only: str | None = None,
     seed: int = 0,
 ) -> TextScores:
     """What every rule and control, or `only` one, says of the texts of one part of the pool."""
     texts, place = pool.vectors[pool.parts[part]], pool.classes[pool.parts[part]]
-    scores = score_texts(
+    found = score_texts(
         by.measured, texts, place, strings=strings, texts_a_class=per_class, only=only, seed=seed
     )
+    scores = {chosen_by(rule): own for rule, own in found.items()}
     images, labels = np.asarray(by.train.features), np.asarray(by.train.labels)
     if only in (None, "neighbourhood"):
-        scores["neighbourhood"] = neighbourhood_scores(texts, place, images, labels, by.classes)
+        scores[chosen_by("neighbourhood")] = neighbourhood_scores(texts, place, images, labels, by.classes)
     if only in (None, STANDARDISED):
         # The proponent rule with every image of the class weighing the same: what is left of the
         # rule when influence is taken out of it.
         z = standardised(unit_length(images) @ unit_length(texts).T, labels)
-        scores[STANDARDISED] = clip_only(z, labels, place)
+        scores[chosen_by(STANDARDISED)] = clip_only(z, labels, place)
     return scores
 
 
 def text_sets(
-    pool: Pool, scores: Mapping[str, np.ndarray], rule: str, *, per_class: int = 10, seed: int = 0
-) -> dict[str, Float[np.ndarray, " pool"]]:
-    """Every set of texts that is compared, by name: weights over the pool."""
+    pool: Pool, scores: Mapping[TextSet, np.ndarray], rule: str, *, per_class: int = 10, seed: int = 0
+) -> dict[TextSet, Float[np.ndarray, " pool"]]:
+    """Every set of texts that is compared: weights over the pool."""
     place = pool.classes[pool.texts]
     total = len(pool.classes)
 
-    def spread(part: str, weights: np.ndarray) -> np.ndarray:
+    def spread(part: TextSet, weights: np.ndarray) -> np.ndarray:
         result = np.zeros(total)
         result[pool.parts[part]] = weights
         # A text that the encoder cannot read has no vector, and takes no part.
@@ -238,48 +245,40 @@ def text_sets(
         return result
 
     sets = {}
-    drawn = dict(scores) | {"random": at_random(len(place), seed)}
-    chosen = {name: select(own, place, per_class, seed=seed) for name, own in drawn.items()}
-    for name in drawn:
-        sets[name] = spread(ALL_TEXTS, chosen[name].astype(float))
-    for name in dict.fromkeys((rule, "ift-literal", STANDARDISED)):
-        weights = loss_weights(drawn[name], place, chosen[name])
-        sets[name + WEIGHTED] = spread(ALL_TEXTS, weights)
-    sets[rule + NAME_FREE] = spread(ALL_TEXTS + NAME_FREE, chosen[rule].astype(float))
-    sets[PERMUTED] = spread(PERMUTED, chosen[rule].astype(float))
+    drawn = dict(scores) | {chosen_by("random"): at_random(len(place), seed)}
+    chosen = {texts: select(own, place, per_class, seed=seed) for texts, own in drawn.items()}
+    for texts in drawn:
+        sets[texts] = spread(ALL_TEXTS, chosen[texts].astype(float))
+    own = chosen_by(rule)
+    for texts in dict.fromkeys((own, chosen_by(LITERAL), chosen_by(STANDARDISED))):
+        weights = loss_weights(drawn[texts], place, chosen[texts])
+        sets[weighted(texts)] = spread(ALL_TEXTS, weights)
+    sets[name_free(own)] = spread(name_free(ALL_TEXTS), chosen[own].astype(float))
+    sets[PERMUTED] = spread(PERMUTED, chosen[own].astype(float))
     for part in pool.parts:
-        if part not in (PERMUTED, SEARCHED, SEARCHED_FREE):
+        if part != PERMUTED and not part.searched:
             size = pool.parts[part].stop - pool.parts[part].start
             sets[part] = spread(part, np.ones(size))
-    return {name: own for name, own in sets.items() if own.any()}
+    return {texts: weights for texts, weights in sets.items() if weights.any()}
 
 
 def searched_sets(
     pool: Pool, rule: str, by: Choosing, *, per_class: int = 10, seed: int = 0
-) -> dict[str, Float[np.ndarray, " pool"]]:
+) -> dict[TextSet, Float[np.ndarray, " pool"]]:
     """What the rule chooses where only random words are to be had, as many as there are texts.
 
     A rule that looks at labelled images finds vectors that fit them among any vectors. What the
     chosen texts achieve beyond these sets is owed to what they say.
     """
     sets = {}
-    for part in (SEARCHED, SEARCHED_FREE):
+    for part in (SEARCHED, name_free(SEARCHED)):
         if not pool.vectors[pool.parts[part]].any():
             continue  # vectors from files: there are none of random words
         scores = score_candidates(pool, by, per_class=per_class, part=part, only=rule, seed=seed)
-        if rule in scores:  # the longest random words would be nothing to compare with
-            chosen = select(scores[rule], pool.classes[pool.parts[part]], per_class, seed=seed)
+        own = scores.get(chosen_by(rule))
+        if own is not None:  # the longest random words would be nothing to compare with
+            chosen = select(own, pool.classes[pool.parts[part]], per_class, seed=seed)
             weights = np.zeros(len(pool.classes))
             weights[pool.parts[part]] = chosen
             sets[part] = weights * pool.vectors.any(1)
-    return {name: own for name, own in sets.items() if own.any()}
-
-
-def role_of(method: str) -> str:
-    """Whether a row of the tables is a rule, a control, a baseline, or somebody else's texts."""
-    if method.startswith(FILE):
-        return "file"
-    if method in (IMAGES_ONLY, IMAGES_AND_VALIDATION, CLASS_NAMES, ALL_TEXTS, ALL_TEXTS + NAME_FREE):
-        return "baseline"
-    bare = method.removesuffix(NAME_FREE).removesuffix(WEIGHTED)
-    return "rule" if bare in (*RULES, *NETWORK_RULES) else "control"
+    return {texts: weights for texts, weights in sets.items() if weights.any()}

@@ -21,7 +21,7 @@ from saywell.scorers.thresholds import decide
 from saywell.store.schemas import empty_table
 from saywell.store.study import StudyWriter
 from saywell.studies.class_choice import stored_scores
-from saywell.studies.class_rows import CLASS_NAMES, Pool, text_sets
+from saywell.studies.class_rows import CLASS_NAMES, Pool, chosen_by, text_sets
 from saywell.studies.class_subject import Space
 from saywell.studies.score_tables import score_tables
 from saywell.transfer.zero_shot import class_embeddings
@@ -41,7 +41,7 @@ def description_table(study: StudyWriter, space: Space, rule: str) -> pl.DataFra
     """Table `descriptions`: the texts that the study's rule chose for a class, or why there are none."""
     chosen = (
         study.table("text_scores")
-        .filter(rule=rule, chosen=True)
+        .filter(rule=rule, network=False, chosen=True)
         .join(study.table("class_texts").rename({"text": "words"}), left_on="text", right_on="id")
         .sort("class", "rank")
     )
@@ -54,6 +54,7 @@ def description_table(study: StudyWriter, space: Space, rule: str) -> pl.DataFra
                 (
                     f"{name}#0",
                     name,
+                    "",
                     "",
                     rule,
                     None,
@@ -74,7 +75,8 @@ def description_table(study: StudyWriter, space: Space, rule: str) -> pl.DataFra
                 f"{name}#0",
                 name,
                 " ".join(own["words"]),
-                f"{own['describer'][0]}, {rule}",
+                own["describer"][0],
+                rule,
                 ",".join(llm) or None,
                 ",".join(prompt) or None,
                 own["source"].drop_nulls().unique().sort().to_list(),
@@ -132,7 +134,7 @@ def _tested(study: StudyWriter, space: Space, pool: Pool, rule: str, per_class: 
         class_embeddings(pool.vectors, pool.classes, count, sets[kind])
         if kind in sets
         else np.full((count, pool.vectors.shape[1]), np.nan)
-        for kind in (rule, CLASS_NAMES)
+        for kind in (chosen_by(rule), CLASS_NAMES)
     )
     classes = np.flatnonzero(np.isfinite(own).all(1))
     texts = study.descriptions.select("unit", "text").rows()

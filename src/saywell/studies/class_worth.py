@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from saywell.studies import class_evaluation as evaluation
 from saywell.studies.class_choice import stored_scores
 from saywell.studies.class_rows import (
     CLIP_ONLY,
-    NAME_FREE,
+    SEARCHED,
     STANDARDISED,
     Choosing,
     Pool,
     TextScores,
     choosing,
+    chosen_by,
+    name_free,
     score_candidates,
     searched_sets,
     text_sets,
@@ -34,6 +36,7 @@ from saywell.studies.class_subject import Space, Steps
 from saywell.studies.class_texts import as_unanswered, usable_texts
 from saywell.transfer.cross_modal import Embedded, Outcome, Settings, transfer
 from saywell.transfer.linear_heads import one_thread
+from saywell.transfer.text_sets import TextSet
 
 WITH_VALIDATION, INSIDE = "validation", "shots"
 
@@ -54,8 +57,8 @@ def zero_shot(
     )
 
 
-Sets = Mapping[str, np.ndarray]
-"""Text sets by name: weights over the pool."""
+Sets = Mapping[TextSet, np.ndarray]
+"""Text sets: weights over the pool."""
 
 
 def measure_transfer(
@@ -86,16 +89,15 @@ def measure_transfer(
         def sets_of(by: Choosing, scores: TextScores | None, drawn: int) -> Sets:
             known = scores or score_candidates(pool, by, per_class=per_class, strings=strings, seed=seed)
             every = text_sets(pool, known, rule, per_class=per_class, seed=drawn)
+            free = (name_free(chosen_by(rule)), name_free(SEARCHED))  # a rule and what it stands beside
             every |= searched_sets(pool, rule, by, per_class=per_class, seed=seed)
             return {
-                name: weights
-                for name, weights in every.items()
-                if not name.endswith(NAME_FREE) or name == rule + NAME_FREE
+                texts: weights for texts, weights in every.items() if not texts.name_free or texts in free
             }
 
         rows = space.rows["train"], space.rows["validation"]
         whole = sets_of(by, stored_scores(study), _draw(seed, rows[0]))
-        runs: dict[tuple[int, str], dict[str, Outcome]] = {}
+        runs: dict[tuple[int, str], dict[Hashable, Outcome]] = {}
         of = study.made_from()
         with progress("transfer", len(plan) * len(whole)) as advance, one_thread():
             for number, form in plan:
@@ -139,7 +141,7 @@ def _transfer_run(
     settings: Settings,
     seed: int,
     advance: Callable[[int], None],
-) -> dict[str, Outcome]:
+) -> dict[Hashable, Outcome]:
     train, validation = space.rows["train"], space.rows["validation"]
     empty = np.zeros(len(pool.classes))
 
@@ -149,7 +151,7 @@ def _transfer_run(
         by = choosing(space.vectors, space.labels, fit, beside, len(space.names), seed=seed)
         every = sets_of(by, None, _draw(seed, fit))
         # A fold of few shots can leave a rule without scores; the rows are those of the whole data.
-        return {name: every.get(name, empty) for name in whole}
+        return {texts: every.get(texts, empty) for texts in whole}
 
     return transfer(
         Embedded(space.vectors, space.labels),
@@ -164,7 +166,7 @@ def _transfer_run(
         seeds=range(seeds),
         settings=settings,
         texts_centred=True,
-        joint=[rule],
+        joint=[chosen_by(rule)],
         progress=advance,
     )
 
@@ -185,7 +187,12 @@ def judged(
     ranked = study.table("text_scores").drop_nulls("rank").sort("rank")
     sources: dict[str, dict[str, list[str]]] = {}
     for source in dict.fromkeys((rule, "clip-only", "random")):
-        for name, ids in ranked.filter(rule=source).group_by("class").agg(pl.col("text").head(3)).iter_rows():
+        for name, ids in (
+            ranked.filter(rule=source, network=False)
+            .group_by("class")
+            .agg(pl.col("text").head(3))
+            .iter_rows()
+        ):
             sources.setdefault(name, {})[source] = [texts[id] for id in ids]
     for file, (lines, place) in files.items():
         for line, number in zip(lines, place.tolist(), strict=True):
@@ -221,7 +228,7 @@ def class_metrics(study: Study, names: Sequence[str], rule: str, seed: int) -> l
             against: evaluation.auroc_intervals(
                 scores, good, text_class[known], len(names), against=against, seed=seed
             )
-            for against in (CLIP_ONLY, STANDARDISED)
+            for against in (chosen_by(CLIP_ONLY), chosen_by(STANDARDISED))
         }
     judged = study.table("judgements") if "judgements" in study.manifest.tables else None
     measured = evaluation.headline(study.table("zero_shot"), study.table("transfer_summary"), golds, rule)

@@ -104,7 +104,7 @@ def classify_images(
 def chosen_texts(study: Study) -> pl.DataFrame:
     """The texts that the study's rule chose, best first in each class: id, class, text, rank."""
     scores = study.table("text_scores").filter(
-        pl.col("rule") == study.manifest.config["select"], pl.col("chosen")
+        rule=study.manifest.config["select"], network=False, chosen=True
     )
     texts = study.table("class_texts").select("id", "text")
     return (

@@ -8,9 +8,9 @@ it, joint training on batches of both kinds (Lin et al. 2023). The classifier al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -61,11 +61,17 @@ class Outcome(NamedTuple):
     """The learning rate or weight that was chosen."""
 
 
+class Joint(NamedTuple):
+    """The outcome of joint training with a set of texts, beside that of the two phases."""
+
+    texts: Hashable
+
+
 ChooseTexts = Callable[
-    [Int[np.ndarray, " train"], Int[np.ndarray, " validation"]], Mapping[str, Float[np.ndarray, " texts"]]
+    [Int[np.ndarray, " train"], Int[np.ndarray, " validation"]], Mapping[Any, Float[np.ndarray, " texts"]]
 ]
 """Rows of training images and of validation images (none where the choice is made inside the shots)
-to named sets of texts: a loss weight for every text, 0 where it is not in the set."""
+to sets of texts by name: a loss weight for every text, 0 where it is not in the set."""
 
 
 def transfer(
@@ -82,14 +88,14 @@ def transfer(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     settings: Settings | None = None,
     texts_centred: bool = False,
-    joint: Collection[str] | None = None,
+    joint: Collection[Hashable] | None = None,
     progress: Callable[[int], None] = lambda sets: None,
-) -> dict[str, Outcome]:
+) -> dict[Hashable, Outcome]:
     """Train on `shots` images a class (all where None) and read the test images once.
 
     `train`, `validation` and `test` are rows of `images`. The result has the row 'images only',
-    and for each set of texts NAME its two-phase training under NAME and joint training under
-    'NAME, joint'. All rows of one seed see the same images in the same order, so that differences
+    and for each set of texts its two-phase training under its name and joint training under
+    `Joint(name)`. All rows of one seed see the same images in the same order, so that differences
     are paired. With `choose="validation"`, 'images and validation images' trains on
     the labelled images that the other rows choose with: what these labels are worth without texts.
 
@@ -150,7 +156,7 @@ def transfer(
         return train(final, [[value] for value in chosen]), chosen
 
     base, rate = trained(space.image_phase, settings.image_rates)
-    outcomes = {IMAGES_ONLY: Outcome(space.correct(base, final, test), rate)}
+    outcomes: dict[Hashable, Outcome] = {IMAGES_ONLY: Outcome(space.correct(base, final, test), rate)}
     if choose == "validation" and len(validation):
         more = [t._replace(fit=np.sort(np.concatenate([t.fit, validation]))) for t in final]
         heads = space.image_phase(more, [[own] for own in rate])
@@ -177,7 +183,7 @@ def transfer(
                 ),
                 settings.joint_weights,
             )
-            outcomes[f"{name}, joint"] = Outcome(space.correct(heads, final, test), chosen)
+            outcomes[Joint(name)] = Outcome(space.correct(heads, final, test), chosen)
         progress(1)
     return outcomes
 

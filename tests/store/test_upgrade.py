@@ -1,0 +1,103 @@
+"""What format 2 glued into names comes back as columns and fields."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from saywell.errors import SchemaError
+from saywell.store.upgrade import upgraded_metric, upgraded_table
+from saywell.studies.class_rows import ALL_TEXTS, PERMUTED, SEARCHED, chosen_by, name_free, weighted
+from saywell.transfer.text_sets import TextSet
+
+SETS = [
+    chosen_by("ift-proponent"),
+    chosen_by("ift-literal", network=True),
+    weighted(chosen_by("clip-standardised")),
+    name_free(SEARCHED),
+    name_free(ALL_TEXTS),
+    PERMUTED,
+    TextSet("cupl, weighted", "file", name_free=True),
+]
+
+
+@pytest.mark.parametrize("table", ["zero_shot", "transfer"])
+def test_sets_of_texts(table):
+    old = pl.DataFrame({"method": [texts.said for texts in SETS]})
+    if table == "zero_shot":  # the other one did not say
+        old = old.with_columns(role=pl.Series([texts.role for texts in SETS]))
+    assert upgraded_table(table, old).select(TextSet._fields).rows() == SETS
+
+
+@pytest.mark.parametrize(
+    ("figure", "variant", "line"),
+    [
+        ("precision@k", "composition", ("composition", False, "all", "")),
+        ("precision@k", "enrichment, calibrated", ("enrichment", True, "all", "")),
+        (
+            "recall@k",
+            "enrichment, calibrated, shuffled exemplars (lexical tags)",
+            ("enrichment", True, "lexical", "shuffled exemplars"),
+        ),
+        ("recall@k", "most frequent (lexical tags)", ("", False, "lexical", "most frequent")),
+        ("recall@k", "best possible", ("", False, "all", "best possible")),
+        (
+            "recall against threshold",
+            "shuffled exemplars",
+            ("composition", False, "all", "shuffled exemplars"),
+        ),
+        ("recall against threshold", "composition", ("composition", False, "all", "")),
+    ],
+)
+def test_curves(figure, variant, line):
+    found = upgraded_table("curves", pl.DataFrame({"figure": [figure], "variant": [variant]}))
+    assert found.select("rule", "calibrated", "tags", "control").row(0) == line
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new"),
+    [
+        ("scores", {"scorer": "f1-sentence-encoder"}, {"measure": "f1", "reader": "sentence-encoder"}),
+        ("text_scores", {"rule": "ift-literal, network"}, {"rule": "ift-literal", "network": True}),
+        ("text_scores", {"rule": "nearest"}, {"rule": "nearest", "network": False}),
+        ("descriptions", {"describer": "given, clip-only"}, {"describer": "given", "selection": "clip-only"}),
+        ("descriptions", {"describer": "stepwise"}, {"describer": "", "selection": "stepwise"}),
+        ("descriptions", {"describer": "extractive"}, {"describer": "extractive", "selection": None}),
+        ("passages", {"id": "a"}, {"id": "a"}),
+    ],
+)
+def test_columns(table, old, new):
+    assert upgraded_table(table, pl.DataFrame([old])).to_dicts() == [new]
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "by"),
+    [
+        (
+            "recall@2, enrichment, calibrated (lexical tags)",
+            "recall@2",
+            {"rule": "enrichment", "calibrated": True, "tags": "lexical"},
+        ),
+        ("Jaccard, composition", "Jaccard", {"rule": "composition"}),
+        ("verified by image-text encoder", "verified", {"reader": "dual-encoder"}),
+        (
+            "zero-shot accuracy, nearest, name-free",
+            "zero-shot accuracy",
+            {"rule": "nearest", "name_free": True},
+        ),
+        ("transfer gain, 4 shots, shots alone", "transfer gain", {"shots": 4, "selection": "shots"}),
+        ("transfer gain, all images", "transfer gain", {"shots": 0, "selection": "validation"}),
+        ("AUROC of good texts, nearest", "AUROC of good texts", {"rule": "nearest", "network": False}),
+        ("precision@2", "precision@2", {}),
+        ("anything, else", "anything", {}),
+    ],
+)
+def test_figures(name, figure, by):
+    assert upgraded_metric({"name": name}) == {"name": name, "figure": figure, "by": by}
+
+
+def test_a_table_that_format_2_never_had_is_one_error():
+    with pytest.raises(SchemaError, match="table 'scores' is not one of format 2"):
+        upgraded_table("scores", pl.DataFrame({"unit": ["a"]}))
+    with pytest.raises(SchemaError, match="table 'zero_shot' is not one of format 2"):
+        upgraded_table("zero_shot", pl.DataFrame({"method": [1]}))
