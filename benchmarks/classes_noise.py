@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from saywell.data.images import load_images
+from saywell.data.parts import DESCRIBE, SELECT
 from saywell.data.planted import encoder_folder
 from saywell.data.planted.world import write_pictures
 from saywell.encoders.dual import open_dual_encoder
@@ -41,16 +42,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder) / "images", options.images, 0)
         shown = load_images(Path(folder) / "images")
-        ids = shown.examples["id"].to_list()
+        ids = shown.table["id"].to_list()
         place = {id: row for row, id in enumerate(ids)}
         vectors = np.zeros((len(ids), encoder.dim), dtype=np.float32)
         for id, picture in shown.pictures():
             vectors[place[id]] = encoder.encode_images([picture])[0]
     names = shown.classes["name"].to_list()
-    labels = np.array([names.index(name) for name in shown.examples["label"]])
-    train, beside = (
-        np.flatnonzero((shown.examples["split"] == part).to_numpy()) for part in ("train", "validation")
-    )
+    labels = np.array([names.index(name) for name in shown.table["label"]])
+    train, beside = (np.flatnonzero((shown.table["part"] == part).to_numpy()) for part in (DESCRIBE, SELECT))
     gold = planted_gold().filter(pl.col("class").is_in(names))
     texts = encoder.encode_texts(gold["text"].to_list())
     text_class = np.array([names.index(name) for name in gold["class"]])

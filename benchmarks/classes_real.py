@@ -162,7 +162,7 @@ def print_overview(studies: Sequence[Study]) -> None:
             "one image a class, validation beside",
             one_shot,
             [
-                study.table("transfer_summary").filter(shots=1, selection="validation", training="two-phase")
+                study.table("transfer_summary").filter(shots=1, selection="select", training="two-phase")
                 for study in studies
             ],
         ),
@@ -214,13 +214,13 @@ def fresh_split(source: Path, target: Path) -> Path:
     of its 1,200 training pictures are the test, and its validation pictures and half of its test
     pictures choose; the rest trains.
     """
-    earlier = load_images(source, label="label_name").examples.sort("id")
+    earlier = load_images(source, label="label_name").table.sort("id")
     parts = dict.fromkeys(earlier["row"], "train")
-    trained = earlier.filter(split="train")
+    trained = earlier.filter(part="describe")
     for _, share in trained.group_by("label", maintain_order=True):
         parts |= dict.fromkeys(share["row"].head(80), "test")
-    parts |= dict.fromkeys(earlier.filter(split="validation")["row"], "validation")
-    for _, share in earlier.filter(split="test").group_by("label", maintain_order=True):
+    parts |= dict.fromkeys(earlier.filter(part="select")["row"], "validation")
+    for _, share in earlier.filter(part="score").group_by("label", maintain_order=True):
         parts |= dict.fromkeys(share["row"].head(20), "validation")
     table = pl.read_parquet(source).with_row_index()
     kept = table.filter(pl.col("index").is_in(list(parts)))

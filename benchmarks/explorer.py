@@ -81,7 +81,7 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
 
     tables = {
         "examples": lambda: frame(
-            "examples", id=sentences, split=["calibration"] * SENTENCES, text=texts, row=np.arange(SENTENCES)
+            "examples", id=sentences, part=["describe"] * SENTENCES, text=texts, row=np.arange(SENTENCES)
         ),
         "descriptors": lambda: frame(
             "descriptors",
@@ -117,7 +117,7 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
         "exemplars": lambda: frame(
             "exemplars",
             unit=np.repeat(ids, exemplars).tolist(),
-            split=["calibration"] * units * exemplars,
+            part=["describe"] * units * exemplars,
             rank=np.tile(np.arange(exemplars), units),
             example=np.array(sentences)[
                 (draw.integers(0, SENTENCES, units)[:, None] + 37 * np.arange(exemplars)) % SENTENCES
@@ -131,7 +131,7 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
         "associations": lambda: frame(
             "associations",
             unit=np.repeat(ids, 3).tolist(),
-            split=["calibration"] * 3 * units,
+            part=["describe"] * 3 * units,
             descriptor=[f"d{(a + 7 * k) % DESCRIPTORS}" for a in named[:, 0] for k in range(3)],
             hits=np.full(3 * units, 9),
             exemplars=np.full(3 * units, exemplars),
@@ -163,7 +163,7 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
             measure=["f1"] * units,
             reader=["tags"] * units,
             scorer_version=np.ones(units),
-            split=["test"] * units,
+            part=["score"] * units,
             value=value,
             ci_low=value * 0.8,
             ci_high=value * 1.2,

@@ -35,19 +35,17 @@ def prepare(path: Path, count: int, threads: int):
     import numpy as np
     import torch
 
+    from saywell.data.parts import PARTS
     from saywell.data.texts import load_texts
     from saywell.units.models import load_model
     from saywell.units.sites import find_sites
     from saywell.units.tokens import tokenize
 
     torch.set_num_threads(threads)
-    examples = load_texts(path, limit=count, near=None).examples
+    examples = load_texts(path, limit=count, near=None).table
     loaded = load_model("minilm", device="cpu")
     tokens = tokenize(loaded.tokenizer, examples["text"].to_list(), max_tokens=loaded.max_tokens)
-    splits = {
-        split: np.flatnonzero((examples["split"] == split).to_numpy())
-        for split in ("calibration", "validation", "test")
-    }
+    splits = {split: np.flatnonzero((examples["part"] == split).to_numpy()) for split in PARTS}
     return loaded, find_sites(loaded.model), tokens, splits, examples["text"].to_list()
 
 
@@ -196,7 +194,7 @@ def peer(python: Path, texts: Path, count: int, threads: int) -> str:
         from saywell.data.texts import load_texts
 
         chosen = Path(folder) / "texts.json"
-        chosen.write_text(json.dumps(load_texts(texts, limit=count, near=None).examples["text"].to_list()))
+        chosen.write_text(json.dumps(load_texts(texts, limit=count, near=None).table["text"].to_list()))
         from saywell.encoders.checkpoints import find_checkpoint
 
         command = [str(python), str(script), str(chosen), find_checkpoint("minilm"), str(threads)]

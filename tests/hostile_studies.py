@@ -34,18 +34,12 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
     """
     units = [_unit(number, sign, model) for sign in (1, -1) for number in range(UNITS)]
     examples = [
-        {
-            "id": f"e{n}",
-            "split": ("calibration", "validation", "test")[n % 3],
-            "text": text,
-            "tags": None,
-            "row": n,
-        }
+        {"id": f"e{n}", "part": ("describe", "select", "score")[n % 3], "text": text, "tags": None, "row": n}
         for n, text in enumerate(
             text for text in (*HOSTILE, "the battery died", "a fine soup") for _ in range(3)
         )
     ]
-    shown = [row for row in examples if row["split"] == "calibration"]
+    shown = [row for row in examples if row["part"] == "describe"]
     names = [*HOSTILE, "battery life", "soup"]
 
     def named(number: int) -> int:
@@ -64,7 +58,7 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
         "exemplars": [
             {
                 "unit": unit["id"],
-                "split": "calibration",
+                "part": "describe",
                 "rank": rank,
                 "example": row["id"],
                 "activation": 2.0 - 0.1 * rank,
@@ -78,7 +72,7 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
         "associations": [
             {
                 "unit": unit,
-                "split": "calibration",
+                "part": "describe",
                 "descriptor": f"d{named(n)}",
                 "hits": 5,
                 "exemplars": 8,
@@ -114,7 +108,7 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
                 "description": f"{unit}#0",
                 "measure": "f1",
                 "reader": "tags",
-                "split": "test",
+                "part": "score",
                 "floor": floor,
                 "value": 0.2,
             }
@@ -202,7 +196,7 @@ def write_classes(path: Path) -> Path:
         "examples": [
             {
                 "id": f"i{n}",
-                "split": "train",
+                "part": "describe",
                 "label": names[n % len(names)],
                 "name": HOSTILE[0],
                 "row": n,
@@ -212,7 +206,7 @@ def write_classes(path: Path) -> Path:
             }
             for n in range(16)
         ],
-        "classes": [{"name": name, "train": 2, "validation": 1, "test": 1} for name in names],
+        "classes": [{"name": name, "describe": 2, "select": 1, "score": 1} for name in names],
         "class_texts": texts,
         "text_scores": [
             {
@@ -266,7 +260,7 @@ def write_classes(path: Path) -> Path:
                 "description": f"{name}#0",
                 "measure": "f1",
                 "reader": "dual-encoder",
-                "split": "test",
+                "part": "score",
                 "floor": "always",
                 "value": 0.2,
             }
@@ -347,7 +341,7 @@ def _score(number: int) -> dict[str, Any]:
         "measure": "f1",
         "reader": "tags",
         "scorer_version": 1,
-        "split": "test",
+        "part": "score",
         "value": value,
         "ci_low": max(0.0, value - 0.1),
         "ci_high": value + 0.1,

@@ -77,6 +77,13 @@ class Change:
     studies: tuple[str, ...] = STUDIES
 
 
+NEURONS = ("neurons", "neurons-extracted", "neurons-llm")
+CLASSES = ("classes", "classes-written")
+TRAINED = {"describe": "train", "select": "validation", "score": "test"}
+CALIBRATED = TRAINED | {"describe": "calibration"}
+PARTS = "one word for who may see an example, in every study"
+
+
 def _without_fields(tables: Tables) -> Rows:
     """Figures without the fields that say what their names say."""
     rows = tables["metrics"].rows
@@ -134,6 +141,16 @@ CHANGES: list[Change] = [
     Change("figures say in fields what their names say", "metrics", _without_fields),
     Change("a unit says where its values stand, so that no row order or name has to", now="units.module"),
     Change("as above", now="units.place"),
+    *(
+        Change(PARTS, f"{table}.split", f"{table}.part", value=called, studies=studies)
+        for table in ("examples", "exemplars", "associations", "scores", "floors")
+        for called, studies in ((CALIBRATED, NEURONS), (TRAINED, CLASSES))
+    ),
+    *(Change(PARTS, f"classes.{was}", f"classes.{now}", studies=CLASSES) for now, was in TRAINED.items()),
+    *(
+        Change(PARTS, f"{table}.selection", f"{table}.selection", value=TRAINED, studies=CLASSES)
+        for table in ("transfer", "transfer_summary")
+    ),
 ]
 """Deliberate changes, one line each, the reason first."""
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from saywell.data.images import load_images
+from saywell.data.images import class_counts, load_images
 from saywell.errors import InputError
 
 NAMES = ["barn owl", "coot"]
@@ -74,14 +74,14 @@ def test_a_folder_without_images_is_no_class_whatever_its_name(tmp_path_factory,
         elif holds == "notes":
             (stray / "readme.txt").write_text("words")
         images = load_images(top)
-        assert images.classes["name"].to_list() == NAMES
+        assert list(images.classes) == NAMES
         assert set(images.rejected["reason"]) <= {"no label"}
-        assert len(images.examples) + len(images.rejected) == images.total_rows
+        assert len(images.table) + len(images.rejected) == images.total_rows
 
 
 def test_what_archives_leave_is_no_class_even_when_empty_but_a_class_may_be_empty(tmp_path):
     fill(tmp_path, {**TREE, "__MACOSX": 0, "grebe": 0})
-    assert load_images(tmp_path).classes["name"].to_list() == ["barn owl", "coot", "grebe"]
+    assert list(load_images(tmp_path).classes) == ["barn owl", "coot", "grebe"]
 
 
 @ONCE
@@ -99,42 +99,42 @@ def test_a_folder_of_images_beside_splits_is_named(tmp_path_factory, name):
 @pytest.mark.parametrize(
     ("tree", "counts", "notes"),
     [
-        (SPLIT, {"train": 8, "validation": 2, "test": 10}, 1),
+        (SPLIT, {"describe": 8, "select": 2, "score": 10}, 1),
         (
             {f"{p}/{n}": 5 for p in ("train", "val") for n in NAMES},
-            {"train": 8, "validation": 10, "test": 2},
+            {"describe": 8, "select": 10, "score": 2},
             1,
         ),
-        ({f"Training/{n}": 5 for n in NAMES}, {"train": 6, "validation": 2, "test": 2}, 0),
-        ({f"birds/pictures/{n}": 5 for n in NAMES}, {"train": 6, "validation": 2, "test": 2}, 1),
+        ({f"Training/{n}": 5 for n in NAMES}, {"describe": 6, "select": 2, "score": 2}, 0),
+        ({f"birds/pictures/{n}": 5 for n in NAMES}, {"describe": 6, "select": 2, "score": 2}, 1),
         (
             {**{f"train/{n}": 5 for n in NAMES}, "test": 5},
-            {"train": 6, "validation": 2, "test": 2},
+            {"describe": 6, "select": 2, "score": 2},
             0,
         ),  # no labels
-        ({"train": 5, "bus": 5}, {"train": 6, "validation": 2, "test": 2}, 0),  # classes of vehicles
-        ({"train/steam": 3, "train/diesel": 2, "bus": 5}, {"train": 6, "validation": 2, "test": 2}, 1),
+        ({"train": 5, "bus": 5}, {"describe": 6, "select": 2, "score": 2}, 0),  # classes of vehicles
+        ({"train/steam": 3, "train/diesel": 2, "bus": 5}, {"describe": 6, "select": 2, "score": 2}, 1),
         (
             {f"{n}/{p}": 5 for p in ("Train", "test") for n in NAMES},
-            {"train": 8, "validation": 2, "test": 10},
+            {"describe": 8, "select": 2, "score": 10},
             2,
         ),
         (
             {f"{n}/{p}": 5 for p in ("train", "young") for n in NAMES},
-            {"train": 12, "validation": 4, "test": 4},
+            {"describe": 12, "select": 4, "score": 4},
             1,
         ),
-        ({f"{n}/test": 5 for n in NAMES}, {"train": 6, "validation": 2, "test": 2}, 1),
-        ({"train/coot": 5, "test/coot": 5, "test/barn owl": 5}, {"train": 4, "validation": 1, "test": 10}, 2),
+        ({f"{n}/test": 5 for n in NAMES}, {"describe": 6, "select": 2, "score": 2}, 1),
+        ({"train/coot": 5, "test/coot": 5, "test/barn owl": 5}, {"describe": 4, "select": 1, "score": 10}, 2),
     ],
 )
 def test_layouts(tmp_path, tree, counts, notes):
     fill(tmp_path, tree)
     images = load_images(tmp_path, near=None)
-    assert Counter(images.examples["split"]) == counts
+    assert Counter(images.table["part"]) == counts
     assert len(images.notes) == notes
     expected = {"bus", "train"} if "bus" in tree else set(NAMES)
-    assert set(images.classes["name"]) == expected
+    assert set(images.classes) == expected
     if "test" in tree:
         assert set(images.rejected["reason"]) == {"no label"} and len(images.rejected) == 5
 
@@ -143,9 +143,9 @@ def test_a_made_test_split_is_a_share_of_train_and_shares_no_group(tmp_path):
     frame = pl.DataFrame({"image": BLOBS[:40], "label": NAMES * 20, "part": ["train"] * 30 + ["dev"] * 10})
     frame.write_parquet(tmp_path / "x.parquet")
     images = load_images(tmp_path / "x.parquet", split="part", near=None)
-    counts = Counter(images.examples["split"])
-    assert counts["validation"] == 10 and counts["train"] + counts["test"] == 30
-    assert 6 <= counts["test"] <= 9 and "no test split" in images.notes[0]
+    counts = Counter(images.table["part"])
+    assert counts["select"] == 10 and counts["describe"] + counts["score"] == 30
+    assert 6 <= counts["score"] <= 9 and "no test split" in images.notes[0]
     with pytest.raises(InputError, match="but no train"):
         frame = frame.with_columns(part=pl.col("part").replace({"train": "test"}))
         frame.write_parquet(tmp_path / "y.parquet")
@@ -162,7 +162,7 @@ def test_a_dataset_with_one_part_is_not_divided(tmp_path):
     for part in ("train", "test"):
         datasets.DatasetDict({part: data}).save_to_disk(tmp_path / part)
         assert load_images(tmp_path / part).fingerprint == whole.fingerprint
-    assert whole.classes["train"].sum() == 6
+    assert class_counts(whole)["describe"].sum() == 6
     assert "column 'img'" in whole.notes[0]
 
 
@@ -183,15 +183,15 @@ def test_paths_of_every_type_of_text(tmp_path, dtype):
     labels = pa.array(NAMES * 4, pa.string()).cast(dtype)
     pq.write_table(pa.table({"photo": paths, "label": labels}), tmp_path / "x.parquet")
     images = load_images(tmp_path / "x.parquet")
-    assert len(images.examples) == 8 and images.classes["name"].to_list() == NAMES
-    assert dict(images.pictures()).keys() == set(images.examples["id"])
+    assert len(images.table) == 8 and list(images.classes) == NAMES
+    assert dict(images.pictures()).keys() == set(images.table["id"])
 
 
 @pytest.mark.parametrize("dtype", [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
 def test_bytes_of_every_type(tmp_path, dtype):
     table = pa.table({"image": pa.array(BLOBS[:8], dtype), "label": NAMES * 4})
     pq.write_table(table, tmp_path / "x.parquet")
-    assert len(load_images(tmp_path / "x.parquet").examples) == 8
+    assert len(load_images(tmp_path / "x.parquet").table) == 8
 
 
 def test_the_same_from_tables_in_memory(tmp_path):
@@ -213,8 +213,8 @@ def test_the_same_from_tables_in_memory(tmp_path):
     for source in sources:
         images = load_images(source)
         assert images.fingerprint == expected.fingerprint
-        assert images.examples.drop("name").equals(expected.examples.drop("name"))
-        ids = images.examples["id"].to_list()[::5]
+        assert images.table.drop("name").equals(expected.table.drop("name"))
+        ids = images.table["id"].to_list()[::5]
         assert {id for id, _ in images.pictures(ids)} == set(ids)
 
 
@@ -223,14 +223,14 @@ def test_pictures_and_arrays_in_lists():
     rows += [{"image": np.asarray(photo(k)), "label": NAMES[k % 2]} for k in range(6, 10)]
     rows += [{"image": 7, "label": "coot"}, {"image": None, "label": "coot"}]
     images = load_images(rows)
-    assert len(images.examples) == 10
+    assert len(images.table) == 10
     assert images.rejected["reason"].to_list() == ["no image", "no image"]
 
 
 def test_the_column_of_images_is_found_or_asked_for(tmp_path):
     frame = pl.DataFrame({"n": range(8), "scan": BLOBS[:8], "species": NAMES * 4})
     images = load_images(frame)
-    assert len(images.examples) == 8
+    assert len(images.table) == 8
     assert [note.split(" was read")[0] for note in images.notes] == [
         "The column 'scan'",
         "The column 'species'",
@@ -245,7 +245,7 @@ def test_names_of_classes_in_tables_of_text_keep_their_zeros(tmp_path):
     fill(tmp_path, {"": 8})
     rows = "".join(f"{k}.png;{['007', '08'][k % 2]}\n" for k in range(8))
     (tmp_path / "x.csv").write_text("path;label\n" + rows)
-    assert load_images(tmp_path / "x.csv").classes["name"].to_list() == ["007", "08"]
+    assert list(load_images(tmp_path / "x.csv").classes) == ["007", "08"]
 
 
 # ---- limit
@@ -257,16 +257,16 @@ def test_a_limit_keeps_shares_and_what_a_smaller_one_kept(tmp_path):
     kept = {}
     for limit in (3, 12, 28, 56, 99):
         images = load_images(frame, limit=limit, near=None)
-        kept[limit] = set(images.examples["id"])
+        kept[limit] = set(images.table["id"])
         assert len(kept[limit]) == min(limit, 56) and images.total_rows == 56
-        counts = Counter(images.examples["label"])
+        counts = Counter(images.table["label"])
         assert set(counts) == set(labels)
         for name, all_of_it in Counter(labels).items():
             assert abs(counts[name] - max(1, all_of_it * min(limit, 56) / 56)) <= 1.5
     assert kept[3] < kept[12] < kept[28] < kept[56] == kept[99]
     shuffled = frame.sample(fraction=1, shuffle=True, seed=3)
-    assert set(load_images(shuffled, limit=12, near=None).examples["id"]) == kept[12]
-    assert set(load_images(frame, limit=12, seed=1, near=None).examples["id"]) != kept[12]
+    assert set(load_images(shuffled, limit=12, near=None).table["id"]) == kept[12]
+    assert set(load_images(frame, limit=12, seed=1, near=None).table["id"]) != kept[12]
     for limit in (2, 0, 2.5, True):
         with pytest.raises(InputError, match=f"limit={limit}"):
             load_images(frame, limit=limit)
@@ -284,7 +284,7 @@ def test_a_limit_decodes_only_what_it_keeps(monkeypatch):
 
 def test_names_that_no_utf8_can_hold(tmp_path):
     rows = [{"image": BLOBS[k], "label": "coot\ud83d" if k % 2 else "owl"} for k in range(6)]
-    assert load_images(rows).classes["name"].to_list() == ["coot?", "owl"]
+    assert list(load_images(rows).classes) == ["coot?", "owl"]
     fill(tmp_path, TREE)
     odd = os.fsencode(tmp_path / "coot") + b"/caf\xe9.png"
     try:
@@ -292,4 +292,4 @@ def test_names_that_no_utf8_can_hold(tmp_path):
     except OSError:
         pytest.skip("this file system takes names in UTF-8 only")
     images = load_images(tmp_path)
-    assert "coot/caf?.png" in images.examples["name"] and len(dict(images.pictures())) == 10
+    assert "coot/caf?.png" in images.table["name"] and len(dict(images.pictures())) == 10

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from saywell.data.image_duplicates import difference_hash, near_duplicate_images, thumbnail
-from saywell.data.images import class_names, content_id, load_images, split_by_class
+from saywell.data.images import class_counts, class_names, content_id, load_images, parts_by_class
+from saywell.data.parts import PARTS
 from saywell.errors import InputError
 
 
@@ -41,24 +42,24 @@ def folder(tmp_path):
 def test_a_folder_of_class_folders(folder):
     images = load_images(folder)
     assert images.total_rows == 30 and images.rejected.is_empty() and images.converted.is_empty()
-    assert images.classes.rows() == [(n, 6, 2, 2) for n in ("Wälder", "blue tit", "red kite")]
-    row = images.examples.filter(name="red kite/3.png").row(0, named=True)
+    assert class_counts(images).rows() == [(n, 6, 2, 2) for n in ("Wälder", "blue tit", "red kite")]
+    row = images.table.filter(name="red kite/3.png").row(0, named=True)
     assert row["id"] == content_id((folder / "red kite" / "3.png").read_bytes())
     assert (row["label"], row["width"], row["height"]) == ("red kite", 32, 32)
-    assert images.examples["id"].is_sorted()
+    assert images.table["id"].is_sorted()
 
 
 def test_pictures_are_read_lazily_and_by_id(folder):
     images = load_images(folder)
-    wanted = images.examples["id"].to_list()[::7]
+    wanted = images.table["id"].to_list()[::7]
     found = dict(images.pictures(wanted))
     assert set(found) == set(wanted)
     for id, picture in found.items():
-        name = images.examples.filter(id=id)["name"][0]
+        name = images.table.filter(id=id)["name"][0]
         assert np.array_equal(np.asarray(picture), np.asarray(Image.open(folder / name)))
     with pytest.raises(InputError, match="no image with the id 'nope'"):
         next(images.pictures(["nope"]))
-    photo(999).save(folder / images.examples["name"][0])
+    photo(999).save(folder / images.table["name"][0])
     with pytest.raises(InputError, match="has changed since it was loaded"):
         list(images.pictures())
 
@@ -86,7 +87,7 @@ def test_every_bad_file_is_reported_by_name(folder):
     assert images.converted.select("name", "change").rows() == [
         ("red kite/print.jpg", "CMYK to RGB, without a colour profile")
     ]
-    assert len(images.examples) + len(images.rejected) == images.total_rows
+    assert len(images.table) + len(images.rejected) == images.total_rows
 
 
 def test_a_pipe_among_the_images_is_refused_and_not_waited_for(folder):
@@ -121,18 +122,18 @@ def test_near_duplicates_share_a_split(folder):
     for k in range(10):
         photo(k).resize((48, 48)).save(folder / "red kite" / f"{k}.jpg", quality=70)
     images = load_images(folder)
-    assert len(images.examples) == 40
-    by_group = images.examples.group_by("group").agg(pl.col("split").n_unique(), pl.len())
-    assert by_group["split"].max() == 1
+    assert len(images.table) == 40
+    by_group = images.table.group_by("group").agg(pl.col("part").n_unique(), pl.len())
+    assert by_group["part"].max() == 1
     assert Counter(by_group["len"].to_list()) == {2: 10, 1: 20}
     alone = load_images(folder, near=None)
-    assert alone.examples.group_by("group").len()["len"].max() == 1
+    assert alone.table.group_by("group").len()["len"].max() == 1
 
 
 def test_the_same_whatever_the_source(folder, tmp_path):
     images = load_images(folder)
     names, blobs, labels = [], [], []
-    for name in sorted(images.examples["name"], reverse=True):
+    for name in sorted(images.table["name"], reverse=True):
         names.append(name)
         blobs.append((folder / name).read_bytes())
         labels.append(name.split("/")[0])
@@ -147,8 +148,8 @@ def test_the_same_whatever_the_source(folder, tmp_path):
         load_images(tmp_path / "c.csv"),
     ):
         assert other.fingerprint == images.fingerprint
-        assert other.examples.drop("row", "name").equals(images.examples.drop("row", "name"))
-        ids = [other.examples["id"][i] for i in (20, 3, 11)]
+        assert other.table.drop("row", "name").equals(images.table.drop("row", "name"))
+        ids = [other.table["id"][i] for i in (20, 3, 11)]
         assert {i for i, _ in other.pictures(ids)} == set(ids)
 
 
@@ -166,12 +167,12 @@ def test_a_saved_dataset_with_class_labels(folder, tmp_path):
     )
     data.save_to_disk(tmp_path / "saved")
     images = load_images(tmp_path / "saved")
-    assert images.examples.drop("row", "name").equals(load_images(folder).examples.drop("row", "name"))
-    assert images.classes.filter(name="never seen").row(0) == ("never seen", 0, 0, 0)
+    assert images.table.drop("row", "name").equals(load_images(folder).table.drop("row", "name"))
+    assert class_counts(images).filter(name="never seen").row(0) == ("never seen", 0, 0, 0)
     parts = datasets.DatasetDict(train=data.select(range(20)), test=data.select(range(20, 30)))
     parts.save_to_disk(tmp_path / "parts")
-    split = load_images(tmp_path / "parts").examples
-    assert split.filter(pl.col("row") >= 20)["split"].unique().to_list() == ["test"]
+    split = load_images(tmp_path / "parts").table
+    assert split.filter(pl.col("row") >= 20)["part"].unique().to_list() == ["score"]
     data.to_parquet(tmp_path / "hub.parquet")
     assert load_images(tmp_path / "hub.parquet").fingerprint == images.fingerprint
 
@@ -192,10 +193,10 @@ def test_a_split_of_the_sources_own_is_kept_and_does_not_leak(tmp_path):
     frame.write_parquet(tmp_path / "x.parquet")
     images = load_images(tmp_path / "x.parquet", split="part")
     assert images.rejected.select("row", "reason").rows() == [(0, "in two splits"), (1, "duplicate")]
-    tested = images.examples.filter(split="test")["row"].sort().to_list()
+    tested = images.table.filter(part="score")["row"].sort().to_list()
     assert tested == list(range(14, 20))
-    counts = Counter(images.examples["split"])
-    assert counts["train"] + counts["validation"] == 12 and counts["validation"] in (2, 3)
+    counts = Counter(images.table["part"])
+    assert counts["describe"] + counts["select"] == 12 and counts["select"] in (2, 3)
 
 
 def test_folders_called_train_and_test_are_splits(folder, tmp_path):
@@ -207,9 +208,9 @@ def test_folders_called_train_and_test_are_splits(folder, tmp_path):
             for k in range(5):
                 photo(hash((part, name, k)) % 10**6).save(root / part / name / f"{k}.png")
     images = load_images(root)
-    assert images.classes["name"].to_list() == ["blue tit", "red kite"]
-    for name, split in images.examples.select("name", "split").iter_rows():
-        assert (split == "test") == name.startswith("test/")
+    assert list(images.classes) == ["blue tit", "red kite"]
+    for name, part in images.table.select("name", "part").iter_rows():
+        assert (part == "score") == name.startswith("test/")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_numbers_are_no_class_names(tmp_path):
     frame.write_parquet(tmp_path / "x.parquet")
     with pytest.raises(InputError, match=r"give label=\.\.\. one of 'label_name'"):
         load_images(tmp_path / "x.parquet")
-    assert load_images(tmp_path / "x.parquet", label="label_name").classes["train"].to_list() == [1]
+    assert class_counts(load_images(tmp_path / "x.parquet", label="label_name"))["describe"].to_list() == [1]
 
 
 @pytest.mark.parametrize("twins", [["Dog", "dog"], ["red_kite", "red kite"], ["a", "a"], ["é", "e\u0301"]])
@@ -258,14 +259,14 @@ def test_a_thousand_classes(tmp_path):
     frame.write_parquet(tmp_path / "x.parquet")
     images = load_images(tmp_path / "x.parquet")
     assert len(images.classes) == 1000
-    assert images.examples.filter(pl.col("split") != "train").is_empty()
+    assert images.table.filter(pl.col("part") != "describe").is_empty()
 
 
 def test_real_images(shared):
     images = load_images(shared / "data" / "images" / "pacs.parquet", label="label_name")
-    assert len(images.classes) == 7 and len(images.examples) >= 690
-    assert images.classes.select(pl.col("test").min()).item() >= 18
-    assert images.examples.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert len(images.classes) == 7 and len(images.table) >= 690
+    assert class_counts(images).select(pl.col("score").min()).item() >= 18
+    assert images.table.group_by("group").agg(pl.col("part").n_unique())["part"].max() == 1
 
 
 # ---- splitting and near duplicates
@@ -277,11 +278,11 @@ def test_splits_are_whole_groups_and_do_not_depend_on_order(drawn, random):
     n = len(drawn)
     labels, groups = [f"c{a}" for a, _ in drawn], np.array([b for _, b in drawn])
     ids = [f"{k:04d}" for k in range(n)]
-    splits = split_by_class(labels, ids, groups, 0, (0.6, 0.2, 0.2))
+    splits = parts_by_class(labels, ids, groups, 0, (0.6, 0.2, 0.2))
     assert len({(g, s) for g, s in zip(groups, splits, strict=True)}) == len(set(groups))
     order = list(range(n))
     random.shuffle(order)
-    again = split_by_class(
+    again = parts_by_class(
         [labels[k] for k in order], [ids[k] for k in order], groups[order], 0, (0.6, 0.2, 0.2)
     )
     assert again == [splits[k] for k in order]
@@ -291,13 +292,13 @@ def test_splits_are_whole_groups_and_do_not_depend_on_order(drawn, random):
     ("n", "expected"), [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (1, 1, 1)), (10, (6, 2, 2)), (100, (60, 20, 20))]
 )
 def test_split_sizes_of_a_class(n, expected):
-    splits = split_by_class(["a"] * n, [str(k) for k in range(n)], np.arange(n), 3, (0.6, 0.2, 0.2))
-    assert tuple(splits.count(s) for s in ("train", "validation", "test")) == expected
+    splits = parts_by_class(["a"] * n, [str(k) for k in range(n)], np.arange(n), 3, (0.6, 0.2, 0.2))
+    assert tuple(splits.count(s) for s in PARTS) == expected
 
 
 def test_seed_decides_the_split():
     ids = [str(k) for k in range(50)]
-    one, two = (split_by_class(["a"] * 50, ids, np.arange(50), seed, (0.6, 0.2, 0.2)) for seed in (0, 1))
+    one, two = (parts_by_class(["a"] * 50, ids, np.arange(50), seed, (0.6, 0.2, 0.2)) for seed in (0, 1))
     assert one != two
 
 

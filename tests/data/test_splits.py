@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saywell.data.splits import SPLITS, assign_split, check_splits, content_ids, hash_numbers
+from saywell.data.parts import PARTS
+from saywell.data.splits import assign_parts, check_parts, content_ids, hash_numbers
 from saywell.errors import InputError
 
 IDS = content_ids(f"text {i}" for i in range(20_000))
@@ -22,33 +23,33 @@ def test_an_id_is_the_start_of_the_blake2b_hash():
 
 @given(st.permutations(IDS[:50]), st.integers(), st.integers(0, 50))
 def test_a_split_depends_on_the_id_alone(ids, seed, count):
-    alone = dict(zip(IDS[:50], assign_split(IDS[:50], seed), strict=True))
-    assert assign_split(ids[:count], seed).to_list() == [alone[i] for i in ids[:count]]
+    alone = dict(zip(IDS[:50], assign_parts(IDS[:50], seed), strict=True))
+    assert assign_parts(ids[:count], seed).to_list() == [alone[i] for i in ids[:count]]
 
 
 def test_split_sizes_are_binomial_about_the_fractions():
     for fractions in [(0.4, 0.3, 0.3), (0.8, 0.1, 0.1), (0.05, 0.05, 0.9)]:
-        split = assign_split(IDS, 3, fractions)
-        for name, share in zip(SPLITS, fractions, strict=True):
+        split = assign_parts(IDS, 3, fractions)
+        for name, share in zip(PARTS, fractions, strict=True):
             deviation = np.sqrt(share * (1 - share) * len(IDS))
             assert abs((split == name).sum() - share * len(IDS)) < 4 * deviation
 
 
 def test_another_seed_is_another_split():
-    same = (assign_split(IDS, 0) == assign_split(IDS, 1)).mean()
+    same = (assign_parts(IDS, 0) == assign_parts(IDS, 1)).mean()
     assert same == pytest.approx(0.4**2 + 2 * 0.3**2, abs=0.02)
 
 
-def test_a_wider_calibration_split_only_gains():
-    narrow = assign_split(IDS, 0, (0.4, 0.3, 0.3)) == "calibration"
-    wide = assign_split(IDS, 0, (0.5, 0.2, 0.3)) == "calibration"
+def test_a_wider_describe_split_only_gains():
+    narrow = assign_parts(IDS, 0, (0.4, 0.3, 0.3)) == "describe"
+    wide = assign_parts(IDS, 0, (0.5, 0.2, 0.3)) == "describe"
     assert (wide | ~narrow).all()
 
 
 def test_a_sample_is_independent_of_the_split():
     sampled = hash_numbers(IDS, 0, "limit") < np.uint64(2**63)
-    calibration = (assign_split(IDS, 0) == "calibration").to_numpy()
-    assert calibration[sampled].mean() == pytest.approx(0.4, abs=0.02)
+    describe = (assign_parts(IDS, 0) == "describe").to_numpy()
+    assert describe[sampled].mean() == pytest.approx(0.4, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -56,14 +57,14 @@ def test_a_sample_is_independent_of_the_split():
 )
 def test_fractions_that_are_no_shares_are_refused(fractions):
     with pytest.raises(InputError, match="fractions="):
-        assign_split(IDS[:3], 0, fractions)
+        assign_parts(IDS[:3], 0, fractions)
 
 
 def test_no_ids_no_splits():
-    assert assign_split([]).to_list() == []
+    assert assign_parts([]).to_list() == []
 
 
 def test_an_empty_split_is_an_error_with_the_counts():
-    check_splits(pl.Series(SPLITS), 0)
-    with pytest.raises(InputError, match=r"calibration 1, validation 0, test 1; seed=7"):
-        check_splits(pl.Series(["calibration", "test"]), 7)
+    check_parts(pl.Series(PARTS), 0)
+    with pytest.raises(InputError, match=r"describe 1, select 0, score 1; seed=7"):
+        check_parts(pl.Series(["describe", "score"]), 7)

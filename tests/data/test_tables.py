@@ -32,11 +32,11 @@ ONCE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 def said(loaded):
     """Every tag, sorted."""
-    return sorted({tag for tags in loaded.examples["tags"].to_list() for tag in tags})
+    return sorted({tag for tags in loaded.table["tags"].to_list() for tag in tags})
 
 
 def same(loaded, expected=EXPECTED):
-    return loaded.fingerprint == expected.fingerprint and loaded.examples.equals(expected.examples)
+    return loaded.fingerprint == expected.fingerprint and loaded.table.equals(expected.table)
 
 
 # ---- what people have in their hands
@@ -125,7 +125,7 @@ def test_separators_are_recognised(tmp_path, name, delimiter):
     with opened(tmp_path / name, "wt", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows(marks)
     loaded = load_texts(tmp_path / name, tags="moods", near=None)
-    assert loaded.examples["text"].equals(EXPECTED.examples["text"])
+    assert loaded.table["text"].equals(EXPECTED.table["text"])
     usual = "\t" if name.endswith("tsv") else ","
     assert any(repr(delimiter) in note for note in loaded.notes) == (delimiter != usual)
 
@@ -201,7 +201,7 @@ def test_a_folder_of_text_files_is_a_text_each(tmp_path):
     (tmp_path / ".hidden.txt").write_text("not read")
     loaded = load_texts(tmp_path, near=None)
     assert loaded.total_rows == 24 and "read as one text" in loaded.notes[0]
-    assert loaded.examples.filter(row=3)["text"][0] == f"{TEXTS[3]} and a second line"
+    assert loaded.table.filter(row=3)["text"][0] == f"{TEXTS[3]} and a second line"
 
 
 # ---- columns
@@ -209,7 +209,7 @@ def test_a_folder_of_text_files_is_a_text_each(tmp_path):
 
 def test_the_only_column_of_text_is_read_and_told():
     loaded = load_texts(FRAME.rename({"text": "body"}).with_row_index("n"), near=None)
-    assert loaded.examples.equals(load_texts(TEXTS, near=None).examples)
+    assert loaded.table.equals(load_texts(TEXTS, near=None).table)
     assert loaded.notes == ("The column 'body' was read, the only one of text.",)
 
 
@@ -228,13 +228,13 @@ def test_fields_inside_records(tmp_path):
     pl.DataFrame(rows).write_parquet(tmp_path / "x.parquet")
     for source in (tmp_path / "x.jsonl", tmp_path / "x.parquet", rows):
         loaded = load_texts(source, text="data.text", tags="data.by.mood", near=None)
-        assert said(loaded) == ["calm"] and len(loaded.examples) == 24
+        assert said(loaded) == ["calm"] and len(loaded.table) == 24
 
 
 def test_a_column_that_only_late_rows_have_is_found(tmp_path):
     rows = [{"other": n} for n in range(1500)] + [{"text": t} for t in TEXTS]
     (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert len(load_texts(tmp_path / "x.jsonl", near=None).examples) == 24
+    assert len(load_texts(tmp_path / "x.jsonl", near=None).table) == 24
 
 
 # ---- values
@@ -316,7 +316,7 @@ def test_any_str_is_a_text_or_is_rejected(hostile):
     rows = [{"text": text, "t": text} for text in [*TEXTS, *hostile]]
     for source in (rows, [*TEXTS, *hostile]):
         loaded = load_texts(source, tags="t" if source is rows else None, near=None)
-        assert len(loaded.examples) + len(loaded.rejected) == loaded.total_rows == 24 + len(hostile)
+        assert len(loaded.table) + len(loaded.rejected) == loaded.total_rows == 24 + len(hostile)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")

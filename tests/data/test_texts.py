@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from saywell.data.splits import assign_split
+from saywell.data.splits import assign_parts
 from saywell.data.texts import load_texts, normalised
 from saywell.errors import InputError, MissingPackage
 
@@ -32,21 +32,21 @@ def sentences(n: int, seed: int = 0) -> list[str]:
 TEXTS = sentences(60)
 
 
-def test_examples_have_id_split_text_tags_row_and_are_sorted_by_id():
+def test_examples_have_id_part_text_tags_row_and_are_sorted_by_id():
     loaded = load_texts(TEXTS)
-    assert loaded.examples.schema == {
+    assert loaded.table.schema == {
         "id": pl.String,
-        "split": pl.String,
+        "part": pl.String,
         "text": pl.String,
         "tags": pl.List(pl.String),
         "row": pl.Int64,
     }
     assert loaded.rejected.schema == {"row": pl.Int64, "reason": pl.String, "detail": pl.String}
-    assert loaded.examples["id"].is_sorted()
-    assert loaded.examples["tags"].null_count() == 60
-    assert [TEXTS[row] for row in loaded.examples["row"]] == loaded.examples["text"].to_list()
+    assert loaded.table["id"].is_sorted()
+    assert loaded.table["tags"].null_count() == 60
+    assert [TEXTS[row] for row in loaded.table["row"]] == loaded.table["text"].to_list()
     assert loaded.total_rows == 60 and loaded.rejected.is_empty()
-    assert loaded.examples["split"].equals(assign_split(loaded.examples["id"], 0))
+    assert loaded.table["part"].equals(assign_parts(loaded.table["id"], 0))
 
 
 # ---- the same rows, whatever their order and file
@@ -91,13 +91,13 @@ def test_every_format_gives_the_same_tables(tmp_path, drawn, limit):
     expected = load_texts(frame, tags="tags", limit=limit)
     for kind in ("csv", "tsv", "jsonl", "parquet"):
         loaded = load_texts(write(tmp_path, kind, texts, tags), tags="tags", limit=limit)
-        assert loaded.examples.equals(expected.examples), kind
+        assert loaded.table.equals(expected.table), kind
         assert loaded.rejected.equals(expected.rejected), kind
         assert loaded.fingerprint == expected.fingerprint
     plain = load_texts(texts, limit=limit)
     lines = load_texts(write(tmp_path, "txt", texts, tags), limit=limit)
-    assert lines.examples.equals(plain.examples) and lines.rejected.equals(plain.rejected)
-    assert plain.examples.drop("tags").equals(expected.examples.drop("tags"))
+    assert lines.table.equals(plain.table) and lines.rejected.equals(plain.rejected)
+    assert plain.table.drop("tags").equals(expected.table.drop("tags"))
 
 
 @settings(max_examples=40, deadline=None)
@@ -111,7 +111,7 @@ def test_the_order_of_rows_changes_only_row_numbers(drawn, random_, limit, seed)
     texts = TEXTS + drawn
     shuffled = random_.sample(texts, len(texts))
     one, two = (load_texts(rows, limit=limit, seed=seed) for rows in (texts, shuffled))
-    assert one.examples.drop("row").equals(two.examples.drop("row"))
+    assert one.table.drop("row").equals(two.table.drop("row"))
     assert one.fingerprint == two.fingerprint
     for reason in ("not text", "empty", "too long", "duplicate", "near duplicate"):
         assert (one.rejected["reason"] == reason).sum() == (two.rejected["reason"] == reason).sum()
@@ -167,31 +167,31 @@ def test_rows_that_are_no_use_are_rejected_by_reason():
         (6, "empty", ""),
         (7, "not text", "half a character: half "),
     ]
-    assert len(loaded.examples) == 61 and loaded.total_rows == 69
+    assert len(loaded.table) == 61 and loaded.total_rows == 69
 
 
 def test_texts_as_long_as_allowed_are_kept_whole():
     loaded = load_texts([*TEXTS, "é" * 150, "😀" * 151], max_chars=150)
     assert loaded.rejected.rows() == [(61, "too long", "😀" * 80)]
-    assert "é" * 150 in loaded.examples["text"]
+    assert "é" * 150 in loaded.table["text"]
 
 
 def test_equal_texts_keep_the_first_row_and_its_tags():
     frame = pl.DataFrame({"text": [*TEXTS, f" {TEXTS[7]}\x00 "], "tags": ["a"] * 60 + ["b"]})
     loaded = load_texts(frame, tags="tags")
     assert loaded.rejected.rows() == [(60, "duplicate", "of 7")]
-    assert loaded.examples.filter(row=7)["tags"].to_list() == [["a"]]
+    assert loaded.table.filter(row=7)["tags"].to_list() == [["a"]]
 
 
 def test_of_near_duplicates_the_smallest_id_is_kept():
     copies = [TEXTS[0], TEXTS[0].upper(), TEXTS[0] + "!", TEXTS[0] + " today"]
     every = load_texts([*TEXTS[1:], *copies], near=None)
-    kept = every.examples.filter(pl.col("row") >= 59)["row"][0]
+    kept = every.table.filter(pl.col("row") >= 59)["row"][0]
     loaded = load_texts([*TEXTS[1:], *copies], near=0.8)
-    assert loaded.examples.filter(pl.col("row") >= 59)["row"].to_list() == [kept]
+    assert loaded.table.filter(pl.col("row") >= 59)["row"].to_list() == [kept]
     assert set(loaded.rejected["reason"]) == {"near duplicate"}
     assert loaded.rejected["detail"].to_list() == [f"of {kept}"] * 3
-    assert every.rejected.is_empty() and len(every.examples) == 63
+    assert every.rejected.is_empty() and len(every.table) == 63
 
 
 @settings(max_examples=30, deadline=None)
@@ -202,8 +202,8 @@ def test_no_near_duplicates_straddle_a_split(changes, seed):
         return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
 
     texts = TEXTS + [f"{TEXTS[i]} {word}" for i, word in changes]
-    examples = load_texts(texts, near=0.6, seed=seed).examples
-    pairs = [(shingles(text), split) for text, split in zip(examples["text"], examples["split"], strict=True)]
+    examples = load_texts(texts, near=0.6, seed=seed).table
+    pairs = [(shingles(text), split) for text, split in zip(examples["text"], examples["part"], strict=True)]
     for i, (one, split) in enumerate(pairs):
         for other, other_split in pairs[:i]:
             assert split == other_split or len(one & other) / len(one | other) < 0.6
@@ -215,8 +215,8 @@ def test_the_reviews_that_occur_more_than_once_are_found(shared):
     loaded = load_texts(shared / "data" / "amazon_reviews.parquet", tags="category", max_chars=100_000)
     counts = dict(loaded.rejected["reason"].value_counts().iter_rows())
     assert counts["duplicate"] == surplus == 148
-    assert loaded.total_rows == 8000 == len(loaded.examples) + len(loaded.rejected)
-    assert set(loaded.examples["tags"].list.first()) == set(frame["category"])
+    assert loaded.total_rows == 8000 == len(loaded.table) + len(loaded.rejected)
+    assert set(loaded.table["tags"].list.first()) == set(frame["category"])
 
 
 # ---- limit
@@ -225,21 +225,19 @@ def test_the_reviews_that_occur_more_than_once_are_found(shared):
 def test_a_limit_samples_fairly_from_a_sorted_file():
     texts = sorted(sentences(2000))
     loaded = load_texts(texts, limit=500)
-    assert len(loaded.examples) == 500 and loaded.total_rows == 2000
-    assert 900 < loaded.examples["row"].mean() < 1100  # type: ignore[operator]
-    assert set(load_texts(texts, limit=100).examples["id"]) < set(loaded.examples["id"])
-    assert set(load_texts(texts, limit=500, seed=1).examples["id"]) != set(loaded.examples["id"])
+    assert len(loaded.table) == 500 and loaded.total_rows == 2000
+    assert 900 < loaded.table["row"].mean() < 1100  # type: ignore[operator]
+    assert set(load_texts(texts, limit=100).table["id"]) < set(loaded.table["id"])
+    assert set(load_texts(texts, limit=500, seed=1).table["id"]) != set(loaded.table["id"])
 
 
 def test_a_limited_text_keeps_its_split():
-    split = dict(load_texts(TEXTS).examples.select("id", "split").iter_rows())
-    assert all(
-        split[i] == s for i, s in load_texts(TEXTS, limit=40).examples.select("id", "split").iter_rows()
-    )
+    split = dict(load_texts(TEXTS).table.select("id", "part").iter_rows())
+    assert all(split[i] == s for i, s in load_texts(TEXTS, limit=40).table.select("id", "part").iter_rows())
 
 
 def test_equal_texts_do_not_use_up_the_limit():
-    assert len(load_texts(TEXTS * 5, limit=60).examples) == 60
+    assert len(load_texts(TEXTS * 5, limit=60).table) == 60
 
 
 # ---- tags
@@ -256,7 +254,7 @@ def test_equal_texts_do_not_use_up_the_limit():
     ],
 )
 def test_tags_are_lists_or_separated_strings(column, expected):
-    examples = load_texts(pl.DataFrame({"text": TEXTS, "t": column}), tags="t").examples
+    examples = load_texts(pl.DataFrame({"text": TEXTS, "t": column}), tags="t").table
     assert examples.sort("row")["tags"].to_list()[:3] == expected
 
 
@@ -291,7 +289,7 @@ def test_csv_with_line_breaks_quotes_and_a_line_of_a_megabyte(tmp_path):
     limit = csv.field_size_limit()
     loaded = load_texts(path)
     assert csv.field_size_limit() == limit
-    assert 'He said "no, never" and left' in loaded.examples["text"]
+    assert 'He said "no, never" and left' in loaded.table["text"]
     assert loaded.rejected.rows() == [(1, "too long", ("long " * 16))]
     assert loaded.total_rows == 62
 
@@ -318,7 +316,7 @@ def test_lines_of_json_that_are_no_objects_are_rejected(tmp_path):
     loaded = load_texts(path)
     assert loaded.rejected["row"].to_list() == list(range(7))
     assert set(loaded.rejected["reason"]) == {"not text"}
-    assert len(loaded.examples) == 60 and loaded.total_rows == 67
+    assert len(loaded.table) == 60 and loaded.total_rows == 67
 
 
 @pytest.mark.parametrize(
@@ -425,7 +423,7 @@ def test_options_out_of_range(options):
 
 
 def test_an_empty_split_is_an_error():
-    with pytest.raises(InputError, match="leave a split empty"):
+    with pytest.raises(InputError, match="leave a part empty"):
         load_texts(TEXTS, fractions=(0.999, 0.0005, 0.0005))
 
 
@@ -459,7 +457,7 @@ def test_a_saved_dataset_and_its_parts(tmp_path):
     expected = load_texts(frame, tags="label")
     for name in ("whole", "parts"):
         loaded = load_texts(tmp_path / name, tags="label")
-        assert loaded.examples.equals(expected.examples)
+        assert loaded.table.equals(expected.table)
     with pytest.raises(InputError, match="no column 'body'"):
         load_texts(tmp_path / "whole", text="body")
     for arrow in (tmp_path / "whole").glob("*.arrow"):
@@ -485,7 +483,7 @@ def test_hub_names_go_to_datasets(monkeypatch):
         raise datasets.exceptions.DatasetNotFoundError(f"{name} is not on the hub")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    assert load_texts("someone/texts").examples.equals(load_texts(TEXTS).examples)
+    assert load_texts("someone/texts").table.equals(load_texts(TEXTS).table)
     with pytest.raises(InputError, match="'nobody/texts' is neither a file, nor a folder, nor a dataset"):
         load_texts("nobody/texts")
 
@@ -502,7 +500,7 @@ def test_tags_of_a_set_do_not_depend_on_the_process(tmp_path):
     tags = {"x", "y", "b", "c", "word"}
     for several in (tags, frozenset(tags)):
         rows = [{"text": f"text {n}", "tag": several} for n in range(10)]
-        assert load_texts(rows, tags="tag", near=None).examples["tags"][0].to_list() == sorted(tags)
+        assert load_texts(rows, tags="tag", near=None).table["tags"][0].to_list() == sorted(tags)
 
 
 def test_a_map_is_no_tag(tmp_path):

@@ -31,9 +31,9 @@ class Fired:
         return ~np.isnan(self.only(units).response[:, rows])
 
 
-def _examples(texts, split="calibration", **columns):
-    split = [split] * len(texts) if isinstance(split, str) else list(split)
-    table = pl.DataFrame({"id": content_ids(texts), "split": split, "text": list(texts), **columns})
+def _examples(texts, part="describe", **columns):
+    parts = [part] * len(texts) if isinstance(part, str) else list(part)
+    table = pl.DataFrame({"id": content_ids(texts), "part": parts, "text": list(texts), **columns})
     return Examples(table, "text", "world", pl.DataFrame(), len(texts))
 
 

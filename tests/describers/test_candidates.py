@@ -114,7 +114,7 @@ def test_a_few_hundred_real_sentences_have_descriptors(shared, name):
 
     encoder = open_sentence_encoder("minilm")
     data = load_texts(shared / "data" / f"{name}.parquet", limit=300)
-    seen = data.examples.filter(split="calibration")
+    seen = data.table.filter(part="describe")
     found = extract_candidates(seen["id"].to_list(), seen["text"].to_list(), encoder(seen["text"].to_list()))
     texts = merge_candidates(found, encoder).table["text"].to_list()
     expected = {"restaurants": {"restaurant", "sushi"}, "amazon_reviews": {"movie", "battery"}}

@@ -39,8 +39,8 @@ class WordEncoder:
 
 @pytest.fixture
 def study(tmp_path):
-    with write_study(tmp_path / "s", kind="test", config={}, inputs={}) as study:
-        study.table("examples", lambda: pl.DataFrame({"id": ["x"], "split": ["test"], "row": [0]}))
+    with write_study(tmp_path / "s", kind="score", config={}, inputs={}) as study:
+        study.table("examples", lambda: pl.DataFrame({"id": ["x"], "part": ["score"], "row": [0]}))
         yield study
 
 
@@ -49,9 +49,9 @@ def examples(make_examples):
     """Of three topics; what is scored on has a topic of its own."""
     pairs = [("soup", "waiter"), ("battery", "charger"), ("room", "bed")]
     texts = [f"{' '.join(pairs[n % 3])} again {n}" for n in range(120)] + [f"ferry {n}" for n in range(30)]
-    split = ["calibration"] * 90 + ["validation"] * 30 + ["test"] * 30
+    part = ["describe"] * 90 + ["select"] * 30 + ["score"] * 30
     tags = [[pairs[n % 3][0], "any"] if n % 5 else None for n in range(150)]
-    return make_examples(texts, split, tags=tags)
+    return make_examples(texts, part, tags=tags)
 
 
 def test_gold_tags(examples, study):

@@ -74,7 +74,7 @@ def test_images_are_encoded_once_and_come_in_the_order_asked(cache, images):
     encoder, told = Counting(), []
     whole = embed_images(encoder, images, cache=cache, chunk=5, progress=told.append)
     assert encoder.images == 12 and sum(told) == 12 and whole.shape == (12, 3)
-    ids = images.examples["id"].to_list()
+    ids = images.table["id"].to_list()
     for place, (id, picture) in enumerate(sorted(images.pictures())):
         assert id == ids[place] and np.allclose(whole[place], Counting().encode_images([picture])[0])
     again = Counting()
@@ -111,13 +111,13 @@ def write(path, **columns):
 
 @pytest.mark.parametrize("key", ["id", "name", "row"])
 def test_vectors_from_parquet(images, tmp_path, key):
-    table = images.examples.sample(fraction=1, shuffle=True, seed=1)
+    table = images.table.sample(fraction=1, shuffle=True, seed=1)
     vectors = {k: [float(n), 1.0, 2.0] for n, k in enumerate(table[key])}
     seen = write(tmp_path / "i.parquet", **{key: list(vectors), "embedding": list(vectors.values())})
     read = write(tmp_path / "t.parquet", text=["red", "blue"], embedding=[[1.0, 0.0, 0.0], [0.0, 3.0, 4.0]])
     encoder = open_precomputed(seen, read)
     found = embed_images(encoder, images)
-    assert np.allclose(found, unit_length(np.array([vectors[k] for k in images.examples[key]])))
+    assert np.allclose(found, unit_length(np.array([vectors[k] for k in images.table[key]])))
     assert np.allclose(embed_texts(encoder, ["blue"]), [[0, 0.6, 0.8]])
     assert encoder.texts == ["red", "blue"] and encoder.dim == 3
     with pytest.raises(InputError, match="no vector for the text 'green'"):
@@ -137,7 +137,7 @@ def test_vectors_from_safetensors(images, tmp_path):
     encoder = open_precomputed(
         path, path, image_tensor="pictures", text_tensor="words", names=tmp_path / "n.json"
     )
-    assert np.allclose(embed_images(encoder, images), unit_length(rows[images.examples["row"].to_numpy()]))
+    assert np.allclose(embed_images(encoder, images), unit_length(rows[images.table["row"].to_numpy()]))
     assert np.allclose(encoder.encode_texts(["blue"]), unit_length(texts[1:]), atol=1e-6)
     with pytest.raises(InputError, match=r"name one with image_tensor=\.\.\."):
         open_precomputed(path, path, names=["a", "b"])
@@ -201,7 +201,7 @@ def test_true_clip_vectors(shared):
     shown = ["dog", "cat", "person", "car", "boat", "train"]
     best = (embed_images(encoder, images) @ encoder.encode_texts([f"a {n}" for n in shown]).T).argmax(1)
     same = {"man": "person", "woman": "person", "ship": "boat"}
-    known = images.examples.with_columns(best=pl.Series([shown[b] for b in best]))
+    known = images.table.with_columns(best=pl.Series([shown[b] for b in best]))
     known = known.with_columns(label=pl.col("label").replace(same)).filter(pl.col("label").is_in(shown))
     assert (known["label"] == known["best"]).mean() > 0.85
 

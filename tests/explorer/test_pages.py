@@ -167,7 +167,7 @@ def test_older_scores_without_a_skill_get_one(hostile, tmp_path, browse, put_tab
         "description",
         "measure",
         "reader",
-        "split",
+        "part",
         "value",
         "ci_low",
         "ci_high",
@@ -192,7 +192,7 @@ def test_fewer_columns_and_tables_will_do(hostile, tmp_path, browse, put_tables)
 
 def test_a_table_that_is_gone_or_has_other_types_is_named(hostile, tmp_path, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
-    for table, column in (("associations", "split"), ("exemplars", "rank")):
+    for table, column in (("associations", "part"), ("exemplars", "rank")):
         kept = pl.read_parquet(folder / f"{table}.parquet")
         with pytest.raises(StudyError, match=rf"lacks a column .*{column}"):
             open_studies([put_tables(folder, **{table: kept.drop(column)})])

@@ -87,7 +87,7 @@ def test_firing_is_what_the_stored_activations_say(real):
 
     study = real.one.study
     stored = Shards(study.arrays("activations"))
-    row = stored.parts["calibration"][:1]
+    row = stored.parts["describe"][:1]
     text = study.examples["text"][int(row[0])]
     _, fires = next(Activations(stored, study.units, FIRES).by_example(DescribeRows(row)))
     wanted = set(study.units["id"].to_numpy()[fires.toarray()[0] > 0])

@@ -13,8 +13,8 @@ def said(*texts):
     return [Description("", text) for text in texts]
 
 
-def of_texts(texts, split="validation"):
+def of_texts(texts, part="select"):
     """Examples that are these texts, all in one part or in the parts given."""
-    splits = [split] * len(texts) if isinstance(split, str) else split
-    table = pl.DataFrame({"id": [f"e{n}" for n in range(len(texts))], "split": splits, "text": list(texts)})
+    parts = [part] * len(texts) if isinstance(part, str) else part
+    table = pl.DataFrame({"id": [f"e{n}" for n in range(len(texts))], "part": parts, "text": list(texts)})
     return Examples(table, "text", "texts", pl.DataFrame(), len(texts))

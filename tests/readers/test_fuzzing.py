@@ -83,7 +83,7 @@ def test_a_reader_that_sees_the_marks_tells_right_from_wrong(shown, described):
 
 
 def test_each_unit_has_marks_of_its_own_and_parts_stay():
-    texts = of_texts(TEXTS[:4], ["validation", "test"] * 2)
+    texts = of_texts(TEXTS[:4], ["select", "score"] * 2)
     both = spans([(unit, f"e{n}", 4, 8) for unit in "uv" for n in range(4)])
     trial = FuzzingReader().trial(both, texts, 0)
     assert trial.ids == [f"{unit}:e{n}" for unit in "uv" for n in range(4)]

@@ -62,7 +62,7 @@ def _score(number: int) -> dict:
         "measure": "f1",
         "reader": "tags",
         "scorer_version": 1,
-        "split": "test",
+        "part": "score",
         "value": value,
         "ci_low": max(0.0, value - 0.1),
         "ci_high": value + 0.1,
@@ -84,20 +84,14 @@ def _score(number: int) -> dict:
 def study(tmp_path: Path) -> Study:
     units = [_unit(number, sign) for sign in (1, -1) for number in range(UNITS)]
     examples = [
-        {
-            "id": f"e{n}",
-            "split": ("calibration", "validation", "test")[n % 3],
-            "text": text,
-            "tags": None,
-            "row": n,
-        }
+        {"id": f"e{n}", "part": ("describe", "select", "score")[n % 3], "text": text, "tags": None, "row": n}
         for n, text in enumerate(text for text in HOSTILE for _ in range(3))
     ]
-    shown = [row for row in examples if row["split"] == "calibration"]
+    shown = [row for row in examples if row["part"] == "describe"]
     exemplars = [
         {
             "unit": unit["id"],
-            "split": "calibration",
+            "part": "describe",
             "rank": rank,
             "example": row["id"],
             "activation": 2.0 - 0.1 * rank,
@@ -122,7 +116,7 @@ def study(tmp_path: Path) -> Study:
         "associations": [
             {
                 "unit": unit,
-                "split": "calibration",
+                "part": "describe",
                 "descriptor": f"d{n % len(HOSTILE)}",
                 "hits": 5,
                 "exemplars": 8,

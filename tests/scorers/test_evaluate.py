@@ -58,7 +58,7 @@ def world():
     texts = [f"the {WORDS[a]} and the {WORDS[b]}, number {n}" for n, (a, b) in enumerate(said)]
     has = np.array([[word in pair for pair in said] for word in range(len(WORDS))])
     values = (has * random.uniform(0.4, 1, has.shape)).astype(np.float32)
-    examples = of_texts(texts, [("calibration", "validation", "test")[n % 3] for n in range(COUNT)])
+    examples = of_texts(texts, [("describe", "select", "score")[n % 3] for n in range(COUNT)])
     tags = Tags(
         sp.csr_matrix(has.T.astype(np.float32)), np.arange(COUNT) % 17 > 0, tuple("abcdef"), tuple(WORDS)
     )
@@ -169,7 +169,7 @@ def test_of_several_descriptions_the_best_on_select_examples_is_chosen(world, ri
 
 def test_without_select_examples_or_descriptions_there_are_no_rows(world, right, tmp_path):
     described_ = replace(right, units=[], ids=[], descriptions=[], words=None, profiles=None)
-    whole = of_texts(world.examples.texts, "calibration").with_tags(world.examples.tags)
+    whole = of_texts(world.examples.texts, "describe").with_tags(world.examples.tags)
     for own, held in ((described_, world), (right, replace(world, examples=whole))):
         found = evaluate(own, readers(world), held, list(FLOORS.values()), tmp_path)
         assert found.scores.is_empty() and found.floors.is_empty() and found.counterexamples.is_empty()

@@ -34,7 +34,7 @@ def made(path: Path, units: list[tuple]) -> Study:
     """`units`: id, layer, description, lower end of skill, readers that verify, exemplars by text."""
     tables = {
         "examples": [
-            {"id": f"e{n}", "split": "calibration", "text": text, "row": n} for n, text in enumerate(TEXTS)
+            {"id": f"e{n}", "part": "describe", "text": text, "row": n} for n, text in enumerate(TEXTS)
         ],
         "units": [
             {
@@ -77,7 +77,7 @@ def made(path: Path, units: list[tuple]) -> Study:
                 "measure": "f1",
                 "reader": reader,
                 "scorer_version": 1,
-                "split": "test",
+                "part": "score",
                 "value": low + 0.3,
                 "ci_low": low,
                 "ci_high": low + 0.4,
@@ -100,7 +100,7 @@ def made(path: Path, units: list[tuple]) -> Study:
         "exemplars": [
             {
                 "unit": unit,
-                "split": "calibration",
+                "part": "describe",
                 "rank": rank,
                 "example": f"e{row}",
                 "activation": 2.0 - rank,

@@ -26,6 +26,8 @@ def test_sets_of_texts(table):
     old = pl.DataFrame({"method": [texts.said for texts in SETS]})
     if table == "zero_shot":  # the other one did not say
         old = old.with_columns(role=pl.Series([texts.role for texts in SETS]))
+    else:
+        old = old.with_columns(selection=pl.lit("validation"))
     assert upgraded_table(table, old).select(TextSet._fields).rows() == SETS
 
 
@@ -57,7 +59,23 @@ def test_curves(figure, variant, line):
 @pytest.mark.parametrize(
     ("table", "old", "new"),
     [
-        ("scores", {"scorer": "f1-sentence-encoder"}, {"measure": "f1", "reader": "sentence-encoder"}),
+        ("examples", {"id": "a", "split": "calibration"}, {"id": "a", "part": "describe"}),
+        ("examples", {"id": "a", "split": "train"}, {"id": "a", "part": "describe"}),
+        ("exemplars", {"split": "validation", "rank": 0}, {"part": "select", "rank": 0}),
+        ("associations", {"split": "calibration"}, {"part": "describe"}),
+        (
+            "classes",
+            {"name": "owl", "train": 3, "validation": 2, "test": 1},
+            {"name": "owl", "describe": 3, "select": 2, "score": 1},
+        ),
+        *(
+            (
+                table,
+                {"scorer": "f1-sentence-encoder", "split": "test"},
+                {"part": "score", "measure": "f1", "reader": "sentence-encoder"},
+            )
+            for table in ("scores", "floors")
+        ),
         ("text_scores", {"rule": "ift-literal, network"}, {"rule": "ift-literal", "network": True}),
         ("text_scores", {"rule": "nearest"}, {"rule": "nearest", "network": False}),
         ("descriptions", {"describer": "given, clip-only"}, {"describer": "given", "selection": "clip-only"}),
@@ -86,7 +104,7 @@ def test_columns(table, old, new):
             {"rule": "nearest", "name_free": True},
         ),
         ("transfer gain, 4 shots, shots alone", "transfer gain", {"shots": 4, "selection": "shots"}),
-        ("transfer gain, all images", "transfer gain", {"shots": 0, "selection": "validation"}),
+        ("transfer gain, all images", "transfer gain", {"shots": 0, "selection": "select"}),
         ("AUROC of good texts, nearest", "AUROC of good texts", {"rule": "nearest", "network": False}),
         ("precision@2", "precision@2", {}),
         ("anything, else", "anything", {}),

@@ -164,7 +164,7 @@ def test_every_figure_has_interval_and_controls_and_every_table_its_rows(study):
     assert gain.ci_low > 0 and not any("does not show" in note for note in study.manifest.notes)
     transfer = study.table("transfer_summary")
     forms = transfer.select("shots", "selection").unique().sort("shots", "selection").rows()
-    assert forms == [(0, "validation"), (1, "shots"), (1, "validation"), (2, "shots"), (2, "validation")]
+    assert forms == [(0, "select"), (1, "select"), (1, "shots"), (2, "select"), (2, "shots")]
     assert transfer.filter(method="images only")["difference"].to_list() == [0.0] * 5
     by_seed = study.table("transfer").group_by(*TextSet._fields, "shots", "selection", "training").len()
     assert (by_seed["len"] == 2).all()
@@ -182,12 +182,10 @@ def test_a_study_says_when_random_words_do_as_well(world, tmp_path):
 def test_selection_never_sees_the_test_images(world, tmp_path, study):
     """Other test labels change no score and no choice."""
     images = load(world / "images")
-    other = images.examples.with_columns(
-        label=pl.when(pl.col("split") == "test").then(pl.lit("Orvel")).otherwise("label")
+    other = images.table.with_columns(
+        label=pl.when(pl.col("part") == "score").then(pl.lit("Orvel")).otherwise("label")
     )
-    changed = type(images)(
-        other, images.rejected, images.converted, images.classes, "changed", images.total_rows, images._source
-    )
+    changed = replace(images, table=other, fingerprint="changed")
     again = describe_classes(
         changed,
         out=tmp_path / "s",
@@ -281,7 +279,7 @@ def test_classes_with_one_image_without_images_and_without_texts(tmp_path):
     articles |= {"Lonely": "The coat is red.", "Empty": "The coat is green and red."}
     found = run(tmp_path, tmp_path / "s", texts=None, knowledge=articles, gold=None)
     counts = {row["name"]: row for row in found.table("classes").iter_rows(named=True)}
-    assert counts["Lonely"]["train"] == 1 and counts["Empty"]["train"] == 0
+    assert counts["Lonely"]["describe"] == 1 and counts["Empty"]["describe"] == 0
     assert found.table("rejected")["name"].to_list() == ["Empty/broken.jpg"]
     silent = found.table("class_texts").filter(pl.col("class") == "Silent")
     assert silent["status"].to_list() == ["no article (missing)"]
@@ -525,7 +523,7 @@ def test_hundreds_of_classes_with_vectors_from_files(tmp_path):
     shown = load_images(tmp_path / "images.parquet", near=None)
     place = dict(enumerate(vectors))
     pl.DataFrame(
-        {"id": shown.examples["id"], "embedding": [place[r].tolist() for r in shown.examples["row"]]}
+        {"id": shown.table["id"], "embedding": [place[r].tolist() for r in shown.table["row"]]}
     ).write_parquet(tmp_path / "image-vectors.parquet")
     texts = {name: [f"what {name} is", f"what {name} is not"] for name in names}
     said = [centres[n] + 0.5 * random.normal(size=24) for n in range(many)]
@@ -588,7 +586,7 @@ def test_classes_are_scored_beside_their_floors(study):
     best = floors.group_by("unit").agg(best=pl.col("value").max())
     joined = scores.join(best, on="unit")
     assert joined.select((pl.col("control") - pl.col("best")).abs().max()).item() < 1e-9
-    test = set(study.examples.filter(split="test")["id"])
+    test = set(study.examples.filter(part="score")["id"])
     assert set(study.table("counterexamples")["example"]) <= test
 
 

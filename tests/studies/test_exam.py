@@ -156,9 +156,9 @@ def test_describers_see_describe_texts_only(corpus, monkeypatch):
     run_exam(corpus, encoder=TopicEncoder(), per_kind=1, noise_units=1, describers=["spy"])
     from saywell.data.texts import load_texts
 
-    split = dict(load_texts(corpus, tags="tags").examples.select("text", "split").iter_rows())
+    split = dict(load_texts(corpus, tags="tags").examples.select("text", "part").iter_rows())
     (evidence,) = seen
-    assert {split[text] for text in evidence.examples.texts} == {"calibration"}
+    assert {split[text] for text in evidence.examples.texts} == {"describe"}
     assert set(evidence.exemplars["example"]) <= set(evidence.examples.ids)
 
 
@@ -207,7 +207,7 @@ def test_a_limit_keeps_the_same_texts_of_each_group_whatever_their_order(tasks, 
     pl.read_parquet(tasks).reverse().write_parquet(tmp_path / "back.parquet")
     kept, back = (dict(read_tasks(path, limit=30)) for path in (tasks, tmp_path / "back.parquet"))
     for name, rows in kept.items():
-        assert rows.group_by("split", "label").len()["len"].to_list() == [30] * 6
+        assert rows.group_by("part", "label").len()["len"].to_list() == [30] * 6
         assert set(rows["id"]) == set(back[name]["id"])
     with pytest.raises(InputError, match="limit must be 1 or more"):
         run_task_exam(tasks, limit=0, encoder=TopicEncoder())
@@ -227,7 +227,7 @@ def test_near_duplicates_of_a_task_go_into_one_part(tasks, tmp_path):
         found = dict(read_tasks(tmp_path / "twins.parquet"))["ferry"].filter(pl.col("text").is_in(twins))
         first = found.sort("id")
         given = {text: split for _, _, text, _, split in more}
-        assert found["split"].to_list() == [given[first["text"][0]]] * 3
+        assert found["part"].to_list() == [SPLITS[given[first["text"][0]]]] * 3
         assert found["group"].to_list() == [first["id"][0]] * 3
 
 
@@ -237,7 +237,8 @@ def test_near_duplicates_of_a_task_go_into_one_part(tasks, tmp_path):
         (lambda t: t.drop("label"), "no column 'label'"),
         (lambda t: t.with_columns(label=pl.lit(2)), "label 2"),
         (lambda t: t.filter(pl.col("split") != "val"), "val and test each need"),
-        (lambda t: t.with_columns(label=pl.lit(1)), "split 'test'"),
+        (lambda t: t.with_columns(label=pl.lit(1)), "split 'train'"),
+        (lambda t: t.with_columns(split=pl.lit("spare")), "split 'spare' .* none of train, validation, test"),
         (lambda t: t.with_columns(gold_description="text"), "gold descriptions; give one"),
         (lambda t: t.head(0), "there is no task"),
     ],

@@ -91,9 +91,9 @@ def test_describers_see_describe_pictures_only(monkeypatch):
     monkeypatch.setitem(DESCRIBERS, "spy", Spy("spy", needs_tags=True))  # type: ignore[arg-type]
     run_image_exam(pictures=PICTURES, per_kind=1, noise_units=1, encoder=Blind(), describers=["spy"])
     ids = exam_images.scene_ids(draw_scenes(PICTURES, 0))
-    split = dict(zip(ids, exam_images.assign_split(ids, 0), strict=True))
+    split = dict(zip(ids, exam_images.assign_parts(ids, 0), strict=True))
     ((evidence, resources),) = seen
-    assert {split[id] for id in evidence.examples.ids} == {"calibration"}
+    assert {split[id] for id in evidence.examples.ids} == {"describe"}
     assert evidence.examples.tags.texts == tuple(candidate_phrases())
     assert len(resources.vectors(evidence.examples)) == len(evidence.examples)
 

@@ -43,8 +43,8 @@ def test_top_words_are_whole_words_strongest_first_without_repeats():
         ("v", 0, "a", 0, 3),
     ]
     exemplars = pl.DataFrame(
-        [(unit, "calibration", rank, example, start, end) for unit, rank, example, start, end in spans],
-        schema=["unit", "split", "rank", "example", "span_start", "span_end"],
+        [(unit, "describe", rank, example, start, end) for unit, rank, example, start, end in spans],
+        schema=["unit", "part", "rank", "example", "span_start", "span_end"],
         orient="row",
     )
     examples = pl.DataFrame({"id": list(texts), "text": list(texts.values())})

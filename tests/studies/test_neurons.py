@@ -55,7 +55,7 @@ def test_every_side_of_every_neuron_has_a_description_or_a_reason(study):
 def test_evidence_is_an_exemplar_that_carries_the_descriptor(study):
     row = study.descriptions.filter(selected=True).row(0, named=True)
     tags = study.table("tags")
-    own = study.exemplars.filter(unit=row["unit"], split="calibration")["example"].to_list()
+    own = study.exemplars.filter(unit=row["unit"], part="describe")["example"].to_list()
     for example in row["sources"]:
         assert example in own
         carried = tags.filter(example=example)["descriptor"].to_list()
@@ -67,18 +67,18 @@ def test_exemplars_fire_and_are_ranked(study):
         study.units.select("id", "sign", "threshold"), left_on="unit", right_on="id"
     )
     assert (joined["activation"] * joined["sign"] >= joined["threshold"] - 1e-6).all()
-    first = study.exemplars.filter(unit="layer.0/0", split="calibration").sort("rank")
+    first = study.exemplars.filter(unit="layer.0/0", part="describe").sort("rank")
     assert first["activation"].is_sorted(descending=True)
-    splits = study.examples.select(example="id", actual="split")
+    splits = study.examples.select(example="id", actual="part")
     assert (
-        study.exemplars.join(splits, on="example").select((pl.col("split") == pl.col("actual")).all()).item()
+        study.exemplars.join(splits, on="example").select((pl.col("part") == pl.col("actual")).all()).item()
     )
 
 
 def test_nothing_is_scored_on_what_it_was_described_on(study):
-    described = set(study.exemplars.filter(split="calibration")["example"])
-    assert not described & set(study.examples.filter(split="test")["id"])
-    assert study.scores["split"].unique().to_list() == ["test"]
+    described = set(study.exemplars.filter(part="describe")["example"])
+    assert not described & set(study.examples.filter(part="score")["id"])
+    assert study.scores["part"].unique().to_list() == ["score"]
 
 
 def test_row_order_and_batch_size_change_nothing(study, corpus, bert, tokenizer, encoder, tmp_path):
@@ -305,7 +305,7 @@ def test_the_audit_notices_a_figure_a_score_and_a_leak_that_are_wrong(study, tmp
     (path / "metrics.json").write_text(json.dumps(metrics))
     scores = study.scores.with_columns(value=pl.col("value") + 0.01)
     scores.write_parquet(path / "scores.parquet")
-    held_out = study.examples.filter(split="test")["id"][0]
+    held_out = study.examples.filter(part="score")["id"][0]
     leaking = study.descriptions.with_columns(sources=pl.lit([held_out], dtype=pl.List(pl.String)))
     leaking.write_parquet(path / "descriptions.parquet")
     found = audit_study(Study(path)).filter(status="failed")
@@ -322,15 +322,15 @@ def test_one_unit_is_verified_claim_by_claim(study):
     unit = study.verdicts().filter(status="verified")["unit"][0]
     found = verify_unit(study, unit)
     assert set(found["status"]) == {"ok"}
-    assert {"threshold", "exemplars, calibration", "descriptors", "f1 by tags: skill"} <= set(found["claim"])
+    assert {"threshold", "exemplars, describe", "descriptors", "f1 by tags: skill"} <= set(found["claim"])
     with pytest.raises(InputError, match=r"no unit .layer\.9/9."):
         verify_unit(study, "layer.9/9")
 
 
 def test_counterexamples_and_contrasts_are_what_they_say(study):
     units = {row["id"]: row for row in study.units.iter_rows(named=True)}
-    split = dict(study.examples.select("id", "split").iter_rows())
-    for name, part in (("counterexamples", "test"), ("contrasts", "calibration")):
+    split = dict(study.examples.select("id", "part").iter_rows())
+    for name, part in (("counterexamples", "score"), ("contrasts", "describe")):
         rows = study.table(name)
         assert rows.height
         for row in rows.iter_rows(named=True):

@@ -97,7 +97,7 @@ def test_equals_a_plain_loop(centre):
     assert not np.array_equal(found[IMAGES_ONLY], found["all"])
 
 
-@pytest.mark.parametrize("choose", ["validation", "shots"])
+@pytest.mark.parametrize("choose", ["select", "shots"])
 def test_good_texts_help_few_images_and_wrong_ones_can_be_refused(choose):
     images, texts, splits = world(noise=1.6)
     good = np.ones(len(texts.classes))

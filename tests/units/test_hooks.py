@@ -13,7 +13,7 @@ from saywell.units.responses import Shards
 from saywell.units.sites import Site, find_sites
 from saywell.units.tokens import batches, tokenize
 
-SPLITS = {"calibration": slice(0, 30), "validation": slice(30, 45), "test": slice(45, 60)}
+SPLITS = {"describe": slice(0, 30), "select": slice(30, 45), "score": slice(45, 60)}
 
 
 def collect(model, tokenizer, sentences, folder, kind="ffn", **settings):
@@ -59,7 +59,7 @@ def test_pooled_values_are_those_of_each_text_alone(bert, tokenizer, sentences, 
 
 def test_top_examples_are_those_of_a_full_sort_of_what_is_stored(bert, tokenizer, sentences, tmp_path):
     stored, _ = collect(bert, tokenizer, sentences, tmp_path, shard_texts=7)
-    for split in ("calibration", "validation"):
+    for split in ("describe", "select"):
         for sign in (1, -1):
             rows = stored.parts[split]
             values = stored.read(rows, np.arange(64), sign=sign)
@@ -70,7 +70,7 @@ def test_top_examples_are_those_of_a_full_sort_of_what_is_stored(bert, tokenizer
 def test_the_span_is_the_token_that_reached_the_value(bert, tokenizer, sentences, tmp_path):
     stored, tokens = collect(bert, tokenizer, sentences, tmp_path)
     site = find_sites(bert, "ffn")[0]
-    top = stored.top(stored.parts["calibration"], 5)
+    top = stored.top(stored.parts["describe"], 5)
     for unit in range(0, 32, 5):
         text, position = int(top.examples[unit, 0]), int(top.positions[unit, 0])
         alone = by_hand(bert, tokenizer, sentences[text], site)[:, unit]
@@ -102,7 +102,7 @@ def test_no_unit_fires_on_padding_or_special_tokens(bert, tokenizer, sentences, 
     model = Shouting(bert)
     tokens = tokenize(tokenizer, sentences, max_tokens=24)
     sites = find_sites(model, "ffn", modules=["inner.encoder.layer.0.output.dense"])
-    collect_activations(model, sites, tokens, {"test": np.arange(60)}, tmp_path, Pass(top=5))
+    collect_activations(model, sites, tokens, {"score": np.arange(60)}, tmp_path, Pass(top=5))
     assert np.abs(Shards(tmp_path).read(np.arange(60), np.arange(32))).max() < 100
 
 
@@ -114,7 +114,7 @@ def test_batches_and_shards_change_nothing(bert, tokenizer, sentences, tmp_path,
         rows, places = plain.parts[split], np.arange(64)
         assert np.array_equal(rows, other.parts[split])
         np.testing.assert_allclose(plain.read(rows, places), other.read(rows, places), rtol=1e-3, atol=1e-4)
-    rows = plain.parts["calibration"]
+    rows = plain.parts["describe"]
     assert (plain.top(rows, 5).examples == other.top(rows, 5).examples).float().mean() > 0.99
 
 
@@ -180,7 +180,7 @@ def test_values_that_half_precision_cannot_hold_keep_their_size_and_order(
         last.bias += 64 * scale  # far from zero: the texts differ in the last digits only
     stored, _ = collect(model, tokenizer, sentences, tmp_path, "residual")
     site = find_sites(model, "residual")[1]
-    rows = stored.parts["calibration"]
+    rows = stored.parts["describe"]
     values = stored.read(rows, np.arange(16, 32))
     alone = [by_hand(model, tokenizer, sentences[text], site).amax(0) for text in rows]
     np.testing.assert_allclose(values, torch.stack(alone), rtol=1e-6)
@@ -202,13 +202,13 @@ def test_a_module_that_does_not_run_is_named(bert, tokenizer, sentences, tmp_pat
         find_sites(Half(), "ffn", modules=["unused"])
     sites = [Site(0, "ffn", "unused", "input", 4)]
     with pytest.raises(InputError, match="'unused' did not run"):
-        collect_activations(Half(), sites, tokens, {"test": np.arange(60)}, tmp_path, Pass())
+        collect_activations(Half(), sites, tokens, {"score": np.arange(60)}, tmp_path, Pass())
 
 
 def test_attention_heads_are_measured_by_what_they_add(bert, tokenizer, sentences, tmp_path):
     stored, _ = collect(bert, tokenizer, sentences, tmp_path, "attention-head")
     site = find_sites(bert, "attention-head")[0]
-    text = int(stored.parts["test"][0])
+    text = int(stored.parts["score"][0])
     z = by_hand(bert, tokenizer, sentences[text], site)
     weight = bert.get_submodule(site.module).weight.T
     for head in range(2):

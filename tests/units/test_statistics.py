@@ -22,14 +22,14 @@ def table(values: np.ndarray, folder):
     """Table `units`, going high, of [texts, units]."""
     high = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
     rows = torch.arange(len(values), dtype=torch.int32)
-    write_arrays(folder / "calibration-00000.safetensors", {"high": high, "rows": rows})
+    write_arrays(folder / "describe-00000.safetensors", {"high": high, "rows": rows})
     site = Site(0, "residual", "block", "output", values.shape[1])
     strongest = {
         "high_values": high[:3].T,
         "high_examples": rows[:3].expand(values.shape[1], 3),
         "high_positions": torch.zeros(values.shape[1], 3, dtype=torch.int32),
     }
-    write_arrays(folder / "calibration-top.safetensors", strongest)
+    write_arrays(folder / "describe-top.safetensors", strongest)
     describe = DescribeRows(np.arange(len(values)))
     return unit_table(neuron_units([site], "model", signs=(1,)), Shards(folder), TopShare(), describe)
 

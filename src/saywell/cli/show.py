@@ -240,12 +240,13 @@ def _unit_counts(study: Study) -> list[str]:
     if not {"units", "examples"} <= set(study.manifest.tables):
         return []
     from saywell.cli.terminal import plain
+    from saywell.data.parts import PARTS
 
     units, examples = study.units, study.examples
     if units.is_empty():
         return []
-    splits = dict(examples["split"].value_counts().iter_rows())
-    sizes = ", ".join(f"{splits.get(s, 0):,} {s}" for s in ("calibration", "validation", "test"))
+    counts = dict(examples["part"].value_counts().iter_rows())
+    sizes = ", ".join(f"{counts.get(part, 0):,} to {part}" for part in PARTS)
     lines = [
         f"{examples.height:,} sentences ({sizes})",
         f"{units.filter(sign=1).height:,} {units['kind'][0]} units of {plain(units['model'][0])}"
@@ -260,10 +261,11 @@ def _unit_counts(study: Study) -> list[str]:
 def _class_counts(study: Study) -> list[str]:
     if "class_texts" not in study.manifest.tables:
         return []
+    from saywell.data.parts import PARTS
     from saywell.describers.class_texts.class_describer import USABLE
 
-    splits = dict(study.examples["split"].value_counts().iter_rows())
-    sizes = ", ".join(f"{splits.get(s, 0):,} {s}" for s in ("train", "validation", "test"))
+    counts = dict(study.examples["part"].value_counts().iter_rows())
+    sizes = ", ".join(f"{counts.get(part, 0):,} to {part}" for part in PARTS)
     texts = study.table("class_texts")
     usable = texts.filter(texts["status"].is_in(USABLE)).height
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["text", "image", "pair"]
+CONVERTED = {"row": pl.Int64, "name": pl.String, "change": pl.String}
+_PICTURES = 64  # in memory at a time
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ class Examples:
     rejected: pl.DataFrame
     total_rows: int
     notes: tuple[str, ...] = ()
-    pictures: Callable[[Sequence[str] | None], Iterator[tuple[str, Image.Image]]] | None = None
-    """Of images: each id with its RGB picture, of all or of some ids, one in memory at a time."""
-    converted: pl.DataFrame | None = None
-    """Of images: row, name, change; those that were altered on the way to RGB."""
+    pictures_of: Callable[[Sequence[str]], Iterator[tuple[str, Image.Image]]] | None = None
+    """Of images: ids with their pictures, in any order; `pictures` is the way to ask."""
+    converted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONVERTED))
+    """Row, name, change: images that were altered on the way to RGB."""
+    classes: tuple[str, ...] = ()
+    """Of labelled examples: the names of all classes, also of those without an example."""
     tags: Tags | None = None
     """Descriptors that hold of each, by who tagged them."""
     whole: Examples | None = None
@@ -76,20 +80,39 @@ class Examples:
             ]
         return self.table["text"].to_list()
 
+    def pictures(self, ids: Sequence[str] | None = None) -> Iterator[tuple[str, Image.Image]]:
+        """Each id with its RGB picture, one in memory at a time, in the order of the source. None: all.
+
+        That order, not the one asked for, is what lets a file be read once.
+
+        Raises InputError for texts, for an unknown id, and for a file that changed since it was loaded.
+        """
+        if self.pictures_of is None:
+            raise InputError("these examples are texts and have no pictures; use a reader of texts")
+        chosen = self.ids if ids is None else list(dict.fromkeys(ids))
+        if unknown := set(chosen) - set(self.ids):
+            raise InputError(f"there is no image with the id {min(unknown)!r} among these images")
+        return self.pictures_of(chosen)
+
     def show(
         self, rows: Int[np.ndarray, " some"] | Sequence[int] | None = None
     ) -> Iterator[str | Image.Image | tuple[str, str]]:
-        """The examples themselves, all or those at some rows, in that order."""
-        places = range(len(self)) if rows is None else [int(row) for row in rows]
+        """The examples themselves, all or those at some rows, in that order.
+
+        Of images some dozens are in memory at a time, and a file is read once for each lot of them;
+        where the order does not matter, `pictures` reads it once.
+        """
+        places = list(range(len(self))) if rows is None else [int(row) for row in rows]
         if self.kind == "text":
             yield from (self.texts[place] for place in places)
         elif self.kind == "pair":
             pairs = self.table.select("first", "second").rows()
             yield from (pairs[place] for place in places)
         else:
-            assert self.pictures is not None
-            for place in places:
-                yield next(iter(self.pictures([self.ids[place]])))[1]
+            for start in range(0, len(places), _PICTURES):
+                ids = [self.ids[place] for place in places[start : start + _PICTURES]]
+                shown = dict(self.pictures(ids))
+                yield from (shown[id] for id in ids)
 
     def only(self, rows: Rows) -> Examples:
         """Those of one part."""
@@ -100,3 +123,7 @@ class Examples:
     def with_tags(self, tags: Tags) -> Examples:
         """The same, and who carries what."""
         return replace(self, tags=tags)
+
+    def noted(self, notes: Sequence[str]) -> Examples:
+        """The same, with more notes."""
+        return replace(self, notes=(*self.notes, *notes))

@@ -17,6 +17,7 @@ import polars as pl
 
 from saywell.data.encodings import encodable
 from saywell.data.files import nearest_file, open_regular
+from saywell.data.parts import SPLITS
 from saywell.data.pictures import BadPicture, picture_bytes
 from saywell.data.tables import (
     IMAGES,
@@ -57,18 +58,8 @@ SUFFIXES = (
     ".jpx",
     ".avif",
 )
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
-_ROWS = {"row": pl.Int64, "name": pl.String, "label": pl.String, "part": pl.String}
+_ROWS = {"row": pl.Int64, "name": pl.String, "label": pl.String, "split": pl.String}
 _NO_PICTURES = ("thumbs.db", "desktop.ini")
 # What programs and systems leave beside one's own folders; passed over where no images are inside.
 _NO_CLASSES = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
@@ -90,7 +81,7 @@ Blob = bytes | BadPicture
 
 @dataclass(frozen=True)
 class ImageSource:
-    """`rows`: row (from 0), name (file or row, for messages), label (null: none), part (null: none).
+    """`rows`: row (from 0), name (file or row, for messages), label (null: none), split (null: none).
 
     `classes` are those the source names, with or without images. `fetch` takes ascending row
     numbers and yields each with its bytes, or with the reason why there are none. `notes` says what
@@ -146,10 +137,10 @@ def _folder(top: Path, name: str) -> ImageSource:
     folders = _folders(root)
     holding = [folder for folder in folders if _holds_images(folder)]
     # A split holds folders of images; a class that is called 'train' holds the images themselves.
-    called = [folder for folder in holding if folder.name.lower() in PARTS]
+    called = [folder for folder in holding if folder.name.lower() in SPLITS]
     splits = [f for f in called if not _has_images(f) and any(map(_holds_images, _folders(f)))]
     others = [folder for folder in holding if folder not in called]
-    if others and len({PARTS[folder.name.lower()] for folder in splits}) > 1:
+    if others and len({SPLITS[folder.name.lower()] for folder in splits}) > 1:
         raise InputError(
             f"{name} has the splits {' and '.join(repr(f.name) for f in splits[:2])}, and beside them"
             f" {others[0].name!r}, which holds images and is none of train, validation and test: move"
@@ -202,7 +193,7 @@ def _splits_inside(classes: Sequence[Path]) -> list[str]:
     """Names of the splits, two or more, where each class folder holds its images in such folders only."""
     below = [[f for f in _folders(name) if _holds_images(f)] for name in classes]
     names = {folder.name for folders in below for folder in folders}
-    parts = {PARTS.get(name.lower()) for name in names}
+    parts = {SPLITS.get(name.lower()) for name in names}
     if any(map(_has_images, classes)) or not all(below) or None in parts or len(parts) < 2:
         return []
     return sorted(names)
@@ -212,13 +203,13 @@ def _unwrapped(top: Path) -> Path:
     """The folder that holds the class folders: archives often put one more around it."""
     while True:
         folders = [folder for folder in _folders(top) if _is_class(folder)]
-        if len(folders) != 1 or _has_images(top) or folders[0].name.lower() in PARTS:
+        if len(folders) != 1 or _has_images(top) or folders[0].name.lower() in SPLITS:
             return top
         inner = folders[0]
         below = [folder for folder in _folders(inner) if _is_class(folder)]
         if _has_images(inner) or not below:
             return top
-        if len(below) == 1 and below[0].name.lower() not in PARTS and _has_images(below[0]):
+        if len(below) == 1 and below[0].name.lower() not in SPLITS and _has_images(below[0]):
             return top
         top = inner
 
@@ -411,7 +402,7 @@ def _dataset(loaded: Any, folder: Path, name: str, image: str, label: str, split
     import datasets
 
     parts: dict[Any, Any] = dict(loaded) if isinstance(loaded, Mapping) else {None: loaded}
-    own = all(str(part).lower() in PARTS for part in parts)
+    own = all(str(part).lower() in SPLITS for part in parts)
     sources = []
     for part, data in parts.items():
         table, its_image = _image_column(part_table(data, name), image)

@@ -1,4 +1,4 @@
-"""Loading labelled images: read, check, drop duplicates, split; each file refused is named."""
+"""Loading labelled images: read, check, drop duplicates, share out; each file refused is named."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from saywell.data.examples import CONVERTED, Examples
 from saywell.data.image_duplicates import (
     TOLERANCE,
     check_tolerance,
@@ -20,7 +22,8 @@ from saywell.data.image_duplicates import (
     near_duplicate_images,
     thumbnail,
 )
-from saywell.data.image_sources import PARTS, ImageSource, open_source
+from saywell.data.image_sources import ImageSource, open_source
+from saywell.data.parts import DESCRIBE, PARTS, SCORE, SELECT, SPLIT_OF, SPLITS
 from saywell.data.pictures import BadPicture, decode
 from saywell.data.splits import check_fractions, check_seed, hash_numbers
 from saywell.data.tables import shown as called
@@ -29,12 +32,11 @@ from saywell.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
-SPLITS = ("train", "validation", "test")
-_RANK = {"train": 0, "validation": 1, "test": 2}  # a published test set is to stay whole
+_RANK = {DESCRIBE: 0, SELECT: 1, SCORE: 2}  # a published test set is to stay whole
 
 _EXAMPLES = {
     "id": pl.String,
-    "split": pl.String,
+    "part": pl.String,
     "label": pl.String,
     "name": pl.String,
     "row": pl.Int64,
@@ -43,51 +45,6 @@ _EXAMPLES = {
     "group": pl.String,
 }
 _REJECTED = {"row": pl.Int64, "name": pl.String, "reason": pl.String, "detail": pl.String}
-_CONVERTED = {"row": pl.Int64, "name": pl.String, "change": pl.String}
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images fit for use, each in one split, and a word on each one refused or altered.
-
-    `examples`: id (16 hex digits of the file's bytes), split ('train', 'validation', 'test'), label
-    (the name of the class), name (file in its folder, or 'row N'), row (from 0 in the source), width,
-    height, group (the smallest id among its near duplicates); sorted by id.
-    `rejected`: row, name, reason, detail; sorted by row. Row, not name, identifies an image.
-    `converted`: row, name, change: used, but altered on the way to RGB; sorted by row and change.
-    `classes`: name, and the number of usable images in each split; a class without any is there.
-    `fingerprint`: 32 hex digits, a hash of the ids, labels and splits.
-    `total_rows`: rows in the source; those in neither table were left out by `limit`.
-    `notes`: what had to be assumed of the source, one sentence each.
-    """
-
-    examples: pl.DataFrame
-    rejected: pl.DataFrame
-    converted: pl.DataFrame
-    classes: pl.DataFrame
-    fingerprint: str
-    total_rows: int
-    _source: ImageSource = field(repr=False)
-    notes: tuple[str, ...] = ()
-
-    def pictures(self, ids: Sequence[str] | None = None) -> Iterator[tuple[str, Image.Image]]:
-        """Each id with its RGB picture, one in memory at a time, in the order of the source.
-
-        That order, not the one asked for, is what lets a Parquet file be read once. None: all.
-
-        Raises InputError for an unknown id, and for a file that has changed since it was loaded.
-        """
-        rows = dict(self.examples.select("id", "row").iter_rows())
-        chosen = list(rows) if ids is None else list(dict.fromkeys(ids))
-        if unknown := [id for id in chosen if id not in rows]:
-            raise InputError(f"there is no image with the id {unknown[0]!r} among these images")
-        by_row = {rows[id]: id for id in chosen}
-        for row, blob in self._source.fetch(sorted(by_row)):
-            id = by_row[row]
-            if isinstance(blob, BadPicture) or content_id(blob) != id:
-                name = self._source.rows["name"][row]
-                raise InputError(f"the image {name!r} has changed since it was loaded; start the study anew")
-            yield id, decode(blob).pixels
 
 
 def load_images(
@@ -101,8 +58,13 @@ def load_images(
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     near: float | None = TOLERANCE,
     progress: Callable[[int], None] = lambda images: None,
-) -> Images:
-    """Read, check, de-duplicate and split the labelled images of `source`.
+) -> Examples:
+    """Read, check, de-duplicate and share out the labelled images of `source`.
+
+    The table has id (16 hex digits of the file's bytes), part, label (the name of the class), name
+    (file in its folder, or 'row N'), row, width, height and group (the smallest id among its near
+    duplicates), sorted by id; `rejected` has row, name, reason and detail. Row, not name, identifies
+    an image. `converted` names those that were used, but altered on the way to RGB.
 
     `source` is a folder with a folder of images for each class (or with such folders inside train,
     validation and test), a Parquet file with image bytes, a CSV, TSV or JSON file of paths, a pattern
@@ -114,11 +76,12 @@ def load_images(
 
     Every file is decoded once here, one at a time, so that nothing broken is met later. Copies with
     the same pixels are rejected but for the first; where their labels differ, all are. Pictures
-    nearer than `near` (see image_duplicates; None: do not look) share a split. Without a split
-    of the source's own, each class is divided by hash of content, keyed by `seed`, into shares as
-    near to `fractions` (train, validation, test) as whole groups allow. With one, it is kept; a
-    missing validation or test part is taken from train, and training images that are near duplicates
-    of a validation or test image are rejected. One part alone is no split.
+    nearer than `near` (see image_duplicates; None: do not look) share a part. Without a split of the
+    source's own, each class is divided by hash of content, keyed by `seed`, into shares as near to
+    `fractions` (describe, select, score) as whole groups allow. With one, train, validation and test
+    are describe, select and score; a missing validation or test split is taken from train, and
+    training images that are near duplicates of a validation or test image are rejected. One split
+    alone is none.
 
     `limit` keeps about that many images, chosen by a hash of content and `seed`: each class has its
     share, and at least one. A larger limit keeps what a smaller one kept.
@@ -135,55 +98,76 @@ def load_images(
     shown = called(source)
     opened = open_source(source, image, label, split)
     names = class_names(opened.classes, shown)
-    parts = _parts(opened.rows, shown)
-    notes = opened.notes if parts is None else (*opened.notes, *_notes_on_parts(parts))
+    given = _parts(opened.rows, shown)
+    notes = opened.notes if given is None else (*opened.notes, *_notes_on_splits(given))
     chosen = list(range(opened.rows.height))
     if limit is not None:
         chosen = _limited(opened, limit, seed)
 
     scan = _scan(opened, names, chosen, progress)
     rejected = list(scan.rejected)
-    found = _without_copies(scan, parts, rejected)
+    found = _without_copies(scan, given, rejected)
     if not found:
         raise InputError(_nothing(shown, opened.rows.height, rejected))
     groups = _groups(found, near)
-    if parts is None:
-        splits = split_by_class([f.label for f in found], [f.id for f in found], groups, seed, shares)
+    if given is None:
+        parts = parts_by_class([f.label for f in found], [f.id for f in found], groups, seed, shares)
     else:
-        own = [parts[f.row] for f in found]
+        own = [given[f.row] for f in found]
         keep = _without_leaks(found, own, groups, rejected)
         found, groups = [found[k] for k in keep], groups[keep]
-        splits = _with_all_parts(found, [own[k] for k in keep], groups, seed, shares)
+        parts = _with_all_parts(found, [own[k] for k in keep], groups, seed, shares)
 
     first = {}
     for each, group in zip(found, groups, strict=True):
         first[group] = min(first.get(group, each.id), each.id)
-    examples = pl.DataFrame(
+    table = pl.DataFrame(
         [
-            (f.id, s, f.label, f.name, f.row, f.width, f.height, first[g])
-            for f, s, g in zip(found, splits, groups, strict=True)
+            (f.id, p, f.label, f.name, f.row, f.width, f.height, first[g])
+            for f, p, g in zip(found, parts, groups, strict=True)
         ],
         schema=_EXAMPLES,
         orient="row",
     ).sort("id")
-    kept = set(examples["row"])
-    classes = _class_table(examples, sorted(set(names.values())))
-    if parts is not None:
-        notes = (*notes, *_notes_on_classes(classes))
-    return Images(
-        examples,
+    kept = set(table["row"])
+    converted = [(f.row, f.name, change) for f in found if f.row in kept for change in f.changes]
+    examples = Examples(
+        table,
+        "image",
+        _fingerprint(table),
         pl.DataFrame(rejected, schema=_REJECTED, orient="row").sort("row"),
-        pl.DataFrame(
-            [(f.row, f.name, change) for f in found if f.row in kept for change in f.changes],
-            schema=_CONVERTED,
-            orient="row",
-        ).sort("row", "change"),
-        classes,
-        _fingerprint(examples),
         opened.rows.height,
-        opened,
         notes,
+        partial(_pictures, opened, dict(table.select("id", "row").iter_rows())),
+        pl.DataFrame(converted, schema=CONVERTED, orient="row").sort("row", "change"),
+        tuple(sorted({name for name in names.values() if name})),
     )
+    return examples if given is None else examples.noted(_notes_on_classes(class_counts(examples)))
+
+
+def class_counts(examples: Examples) -> pl.DataFrame:
+    """Table `classes`: name, and the number of examples in each part; a class without any is there."""
+    counts = {name: dict.fromkeys(PARTS, 0) for name in examples.classes}
+    for label, part in examples.table.select("label", "part").drop_nulls().iter_rows():
+        counts[label][part] += 1
+    schema = {"name": pl.String, **dict.fromkeys(PARTS, pl.Int64)}
+    return pl.DataFrame([{"name": n, **c} for n, c in counts.items()], schema=schema)
+
+
+def _pictures(
+    source: ImageSource, rows: Mapping[str, int], ids: Sequence[str]
+) -> Iterator[tuple[str, Image.Image]]:
+    """Each id with its RGB picture, in the order of the source: so a Parquet file is read once.
+
+    Raises InputError for a file that has changed since it was loaded.
+    """
+    by_row = {rows[id]: id for id in ids}
+    for row, blob in source.fetch(sorted(by_row)):
+        id = by_row[row]
+        if isinstance(blob, BadPicture) or content_id(blob) != id:
+            name = source.rows["name"][row]
+            raise InputError(f"the image {name!r} has changed since it was loaded; start the study anew")
+        yield id, decode(blob).pixels
 
 
 def content_id(data: bytes) -> str:
@@ -214,18 +198,18 @@ def class_names(given: Sequence[str], source: str) -> dict[str, str]:
     return clean
 
 
-def split_by_class(
+def parts_by_class(
     labels: Sequence[str],
     ids: Sequence[str],
     groups: np.ndarray,
     seed: int,
     fractions: Sequence[float],
-    names: Sequence[str] = SPLITS,
+    names: Sequence[str] = PARTS,
 ) -> list[str]:
-    """The split of each image: whole groups, class by class, in the order of their hashes.
+    """The part of each image: whole groups, class by class, in the order of their hashes.
 
-    Every group goes to the split that lacks most of its share (ties: train, test, validation), so
-    three groups of a class are one in each, and a single one is in train. A group belongs to the
+    Every group goes to the part that lacks most of its share (ties: describe, score, select), so
+    three groups of a class are one in each, and a single one is to describe. A group belongs to the
     class of its image with the smallest id. The order of the images does not matter.
     """
     members: dict[int, list[int]] = {}
@@ -239,8 +223,8 @@ def split_by_class(
     for group in order:
         label = labels[leaders[group]]
         totals[label] = totals.get(label, 0) + len(members[group])
-    # The test split is more use than a validation split when there are two groups only.
-    preferred = sorted(range(len(names)), key=lambda i: (names[i] == "validation", i))
+    # Examples to score on are more use than some to select by when there are two groups only.
+    preferred = sorted(range(len(names)), key=lambda i: (names[i] == SELECT, i))
     have = {label: [0] * len(names) for label in totals}
     result = [""] * len(labels)
     for group in ranked:
@@ -344,7 +328,7 @@ def _scan(
 def _without_copies(
     scan: _Scan, parts: list[str] | None, rejected: list[tuple[int, str, str, str]]
 ) -> list[_Found]:
-    """One of each set of copies: the first, or the one in the split most worth keeping."""
+    """One of each set of copies: the first, or the one in the part most worth keeping."""
     same: dict[bytes, list[_Found]] = {}
     for each in sorted(scan.found, key=lambda f: (0 if parts is None else -_RANK[parts[f.row]], f.row)):
         same.setdefault(each.pixels, []).append(each)
@@ -375,39 +359,42 @@ def _groups(found: list[_Found], near: float | None) -> np.ndarray:
 
 
 def _parts(rows: pl.DataFrame, shown: str) -> list[str] | None:
-    """The split of each row where the source brings at least two; None where it does not."""
-    column = rows["part"]
+    """The part of each row where the source brings at least two splits; None where it does not."""
+    column = rows["split"]
     if column.null_count() == len(column):
         return None
-    values = [None if v is None else PARTS.get(v.strip().lower()) for v in column]
+    values = [None if v is None else SPLITS.get(v.strip().lower()) for v in column]
     for given, part in zip(column, values, strict=True):
         if part is None and given is not None:
-            raise InputError(f"{shown} has the split {given!r}; splits are called train, validation or test")
+            *others, last = SPLIT_OF.values()
+            raise InputError(
+                f"{shown} has the split {given!r}; splits are called {', '.join(others)} or {last}"
+            )
     # Images without a label, as test sets often are, make no split; they are rejected anyway.
     labelled = {p for p, label in zip(values, rows["label"], strict=True) if p and label is not None}
     if len(labelled) < 2:
         return None
-    if "train" not in labelled:
+    if DESCRIBE not in labelled:
         raise InputError(
             f"{shown} brings the splits test and validation, but no train: call one of them train"
         )
     # A file outside the folders of the splits has no class either, and is rejected for that.
-    return [part or "train" for part in values]
+    return [part or DESCRIBE for part in values]
 
 
-def _notes_on_parts(parts: Sequence[str]) -> list[str]:
-    missing = [part for part in ("validation", "test") if part not in parts]
-    return [f"The source has no {part} split; it was taken from its train split." for part in missing]
+def _notes_on_splits(parts: Sequence[str]) -> list[str]:
+    missing = [SPLIT_OF[part] for part in (SELECT, SCORE) if part not in parts]
+    return [f"The source has no {split} split; it was taken from its train split." for split in missing]
 
 
 def _notes_on_classes(classes: pl.DataFrame) -> list[str]:
     """What classes lack in splits that the source brings."""
-    some = classes.filter(pl.sum_horizontal("train", "validation", "test") > 0)
-    lacking = [(part, some.filter(pl.col(part) == 0)["name"].to_list()) for part in ("train", "test")]
+    some = classes.filter(pl.sum_horizontal(PARTS) > 0)
+    lacking = [(SPLIT_OF[p], some.filter(pl.col(p) == 0)["name"].to_list()) for p in (DESCRIBE, SCORE)]
     return [
-        f"{len(names)} of {some.height} classes have no {part} images: {', '.join(names[:5])}"
+        f"{len(names)} of {some.height} classes have no {split} images: {', '.join(names[:5])}"
         f"{' ...' if len(names) > 5 else ''}."
-        for part, names in lacking
+        for split, names in lacking
         if names
     ]
 
@@ -423,7 +410,7 @@ def _without_leaks(
             keep.append(position)
         else:
             each = found[position]
-            detail = f"nearly the same as {found[first].name} in {own[first]}"
+            detail = f"nearly the same as {found[first].name} in {SPLIT_OF[own[first]]}"
             rejected.append((each.row, each.name, "in two splits", detail))
     return keep
 
@@ -431,37 +418,29 @@ def _without_leaks(
 def _with_all_parts(
     found: list[_Found], own: list[str], groups: np.ndarray, seed: int, shares: Sequence[float]
 ) -> list[str]:
-    """The splits of the source, and those it lacks made of train, in their shares."""
+    """The parts that the source brings, and those it lacks made of its train split, in their shares."""
     result = list(own)
-    share: dict[str, float] = dict(zip(SPLITS, shares, strict=True))
-    missing = [part for part in SPLITS if part not in own]
+    share: dict[str, float] = dict(zip(PARTS, shares, strict=True))
+    missing = [part for part in PARTS if part not in own]
     if not missing:
         return result
-    wanted = ["train", *missing]
-    if missing == ["validation"]:
+    wanted = [DESCRIBE, *missing]
+    if missing == [SELECT]:
         fractions = [0.8, 0.2]
     else:
         fractions = [share[part] / sum(share[p] for p in wanted) for part in wanted]
-    train = [k for k, part in enumerate(own) if part == "train"]
-    parts = split_by_class(
-        [found[k].label for k in train], [found[k].id for k in train], groups[train], seed, fractions, wanted
+    rows = [k for k, part in enumerate(own) if part == DESCRIBE]
+    parts = parts_by_class(
+        [found[k].label for k in rows], [found[k].id for k in rows], groups[rows], seed, fractions, wanted
     )
-    for k, part in zip(train, parts, strict=True):
+    for k, part in zip(rows, parts, strict=True):
         result[k] = part
     return result
 
 
-def _class_table(examples: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    counts = {name: dict.fromkeys(SPLITS, 0) for name in names if name}
-    for label, part in examples.select("label", "split").iter_rows():
-        counts[label][part] += 1
-    schema = {"name": pl.String, **dict.fromkeys(SPLITS, pl.Int64)}
-    return pl.DataFrame([{"name": n, **c} for n, c in counts.items()], schema=schema)
-
-
 def _fingerprint(examples: pl.DataFrame) -> str:
     digest = blake2b(digest_size=16)
-    for values in examples.select("id", "label", "split").iter_rows():
+    for values in examples.select("id", "label", "part").iter_rows():
         digest.update(f"{values!r}\n".encode())
     return digest.hexdigest()
 

@@ -1,5 +1,8 @@
 """Who may see which examples: those that descriptions are written from, chosen by, and scored on.
 
+    parts = parts_of(examples)        # a table with columns id and part
+    examples.filter(part=DESCRIBE)
+
 The three are different types, so that a type checker refuses a scorer the examples of a describer;
 `require` refuses at run time. Both are made in one place, which checks that nothing is in two.
 """
@@ -14,6 +17,22 @@ import polars as pl
 from jaxtyping import Int64
 
 from saywell.errors import LeakError
+
+DESCRIBE, SELECT, SCORE = "describe", "select", "score"
+PARTS = (DESCRIBE, SELECT, SCORE)
+SPLITS = {
+    "train": DESCRIBE,
+    "training": DESCRIBE,
+    "validation": SELECT,
+    "valid": SELECT,
+    "val": SELECT,
+    "dev": SELECT,
+    "test": SCORE,
+    "testing": SCORE,
+}
+"""The part of what a source calls a split; loaders translate it, and nothing else knows the words."""
+SPLIT_OF = {part: next(split for split in SPLITS if SPLITS[split] == part) for part in PARTS}
+"""What users call a part, for messages about their data."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +65,23 @@ class Parts(NamedTuple):
     score: ScoreRows
 
 
-# What the studies call the three.
-_NAMES = {"describe": ("calibration", "train"), "select": ("validation", "val"), "score": ("test",)}
-
 Part = TypeVar("Part", bound=Rows)
 
 
 def parts_of(examples: pl.DataFrame) -> Parts:
-    """The three parts of a table with columns `id` and `split`, and `group` where it has one.
+    """The three parts of a table with columns `id` and `part`, and `group` where it has one.
 
     Raises LeakError when an id, or a group of near duplicates, is in more than one part.
     """
-    split = examples["split"].to_list()
-    part_of = {name: part for part, names in _NAMES.items() for name in names}
-    unknown = sorted({str(name) for name in split} - set(part_of))
-    if unknown:
-        raise LeakError(f"split {unknown[0]!r} is none of {', '.join(sorted(part_of))}")
-    part = pl.Series("part", [part_of[name] for name in split], dtype=pl.String)
+    part = examples["part"]
+    unknown = part.filter(~part.is_in(PARTS) | part.is_null()).unique().sort()
+    if len(unknown):
+        raise LeakError(f"part {unknown[0]!r} is none of {', '.join(PARTS)}")
     for column in ("id", "group"):
         if column in examples.columns:
             check_apart(examples[column], part)
-    rows = {name: np.flatnonzero((part == name).to_numpy()) for name in _NAMES}
-    return Parts(DescribeRows(rows["describe"]), SelectRows(rows["select"]), ScoreRows(rows["score"]))
+    describe, select, score = (np.flatnonzero((part == name).to_numpy()) for name in PARTS)
+    return Parts(DescribeRows(describe), SelectRows(select), ScoreRows(score))
 
 
 def check_apart(key: pl.Series, part: pl.Series) -> None:

@@ -1,4 +1,4 @@
-"""Ids, samples and splits decided by hashes of content, never by the order or number of rows."""
+"""Ids, samples and parts decided by hashes of content, never by the order or number of rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from hashlib import blake2b
 import numpy as np
 import polars as pl
 
+from saywell.data.parts import PARTS
 from saywell.errors import InputError
-
-SPLITS = ("calibration", "validation", "test")
 
 
 def content_ids(texts: Iterable[str]) -> list[str]:
@@ -30,12 +29,12 @@ def hash_numbers(ids: Iterable[str], seed: int, purpose: str) -> np.ndarray:
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
-def assign_split(
+def assign_parts(
     ids: Sequence[str] | pl.Series, seed: int = 0, fractions: Sequence[float] = (0.4, 0.3, 0.3)
 ) -> pl.Series:
-    """The split of each id: 'calibration', 'validation' or 'test', in the order of `ids`.
+    """The part of each id: 'describe', 'select' or 'score', in the order of `ids`.
 
-    `fractions` are the expected shares in that order; they are positive and sum to 1. An id's split
+    `fractions` are the expected shares in that order; they are positive and sum to 1. An id's part
     depends on the id, the seed and the fractions alone, so a text stays where it is when others
     come or go; the sizes are therefore binomial, not exact.
 
@@ -45,7 +44,7 @@ def assign_split(
     # A float64 holds 53 bits; the top ones suffice and keep every position below 1.
     positions = (hash_numbers(ids, seed, "split") >> np.uint64(11)).astype(np.float64) * 2.0**-53
     which = np.searchsorted(np.cumsum(shares)[:-1], positions, side="right")
-    return pl.Series("split", np.array(SPLITS, dtype=object)[which].tolist(), dtype=pl.String)
+    return pl.Series("part", np.array(PARTS, dtype=object)[which].tolist(), dtype=pl.String)
 
 
 def check_seed(seed: object) -> None:
@@ -57,24 +56,24 @@ def check_seed(seed: object) -> None:
 def check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
     """The three fractions as floats, or InputError where they cannot be shares of a whole."""
     try:
-        calibration, validation, test = (float(share) for share in fractions)
+        describe, select, score = (float(share) for share in fractions)
     except (TypeError, ValueError):
-        calibration = validation = test = math.nan
-    shares = (calibration, validation, test)
+        describe = select = score = math.nan
+    shares = (describe, select, score)
     if not (all(share > 0 for share in shares) and abs(sum(shares) - 1) <= 1e-9):
         raise InputError(
-            f"fractions={fractions!r} are not shares of calibration, validation and test: give "
-            "three numbers above 0 that sum to 1, for example fractions=(0.4, 0.3, 0.3)"
+            f"fractions={fractions!r} are not shares of the {', '.join(PARTS)} examples: give three"
+            " numbers above 0 that sum to 1, for example fractions=(0.4, 0.3, 0.3)"
         )
     return shares
 
 
-def check_splits(split: pl.Series, seed: int) -> None:
-    """Raise InputError, with the counts, when one of the three splits has no example."""
-    counts = {name: int((split == name).sum()) for name in SPLITS}
+def check_parts(part: pl.Series, seed: int) -> None:
+    """Raise InputError, with the counts, when one of the three parts has no example."""
+    counts = {name: int((part == name).sum()) for name in PARTS}
     if not all(counts.values()):
         sizes = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(
-            f"the {len(split)} texts leave a split empty ({sizes}; seed={seed!r}): give more "
-            "texts, larger fractions for the empty split, or another seed"
+            f"the {len(part)} texts leave a part empty ({sizes}; seed={seed!r}): give more "
+            "texts, larger fractions for the empty part, or another seed"
         )

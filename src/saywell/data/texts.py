@@ -1,28 +1,28 @@
-"""Loading texts: read, clean, drop duplicates, sample, split; each row refused is named."""
+"""Loading texts and pairs of them: read, clean, drop duplicates, share out; each row refused is named."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from saywell.data.duplicates import check_threshold, first_of_equals, near_duplicate_groups
 from saywell.data.encodings import encodable
+from saywell.data.examples import Examples
 from saywell.data.splits import (
-    assign_split,
+    assign_parts,
     check_fractions,
+    check_parts,
     check_seed,
-    check_splits,
     content_ids,
     hash_numbers,
 )
-from saywell.data.tables import TEXT, Column, SourceTable, is_missing, open_table, shown
+from saywell.data.tables import TEXT, Column, SourceTable, is_missing, open_table
 from saywell.data.tag_lists import parse_lists
 from saywell.errors import InputError
 
@@ -31,33 +31,15 @@ DETAIL = 80  # characters of a rejected text that are shown
 MISSING = ("", "NaN", "nan", "None", "null", "NULL", "<NA>", "NaT")
 """What programs write where there is no value; none of them is a tag."""
 
-_ROWS = {"text": pl.String, "problem": pl.String, "tags": pl.List(pl.String)}
+_ROWS = {"text": pl.String, "problem": pl.String}
 _REJECTED = {"row": pl.Int64, "reason": pl.String, "detail": pl.String}
 _STRINGS = (pl.String, pl.Categorical, pl.Enum)
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Texts fit for use, each in one split, and a word on each row that was refused.
-
-    `examples`: id (16 hex digits), split ('calibration', 'validation', 'test'), text, tags (list of
-    str; null where no tags were asked for), row (from 0 in the source); sorted by id.
-    `rejected`: row, reason ('not text', 'empty', 'too long', 'duplicate', 'near duplicate'), detail
-    (at most 80 characters of the text, or 'of ROW' for duplicates); sorted by row.
-    `fingerprint`: 32 hex digits, a hash of the ids and tags kept.
-    `total_rows`: rows in the source; those in neither table were left out by `limit`.
-    `notes`: what had to be assumed of the source, one sentence each.
-    """
-
-    examples: pl.DataFrame
-    rejected: pl.DataFrame
-    fingerprint: str
-    total_rows: int
-    notes: tuple[str, ...] = ()
-
-
 NEAR = 0.85
 """Jaccard index of shingles from which texts are near duplicates."""
+OURS = frozenset("id part row text first second name width height tags label target group tokens".split())
+"""Columns of examples that mean the same in every study; a covariate is called something else."""
 
 
 def load_texts(
@@ -65,13 +47,16 @@ def load_texts(
     *,
     text: str = "text",
     tags: str | None = None,
+    target: str | None = None,
+    label: str | None = None,
+    covariates: Sequence[str] = (),
     limit: int | None = None,
     seed: int = 0,
     max_chars: int = 2000,
     near: float | None = NEAR,
     fractions: Sequence[float] = (0.4, 0.3, 0.3),
-) -> Texts:
-    """Read, clean, de-duplicate, sample and split the texts of `source`.
+) -> Examples:
+    """Read, clean, de-duplicate, sample and share out the texts of `source`.
 
     `source` is a file (.parquet, .csv, .tsv, .jsonl, .json, .txt with one text a line; all but the
     first also with .gz), a folder or pattern of such files, a folder of text files, the folder of a
@@ -80,56 +65,150 @@ def load_texts(
     where there is no column 'text', the only one of text is read. Tags are lists, or strings with
     tags separated by ';' or '|', or lists as Python and numpy print them.
 
+    `target` names a column with what is to be explained: numbers (true and false are 1 and 0), or
+    strings where one of its values is no number. `label` names a column with the class of each text,
+    as a string. `covariates` are columns that are kept under their own names, as targets are. Null
+    stands where a row has no value.
+
     Texts are normalised (see `normalised`); those empty, not text or longer than `max_chars`
     characters are rejected, as are all but the first of equal texts. `limit` keeps that many
     distinct texts, chosen by a hash of content and `seed`. Of texts whose shingles have a Jaccard
     index of at least `near` (None: keep them) the one with the smallest id is kept. `fractions` are
-    the expected shares of calibration, validation and test; `seed` decides those too.
+    the expected shares of describe, select and score; `seed` decides those too.
+
+    The table is sorted by id (16 hex digits of the text's hash) and has id, part, text, tags (null
+    where no tags were asked for), row, then what else was asked for. `rejected` has row, reason ('not
+    text', 'empty', 'too long', 'duplicate', 'near duplicate') and detail (at most 80 characters of
+    the text, or 'of ROW' for duplicates). Rows in neither were left out by `limit`. `fingerprint` is
+    a hash of all that is kept but the parts and rows.
 
     The order of the rows and the format change nothing but the `row` numbers, save that equal texts
-    with different tags keep the tags of the first.
+    with different tags, targets or labels keep those of the first.
 
     Raises InputError for anything in the source or options that cannot be used, MissingPackage when
     a Hugging Face dataset is named and `datasets` is not installed.
     """
-    _check_options(limit, seed, max_chars, near)
-    check_fractions(fractions)
-    name = shown(source)
-    rows, notes = _read(source, text, tags)
-    rows = rows.with_columns(normalised(pl.col("text")))
-    rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
+    rules = _rules(limit, seed, max_chars, near, fractions)
+    table, column = open_table(source).choose(text, "text", TEXT, "text")
+    named = _named(table, tags, target, label, covariates)
+    texts, *given = table.take([column, *named.values()])
+    rows = _text_rows(texts, column, table).with_columns(normalised(pl.col("text")))
+    rows = rows.with_columns(
+        content="text", key="text", reason=_reason(max_chars), problem=pl.coalesce("text", "problem")
+    )
+    asked, notes = _asked_for(dict(zip(named, given, strict=True)), named, table, rows.height)
+    return _shared_out(rows, ["text"], asked, rules, table.name, notes)
+
+
+def load_pairs(
+    source: Any,
+    first: str,
+    second: str,
+    *,
+    tags: str | None = None,
+    target: str | None = None,
+    label: str | None = None,
+    covariates: Sequence[str] = (),
+    limit: int | None = None,
+    seed: int = 0,
+    max_chars: int = 2000,
+    near: float | None = NEAR,
+    fractions: Sequence[float] = (0.4, 0.3, 0.3),
+) -> Examples:
+    """Read, clean, de-duplicate, sample and share out pairs of texts, such as two answers of which one won.
+
+    `first` and `second` name the two columns of text; everything else is as in `load_texts`, with
+    columns `first` and `second` in the place of `text`. A pair is rejected for the text of it that is
+    empty, not text or too long. The same two texts the other way round are a duplicate: nobody is to
+    be asked about a pair whose answer can be looked up.
+
+    Raises InputError and MissingPackage as `load_texts`.
+    """
+    rules = _rules(limit, seed, max_chars, near, fractions)
+    table = open_table(source)
+    if table.require(first, "first") == table.require(second, "second"):
+        raise InputError(f"first and second are both the column {first!r}; a pair needs two")
+    named = _named(table, tags, target, label, covariates)
+    one, other, *given = table.take([first, second, *named.values()])
+    sides = [
+        _text_rows(column, called, table)
+        .with_columns(normalised(pl.col("text")))
+        .with_columns(reason=_reason(max_chars), problem=pl.coalesce("text", "problem"))
+        for column, called in ((one, first), (other, second))
+    ]
+    refused = sides[0]["reason"].is_not_null()
+    texts = {name: side["text"] for name, side in zip(("first", "second"), sides, strict=True)}
+    rows = pl.DataFrame(texts).with_columns(
+        # A line break stands in neither, so that equal strings are equal pairs.
+        content=pl.concat_str("first", "second", separator="\n"),
+        key=pl.concat_str(pl.min_horizontal(*texts), pl.max_horizontal(*texts), separator="\n"),
+        reason=pl.coalesce(side["reason"] for side in sides),
+        problem=sides[0]["problem"].zip_with(refused, sides[1]["problem"]),
+    )
+    asked, notes = _asked_for(dict(zip(named, given, strict=True)), named, table, rows.height)
+    return _shared_out(rows, ["first", "second"], asked, rules, table.name, notes)
+
+
+class _Rules(NamedTuple):
+    """Which examples are kept, and where they go."""
+
+    limit: int | None
+    seed: int
+    max_chars: int
+    near: float | None
+    fractions: tuple[float, float, float]
+
+
+def _shared_out(
+    rows: pl.DataFrame,
+    shown: list[str],
+    asked: pl.DataFrame,
+    rules: _Rules,
+    name: str,
+    notes: tuple[str, ...],
+) -> Examples:
+    """The examples among the rows of a source, each in one part.
+
+    `rows` has the columns that are `shown`, `content` (all that is shown, as one text), `key` (equal for
+    the same example), `reason` (why it is none) and `problem` (what it is then); `asked` what else is
+    wanted of each row, in the same order.
+    """
     if rows.is_empty():
         raise InputError(f"{name} has no rows")
-
-    rows = rows.with_columns(reason=_reason(max_chars))
+    rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
     rejected = [
         rows.filter(pl.col("reason").is_not_null()).select(
-            "row", "reason", detail=pl.coalesce("text", "problem").str.slice(0, DETAIL)
+            "row", "reason", detail=pl.col("problem").str.slice(0, DETAIL)
         )
     ]
-    kept = rows.filter(pl.col("reason").is_null()).select("text", "tags", "row")
-
-    kept, refused = _keep_first(kept, first_of_equals(kept["text"]), "duplicate")
+    kept = rows.filter(pl.col("reason").is_null()).select("content", "key", "row", *shown)
+    first = first_of_equals(kept["key"])
+    notes = (*notes, *_notes_on_copies(asked[kept["row"]], first))
+    kept, refused = _keep_first(kept, first, "duplicate")
     rejected.append(refused)
-    kept = kept.with_columns(id=pl.Series(content_ids(kept["text"]), dtype=pl.String)).sort("id")
+    kept = kept.with_columns(id=pl.Series(content_ids(kept["content"]), dtype=pl.String)).sort("id")
     _check_collisions(kept)
-    if limit is not None and len(kept) > limit:
+    if rules.limit is not None and len(kept) > rules.limit:
         # Files are often sorted: a hash of content picks fairly, whatever the order.
-        chosen = np.argsort(hash_numbers(kept["id"], seed, "limit"), kind="stable")[:limit]
+        chosen = np.argsort(hash_numbers(kept["id"], rules.seed, "limit"), kind="stable")[: rules.limit]
         kept = kept[np.sort(chosen)]
-    if near is not None:
+    if rules.near is not None:
         # Sorted by id, so the first of a group is the one with the smallest id.
-        groups = near_duplicate_groups(kept["text"], near)
+        groups = near_duplicate_groups(kept["content"], rules.near)
         kept, refused = _keep_first(kept, groups, "near duplicate")
         rejected.append(refused)
 
     refusals = pl.concat(rejected).sort("row")
     if len(kept) < FEWEST:
-        raise InputError(_too_few(name, len(kept), len(rows), refusals, max_chars, limit))
-    split = assign_split(kept["id"], seed, fractions)
-    check_splits(split, seed)
-    examples = kept.with_columns(split).select("id", "split", "text", "tags", "row")
-    return Texts(examples, refusals, _fingerprint(examples), len(rows), notes)
+        raise InputError(_too_few(name, len(kept), len(rows), refusals, rules))
+    part = assign_parts(kept["id"], rules.seed, rules.fractions)
+    check_parts(part, rules.seed)
+    asked = asked[kept["row"]]
+    table = kept.with_columns(part, asked["tags"]).select("id", "part", *shown, "tags", "row")
+    table = table.hstack(asked.drop("tags"))
+    classes = tuple(table["label"].drop_nulls().unique().sort()) if "label" in table.columns else ()
+    kind = "text" if shown == ["text"] else "pair"
+    return Examples(table, kind, _fingerprint(table), refusals, len(rows), notes, classes=classes)
 
 
 def normalised(text: pl.Expr) -> pl.Expr:
@@ -182,22 +261,38 @@ def _check_collisions(kept: pl.DataFrame) -> None:
         )
 
 
+def _notes_on_copies(asked: pl.DataFrame, first: np.ndarray) -> list[str]:
+    """Where copies of an example are said to be different things, and the first is believed."""
+    others = {
+        column: int(asked[column].gather(first).ne_missing(asked[column]).sum())
+        for column in ("target", "label")
+        if column in asked.columns
+    }
+    return [
+        f"{count} copies of examples have another {column} than the first, which is kept."
+        for column, count in others.items()
+        if count
+    ]
+
+
 def _fingerprint(examples: pl.DataFrame) -> str:
     digest = blake2b(digest_size=16)
-    for example, tags in examples.select("id", "tags").iter_rows():
-        digest.update(f"{example} {json.dumps(tags)}\n".encode())
+    others = examples.drop("id", "part", "text", "first", "second", "tags", "row", strict=False).columns
+    if others:
+        digest.update(f"{json.dumps(others)}\n".encode())
+    for example, tags, *values in examples.select("id", "tags", *others).iter_rows():
+        more = f" {json.dumps(values)}" if values else ""
+        digest.update(f"{example} {json.dumps(tags)}{more}\n".encode())
     return digest.hexdigest()
 
 
-def _too_few(
-    name: str, usable: int, total: int, rejected: pl.DataFrame, max_chars: int, limit: int | None
-) -> str:
+def _too_few(name: str, usable: int, total: int, rejected: pl.DataFrame, rules: _Rules) -> str:
     counts = rejected.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
-    words = {"too long": f"too long (more than {max_chars} characters)"}
+    words = {"too long": f"too long (more than {rules.max_chars} characters)"}
     reasons = [f"{count} {words.get(reason, reason)}" for reason, count in counts.iter_rows()]
     unpicked = total - usable - len(rejected)
     if unpicked:
-        reasons.append(f"{unpicked} left out by limit={limit}")
+        reasons.append(f"{unpicked} left out by limit={rules.limit}")
     why = f" ({', '.join(reasons)})" if reasons else ""
     return (
         f"{name} has {total} rows, of which {usable} are usable{why}; "
@@ -205,7 +300,10 @@ def _too_few(
     )
 
 
-def _check_options(limit: int | None, seed: int, max_chars: int, near: float | None) -> None:
+def _rules(
+    limit: int | None, seed: int, max_chars: int, near: float | None, fractions: Sequence[float]
+) -> _Rules:
+    """The options, or InputError for one that cannot be used."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < FEWEST):
         raise InputError(f"limit={limit!r} is not a whole number of at least {FEWEST}, or None")
     check_seed(seed)
@@ -213,22 +311,84 @@ def _check_options(limit: int | None, seed: int, max_chars: int, near: float | N
         raise InputError(f"max_chars={max_chars!r} is not a whole number of at least 1")
     if near is not None:
         check_threshold(near)
+    return _Rules(limit, seed, max_chars, near, check_fractions(fractions))
 
 
-# ---- reading: every source becomes a table of text (null: not text), problem (what it is), tags
+# ---- reading: every column of text becomes a table of text (null: not text) and problem (what it is)
 
 
-def _read(source: Any, text: str, tags: str | None) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    table, column = open_table(source).choose(text, "text", TEXT, "text")
-    wanted = [column] if tags is None else [column, table.require(tags, "tags")]
-    texts, *given = table.take(wanted)
-    rows = _text_rows(texts, column, table)
+def _named(
+    table: SourceTable, tags: str | None, target: str | None, label: str | None, covariates: Sequence[str]
+) -> dict[str, str]:
+    """Columns of the source by what they are called from here. InputError for one that cannot be."""
+    given = {"tags": tags, "target": target, "label": label}
+    named = {ours: table.require(name, ours) for ours, name in given.items() if name is not None}
+    if isinstance(covariates, str):
+        raise InputError(f"covariates={covariates!r} is a string; give a list of columns: [{covariates!r}]")
+    for name in covariates:
+        if name in OURS:
+            raise InputError(
+                f"the covariate {name!r} is called like a column that every study has; rename it in the data"
+                f" (taken: {', '.join(sorted(OURS))})"
+            )
+        if name in named:
+            raise InputError(f"the covariate {name!r} is named twice")
+        named[name] = table.require(name, "covariates")
+    return named
+
+
+def _asked_for(
+    given: Mapping[str, Column], named: Mapping[str, str], table: SourceTable, height: int
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The columns of `_named`, `tags` always among them, and what had to be assumed of the source."""
     notes = table.notes
-    if tags is not None:
-        lists, note = _tags(given[0], tags, table.name)
-        rows = rows.with_columns(lists.alias("tags"))
-        notes = (*notes, note) if note else notes
-    return rows, notes
+    columns = []
+    for ours, column in given.items():
+        if ours == "tags":
+            lists, note = _tags(column, named[ours], table.name)
+            columns.append(lists.alias("tags"))
+            notes = (*notes, note) if note else notes
+            continue
+        values = _values(column, named[ours], table.name, numbers=ours != "label").alias(ours)
+        if values.null_count():
+            notes = (*notes, f"{values.null_count()} rows have no value in {named[ours]!r}.")
+        columns.append(values)
+    if "tags" not in given:
+        columns.append(pl.Series("tags", [None] * height, dtype=pl.List(pl.String)))
+    return pl.DataFrame(columns), notes
+
+
+def _values(column: Column, called: str, name: str, *, numbers: bool) -> pl.Series:
+    """A column of numbers as floats, where `numbers` and each value is one; else of strings."""
+    if not isinstance(column, pl.Series) or column.dtype == pl.Object:
+        plain = [None if is_missing(value) else value for value in column]
+        strange = next((v for v in plain if not isinstance(v, str | bool | int | float | None)), None)
+        if strange is not None:
+            shown_value = encodable(repr(strange))[:DETAIL]
+            raise InputError(f"column {called!r} of {name} holds {shown_value}, neither numbers nor strings")
+        if any(isinstance(value, str) for value in plain):
+            plain = [v if v is None else encodable(v) if isinstance(v, str) else json.dumps(v) for v in plain]
+        column = pl.Series(called, plain, strict=False)
+    dtype = column.dtype
+    if not (dtype.is_numeric() or isinstance(dtype, (*_STRINGS, pl.Boolean, pl.Null))):
+        raise InputError(f"column {called!r} of {name} holds {dtype}, neither numbers nor strings")
+    if dtype.is_float():
+        column = column.fill_nan(None)
+    if isinstance(dtype, _STRINGS):
+        column = column.cast(pl.String).str.strip_chars().replace(list(MISSING), None)
+        # A code such as 007 is a name, not a number.
+        if numbers and not column.str.contains(r"^[+-]?0\d").any():
+            parsed = column.cast(pl.Float64, strict=False)
+            if parsed.null_count() == column.null_count():
+                column = parsed
+    elif numbers:
+        column = column.cast(pl.Float64)
+    if not column.dtype.is_float() or not numbers:
+        return column.cast(pl.String)
+    infinite = column.filter(column.is_infinite())
+    if len(infinite):
+        raise InputError(f"column {called!r} of {name} holds {infinite[0]!r}; leave such rows empty")
+    return column.cast(pl.Float64)
 
 
 def _text_rows(column: Column, called: str, table: SourceTable) -> pl.DataFrame:
@@ -242,8 +402,7 @@ def _text_rows(column: Column, called: str, table: SourceTable) -> pl.DataFrame:
         return _from_values(column)
     if isinstance(column.dtype, (*_STRINGS, pl.Null)):
         return pl.DataFrame({"text": column.cast(pl.String)}).with_columns(
-            problem=pl.when(pl.col("text").is_null()).then(pl.lit("null")),
-            tags=pl.lit(None, pl.List(pl.String)),
+            problem=pl.when(pl.col("text").is_null()).then(pl.lit("null"))
         )
     raise InputError(f"column {called!r} of {table.name} holds {column.dtype}, not text{there}")
 
@@ -262,7 +421,7 @@ def _from_values(values: Iterable[object]) -> pl.DataFrame:
             text, problem = str(value), None
         texts.append(text)
         problems.append(problem)
-    return pl.DataFrame({"text": texts, "problem": problems, "tags": [None] * len(texts)}, schema=_ROWS)
+    return pl.DataFrame({"text": texts, "problem": problems}, schema=_ROWS)
 
 
 def _tags(column: Column, called: str, name: str) -> tuple[pl.Series, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from saywell.data.images import Images
+from saywell.data.examples import Examples
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.precomputed import Precomputed
 from saywell.errors import InputError, StorageError
@@ -105,20 +105,20 @@ def embed_texts(
 
 def embed_images(
     encoder: DualEncoder,
-    images: Images,
+    images: Examples,
     ids: Sequence[str] | None = None,
     cache: EmbeddingCache | None = None,
     *,
     chunk: int = 64,
     progress: Callable[[int], None] = lambda images: None,
 ) -> Float[np.ndarray, "images dim"]:
-    """Unit vectors of images, in the order of `ids` (None: of `images.examples`).
+    """Unit vectors of images, in the order of `ids` (None: of `images.table`).
 
     At most `chunk` pictures are in memory; each chunk is kept as soon as it is encoded.
     """
-    wanted = images.examples["id"].to_list() if ids is None else list(ids)
+    wanted = images.table["id"].to_list() if ids is None else list(ids)
     if isinstance(encoder, Precomputed):
-        return encoder.image_vectors(images.examples, wanted)
+        return encoder.image_vectors(images.table, wanted)
     keys = {id: _key(encoder, "image", id) for id in wanted}
     vectors = {} if cache is None else cache.find(list(keys.values()), encoder.dim)
     missing = [id for id, key in keys.items() if key not in vectors]

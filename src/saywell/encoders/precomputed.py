@@ -55,7 +55,7 @@ class Precomputed:
         )
 
     def image_vectors(self, examples: pl.DataFrame, ids: Sequence[str]) -> Float[np.ndarray, "images dim"]:
-        """Unit vectors of the images with these ids; `examples` as in `Images.examples`.
+        """Unit vectors of the images with these ids; `examples` as in `Examples.table`.
 
         Raises InputError where one has no vector.
         """
@@ -98,7 +98,7 @@ def open_precomputed(
     """Vectors of images and of texts from two files (or the same), of one space.
 
     Parquet files have a column `embedding` (list of numbers) and, for images, `id`, `name` or `row`
-    as in `Images.examples`, for texts `text`. In a safetensors file `image_tensor` and `text_tensor`
+    as in `Examples.table`, for texts `text`. In a safetensors file `image_tensor` and `text_tensor`
     name tensors [n, dim] (needed where there are several): row i of the first is image i of the
     source, row i of the second is text i of `names`, a list of texts or a JSON file with one.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from saywell.data.parts import PARTS
 from saywell.explorer.filters import Filters
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import PAGE, Found
@@ -69,8 +70,9 @@ def find_classes(tables: Tables, filters: Filters, people: Mapping[str, str]) ->
         values.append(judged)
     condition = " and ".join(where)
     total = tables.rows(f"select count(*) as n from classes c where {condition}", values)[0]["n"]
+    counts = ", ".join(f'c."{part}"' for part in PARTS)
     rows = tables.rows(
-        f"""select c.name, c.train, c.validation, c.test, coalesce(t.texts, 0) as texts,
+        f"""select c.name, {counts}, coalesce(t.texts, 0) as texts,
             coalesce(t.chosen, 0) as chosen, t.first
         from classes c left join (
             select class, count(*) filter (status in ('grounded', 'ungrounded')) as texts,

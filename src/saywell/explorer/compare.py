@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from saywell.data.parts import DESCRIBE
 from saywell.errors import InputError
 from saywell.explorer.tables import Tables
 from saywell.scorers.intervals import bootstrap_mean
@@ -133,7 +134,7 @@ def best_matches(a: Tables, b: Tables, units: Sequence[str]) -> Matches:
         return nothing
     pairs = a.frame(
         f"select unit, example from exemplars where unit in (select unnest(?)) and rank < {TOP}"
-        " and split = 'calibration'",
+        f" and part = '{DESCRIBE}'",
         [list(units)],
     ).sort("unit", "example")
     if pairs.is_empty():
@@ -166,7 +167,7 @@ def _best(b: Tables, pairs: pl.DataFrame) -> list[dict[str, Any]]:
         f"""with wanted as (select unnest(?) as unit, unnest(?) as example),
         common as (
             select w.unit, e.unit as match, count(*) as common from wanted w
-            join exemplars e on e.example = w.example and e.rank < {TOP} and e.split = 'calibration'
+            join exemplars e on e.example = w.example and e.rank < {TOP} and e.part = '{DESCRIBE}'
             group by 1, 2
             qualify row_number() over (partition by w.unit order by count(*) desc, e.unit) = 1)
         select common.*, c.text, c.verdict from common join cards c on c.id = common.match""",

@@ -13,7 +13,7 @@ import polars as pl
 from saywell.errors import StudyError
 from saywell.store.files import damaged
 from saywell.store.schemas import SCHEMAS
-from saywell.store.study import Study
+from saywell.store.study import STUDY_VERSION, Study
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _GLOB = re.compile(r"([\[*?])")
@@ -54,12 +54,19 @@ class Tables:
                     f"the table {name!r} of the study {str(study.path)!r} is a link out of its folder;"
                     " copy the file into the folder"
                 )
-            if name in SCHEMAS:
+            if name in SCHEMAS and study.manifest.schema_version == STUDY_VERSION:
                 _check_types(name, study.verify(name))
             # The permission is asked for the pattern as it is written.
             self._paths += [str(path.resolve()), _plain(path.resolve())]
-            source = f"read_parquet({_literal(self._paths[-1])}, file_row_number = true)"
-            self.build(f"create view {name} as select * from {source}")
+            if study.manifest.schema_version == STUDY_VERSION:
+                source = f"read_parquet({_literal(self._paths[-1])}, file_row_number = true)"
+                self.build(f"create view {name} as select * from {source}")
+            else:
+                self._connection.register(
+                    "older", study.table(name).with_row_index("file_row_number").to_arrow()
+                )
+                self.build(f"create table {name} as select * from older")
+                self._connection.unregister("older")
             self.columns[name] = frozenset(row["column_name"] for row in self.rows(f"describe {name}"))
 
     def has(self, table: str, *columns: str) -> bool:

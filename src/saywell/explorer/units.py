@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from saywell.data.parts import DESCRIBE
 from saywell.explorer.filters import Filters
 from saywell.explorer.tables import Tables
 
@@ -81,13 +82,13 @@ def build_units(tables: Tables) -> None:
         order by no""")
     tables.build("create unique index card_of on cards (id)")
     if tables.has("exemplars", "unit", "example") and tables.has("examples", "text"):
-        split = "e.split = 'calibration' and" if tables.has("exemplars", "split") else ""
+        part = f"e.part = '{DESCRIBE}' and" if tables.has("exemplars", "part") else ""
         tables.build(f"""
             create table shown as
             select c.no as unit, e.rank, x.no as example, e.activation, e.span_start, e.span_end
             from exemplars e join cards c on c.id = e.unit
             join (select id, file_row_number::integer as no from examples) x on x.id = e.example
-            where {split} e.rank < {SHOWN}""")
+            where {part} e.rank < {SHOWN}""")
         tables.build(f"""
             create table sentences as select file_row_number::integer as no, id, text,
                 lower(left(text, {SEARCHED})) as hay
@@ -98,12 +99,12 @@ def build_units(tables: Tables) -> None:
                 span_start integer, span_end integer)""")
         tables.build("create table sentences (no integer, id varchar, text varchar, hay varchar)")
     if tables.has("associations", "unit", "descriptor") and tables.has("descriptors", "text"):
-        tables.build("""
+        tables.build(f"""
             create table named as
             select c.no as unit, d.text, a.hits, a.exemplars, a.lift, a.q, a.enriched, a.composed
             from associations a join cards c on c.id = a.unit
             join descriptors d on d.id = a.descriptor
-            where a.split = 'calibration' and (a.enriched or a.composed)""")
+            where a.part = '{DESCRIBE}' and (a.enriched or a.composed)""")
     else:
         tables.build("""
             create table named (unit integer, text varchar, hits integer, exemplars integer,
@@ -171,10 +172,10 @@ def all_exemplars(tables: Tables, row: Mapping[str, Any]) -> list[dict[str, Any]
     """The strongest sentences of one unit, as many as the study kept."""
     if not tables.has("exemplars", "unit") or not tables.has("examples", "text"):
         return []
-    split = "e.split = 'calibration' and" if tables.has("exemplars", "split") else ""
+    part = f"e.part = '{DESCRIBE}' and" if tables.has("exemplars", "part") else ""
     found = tables.rows(
         f"select {_EXEMPLAR} from exemplars e join examples s on s.id = e.example"
-        f" where {split} e.unit = ? order by e.rank limit {MOST_EXEMPLARS}",
+        f" where {part} e.unit = ? order by e.rank limit {MOST_EXEMPLARS}",
         [row["id"]],
     )
     return _with_tags(tables, [row], {row["id"]: found})[row["id"]]

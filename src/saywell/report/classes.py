@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.report.best import FIRST, anchors_of, best_section, reader_table
 from saywell.report.charts import MEASURED, headline_chart, others_of, svg
 from saywell.report.class_cards import CSS, class_section
@@ -124,10 +125,10 @@ def _first_screen(study: Study, metrics: Sequence[Metric]) -> Element:
 
 def _facts(study: Study) -> Element:
     config, manifest = study.manifest.config, study.manifest
-    splits = dict(study.examples["split"].value_counts().iter_rows())
+    splits = dict(study.examples["part"].value_counts().iter_rows())
     sizes = ", ".join(
         f"{count(splits[name])} {use}"
-        for name, use in (("train", "to train"), ("validation", "to choose"), ("test", "to test"))
+        for name, use in ((DESCRIBE, "to train"), (SELECT, "to choose"), (SCORE, "to test"))
         if name in splits
     )
     describer = "given texts" if config.get("texts") else config.get("llm") or "extractive"
@@ -288,7 +289,7 @@ def plane_points(study: Study) -> pl.DataFrame:
 def _transfer(study: Study) -> Element:
     table, names = transfer_rows(study)
     titles = {
-        "validation": "texts and rates chosen on validation images beside the shots",
+        SELECT: "texts and rates chosen on validation images beside the shots",
         "shots": "everything chosen inside the shots",
     }
     full = table.filter(shots=0)

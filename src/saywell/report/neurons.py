@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.report.best import FIRST, anchors_of, best_section, reader_table
 from saywell.report.charts import MEASURED, headline_chart, others_of, svg
 from saywell.report.figures import curve_figures, descriptor_figure, key, layer_figure, recovered_section
@@ -135,14 +136,10 @@ def _facts(study: Study) -> Element:
             )
         )
     if "examples" in manifest.tables:
-        splits = dict(study.examples["split"].value_counts().iter_rows())
+        splits = dict(study.examples["part"].value_counts().iter_rows())
         sizes = ", ".join(
             f"{count(splits[name])} {use}"
-            for name, use in (
-                ("calibration", "to describe"),
-                ("validation", "to compare"),
-                ("test", "to test"),
-            )
+            for name, use in ((DESCRIBE, "to describe"), (SELECT, "to compare"), (SCORE, "to test"))
             if name in splits
         )
         rows.append(("Sentences", [f"{count(study.examples.height)}: {sizes}"]))

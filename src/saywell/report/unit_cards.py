@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from saywell.data.parts import DESCRIBE
 from saywell.report.formats import count, interval, level, small, two
 from saywell.report.parts import Element, Part, clip, el, said
 from saywell.store.records import EXCERPT, Example, reader_name
@@ -44,7 +45,7 @@ def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
             study.exemplars.filter(
                 pl.col("unit").is_in(ids),
                 pl.col("rank") < max(EXEMPLARS_SHOWN.values()),
-                pl.col("split") == "calibration",
+                pl.col("part") == DESCRIBE,
             )
             .join(study.examples.select("id", "text"), left_on="example", right_on="id")
             .join(chosen.select("id", "descriptors"), left_on="unit", right_on="id")
@@ -67,9 +68,7 @@ def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
         descriptors = _by_unit(
             study.table("associations")
             .filter(
-                pl.col("unit").is_in(ids),
-                pl.col("split") == "calibration",
-                pl.col("enriched") | pl.col("composed"),
+                pl.col("unit").is_in(ids), pl.col("part") == DESCRIBE, pl.col("enriched") | pl.col("composed")
             )
             .join(study.table("descriptors").select("id", "text"), left_on="descriptor", right_on="id")
             .sort("unit", "lift", descending=[False, True])

@@ -491,9 +491,8 @@ def _strongest(study: Study, units: Sequence[str] | None = None) -> pl.DataFrame
     columns = ("unit", "rank", "example", "value", "span_start", "span_end")
     if "exemplars" in has:
         rows = study.exemplars
-        splits = rows["split"].unique().to_list()
-        split = "calibration" if "calibration" in splits else min(splits, default="")
-        rows = rows.filter(split=split).rename({"activation": "value"})
+        described = rows.head(1)["part"]  # those that were described from are written first
+        rows = rows.filter(pl.col("part").is_in(described.implode())).rename({"activation": "value"})
     elif "influence" in has:
         rows = study.table("influence").filter(side="proponent")
         first = rows["model"].first()

@@ -35,7 +35,7 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             ("id",),
             ("text", "tags", "label", "name", "width", "height", "group", "tokens"),
             id=pl.String,
-            split=pl.String,
+            part=pl.String,
             text=pl.String,
             tags=pl.List(pl.String),
             label=pl.String,
@@ -70,7 +70,7 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             score=pl.Float64,
         ),
         # What is described. `sign` +1: going high, -1: going low. Statistics are of the pooled
-        # activation (signed) on calibration examples; `fires` is the share at or above `threshold`;
+        # activation (signed) on describe examples; `fires` is the share at or above `threshold`;
         # `histogram` counts them in equal steps from `minimum` to `maximum`.
         "units": _schema(
             2,
@@ -94,16 +94,16 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             state=pl.String,
             histogram=pl.List(pl.Int32),
         ),
-        # Calibration examples, drawn at random, on which a described unit does not fire.
+        # Describe examples, drawn at random, on which a described unit does not fire.
         "contrasts": _schema(
             1, ("unit", "rank"), unit=pl.String, rank=pl.Int32, example=pl.String, activation=pl.Float32
         ),
         # Strongest examples; the span is in characters of the example's text, end exclusive.
         "exemplars": _schema(
             1,
-            ("unit", "split", "rank"),
+            ("unit", "part", "rank"),
             unit=pl.String,
-            split=pl.String,
+            part=pl.String,
             rank=pl.Int32,
             example=pl.String,
             activation=pl.Float32,
@@ -113,9 +113,9 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
         # A descriptor that dominates (composition) or is enriched among a unit's exemplars.
         "associations": _schema(
             1,
-            ("unit", "split", "descriptor"),
+            ("unit", "part", "descriptor"),
             unit=pl.String,
-            split=pl.String,
+            part=pl.String,
             descriptor=pl.String,
             hits=pl.Int32,
             exemplars=pl.Int32,
@@ -151,14 +151,14 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
         # examples read, `resamples` how many the intervals and p are from.
         "scores": _schema(
             3,
-            ("unit", "description", "measure", "reader", "split"),
+            ("unit", "description", "measure", "reader", "part"),
             ("resamples",),
             unit=pl.String,
             description=pl.String,
             measure=pl.String,
             reader=pl.String,
             scorer_version=pl.Int32,
-            split=pl.String,
+            part=pl.String,
             value=pl.Float64,
             ci_low=pl.Float64,
             ci_high=pl.Float64,
@@ -179,13 +179,13 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
         # `left_out` counts the descriptions that were passed over since they read like the unit's own.
         "floors": _schema(
             2,
-            ("unit", "description", "measure", "reader", "split", "floor"),
+            ("unit", "description", "measure", "reader", "part", "floor"),
             ("left_out",),
             unit=pl.String,
             description=pl.String,
             measure=pl.String,
             reader=pl.String,
-            split=pl.String,
+            part=pl.String,
             floor=pl.String,
             value=pl.Float64,
             left_out=pl.Int64,
@@ -258,7 +258,7 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             n=pl.Int64,
         ),
         # Gold descriptors, and for each the found descriptor that comes closest. It was chosen on
-        # calibration; the figures are from test. `control` is the F1 of calling it on every example.
+        # describe examples; the figures are from score examples. `control`: F1 of calling it on each.
         "recovered": _schema(
             1,
             ("gold",),
@@ -273,8 +273,8 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
             units=pl.Int64,
             found=pl.Boolean,
         ),
-        # Classes of images, and how many usable images each split has of them.
-        "classes": _schema(1, ("name",), name=pl.String, train=pl.Int64, validation=pl.Int64, test=pl.Int64),
+        # Classes of images, and how many usable images each part has of them.
+        "classes": _schema(1, ("name",), name=pl.String, describe=pl.Int64, select=pl.Int64, score=pl.Int64),
         # What outside texts say of each class: an article, or why there is none.
         "articles": _schema(
             1,
@@ -382,7 +382,7 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
         ),
         # Test accuracy of classifiers of images that go on learning from texts, seed by seed.
         # `shots` 0 is all training images; `selection` says which labelled images chose texts and
-        # learning rates: "validation" (beside the shots) or "shots" (inside them alone).
+        # learning rates: "select" (beside the shots) or "shots" (inside them alone).
         "transfer": _schema(
             2,
             (*TEXTS, "training", "shots", "selection", "seed"),

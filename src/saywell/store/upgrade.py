@@ -16,6 +16,21 @@ from saywell.errors import SchemaError
 FORMAT = 2
 """The format that is read, and not gone on with."""
 
+_PARTS = {"calibration": "describe", "train": "describe", "validation": "select", "test": "score"}
+"""Parts of examples as studies of neurons and of classes called them, and as all call them today."""
+
+
+def _split_to_part(table: pl.DataFrame) -> pl.DataFrame:
+    return table.with_columns(pl.col("split").replace(_PARTS)).rename({"split": "part"})
+
+
+def _parts_of_classes(table: pl.DataFrame) -> pl.DataFrame:
+    return table.rename({old: new for old, new in _PARTS.items() if old in table.columns})
+
+
+def _selected_by(table: pl.DataFrame) -> pl.DataFrame:
+    return table.with_columns(pl.col("selection").replace(_PARTS))
+
 
 def _measure_and_reader(table: pl.DataFrame) -> pl.DataFrame:
     """From "f1-sentence-encoder"."""
@@ -99,14 +114,18 @@ _LEXICAL, _VERIFIED = " (lexical tags)", "verified by "
 _READERS = {"image-text encoder": "dual-encoder", "LLM": "detection", "words": "lexical"}
 _CHANGES: Mapping[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], ...]] = MappingProxyType(
     {
-        "scores": (_measure_and_reader,),
-        "floors": (_measure_and_reader,),
+        "examples": (_split_to_part,),
+        "exemplars": (_split_to_part,),
+        "associations": (_split_to_part,),
+        "scores": (_split_to_part, _measure_and_reader),
+        "floors": (_split_to_part, _measure_and_reader),
+        "classes": (_parts_of_classes,),
         "control_scores": (_measure_and_reader,),
         "curves": (_curves,),
         "text_scores": (_network,),
         "zero_shot": (_texts,),
-        "transfer": (_texts,),
-        "transfer_summary": (_texts,),
+        "transfer": (_selected_by, _texts),
+        "transfer_summary": (_selected_by, _texts),
         "descriptions": (_selection,),
     }
 )
@@ -136,7 +155,7 @@ def upgraded_metric(metric: Mapping[str, Any]) -> Mapping[str, Any]:
         by = {"rule": rest[0]} | ({} if figure == "Jaccard" else {"name_free": rest[1:] == ["name-free"]})
     elif figure == "transfer gain" and rest:
         shots = 0 if rest[0] == "all images" else int(rest[0].partition(" ")[0])
-        by = {"shots": shots, "selection": "shots" if rest[1:] == ["shots alone"] else "validation"}
+        by = {"shots": shots, "selection": "shots" if rest[1:] == ["shots alone"] else "select"}
     elif figure.startswith("AUROC ") and rest:
         by = {"rule": rest[0], "network": rest[1:] == ["network"]}
     elif figure.startswith(_VERIFIED):

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from saywell.data.duplicates import near_duplicate_groups
-from saywell.data.parts import Parts, check_apart, parts_of
+from saywell.data.parts import DESCRIBE, SCORE, Parts, check_apart, parts_of
 from saywell.data.texts import NEAR
 from saywell.errors import InputError, LeakError, SaywellError, StudyError
 from saywell.store.files import file_hash
@@ -127,7 +127,7 @@ def _parts_do_not_overlap(study: Study) -> Iterator[Finding]:
     if "text" in examples.columns and not examples["text"].has_nulls():
         groups = pl.Series("near duplicates", near_duplicate_groups(examples["text"], NEAR))
         try:
-            check_apart(groups.cast(pl.String), examples["split"])
+            check_apart(groups.cast(pl.String), examples["part"])
             yield "no near duplicates in two parts", OK, f"Jaccard index below {NEAR} throughout"
         except LeakError as error:
             yield "no near duplicates in two parts", FAILED, str(error)
@@ -145,7 +145,7 @@ def _examples_serve_one_purpose(study: Study) -> Iterator[Finding]:
         uses.append(("sources of descriptions", set(sources), describe))
         if "candidates" in tables:
             uses.append(("candidates", set(study.table("candidates")["example"]), describe))
-        first = study.exemplars.filter(split="calibration")
+        first = study.exemplars.filter(part=DESCRIBE)
         uses.append(("exemplars that were described", set(first["example"]), describe))
     if "counterexamples" in tables:
         uses.append(("counterexamples", set(study.table("counterexamples")["example"]), score))
@@ -156,7 +156,7 @@ def _examples_serve_one_purpose(study: Study) -> Iterator[Finding]:
         else:
             yield name, OK, f"{len(used)} examples, all of their part"
     if "scores" in tables:
-        other = study.scores.filter(pl.col("split") != "test")
+        other = study.scores.filter(pl.col("part") != SCORE)
         yield (
             "scores",
             FAILED if other.height else OK,

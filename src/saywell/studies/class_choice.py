@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from saywell.data.parts import DESCRIBE, SELECT
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder
 from saywell.influence.proponents import opponents, proponents
@@ -67,9 +68,9 @@ def influence_table(
     seed: int,
 ) -> pl.DataFrame:
     """Step 4: the strongest training images of every class, as `score_texts` sees them."""
-    train = space.rows["train"]
+    train = space.rows[DESCRIBE]
     seen = by.measured[0]
-    if not len(space.rows["validation"]):  # the training images are their own validation images
+    if not len(space.rows[SELECT]):  # the training images are their own validation images
         seen = Measured(by.train, by.train, classes=len(space.names), seed=seed)
     own = seen.influence[np.arange(len(train)), seen.labels]
     ids = study.examples["id"].to_numpy()[train]
@@ -102,7 +103,7 @@ def text_score_table(
     table, text_class = usable_texts(study, space.names)
     scores = score_candidates(pool, by, per_class=per_class, strings=table["text"].to_list(), seed=seed)
     if measured is not None:
-        train = space.rows["train"]
+        train = space.rows[DESCRIBE]
         scores |= network_scores(
             measured,
             space.vectors[train],

@@ -15,6 +15,7 @@ import polars as pl
 import torch
 from jaxtyping import Bool, Float, Int
 
+from saywell.data.parts import SELECT
 from saywell.scorers.intervals import LEVEL, RESAMPLES, Interval
 from saywell.scorers.judge import AGAIN, CRITERIA, TURNED, self_agreement, share_best
 from saywell.scorers.transfer import Resampling
@@ -254,7 +255,7 @@ def headline(
         weighted(chosen_by(LITERAL)),
         *(PERMUTED, CLASS_NAMES, RANDOM_WORDS, SEARCHED),
     ]
-    for selection, says in (("validation", "validation beside"), ("shots", "shots alone")):
+    for selection, says in ((SELECT, "validation beside"), ("shots", "shots alone")):
         for shots in sorted(summary["shots"].unique(), key=lambda s: (s == 0, s)):
             part = summary.filter(shots=shots, selection=selection, training=TWO_PHASE)
             gains = _by_texts(part, "difference")

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import nn
 
-from saywell.data.images import Images
+from saywell.data.examples import Examples
+from saywell.data.parts import DESCRIBE, SELECT
 from saywell.encoders.vectors import unit_length
 from saywell.influence.per_sample import mean_over_own_class
 from saywell.influence.proponents import proponents
@@ -29,7 +30,7 @@ _INFLUENCE = "influence.safetensors"
 
 def network_influence(
     network: str | nn.Module,
-    shown: Images,
+    shown: Examples,
     labels: Int[np.ndarray, " images"],
     rows: Mapping[str, Int[np.ndarray, " n"]],
     classes: int,
@@ -52,7 +53,7 @@ def network_influence(
     if is_whole(path, of=of):
         return read_influence(folder)
     pixels = _pixels(shown, side)
-    train, beside = rows["train"], rows["validation"]
+    train, beside = rows[DESCRIBE], rows[SELECT]
     checked = beside if len(beside) else train
     if isinstance(network, nn.Module):
         model = network
@@ -101,9 +102,9 @@ def network_scores(
     }
 
 
-def _pixels(shown: Images, side: int) -> torch.Tensor:
+def _pixels(shown: Examples, side: int) -> torch.Tensor:
     """All images as [n, 3, side, side] with values from -1 to 1, in the order of `examples`."""
-    place = {id: number for number, id in enumerate(shown.examples["id"])}
+    place = {id: number for number, id in enumerate(shown.table["id"])}
     pixels = torch.empty(len(place), 3, side, side)
     for id, picture in shown.pictures():
         array = np.asarray(picture.resize((side, side)), dtype=np.float32) / 127.5 - 1

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import polars as pl
 
-from saywell.data.images import Images
+from saywell.data.examples import Examples
+from saywell.data.images import class_counts
+from saywell.data.parts import PARTS, SELECT
 from saywell.describers.class_texts.class_describer import USABLE
 from saywell.store.study import StudyWriter
 from saywell.studies.class_rows import Pool, chosen_by, name_free
 from saywell.studies.class_subject import Space
 
 
-def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rule: str) -> None:
+def write_notes(study: StudyWriter, shown: Examples, space: Space, pool: Pool, rule: str) -> None:
     """Refused images, classes without images or texts, and rows that cannot say much."""
     for note in shown.notes:
         study.note(note)
@@ -21,11 +23,12 @@ def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rul
         study.note(f"{shown.rejected.height} of {shown.total_rows} images were not used: {listed}.")
     if shown.converted.height:
         study.note(f"{shown.converted['row'].n_unique()} images were used after a conversion.")
-    for part in ("train", "validation", "test"):
-        without = shown.classes.filter(pl.col(part) == 0)["name"].to_list()
+    for part in PARTS:
+        without = class_counts(shown).filter(pl.col(part) == 0)["name"].to_list()
         if without:
             study.note(
-                f"{len(without)} of {len(space.names)} classes have no {part} image, such as {without[0]!r}."
+                f"{len(without)} of {len(space.names)} classes have no image to {part} with, such as"
+                f" {without[0]!r}."
             )
     usable = study.table("class_texts").filter(pl.col("status").is_in(USABLE))
     without = [name for name in space.names if name not in set(usable["class"])]
@@ -58,9 +61,9 @@ def write_notes(study: StudyWriter, shown: Images, space: Space, pool: Pool, rul
                 f" {over:+.3f}, {low:+.3f} to {high:+.3f}): this accuracy does not show that the"
                 " texts are true."
             )
-    if study.manifest.config["shots"] and "validation" in shown.examples["split"]:
-        size = len(space.rows["validation"])
+    if study.manifest.config["shots"] and SELECT in shown.table["part"]:
+        size = len(space.rows[SELECT])
         study.note(
-            f"Low-shot rows with selection 'validation' use {size} labelled images beside the shots;"
+            f"Low-shot rows with selection '{SELECT}' use {size} labelled images beside the shots;"
             " those with selection 'shots' use none."
         )

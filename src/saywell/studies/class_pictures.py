@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from saywell.data.images import Images
+from saywell.data.examples import Examples
+from saywell.data.parts import DESCRIBE
 from saywell.progress import Progress
 from saywell.store.schemas import empty_table
 from saywell.store.study import StudyWriter
@@ -39,7 +40,7 @@ def plane_table(
     from sklearn.manifold import TSNE
 
     random = np.random.default_rng(seed)
-    train = space.rows["train"]
+    train = space.rows[DESCRIBE]
     seen = np.sort(random.permutation(train)[:MOST_IMAGES])
     said = np.sort(random.permutation(len(texts))[:MOST_TEXTS])
     if len(seen) + len(said) < 5:
@@ -61,7 +62,7 @@ def plane_table(
 
 
 def thumbnail_table(
-    shown: Images, ids: Sequence[str], *, progress: Callable[[int], None] = lambda images: None
+    shown: Examples, ids: Sequence[str], *, progress: Callable[[int], None] = lambda images: None
 ) -> pl.DataFrame:
     """Table `thumbnails`: small JPEG pictures of the images with these ids."""
     rows = []
@@ -76,7 +77,7 @@ def thumbnail_table(
 
 
 def picture_tables(
-    study: StudyWriter, images: Images, space: Space, pool: Pool, seed: int, progress: Progress
+    study: StudyWriter, images: Examples, space: Space, pool: Pool, seed: int, progress: Progress
 ) -> None:
     """Step 10: tables `plane` and `thumbnails`."""
 

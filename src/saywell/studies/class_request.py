@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from saywell.data.descriptor_files import load_descriptors
+from saywell.data.examples import Examples
 from saywell.data.image_sources import open_source
-from saywell.data.images import Images, class_names
+from saywell.data.images import class_names
 from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
 from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_texts
 from saywell.errors import InputError
@@ -44,7 +45,7 @@ class ClassRequest:
 
 
 def read_request(
-    images: str | Path | Images,
+    images: str | Path | Examples,
     *,
     asks: bool,
     knowledge: str | Path | Mapping[str, str],
@@ -66,8 +67,8 @@ def read_request(
     """
     rule = SELECTS.get(select, select)
     _check_options(rule, select, per_class, shots, seeds, judge, asks)
-    if isinstance(images, Images):
-        names = images.classes["name"].to_list()
+    if isinstance(images, Examples):
+        names = list(images.classes)
     else:
         opened = open_source(images, "image", label, split)
         names = sorted(set(class_names(opened.classes, repr(str(images)[:200])).values()))

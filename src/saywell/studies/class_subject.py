@@ -7,19 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from saywell.data.images import Images
+from saywell.data.examples import Examples
+from saywell.data.images import class_counts
+from saywell.data.parts import PARTS
 from saywell.encoders.cache import EmbeddingCache, embed_images
 from saywell.encoders.dual import DualEncoder
 from saywell.progress import Progress
 from saywell.store.study import StudyWriter
 
 
-def example_tables(study: StudyWriter, shown: Images) -> None:
+def example_tables(study: StudyWriter, shown: Examples) -> None:
     """Tables `examples`, `rejected`, `converted` and `classes`."""
-    study.table("examples", lambda: shown.examples)
+    study.table("examples", lambda: shown.table)
     study.table("rejected", lambda: shown.rejected)
     study.table("converted", lambda: shown.converted)
-    study.table("classes", lambda: shown.classes)
+    study.table("classes", lambda: class_counts(shown))
 
 
 class Space(NamedTuple):
@@ -32,15 +34,15 @@ class Space(NamedTuple):
 
 
 def embed(
-    shown: Images, names: list[str], encoder: DualEncoder, cache: EmbeddingCache, progress: Progress
+    shown: Examples, names: list[str], encoder: DualEncoder, cache: EmbeddingCache, progress: Progress
 ) -> Space:
     """Step 3: the images as vectors."""
-    with progress("image vectors", shown.examples.height) as advance:
+    with progress("image vectors", shown.table.height) as advance:
         vectors = embed_images(encoder, shown, cache=cache, progress=advance)
     place = {name: number for number, name in enumerate(names)}
-    labels = np.array([place[name] for name in shown.examples["label"]], dtype=np.int64)
-    splits = shown.examples["split"].to_numpy()
-    rows = {part: np.flatnonzero(splits == part) for part in ("train", "validation", "test")}
+    labels = np.array([place[name] for name in shown.table["label"]], dtype=np.int64)
+    splits = shown.table["part"].to_numpy()
+    rows = {part: np.flatnonzero(splits == part) for part in PARTS}
     return Space(vectors, labels, rows, names)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from saywell.data.images import Images
+from saywell.data.examples import Examples
+from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.language_models import LanguageModel, load_prompt
 from saywell.progress import Progress
 from saywell.scorers.judge import JUDGE, judge_descriptions
@@ -38,7 +39,7 @@ from saywell.transfer.cross_modal import Embedded, Outcome, Settings, transfer
 from saywell.transfer.linear_heads import one_thread
 from saywell.transfer.text_sets import TextSet
 
-WITH_VALIDATION, INSIDE = "validation", "shots"
+WITH_VALIDATION, INSIDE = SELECT, "shots"
 
 
 def zero_shot(
@@ -51,7 +52,7 @@ def zero_shot(
         text_sets(pool, scores, rule, per_class=per_class, seed=seed + draw) | searched
         for draw in range(evaluation.DRAWS)
     ]
-    test = space.rows["test"]
+    test = space.rows[SCORE]
     return evaluation.zero_shot_table(
         pool, draws, space.vectors[test], space.labels[test], len(space.names), rule, seed=seed
     )
@@ -75,11 +76,11 @@ def measure_transfer(
     progress: Progress,
 ) -> None:
     """Step 8: all images, then low shots in both forms; each run is kept as soon as it is done."""
-    has_validation = len(space.rows["validation"]) > 0
+    has_validation = len(space.rows[SELECT]) > 0
     plan = [(0, WITH_VALIDATION if has_validation else INSIDE)]
     for number in shots:
         plan += [(number, form) for form in (WITH_VALIDATION, INSIDE) if has_validation or form == INSIDE]
-    most = max(np.bincount(space.labels[space.rows["train"]]).tolist())
+    most = max(np.bincount(space.labels[space.rows[DESCRIBE]]).tolist())
     plan = [(number, form) for number, form in plan if number <= most]
 
     def make() -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -95,7 +96,7 @@ def measure_transfer(
                 texts: weights for texts, weights in every.items() if not texts.name_free or texts in free
             }
 
-        rows = space.rows["train"], space.rows["validation"]
+        rows = space.rows[DESCRIBE], space.rows[SELECT]
         whole = sets_of(by, stored_scores(study), _draw(seed, rows[0]))
         runs: dict[tuple[int, str], dict[Hashable, Outcome]] = {}
         of = study.made_from()
@@ -142,7 +143,7 @@ def _transfer_run(
     seed: int,
     advance: Callable[[int], None],
 ) -> dict[Hashable, Outcome]:
-    train, validation = space.rows["train"], space.rows["validation"]
+    train, validation = space.rows[DESCRIBE], space.rows[SELECT]
     empty = np.zeros(len(pool.classes))
 
     def choose(fit: np.ndarray, beside: np.ndarray) -> Sets:
@@ -158,7 +159,7 @@ def _transfer_run(
         Embedded(pool.centred if settings.centre else pool.vectors, pool.classes),
         train=train,
         validation=validation,
-        test=space.rows["test"],
+        test=space.rows[SCORE],
         classes=len(space.names),
         choose_texts=choose,
         shots=shots or None,
@@ -173,7 +174,7 @@ def _transfer_run(
 
 def judged(
     study: StudyWriter,
-    shown: Images,
+    shown: Examples,
     files: Mapping[str, tuple[list[str], np.ndarray]],
     names: list[str],
     llm: LanguageModel,
@@ -199,7 +200,7 @@ def judged(
             own = sources.setdefault(names[number], {}).setdefault(file, [])
             if len(own) < 3:
                 own.append(line)
-    train = shown.examples.filter(split="train")
+    train = shown.table.filter(part=DESCRIBE)
     table = judge_descriptions(
         {name: sources.get(name, {}) for name in names},
         lambda name: [

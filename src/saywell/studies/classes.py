@@ -25,8 +25,10 @@ import numpy as np
 import polars as pl
 from torch import nn
 
-from saywell.data.images import Images, load_images
+from saywell.data.examples import Examples
+from saywell.data.images import class_counts, load_images
 from saywell.data.knowledge import NONE, load_knowledge
+from saywell.data.parts import DESCRIBE, PARTS, SCORE, SELECT
 from saywell.data.splits import check_seed
 from saywell.data.wikipedia import Wiki
 from saywell.describers.class_texts.class_describer import (
@@ -62,7 +64,7 @@ from saywell.transfer.cross_modal import Settings
 
 @names_llm
 def describe_classes(
-    images: str | Path | Images,
+    images: str | Path | Examples,
     *,
     out: str | Path,
     encoder: str | DualEncoder | Callable[[], DualEncoder],
@@ -137,7 +139,7 @@ def describe_classes(
     )
     rule, names, local, files = (asked_for.rule, asked_for.names, asked_for.knowledge, asked_for.files)
     reader = open_dual_encoder(encoder) if isinstance(encoder, str) else encoder
-    shown = images if isinstance(images, Images) else None
+    shown = images if isinstance(images, Examples) else None
     if shown is None:
         with progress("images", 0) as advance:
             done = Steps(advance)
@@ -241,7 +243,7 @@ def describe_classes(
             study.step("network", learn, files=("arrays/network",), uses=uses)
             measured = read_influence(study.arrays("network"))
         by = choosing(
-            space.vectors, space.labels, space.rows["train"], space.rows["validation"], len(names), seed=seed
+            space.vectors, space.labels, space.rows[DESCRIBE], space.rows[SELECT], len(names), seed=seed
         )
         study.table("influence", lambda: influence_table(study, space, by, measured, config, seed))
         study.table(
@@ -272,7 +274,7 @@ def describe_classes(
                 save_map(reader.mapping, study.path / MAP)
             table, _ = usable_texts(study, names)
             keep_reader(
-                study, table["id"].to_list(), pool.vectors[pool.texts], space.vectors[space.rows["train"]]
+                study, table["id"].to_list(), pool.vectors[pool.texts], space.vectors[space.rows[DESCRIBE]]
             )
 
         kept = (READER, MAP) if isinstance(reader, JoinedEncoder) else (READER,)
@@ -283,7 +285,7 @@ def describe_classes(
 
 
 def plan_classes(
-    images: str | Path | Images,
+    images: str | Path | Examples,
     llm: DryRun | None,
     *,
     knowledge: str | Path | Mapping[str, str] = NONE,
@@ -342,12 +344,12 @@ def plan_classes(
     return names
 
 
-def _check_images(shown: Images) -> None:
-    counts = shown.classes.select(pl.col("train", "validation", "test").sum()).row(0, named=True)
-    for part in ("train", "test"):
+def _check_images(shown: Examples) -> None:
+    counts = class_counts(shown).select(pl.col(PARTS).sum()).row(0, named=True)
+    for part in (DESCRIBE, SCORE):
         if counts[part] == 0:
             raise InputError(
-                f"there is no {part} image among {shown.examples.height} usable ones"
+                f"there is no image to {part} with among {shown.table.height} usable ones"
                 f" ({counts}); give more images a class"
             )
 

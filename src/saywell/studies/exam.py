@@ -91,7 +91,7 @@ def run_exam(
             data = load_texts(demo, tags="tags", seed=seed)
     else:
         data = load_texts(texts, text=text, tags=tags, seed=seed)
-    examples = data.examples
+    examples = data.table
 
     def make() -> Exam:
         vectors = _vectors(encoder, examples["text"].to_list(), progress)

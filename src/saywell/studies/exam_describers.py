@@ -13,6 +13,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from saywell.data.examples import Examples, Kind
+from saywell.data.parts import DESCRIBE
 from saywell.data.splits import hash_numbers
 from saywell.describers.describer import Describer, Evidence, Tagger
 from saywell.describers.llm import ASKED, EXEMPLARS
@@ -70,7 +71,7 @@ class Answers(NamedTuple):
 
 def describe_examples(table: pl.DataFrame, kind: Kind) -> Examples:
     """Examples (with column id, and text where they have one) of which all may be described."""
-    known = table.with_columns(split=pl.lit("calibration"))
+    known = table.with_columns(part=pl.lit(DESCRIBE))
     return Examples(known, kind, "", pl.DataFrame(), table.height)
 
 

@@ -21,7 +21,7 @@ from saywell.data.parts import Parts, parts_of
 from saywell.data.planted.scenes import Scene, render
 from saywell.data.planted_image_units import candidate_phrases, draw_scenes, plant_image_units, scene_ids
 from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit
-from saywell.data.splits import assign_split, check_seed
+from saywell.data.splits import assign_parts, check_seed
 from saywell.describers.descriptors.taggers import PhraseTags
 from saywell.describers.registry import describers_of, find_describers
 from saywell.encoders.checkpoints import PLANTED
@@ -78,7 +78,7 @@ def run_image_exam(
             raise InputError(
                 f"no rule holds of enough of the {pictures} pictures to ask about; give more pictures"
             )
-        parts = parts_of(pl.DataFrame({"id": ids, "split": assign_split(ids, seed)}))
+        parts = parts_of(pl.DataFrame({"id": ids, "part": assign_parts(ids, seed)}))
         world = _world(ids, vectors, parts, units, encoder, seed)
         return sit_exam([world], chosen, seed, progress, clock)
 

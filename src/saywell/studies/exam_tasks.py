@@ -9,6 +9,7 @@ import polars as pl
 from scipy.special import ndtri
 
 from saywell.data.duplicates import near_duplicate_groups
+from saywell.data.parts import DESCRIBE, PARTS, SPLIT_OF, SPLITS
 from saywell.data.planted_units import NOISE, PlantedUnit
 from saywell.data.splits import check_seed, content_ids, hash_numbers
 from saywell.data.tables import open_table
@@ -23,18 +24,20 @@ _COLUMNS = {
     "label": pl.Int64,
     "split": pl.String,
 }
+# Whoever made a file with saywell's own words for the parts may use it, too.
+_PART_OF = {**SPLITS, "calibration": DESCRIBE, **{part: part for part in PARTS}}
 
 
 def read_tasks(
     path: str | Path, *, limit: int | None = None, seed: int = 0
 ) -> list[tuple[str, pl.DataFrame]]:
-    """Every task of a Parquet or CSV file with its rows: `id`, `text`, `label`, `split`, `gold`, `group`.
+    """Every task of a Parquet or CSV file with its rows: `id`, `text`, `label`, `part`, `gold`, `group`.
 
-    `limit` keeps at most so many texts of each group in each split, chosen by content.
+    `limit` keeps at most so many texts of each group in each part, chosen by content.
 
     Columns: `task`, `gold_description`, `text`, `label` (1 where the description holds, else 0) and
-    `split` (train, val, test, or calibration, validation, test). Near duplicates within a task (see
-    `near_duplicate_groups`) go together into the split of the one with the smallest id, so that nobody
+    `split` (train, val and test: described from, selected by, scored on). Near duplicates within a task
+    (see `near_duplicate_groups`) go together into the part of the one with the smallest id, so that nobody
     is scored on what the describer has all but read; column `group` is that id.
 
     Raises InputError for a file that cannot be read or lacks a column, a task with several gold
@@ -60,6 +63,13 @@ def read_tasks(
     strange = table.filter(~pl.col("label").is_in([0, 1]))
     if strange.height:
         raise InputError(f"label {strange['label'][0]!r} in {str(path)!r} is neither 0 nor 1")
+    split = table["split"].str.strip_chars().str.to_lowercase()
+    unknown = table["split"].filter(~split.is_in(list(_PART_OF)))
+    if len(unknown):
+        raise InputError(
+            f"split {unknown[0]!r} in {str(path)!r} is none of {', '.join(SPLIT_OF.values())}: rename it"
+        )
+    table = table.with_columns(split.replace_strict(_PART_OF, return_dtype=pl.String).alias("part"))
     tasks = []
     for (name,), rows in table.group_by(["task"], maintain_order=True):
         golds = rows["gold_description"].unique().sort().to_list()
@@ -68,22 +78,23 @@ def read_tasks(
         ids = pl.Series("id", content_ids(rows["text"]), dtype=pl.String)
         alike = pl.Series("group", near_duplicate_groups(rows["text"], NEAR))
         rows = rows.with_columns(ids, alike).with_columns(
-            pl.col("split").sort_by("id").first().over("group"), group=pl.col("id").min().over("group")
+            pl.col("part").sort_by("id").first().over("group"), group=pl.col("id").min().over("group")
         )
-        groups = rows.group_by("split").agg(pl.col("label").n_unique()).sort("split")
-        bare = groups.filter(pl.col("label") < 2)["split"].to_list()
+        groups = rows.group_by("part").agg(pl.col("label").n_unique()).sort("part")
+        bare = groups.filter(pl.col("label") < 2)["part"].to_list()
         if bare or groups.height < 3:
-            where = f"split {bare[0]!r}" if bare else f"splits {groups['split'].to_list()!r}"
+            splits = [SPLIT_OF[part] for part in bare or groups["part"]]
+            where = f"split {splits[0]!r}" if bare else f"splits {splits!r}"
             raise InputError(f"task {name!r} has {where}: train, val and test each need texts of both labels")
         gold = pl.col("gold_description").alias("gold")
-        rows = rows.select("id", "text", "label", "split", gold, "group")
+        rows = rows.select("id", "text", "label", "part", gold, "group")
         tasks.append((str(name), rows if limit is None else _limited(rows, limit, seed)))
     return tasks
 
 
 def _limited(rows: pl.DataFrame, limit: int, seed: int) -> pl.DataFrame:
     order = pl.Series("order", hash_numbers(rows["id"], seed, "limit"))
-    place = pl.col("order").rank("ordinal").over("split", "label")
+    place = pl.col("order").rank("ordinal").over("part", "label")
     return rows.with_columns(order).filter(place <= limit).drop("order")
 
 

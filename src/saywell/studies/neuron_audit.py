@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from saywell.data.parts import parts_of
+from saywell.data.parts import DESCRIBE, SELECT, parts_of
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.scorers.skill import RESAMPLES
 from saywell.store.records import VERIFIED, unknown_unit
@@ -82,15 +82,15 @@ def claims(study: Study, unit: str) -> list[tuple[str, Any, Any]]:
         if name in ("mean", "std", "minimum", "maximum", "threshold", "fires", "state")
     ]
     found = strongest_texts(stored, units, study.examples, study.manifest.config["top"])
-    for split in ("calibration", "validation"):
+    for split in (DESCRIBE, SELECT):
         stored, derived = (
-            table.filter(unit=unit, split=split).sort("rank")["example"].to_list()
+            table.filter(unit=unit, part=split).sort("rank")["example"].to_list()
             for table in (study.exemplars, found)
         )
         result.append((f"exemplars, {split}", stored, derived))
     threshold, seed = (study.manifest.config[name] for name in ("threshold", "seed"))
     stored, derived = (
-        table.filter(unit=unit, split="calibration")
+        table.filter(unit=unit, part=DESCRIBE)
         .sort("descriptor")
         .select("descriptor", "hits", "lift", "q", "enriched")
         .rows()

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from saywell.data.parts import DESCRIBE
 from saywell.store.records import unknown_unit
 from saywell.store.study import Study
 
@@ -26,7 +27,7 @@ def neuron_card(study: Study, unit: str, *, examples: int = 8) -> dict[str, Any]
 def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
     name = unit["id"]
     exemplars = (
-        study.exemplars.filter(unit=name, split="calibration")
+        study.exemplars.filter(unit=name, part=DESCRIBE)
         .sort("rank")
         .head(examples)
         .join(study.examples.select("id", "text"), left_on="example", right_on="id", maintain_order="left")
@@ -34,7 +35,7 @@ def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
     description = study.descriptions.filter(unit=name).row(0, named=True)
     descriptors = (
         study.table("associations")
-        .filter(unit=name, split="calibration", enriched=True)
+        .filter(unit=name, part=DESCRIBE, enriched=True)
         .join(study.table("descriptors").select("id", "text"), left_on="descriptor", right_on="id")
         .sort("lift", descending=True)
         .select("text", "hits", "exemplars", "composition", "lift", "q")
@@ -49,12 +50,12 @@ def _side(study: Study, unit: dict[str, Any], examples: int) -> dict[str, Any]:
         "description": description["text"],
         "status": description["status"],
         "score": score.drop("unit", "description").row(0, named=True) if score.height else None,
-        "floors": floors.drop("unit", "description", "split").to_dicts(),
+        "floors": floors.drop("unit", "description", "part").to_dicts(),
         "counterexamples": _with_texts(study, "counterexamples", name),
         "contrasts": _with_texts(study, "contrasts", name),
         "meanings": study.table("meanings").filter(unit=name).drop("unit").to_dicts(),
         "descriptors": descriptors.to_dicts(),
-        "exemplars": exemplars.drop("unit", "split").to_dicts(),
+        "exemplars": exemplars.drop("unit", "part").to_dicts(),
     }
 
 

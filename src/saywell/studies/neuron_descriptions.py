@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.describers.associations import Associations
 from saywell.describers.descriptors.asking import FIND, TAG
 from saywell.language_models import LanguageModel
@@ -23,9 +24,9 @@ def association_table(study: Study, subject: Subject, threshold: float) -> pl.Da
     """Every pair that either rule assigns, in calibration or validation."""
     names = study.table("descriptors")["id"].to_numpy()
     units = subject.units["id"].to_numpy()
-    exemplars = study.exemplars.group_by("unit", "split").agg(exemplars=pl.len().cast(pl.Int32))
+    exemplars = study.exemplars.group_by("unit", "part").agg(exemplars=pl.len().cast(pl.Int32))
     frames = []
-    for split in ("calibration", "validation"):
+    for split in (DESCRIBE, SELECT):
         found = subject.found(split)
         composed, enriched = found.composed(threshold), found.enriched()
         unit, descriptor = (composed | enriched).nonzero()
@@ -33,7 +34,7 @@ def association_table(study: Study, subject: Subject, threshold: float) -> pl.Da
             pl.DataFrame(
                 {
                     "unit": units[unit],
-                    "split": [split] * len(unit),
+                    "part": [split] * len(unit),
                     "descriptor": names[descriptor],
                     "hits": found.hits[unit, descriptor],
                     "composition": found.composition[unit, descriptor].astype(np.float64),
@@ -43,10 +44,10 @@ def association_table(study: Study, subject: Subject, threshold: float) -> pl.Da
                     "composed": composed[unit, descriptor],
                     "enriched": enriched[unit, descriptor],
                 },
-                schema_overrides={"unit": pl.String, "split": pl.String, "descriptor": pl.String},
+                schema_overrides={"unit": pl.String, "part": pl.String, "descriptor": pl.String},
             )
         )
-    return pl.concat(frames).join(exemplars, on=["unit", "split"], maintain_order="left")
+    return pl.concat(frames).join(exemplars, on=["unit", "part"], maintain_order="left")
 
 
 def description_table(study: StudyWriter, subject: Subject, llm: LanguageModel | None) -> pl.DataFrame:
@@ -117,7 +118,7 @@ def _evidence(study: StudyWriter, described: np.ndarray, most: int = 5) -> dict[
     )
     tags = study.table("tags").select("example", "descriptor")
     shown = (
-        study.exemplars.filter(split="calibration")
+        study.exemplars.filter(part=DESCRIBE)
         .join(pairs, on="unit")
         .join(tags, on=["example", "descriptor"])
         .unique(["unit", "example"])
@@ -138,11 +139,11 @@ def recovered_table(study: StudyWriter, examples: pl.DataFrame, tags: Tags, seed
     units = dict(named["descriptors"].value_counts().iter_rows())
     golds = examples["tags"].to_list()
     found = (tags.matrix > 0).toarray()
-    split = examples["split"].to_numpy()
+    split = examples["part"].to_numpy()
     rows = []
     for name in sorted({tag for tagged in golds for tag in tagged or ()}):
         carries = np.array([name in (tagged or ()) for tagged in golds])
-        learn, check = (tags.known & (split == part) for part in ("calibration", "test"))
+        learn, check = (tags.known & (split == part) for part in (DESCRIBE, SCORE))
         best = int(np.argmax(f1_of(confusion(carries[learn], found[learn]))))
         cells = confusion(carries[check], found[check][:, [best]])
         value, low, high = bootstrap_f1(cells, seed=seed)[0].tolist()

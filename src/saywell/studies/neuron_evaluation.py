@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float
 from scipy.linalg import cho_factor, cho_solve
 
-from saywell.data.parts import Parts, Rows
+from saywell.data.parts import DESCRIBE, SCORE, SELECT, Parts, Rows
 from saywell.errors import InputError
 from saywell.scorers.calibration import apply_platt, fit_platt
 from saywell.scorers.consistency import jaccard, jaccard_with_others
@@ -166,7 +166,7 @@ def probe_scores(
     high = activations.only(activations.units.filter(sign=1)["id"].to_list())
     rows = {name: high.order(part) for name, part in parts._asdict().items()}
     chosen = {name: np.flatnonzero(tags.known[r]) for name, r in rows.items()}
-    for split in ("describe", "select"):
+    for split in (DESCRIBE, SELECT):
         if len(chosen[split]) > limit:
             picked = np.random.default_rng(seed).choice(chosen[split], limit, replace=False)
             chosen[split] = np.sort(picked)
@@ -180,10 +180,10 @@ def probe_scores(
             kept = (values[chosen[split]] - mean[block]) * scale[block]
             yield block, kept.astype(np.float32)
 
-    gram = np.zeros((len(chosen["describe"]),) * 2)
-    for _, values in standardised("describe"):
+    gram = np.zeros((len(chosen[DESCRIBE]),) * 2)
+    for _, values in standardised(DESCRIBE):
         gram += values @ values.T
-    base = truth["describe"].mean(0)
+    base = truth[DESCRIBE].mean(0)
     level = np.trace(gram) / len(gram) or 1.0  # units that never change say nothing, whatever the penalty
     duals = []
     for penalty in ridge:
@@ -191,11 +191,11 @@ def probe_scores(
         system[np.diag_indices_from(system)] += penalty * level
         # Transposed it is the same matrix in the order that is factored in place.
         factor = cho_factor(system.T, overwrite_a=True, check_finite=False)
-        dual = cho_solve(factor, truth["describe"] - base, check_finite=False)
+        dual = cho_solve(factor, truth[DESCRIBE] - base, check_finite=False)
         duals.append(dual.astype(np.float32))
     del gram, system, factor
     weights = np.zeros((len(ridge), width, len(base)), dtype=np.float32)
-    for block, values in standardised("describe"):
+    for block, values in standardised(DESCRIBE):
         for number, dual in enumerate(duals):
             weights[number, block] = values.T @ dual
 
@@ -203,12 +203,12 @@ def probe_scores(
         return base + sum(values @ weights[block] for block, values in standardised(split))
 
     def quality(number: int) -> float:
-        guess = guessed("select", weights[number])
-        precision, _ = precision_recall_at_k(_positive(guess), truth["select"] > 0, 2)
+        guess = guessed(SELECT, weights[number])
+        precision, _ = precision_recall_at_k(_positive(guess), truth[SELECT] > 0, 2)
         return float(np.nanmean(precision[:, 1]))
 
     best = max(range(len(ridge)), key=quality)
-    return _positive(guessed("score", weights[best]))
+    return _positive(guessed(SCORE, weights[best]))
 
 
 def _positive(scores: np.ndarray) -> np.ndarray:
@@ -222,7 +222,7 @@ def consistency(subject: Subject, rule: str, threshold: float, seed: int) -> tup
     Intervals are over units; units without descriptors on both sides are only counted.
     """
     first = subject.assigned(rule, threshold)
-    second = subject.assigned(rule, threshold, "validation")
+    second = subject.assigned(rule, threshold, SELECT)
     ok = (subject.units["state"] == "ok").to_numpy()
     own = jaccard(first[ok], second[ok])
     others = jaccard_with_others(first[ok], second[ok], seed=seed)

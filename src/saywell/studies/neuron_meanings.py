@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from saywell.data.parts import parts_of
+from saywell.data.parts import DESCRIBE, parts_of
 from saywell.describers.associations import associate, length_strata
 from saywell.describers.meanings import cluster_exemplars
 from saywell.scorers.scoring import Task, score_units
@@ -40,7 +40,7 @@ def meaning_table(
         return empty_table("meanings")
     parts = parts_of(examples)
     place = {name: number for number, name in enumerate(examples["id"])}
-    mine = study.exemplars.filter(pl.col("split") == "calibration").sort("unit", "rank")
+    mine = study.exemplars.filter(pl.col("part") == DESCRIBE).sort("unit", "rank")
     by_unit = dict(mine.group_by("unit").agg("example").iter_rows())
     sets = [np.array([place[e] for e in by_unit.get(unit, [])], dtype=np.int64) for unit in described.ids]
     labels = cluster_exemplars(sets, vectors, parts.describe.rows, seed=seed)
@@ -84,7 +84,7 @@ def meaning_table(
 
 def _descriptors(members: list[np.ndarray], examples: pl.DataFrame, tags: Tags) -> np.ndarray:
     """Clusters x descriptors: what each cluster is described by."""
-    rows = np.flatnonzero((examples["split"] == "calibration").to_numpy() & tags.known)
+    rows = np.flatnonzero((examples["part"] == DESCRIBE).to_numpy() & tags.known)
     column = np.full(examples.height, -1)
     column[rows] = np.arange(len(rows))
     pairs = [(n, column[p]) for n, places in enumerate(members) for p in places if column[p] >= 0]

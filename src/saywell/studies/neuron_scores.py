@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Bool, Int64
 
 from saywell.data.examples import Examples
-from saywell.data.parts import Parts, parts_of
+from saywell.data.parts import DESCRIBE, Parts, parts_of
 from saywell.data.splits import hash_numbers
 from saywell.data.words import grown_to_words
 from saywell.description import Description
@@ -266,7 +266,7 @@ def counterexample_table(
 
 def top_words(study: Study, described: Described) -> list[str]:
     """Per described unit the words that gave its strongest calibration sentences their activation."""
-    wanted = pl.col("unit").is_in(described.ids) & (pl.col("split") == "calibration")
+    wanted = pl.col("unit").is_in(described.ids) & (pl.col("part") == DESCRIBE)
     spans = (
         study.exemplars.filter(wanted & (pl.col("rank") < 2 * TOP_WORDS))
         .join(study.examples.select("id", "text"), left_on="example", right_on="id")

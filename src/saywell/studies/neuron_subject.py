@@ -9,7 +9,7 @@ import polars as pl
 import scipy.sparse as sp
 from jaxtyping import Bool, Int
 
-from saywell.data.parts import Parts, parts_of
+from saywell.data.parts import DESCRIBE, SELECT, Parts, parts_of
 from saywell.describers.associations import Associations, associate, length_strata
 from saywell.units.activations import Activations
 from saywell.units.exemplars import Locate, exemplar_table, nowhere
@@ -56,7 +56,7 @@ class Subject:
 
     def found(self, split: str) -> Associations:
         """What the exemplars of one of the two splits say."""
-        if split == "calibration":
+        if split == DESCRIBE:
             return self.calibration
         assert self.validation is not None, "made without the split to compare with"
         return self.validation
@@ -71,7 +71,7 @@ class Subject:
         assert calibration is not None
         return Subject(self.units, self.activations, self.parts, calibration, validation)
 
-    def assigned(self, rule: str, threshold: float, split: str = "calibration") -> np.ndarray:
+    def assigned(self, rule: str, threshold: float, split: str = DESCRIBE) -> np.ndarray:
         """Units x descriptors: who got what."""
         found = self.found(split)
         return found.composed(threshold) if rule == "composition" else found.enriched()
@@ -88,10 +88,10 @@ def make_subject(
 ) -> Subject:
     """Step 6 on calibration and, to compare with unless told not to, on validation."""
     calibration, validation = (
-        _associations(exemplars.filter(split=split), units, examples, split, tags)
-        if split == "calibration" or compare
+        _associations(exemplars.filter(part=split), units, examples, split, tags)
+        if split == DESCRIBE or compare
         else None
-        for split in ("calibration", "validation")
+        for split in (DESCRIBE, SELECT)
     )
     assert calibration is not None
     activations = Activations(stored, with_places(units), FIRES)
@@ -101,7 +101,7 @@ def make_subject(
 def _associations(
     exemplars: pl.DataFrame, units: pl.DataFrame, examples: pl.DataFrame, split: str, tags: Tags
 ) -> Associations:
-    rows = np.flatnonzero((examples["split"] == split).to_numpy() & tags.known)
+    rows = np.flatnonzero((examples["part"] == split).to_numpy() & tags.known)
     place = pl.DataFrame({"example": examples["id"].gather(rows), "column": np.arange(len(rows))})
     number = pl.DataFrame({"unit": units["id"], "number": np.arange(len(units))})
     pairs = exemplars.join(number, on="unit").join(place, on="example").sort("number", "rank")
@@ -126,6 +126,6 @@ def strongest_texts(
 ) -> pl.DataFrame:
     """Table `exemplars` of the two splits from which anything is said of units."""
     parts = parts_of(examples)
-    named = {"calibration": parts.describe, "validation": parts.select}
+    named = {DESCRIBE: parts.describe, SELECT: parts.select}
     activations = Activations(stored, with_places(units), FIRES)
-    return exemplar_table(activations, examples["id"].to_list(), named, top, locate).rename({"part": "split"})
+    return exemplar_table(activations, examples["id"].to_list(), named, top, locate)

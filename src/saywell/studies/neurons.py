@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ import polars as pl
 from torch import nn
 
 from saywell.data.examples import Examples
-from saywell.data.parts import parts_of
-from saywell.data.texts import Texts, load_texts
+from saywell.data.parts import DESCRIBE, PARTS, SCORE, SELECT, parts_of
+from saywell.data.texts import load_texts
 from saywell.describers.descriptors.asking import FIND, TAG, ask_candidates, expect_tags
 from saywell.description import Description
 from saywell.encoders.sentence import SentenceEncoder, encoder_fingerprint, open_sentence_encoder
@@ -72,7 +73,7 @@ from saywell.units.sites import Site, find_sites
 from saywell.units.statistics import UNITS, unit_table
 from saywell.units.tokens import Tokens, tokenize
 
-SPLITS = ("calibration", "validation", "test")
+SPLITS = PARTS
 SCORED = ("scores", "floors", "counterexamples", "contrasts", "meanings")
 
 
@@ -146,7 +147,7 @@ def _described(
             carried["lexical"] = tag_matrix(study, ("lexical",))
 
         settings = Pass(pool=asked.pool, top=asked.top)
-        splits = {split: np.flatnonzero((examples["split"] == split).to_numpy()) for split in SPLITS}
+        splits = {split: np.flatnonzero((examples["part"] == split).to_numpy()) for split in SPLITS}
         trained = _collect(study, "activations", loaded, sites, tokens, splits, settings, progress)
         describe, of_model = parts_of(examples).describe, neuron_units(sites, loaded.name)
         study.table(UNITS, lambda: unit_table(of_model, trained, FIRES, describe), uses=("activations",))
@@ -225,17 +226,16 @@ def plan_neurons(
             return []
         seed, prompts = asked.seed, asked.prompts
         if asked.tags is None:
-            calibration = data.examples.filter(split="calibration")
+            calibration = data.table.filter(part=DESCRIBE)
             ask_candidates(counting, by_id(calibration), load_prompt(FIND, prompts), seed=seed)
-            expect_tags(counting, by_id(data.examples), load_prompt(TAG, prompts), seed=seed)
-        texts_read = Examples(data.examples, "text", "", pl.DataFrame(), data.examples.height)
+            expect_tags(counting, by_id(data.table), load_prompt(TAG, prompts), seed=seed)
         resources = Resources(llm=counting, seed=seed, prompts=prompts)
-        predict = DetectionReader().open(texts_read, resources)
+        predict = DetectionReader().open(data, resources)
         # Both splits are read twice, with the unit's description and with another's.
         descriptions = [Description("", made_up(number)) for number in range(2 * asked.llm_units)]
         with counting.guessing():
-            for split in ("validation", "test"):
-                predict(descriptions, np.flatnonzero(data.examples["split"] == split)[:LLM_EXAMPLES])
+            for split in (SELECT, SCORE):
+                predict(descriptions, np.flatnonzero(data.table["part"] == split)[:LLM_EXAMPLES])
         return counting.plan()
 
 
@@ -244,7 +244,7 @@ def _subject(
     model: str | nn.Module,
     tokenizer: Any,
     asked: NeuronSettings,
-) -> tuple[Texts, LoadedModel, list[Site]]:
+) -> tuple[Examples, LoadedModel, list[Site]]:
     if asked.describer or asked.reader:
         raise InputError("neurons have their own describer and readers; leave --describer and --reader out")
     data = load_texts(
@@ -262,23 +262,19 @@ def _load(model: str | nn.Module, tokenizer: Any, device: str, dtype: str | None
     return wrap_model(model, tokenizer)
 
 
-def _examples(study: StudyWriter, data: Texts, loaded: LoadedModel) -> tuple[Tokens, pl.DataFrame]:
+def _examples(study: StudyWriter, data: Examples, loaded: LoadedModel) -> tuple[Tokens, pl.DataFrame]:
     """Tables `examples` and `rejected`, without the texts that the tokenizer makes nothing of."""
-    tokens = tokenize(loaded.tokenizer, data.examples["text"].to_list(), max_tokens=loaded.max_tokens)
+    tokens = tokenize(loaded.tokenizer, data.table["text"].to_list(), max_tokens=loaded.max_tokens)
     if not tokens.readable.all():
         readable = pl.Series(tokens.readable)
-        unreadable = data.examples.filter(~readable)
+        unreadable = data.table.filter(~readable)
         refused = unreadable.select("row", reason=pl.lit("no tokens"), detail=pl.col("text").str.slice(0, 80))
-        data = Texts(
-            data.examples.filter(readable),
-            pl.concat([data.rejected, refused]).sort("row"),
-            data.fingerprint,
-            data.total_rows,
-        )
-        tokens = tokenize(loaded.tokenizer, data.examples["text"].to_list(), max_tokens=loaded.max_tokens)
+        rejected = pl.concat([data.rejected, refused]).sort("row")
+        data = replace(data, table=data.table.filter(readable), rejected=rejected)
+        tokens = tokenize(loaded.tokenizer, data.table["text"].to_list(), max_tokens=loaded.max_tokens)
     study.table("rejected", lambda: data.rejected)
     lengths = pl.Series("tokens", tokens.lengths, dtype=pl.Int32)
-    return tokens, study.table("examples", lambda: data.examples.with_columns(lengths))
+    return tokens, study.table("examples", lambda: data.table.with_columns(lengths))
 
 
 def _opened(encoder: str | SentenceEncoder) -> SentenceEncoder:
@@ -355,7 +351,7 @@ def _scores(
     return scores, floors, against, contrasts, meanings
 
 
-def _notes(study: StudyWriter, data: Texts, tokens: Tokens, loaded: LoadedModel) -> None:
+def _notes(study: StudyWriter, data: Examples, tokens: Tokens, loaded: LoadedModel) -> None:
     for note in data.notes:
         study.note(note)
     rejected = study.table("rejected")

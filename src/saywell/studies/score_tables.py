@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from saywell.data.parts import SCORE
 from saywell.scorers.intervals import benjamini_hochberg
 from saywell.scorers.scoring import Scores
 from saywell.scorers.skill import verified
@@ -21,7 +22,7 @@ def score_tables(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `scores` and `floors`; the first of the readers in `found` is the one that decides."""
     scores, floors = [empty_table("scores")], [empty_table("floors")]
-    common = {"unit": list(units), "description": list(descriptions), "measure": F1, "split": "test"}
+    common = {"unit": list(units), "description": list(descriptions), "measure": F1, "part": SCORE}
     for reader, (skill, thresholds, _, left_out) in found.items():
         tested = ~np.isnan(skill.p)
         q = np.full(len(tested), np.nan)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from saywell.data.parts import SELECT
 from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError
 from saywell.transfer.centring import balanced_mean, centred
@@ -84,7 +85,7 @@ def transfer(
     classes: int,
     choose_texts: ChooseTexts,
     shots: int | None = None,
-    choose: Literal["validation", "shots"] = "validation",
+    choose: Literal["select", "shots"] = "select",
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     settings: Settings | None = None,
     texts_centred: bool = False,
@@ -96,7 +97,7 @@ def transfer(
     `train`, `validation` and `test` are rows of `images`. The result has the row 'images only',
     and for each set of texts its two-phase training under its name and joint training under
     `Joint(name)`. All rows of one seed see the same images in the same order, so that differences
-    are paired. With `choose="validation"`, 'images and validation images' trains on
+    are paired. With `choose=SELECT`, 'images and validation images' trains on
     the labelled images that the other rows choose with: what these labels are worth without texts.
 
     Learning rates and weights are chosen per seed by accuracy: on the validation images (then
@@ -116,7 +117,7 @@ def transfer(
     _check(images, texts, (train, validation, test), classes, choose, settings)
     drawn = [draw_shots(images.classes, train, shots, seed) for seed in seeds]
     none = validation[:0]
-    if choose == "validation":
+    if choose == SELECT:
         final = trials = [_Trial(i, rows, validation, validation) for i, rows in enumerate(drawn)]
     else:
         final = [_Trial(i, rows, none, none) for i, rows in enumerate(drawn)]
@@ -157,7 +158,7 @@ def transfer(
 
     base, rate = trained(space.image_phase, settings.image_rates)
     outcomes: dict[Hashable, Outcome] = {IMAGES_ONLY: Outcome(space.correct(base, final, test), rate)}
-    if choose == "validation" and len(validation):
+    if choose == SELECT and len(validation):
         more = [t._replace(fit=np.sort(np.concatenate([t.fit, validation]))) for t in final]
         heads = space.image_phase(more, [[own] for own in rate])
         outcomes[IMAGES_AND_VALIDATION] = Outcome(space.correct(heads, more, test), rate)
@@ -449,7 +450,7 @@ def _check(
                 f"{kind} classes run from {own.min()!r} to {own.max()!r}: expected 0 to {classes - 1}"
             )
     train, validation, test = rows
-    if len(train) == 0 or len(test) == 0 or (choose == "validation" and len(validation) == 0):
+    if len(train) == 0 or len(test) == 0 or (choose == SELECT and len(validation) == 0):
         raise InputError(
             f"{len(train)!r} training, {len(validation)!r} validation and {len(test)!r} test"
             " images with"
@@ -459,9 +460,9 @@ def _check(
         both = np.intersect1d(first, second)
         if len(both):
             raise InputError(f"image row {int(both[0])!r} is in two splits: a split is for one purpose")
-    if choose not in ("validation", "shots") or settings.folds < 2 or not settings.image_rates:
+    if choose not in (SELECT, "shots") or settings.folds < 2 or not settings.image_rates:
         raise InputError(
             f"choose={choose!r} with folds={settings.folds!r} and"
             f" image_rates={settings.image_rates!r}:"
-            " choose is 'validation' or 'shots', with at least 2 folds and 1 rate"
+            " choose is 'select' or 'shots', with at least 2 folds and 1 rate"
         )

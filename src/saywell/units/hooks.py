@@ -1,9 +1,9 @@
 """One streaming pass of a model over texts: pooled activations on disk, strongest examples kept.
 
-The pass is a map over *shards* (a few thousand texts of one split). A finished shard leaves
+The pass is a map over *shards* (a few thousand texts of one part). A finished shard leaves
 
-    activations/SPLIT-00000.safetensors   high, low [texts, units] float32, rows [texts] int32
-    activations/SPLIT-top.safetensors     strongest and weakest examples so far, shards included
+    activations/PART-00000.safetensors   high, low [texts, units] float32, rows [texts] int32
+    activations/PART-top.safetensors     strongest and weakest examples so far, shards included
 
 so a pass that was stopped goes on with the next shard, and memory is bounded by one shard and the
 lists of strongest examples, whatever the number of texts.
@@ -23,6 +23,7 @@ from jaxtyping import Int
 from safetensors import safe_open
 from torch import nn
 
+from saywell.data.parts import DESCRIBE, SELECT
 from saywell.encoders.positions import vocabulary
 from saywell.errors import InputError
 from saywell.store.files import is_whole, write_arrays
@@ -69,7 +70,7 @@ def collect_activations(
     *,
     pad_id: int = 0,
     of: str = "",
-    keep_top: Sequence[str] = ("calibration", "validation"),
+    keep_top: Sequence[str] = (DESCRIBE, SELECT),
     progress: Callable[[int], None] = lambda texts: None,
 ) -> None:
     """Run the model over every split and leave pooled activations and strongest examples in `folder`.
