@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import pytest
+from fault_server import FaultServer
 from reading import of_texts, said
 
-from saywell.language_models import Scripted
+from saywell.language_models import Scripted, open_language_model
 from saywell.readers.detection import DetectionReader
 from saywell.resources import Resources
 
@@ -104,6 +106,26 @@ def test_missing_double_and_impossible_answers_are_none_and_are_counted(shown, s
 def test_garbled_replies_are_no_answers(garbled):
     (found,), missing, _ = read(lambda request: garbled, ["soup"])
     assert np.isnan(found).all() and len(missing) == len(TEXTS)
+
+
+def test_requests_of_all_descriptions_are_in_flight_together():
+    # Nobody gets a reply before sixteen wait for one, twice; but one finds out whether the server answers.
+    sixteen, first = threading.Barrier(16, timeout=20), threading.Semaphore(1)
+
+    def answer(messages):
+        if not first.acquire(blocking=False):
+            sixteen.wait()
+        return reply((n, "no", 1) for n in range(1, 6))
+
+    texts = [f"text {n}" for n in range(20)]
+    with FaultServer(answer) as server:
+        llm = open_language_model("openai-compatible:fake", url=server.url)
+        resources = Resources(llm=llm)
+        predict = DetectionReader(batch_size=5).open(of_texts(texts), resources)
+        predict(said("the first"), np.arange(5))
+        found = predict(said(*[f"description {n}" for n in range(8)]), np.arange(20))
+    assert server.most_active == 16 and len(server.requests) == 33
+    assert (found == 0).all() and not resources.lost
 
 
 def test_a_second_run_sends_nothing(honest, tmp_path):

@@ -15,11 +15,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from saywell.errors import InputError
@@ -52,9 +53,8 @@ class Prompt:
 
         Raises InputError when the file uses a name that `data` does not give.
         """
-        environment = _environment()
         try:
-            template = environment.from_string(self.source)
+            template = _template(self.source)
             parts = {
                 role: "".join(template.blocks[role](template.new_context(data))).strip()
                 for role in ("system", "user")
@@ -129,6 +129,12 @@ def fence(text: Any, limit: int = 4000) -> str:
 
 def _tag(text: str) -> str:
     return f"data-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+@lru_cache(maxsize=64)
+def _template(source: str) -> Template:
+    """Compiled once: a thousand requests of one prompt would wait for a thousand compilations."""
+    return _environment().from_string(source)
 
 
 def _environment() -> SandboxedEnvironment:
