@@ -29,25 +29,31 @@ from saywell.scorers.floors import FLOORS, Described, another_unit, nearest_sibl
 from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED
 from saywell.scorers.scoring import Task, score_units
 from saywell.scorers.skill import verified
+from saywell.units.activations import Activations
+from saywell.units.firing import Above
+from saywell.units.responses import InMemory
 
 WORDS = "battery soup room phone bed waiter".split()
 COUNT = 360
 
 
-class InMemory:
-    """Responses of units, by their ids."""
+SIGNS = np.array([1, -1, 1, 1, 1, 1])
 
-    def __init__(self, values, at=0.5, signs=None):
-        self.values, self.at = values, at
-        self.ids = [f"u{n}" for n in range(len(values))]
-        self.units = pl.DataFrame({"id": self.ids, "sign": signs or [1] * len(values)})
 
-    def of(self, units, rows):
-        return self.values[[self.ids.index(unit) for unit in units]][:, rows]
-
-    def both(self, units, rows):
-        values = self.of(units, rows)
-        return values, values >= self.at
+def responding(values):
+    """Units u0, u1 ... that fire from 0.5 on; u1 is a place going low."""
+    units = pl.DataFrame(
+        {
+            "id": [f"u{n}" for n in range(len(values))],
+            "place": range(len(values)),
+            "sign": SIGNS,
+            "threshold": [0.5] * len(values),
+            "state": ["ok"] * len(values),
+        }
+    )
+    return Activations(
+        InMemory((values * SIGNS[:, None]).T.astype(np.float32), np.arange(COUNT)), units, Above(0.5)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +68,8 @@ def world():
     tags = Tags(
         sp.csr_matrix(has.T.astype(np.float32)), np.arange(COUNT) % 17 > 0, tuple("abcdef"), tuple(WORDS)
     )
-    activations = InMemory(values, signs=[1, -1, 1, 1, 1, 1])
-    return HeldOut(activations, examples.with_tags(tags), activations.ids, seed=3)
+    units = [f"u{n}" for n in range(len(WORDS))]
+    return HeldOut(responding(values), examples.with_tags(tags), units, seed=3)
 
 
 def described(world, names, describer="words", **more):
@@ -99,7 +105,7 @@ def test_tables_are_what_the_parts_come_to_one_by_one(world, right, tmp_path):
     said = [*right.descriptions, *(Description("", words) for words in right.words)]
     parts, numbers = world.examples.parts, np.arange(6)
     first = np.array([0, 1, 2, 3, 4, 4])  # the last two say the same
-    stored = world.activations.values
+    stored = world.activations.of(world.units, np.arange(COUNT))
     plain = score_units(
         Task(
             right.units,
@@ -141,7 +147,7 @@ def test_tables_are_what_the_parts_come_to_one_by_one(world, right, tmp_path):
 
 def test_what_is_not_known_is_left_out_like_what_has_no_answer(world, right, tmp_path):
     gone = np.random.default_rng(1).random((6, COUNT)) < 0.3
-    hidden = InMemory(np.where(gone, np.nan, world.activations.values))
+    hidden = responding(np.where(gone, np.nan, world.activations.of(world.units, np.arange(COUNT))))
     found = evaluate(right, readers(world), replace(world, activations=hidden), [], tmp_path)
 
     def silent(predict):

@@ -116,7 +116,7 @@ class Responding(NamedTuple):
 
     def values(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Signed so that more is stronger; NaN where nobody knows."""
-        return self.activations.of([self.units[n] for n in numbers], rows)
+        return self.activations.of([self.units[int(n)] for n in numbers], rows)
 
 
 def _cells(matrix: sp.csr_matrix, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
