@@ -64,21 +64,22 @@ def description_table(study: StudyWriter, subject: Subject, llm: LanguageModel |
         named = by_lift(subject.calibration, number, described)
         status = "described" if named else _why_not(state, subject, number)
         written.append(
-            (
-                f"{unit}#0",
-                unit,
-                ", ".join(texts[d] for d in named),
-                writer,
-                llm.name if llm else None,
-                hashes,
-                evidence.get(unit, []),
-                [ids[d] for d in named],
-                0,
-                bool(named),
-                status,
-            )
+            {
+                "id": f"{unit}#0",
+                "unit": unit,
+                "text": ", ".join(texts[d] for d in named),
+                "describer": writer,
+                "llm": llm.name if llm else None,
+                "prompt_hash": hashes,
+                "sources": evidence.get(unit, []),
+                "descriptors": [ids[d] for d in named],
+                "rank": 0,
+                "selected": bool(named),
+                "status": status,
+            }
         )
-    return pl.DataFrame(written, schema=empty_table("descriptions").schema, orient="row")
+    schema = {name: kind for name, kind in empty_table("descriptions").schema.items() if name != "selection"}
+    return pl.DataFrame(written, schema=schema)
 
 
 def most_lifted(found: Associations) -> np.ndarray:
