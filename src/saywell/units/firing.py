@@ -100,6 +100,31 @@ class Above:
 
 
 @dataclass(frozen=True)
+class AboveMedian:
+    """Fires above the median of the describe examples, or at it where nothing is above it.
+
+    For columns of any kind: five stars among mostly four, yes where yes and no are told, half of the
+    examples where no two numbers are equal.
+    """
+
+    def __str__(self) -> str:
+        return "median"
+
+    def fit(self, values: Float[np.ndarray, "rows units"]) -> Fitted:
+        """States ok, constant, rare, dense and unknown."""
+        known = ~np.isnan(values)
+        ordered, count = _without_unknown(values, known)
+        thresholds = np.full(values.shape[1], np.nan)
+        for column, n in enumerate(count.tolist()):
+            if n:
+                levels = np.unique(ordered[:n, column])
+                median = np.quantile(ordered[:n, column], 0.5, method="lower")
+                above = levels[levels > median]
+                thresholds[column] = above[0] if len(above) else median
+        return Fitted(thresholds, *_counted(values, values >= thresholds))
+
+
+@dataclass(frozen=True)
 class Given:
     """Fires where somebody said so: by place, on which examples."""
 
@@ -119,11 +144,15 @@ class Given:
         return Fitted(np.full(values.shape[1], np.nan), *_counted(values, fires))
 
 
-Firing = TopShare | Above | Given
+Firing = TopShare | Above | AboveMedian | Given
+STRONGEST, UPPER_HALF, YES = TopShare(), AboveMedian(), Above(0.5)
+"""The rules of sources that name no other."""
 
 
-def firing_rule(text: str) -> TopShare | Above:
-    """The rule that `top:0.05` or `above:0` names. Raises InputError for anything else."""
+def firing_rule(text: str) -> TopShare | Above | AboveMedian:
+    """The rule that `top:0.05`, `above:0` or `median` names. Raises InputError for anything else."""
+    if text == "median":
+        return AboveMedian()
     kind, _, number = text.partition(":")
     rules = {"top": TopShare, "above": Above}
     try:
@@ -132,8 +161,8 @@ def firing_rule(text: str) -> TopShare | Above:
     except ValueError:
         pass
     raise InputError(
-        f"unknown firing rule {text!r}; use top:SHARE (fires on that share of the examples, top:0.05) or"
-        " above:VALUE (fires above a value, above:0)"
+        f"unknown firing rule {text!r}; use top:SHARE (fires on that share of the examples, top:0.05),"
+        " above:VALUE (fires above a value, above:0) or median (fires above its median)"
     )
 
 

@@ -1,0 +1,301 @@
+"""Responses that somebody brings as numbers: examples x units, in any of the formats people use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from saywell.data.examples import Examples
+from saywell.encoders.fingerprints import combined
+from saywell.errors import InputError
+from saywell.store.files import read_arrays, read_parquet, storing
+from saywell.units.exemplars import Locate, nowhere
+from saywell.units.firing import STRONGEST, Above, Firing
+from saywell.units.responses import InMemory, Responses, Sparse, order_of
+from saywell.units.source import Shuffled
+from saywell.units.statistics import source_units
+
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+
+FORMATS = ".npy, .safetensors, .npz (a sparse matrix of SciPy), .parquet"
+_LONG = {"unit", "example", "value"}
+_IDS = ("example", "id", "row")
+"""Columns of a table that say which example a row is of."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Numbers of a user's, rows x units; NaN where nothing is known.
+
+    `keys` says which example each row is of: ids of the examples (strings), or rows of their source
+    (integers). None: one row for every row of the source, in its order.
+    """
+
+    values: np.ndarray | sp.csr_matrix
+    names: tuple[str, ...]
+    name: str = "matrix"
+    keys: tuple[str, ...] | tuple[int, ...] | None = None
+    absent: float | None = None
+    """What every unit responds to an example without a row; None: each has to have one."""
+    firing: Firing = STRONGEST
+    kind: str = "unit"
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the numbers and the names."""
+        matrix: Any = self.values
+        arrays = (matrix.data, matrix.indices, matrix.indptr) if sp.issparse(matrix) else (matrix,)
+        data = [np.ascontiguousarray(array).tobytes() for array in arrays]
+        return combined(*data, *self.names, *map(str, self.keys or ()), str(self.shape))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and units."""
+        rows, units = self.values.shape  # type: ignore[misc]
+        return rows, units
+
+    def units(self) -> pl.DataFrame:
+        """One for each column, called as it is."""
+        return source_units(self.names, self.kind)
+
+    def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
+        """The rows of these examples.
+
+        Raises InputError where the rows are not those of the examples, and for numbers that are infinite
+        or that float32 cannot tell apart.
+        """
+        rows, order = self._rows(examples), order_of(examples.ids)
+        if sp.issparse(self.values):
+            nothing = np.full((1, self.shape[1]), self.absent or 0.0)
+            matrix = sp.csr_matrix(sp.vstack([self.values, sp.csr_matrix(nothing)], format="csr"))[rows]
+            check_numbers(matrix.data[:, None], [f"{self.name} (all units)"])
+            return Sparse.of(matrix, order).save(folder)
+        values = np.asarray(self.values)[rows]  # -1, no row, is mended next
+        values[rows < 0] = np.nan if self.absent is None else self.absent
+        check_numbers(values, self.names)
+        return InMemory(values.astype(np.float32), order).save(folder)
+
+    def control(self, seed: int) -> Shuffled:
+        """The same rows, each with another example of its part."""
+        return Shuffled(self, seed)
+
+    def locate(self, examples: Examples) -> Locate:
+        """A number is of the whole example."""
+        return nowhere
+
+    def _rows(self, examples: Examples) -> np.ndarray:
+        """For every example its row here; -1 where it has none and need not have."""
+        if self.keys is None:
+            have = self.shape[0]
+            if have != examples.total_rows:
+                raise InputError(
+                    f"{self.name} has {have:,} rows, and the examples were read from"
+                    f" {examples.total_rows:,} (of which {len(examples):,} are used): give one row for"
+                    " every row of their file, in its order, or a table with a column `example` of ids"
+                )
+            return examples.table["row"].to_numpy()
+        by_row = isinstance(self.keys[0], int) if self.keys else True
+        wanted = examples.table["row"].to_list() if by_row else examples.ids
+        place = {key: number for number, key in enumerate(self.keys)}
+        lacking = [key for key in wanted if key not in place]
+        if len(lacking) > (0 if self.absent is None else len(wanted) - 1):
+            shown = "none" if not self.keys else repr(self.keys[0])
+            raise InputError(
+                f"{self.name} has no row for {len(lacking):,} of the {len(wanted):,} examples, the first"
+                f" {lacking[0]!r}; it has {len(self.keys):,}, the first {shown}; give the ids of table"
+                " `examples` of a study (or the numbers of the rows of their file, from 0)"
+            )
+        return np.array([place.get(key, -1) for key in wanted], dtype=np.int64)
+
+
+def load_matrix(
+    source: Any,
+    *,
+    names: Sequence[str] | str | Path | None = None,
+    firing: Firing | None = None,
+    absent: float = 0.0,
+) -> Matrix:
+    """Responses from a file, an array, a sparse matrix or a table.
+
+    A table is dense (a column for each unit, and `example`, `id` or `row` to say which example a row
+    is of), or long (unit, example, value); what a long table does not hold is `absent`: 0, or NaN where
+    nothing is known of it. `names` are those of the units, in order, or a file of them (one a line, or a
+    JSON list). Fires above 0 where the numbers are sparse, else on the top 5 %.
+
+    Raises InputError for what is no matrix of numbers, and for names that are not one for each unit.
+    """
+    called = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
+    content = _read(Path(source)) if isinstance(source, str | Path) else source
+    if isinstance(content, pl.DataFrame):
+        found = _from_table(content, called, absent)
+    elif sp.issparse(content):
+        found = Matrix(sp.csr_matrix(content), (), called)
+    else:
+        found = Matrix(_numbers(content, called), (), called)
+    width = found.shape[1]
+    given = found.names or tuple(f"unit/{number}" for number in range(width))
+    if names is not None:
+        given = tuple(_read_names(names))
+    if len(given) != width:
+        raise InputError(f"{called} has {width:,} units, and there are {len(given):,} names for them")
+    if len(set(given)) < len(given):
+        twice = next(name for name in given if given.count(name) > 1)
+        raise InputError(f"two units of {called} are called {twice!r}; give each a name of its own")
+    rule = firing or (Above(0.0) if sp.issparse(found.values) else STRONGEST)
+    return replace(found, names=given, firing=rule)
+
+
+def check_numbers(values: np.ndarray, names: Sequence[str]) -> None:
+    """Refuse columns with infinite numbers, or whose differences float32 cannot hold.
+
+    Raises InputError that names the column.
+    """
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    bad = np.isinf(single)
+    if bad.any():
+        row, column = (int(where[0]) for where in np.nonzero(bad))
+        raise InputError(
+            f"{names[column]} is {float(values[row, column])!r} on row {row}, which float32 cannot hold; give"
+            " finite numbers, and NaN where nothing is known"
+        )
+    if values.dtype == np.float32 or not values.size:
+        return
+    lost = np.abs(values.astype(np.float64) - single)
+    known = ~np.isnan(lost)
+    worst = np.where(known, lost, 0).max(0)
+    whole = np.where(known, values, 0).astype(np.float64)
+    count = np.maximum(known.sum(0), 1)
+    spread = np.sqrt(np.where(known, (whole - whole.sum(0) / count) ** 2, 0).sum(0) / count)
+    blurred = np.flatnonzero(worst > 1e-3 * spread)
+    if len(blurred):
+        raise InputError(
+            f"the numbers of {names[blurred[0]]} differ by less than float32 can hold beside their size;"
+            " subtract their mean"
+        )
+
+
+def _read(path: Path) -> Any:
+    with storing(path):
+        if not path.is_file():
+            raise InputError(f"there is no file {str(path)!r} with activations")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False, mmap_mode="r")
+        if path.suffix == ".npz":
+            return sp.load_npz(path)
+        if path.suffix == ".parquet":
+            return read_parquet(path)
+    except (ValueError, OSError, KeyError, EOFError) as error:
+        raise InputError(f"{str(path)!r} cannot be read as {path.suffix}: {error}") from error
+    if path.suffix == ".safetensors":
+        return _tensor(read_arrays(path), path)
+    raise InputError(f"activations are read from {FORMATS}, not from {str(path)!r}")
+
+
+def _tensor(arrays: dict[str, np.ndarray], path: Path) -> Any:
+    if {"data", "indices", "indptr", "shape"} <= arrays.keys():
+        shape = tuple(int(size) for size in arrays["shape"])
+        return sp.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+    fit = [name for name, array in arrays.items() if array.ndim == 2]
+    if len(fit) != 1:
+        raise InputError(
+            f"{str(path)!r} has {len(fit)} arrays of two axes ({', '.join(sorted(arrays)[:6])}); leave one,"
+            " rows x units"
+        )
+    return arrays[fit[0]]
+
+
+def _numbers(content: Any, called: str) -> np.ndarray:
+    try:
+        values = np.asarray(content)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{called} is no matrix of numbers: {error}") from error
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or values.dtype.kind not in "fiub" or not values.shape[1]:
+        raise InputError(
+            f"{called} is no matrix of numbers, rows x units, but {values.dtype} of shape {values.shape}"
+        )
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
+def _from_table(table: pl.DataFrame, called: str, absent: float) -> Matrix:
+    if set(table.columns) == _LONG:
+        return _from_long(table, called, absent)
+    keyed = next((name for name in _IDS if name in table.columns), None)
+    rest = table.drop(keyed) if keyed else table
+    fits = " a table has a column of numbers a unit, and `example` with ids of examples, or the columns"
+    for column, dtype in rest.schema.items():
+        if not (dtype.is_numeric() or dtype == pl.Boolean):
+            raise InputError(f"column {column!r} of {called} is {dtype};{fits} unit, example, value")
+    if not rest.width:
+        raise InputError(f"{called} has no unit;{fits} unit, example, value")
+    values = rest.select(pl.all().cast(pl.Float64).fill_null(np.nan)).to_numpy()
+    keys = None
+    if keyed is not None:
+        keys = _keys(table[keyed], called)
+        if len(set(keys)) < len(keys):
+            twice = table[keyed].filter(table[keyed].is_duplicated())[0]
+            raise InputError(f"{called} has more than one row for the example {twice!r}")
+    return Matrix(values, tuple(rest.columns), called, keys)
+
+
+def _from_long(table: pl.DataFrame, called: str, absent: float) -> Matrix:
+    if not table["value"].dtype.is_numeric():
+        raise InputError(f"column 'value' of {called} is {table.schema['value']}; give numbers")
+    if table.select("unit", "example").null_count().sum_horizontal()[0]:
+        raise InputError(f"{called} has rows without a unit or an example")
+    again = table.select("unit", "example").is_duplicated()
+    if again.any():
+        unit, example = table.filter(again).select("unit", "example").row(0)
+        raise InputError(f"{called} has more than one value of unit {unit!r} for the example {example!r}")
+    units = table["unit"].unique().sort()
+    names = tuple(map(str, units.to_list()))
+    column = table["unit"].replace_strict(units, range(len(units)), return_dtype=pl.Int64).to_numpy()
+    examples = table["example"].unique().sort()
+    row = table["example"].replace_strict(examples, range(len(examples)), return_dtype=pl.Int64).to_numpy()
+    values = table["value"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    shape, keys = (len(examples), len(units)), _keys(examples, called)
+    if absent == 0:
+        return Matrix(sp.csr_matrix((values, (row, column)), shape=shape), names, called, keys, absent)
+    dense = np.full(shape, absent)
+    dense[row, column] = values
+    return Matrix(dense, names, called, keys, absent)
+
+
+def _keys(column: pl.Series, called: str) -> tuple[str, ...] | tuple[int, ...]:
+    if column.null_count() or not (column.dtype.is_integer() or column.dtype == pl.String):
+        raise InputError(
+            f"column {column.name!r} of {called} is to say which example each row is of: an id, or the number"
+            " of a row"
+        )
+    return tuple(column.to_list())
+
+
+def _read_names(names: Sequence[str] | str | Path) -> Sequence[str]:
+    if not isinstance(names, str | Path):
+        return [str(name) for name in names]
+    path = Path(names)
+    with storing(path):
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"the names in {str(path)!r} are not UTF-8") from error
+    if path.suffix != ".json":
+        return text.splitlines()
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is no JSON: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise InputError(f"{str(path)!r} is no list of names")
+    return found
