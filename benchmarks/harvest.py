@@ -53,25 +53,25 @@ def bare(loaded, tokens, splits) -> float:
     """Seconds of the model alone."""
     import torch
 
-    from saywell.units.hooks import Pass, processing_order
-    from saywell.units.tokens import batches
+    from saywell.units.hooks import TextFeed
 
     started = time.perf_counter()
     with torch.inference_mode():
         for rows in splits.values():
-            order = processing_order(tokens, rows)
-            for batch in batches(tokens, order, token_budget=Pass().token_budget, pad_id=0):
-                loaded.model(input_ids=batch.ids, attention_mask=batch.attention)
+            feed = TextFeed(tokens)
+            for batch in feed.batches(feed.order(rows)):
+                loaded.model(**batch.inputs)
     return time.perf_counter() - started
 
 
 def ours(loaded, sites, tokens, splits) -> float:
     """Seconds of saywell's pass, files and strongest examples included."""
-    from saywell.units.hooks import Pass, collect_activations
+    from saywell.units.hooks import TextFeed, run_pass, site_taps
+    from saywell.units.shards import Keep
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        collect_activations(loaded.model, sites, tokens, splits, Path(folder), Pass())
+        run_pass(loaded.model, site_taps(loaded.model, sites), TextFeed(tokens), splits, Path(folder), Keep())
         return time.perf_counter() - started
 
 
@@ -79,8 +79,7 @@ def obvious(loaded, sites, tokens, splits) -> float:
     """Seconds of collecting every pooled value and sorting all of them."""
     import torch
 
-    from saywell.units.hooks import Pass, processing_order
-    from saywell.units.tokens import batches
+    from saywell.units.hooks import TextFeed
 
     pooled: dict[str, list] = {site.module: [] for site in sites}
     positions: dict[str, list] = {site.module: [] for site in sites}
@@ -101,10 +100,10 @@ def obvious(loaded, sites, tokens, splits) -> float:
     started = time.perf_counter()
     with torch.inference_mode():
         for rows in splits.values():
-            order = processing_order(tokens, rows)
-            for batch in batches(tokens, order, token_budget=Pass().token_budget, pad_id=0):
-                mask = batch.content
-                loaded.model(input_ids=batch.ids, attention_mask=batch.attention)
+            feed = TextFeed(tokens)
+            for batch in feed.batches(feed.order(rows)):
+                mask = batch.mask
+                loaded.model(**batch.inputs)
         for name in pooled:
             values, places = torch.cat(pooled[name]), torch.cat(positions[name])
             order = values.argsort(dim=0, descending=True)[:50]

@@ -8,20 +8,26 @@ import torch
 from torch import nn
 
 from saywell.errors import InputError
-from saywell.units.hooks import BrokenActivations, Pass, collect_activations, processing_order
+from saywell.units.hooks import BrokenActivations, TextFeed, run_pass, site_taps
 from saywell.units.responses import Shards
+from saywell.units.shards import Keep
 from saywell.units.sites import Site, find_sites
 from saywell.units.tokens import batches, tokenize
 
 SPLITS = {"describe": slice(0, 30), "select": slice(30, 45), "score": slice(45, 60)}
 
 
-def collect(model, tokenizer, sentences, folder, kind="ffn", **settings):
+def passed(model, sites, tokens, folder, progress=lambda texts: None, splits=SPLITS, **feed):
+    """Run a pass over 60 texts."""
+    rows = {name: np.arange(60)[part] for name, part in splits.items()}
+    keep = Keep(5, progress=progress)
+    run_pass(model, site_taps(model, sites), TextFeed(tokens, **feed), rows, folder, keep)
+    return Shards(folder)
+
+
+def collect(model, tokenizer, sentences, folder, kind="ffn", **feed):
     tokens = tokenize(tokenizer, sentences, max_tokens=24)
-    splits = {name: np.arange(60)[part] for name, part in SPLITS.items()}
-    settings = {"top": 5, **settings}
-    collect_activations(model, find_sites(model, kind), tokens, splits, folder, Pass(**settings))
-    return Shards(folder), tokens
+    return passed(model, find_sites(model, kind), tokens, folder, **feed), tokens
 
 
 def by_hand(model, tokenizer, text, site):
@@ -58,7 +64,7 @@ def test_pooled_values_are_those_of_each_text_alone(bert, tokenizer, sentences, 
 
 
 def test_top_examples_are_those_of_a_full_sort_of_what_is_stored(bert, tokenizer, sentences, tmp_path):
-    stored, _ = collect(bert, tokenizer, sentences, tmp_path, shard_texts=7)
+    stored, _ = collect(bert, tokenizer, sentences, tmp_path, shard=7)
     for split in ("describe", "select"):
         for sign in (1, -1):
             rows = stored.parts[split]
@@ -102,11 +108,11 @@ def test_no_unit_fires_on_padding_or_special_tokens(bert, tokenizer, sentences, 
     model = Shouting(bert)
     tokens = tokenize(tokenizer, sentences, max_tokens=24)
     sites = find_sites(model, "ffn", modules=["inner.encoder.layer.0.output.dense"])
-    collect_activations(model, sites, tokens, {"score": np.arange(60)}, tmp_path, Pass(top=5))
+    passed(model, sites, tokens, tmp_path, splits={"score": slice(60)})
     assert np.abs(Shards(tmp_path).read(np.arange(60), np.arange(32))).max() < 100
 
 
-@pytest.mark.parametrize("settings", [dict(token_budget=30), dict(shard_texts=4), dict(token_budget=10**6)])
+@pytest.mark.parametrize("settings", [dict(token_budget=30), dict(shard=4), dict(token_budget=10**6)])
 def test_batches_and_shards_change_nothing(bert, tokenizer, sentences, tmp_path, settings):
     plain, _ = collect(bert, tokenizer, sentences, tmp_path / "a")
     other, _ = collect(bert, tokenizer, sentences, tmp_path / "b", **settings)
@@ -122,12 +128,13 @@ def test_the_order_of_the_texts_changes_nothing(bert, tokenizer, sentences, tmp_
     tokens = tokenize(tokenizer, sentences, max_tokens=24)
     rows = np.arange(60)
     shuffled = np.random.default_rng(0).permutation(rows)
-    assert np.array_equal(processing_order(tokens, rows), processing_order(tokens, shuffled))
+    feed = TextFeed(tokens)
+    assert np.array_equal(feed.order(rows), feed.order(shuffled))
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 6])
 def test_a_stopped_pass_goes_on_and_leaves_the_same_files(bert, tokenizer, sentences, tmp_path, stop_after):
-    collect(bert, tokenizer, sentences, tmp_path / "whole", shard_texts=6, token_budget=60)
+    collect(bert, tokenizer, sentences, tmp_path / "whole", shard=6, token_budget=60)
 
     class Stop(Exception):
         pass
@@ -141,12 +148,11 @@ def test_a_stopped_pass_goes_on_and_leaves_the_same_files(bert, tokenizer, sente
             raise Stop
 
     tokens = tokenize(tokenizer, sentences, max_tokens=24)
-    splits = {name: np.arange(60)[part] for name, part in SPLITS.items()}
-    run = dict(settings=Pass(top=5, shard_texts=6, token_budget=60))
+    run = dict(shard=6, token_budget=60)
     folder = tmp_path / "stopped"
     with pytest.raises(Stop):
-        collect_activations(bert, find_sites(bert), tokens, splits, folder, progress=stop, **run)
-    collect_activations(bert, find_sites(bert), tokens, splits, folder, **run)
+        passed(bert, find_sites(bert), tokens, folder, stop, **run)
+    passed(bert, find_sites(bert), tokens, folder, **run)
     names = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert names == sorted(path.name for path in folder.iterdir())
     for name in names:
@@ -162,7 +168,7 @@ def test_nan_is_refused_with_module_and_text(bert, tokenizer, sentences, tmp_pat
         broken.embeddings.word_embeddings.weight[word] = torch.nan
     with pytest.raises(BrokenActivations, match="NaN or infinite") as caught:
         collect(broken, tokenizer, sentences, tmp_path)
-    assert "waiter" in sentences[caught.value.text]
+    assert "waiter" in sentences[caught.value.example]
     assert "encoder.layer.0.output.dense[0]" in str(caught.value)
 
 
@@ -202,7 +208,7 @@ def test_a_module_that_does_not_run_is_named(bert, tokenizer, sentences, tmp_pat
         find_sites(Half(), "ffn", modules=["unused"])
     sites = [Site(0, "ffn", "unused", "input", 4)]
     with pytest.raises(InputError, match="'unused' did not run"):
-        collect_activations(Half(), sites, tokens, {"score": np.arange(60)}, tmp_path, Pass())
+        passed(Half(), sites, tokens, tmp_path)
 
 
 def test_attention_heads_are_measured_by_what_they_add(bert, tokenizer, sentences, tmp_path):
@@ -219,7 +225,7 @@ def test_attention_heads_are_measured_by_what_they_add(bert, tokenizer, sentence
 
 def test_batches_keep_to_the_budget_and_lose_nothing(tokenizer, sentences):
     tokens = tokenize(tokenizer, sentences, max_tokens=24)
-    order = processing_order(tokens, np.arange(60))
+    order = TextFeed(tokens).order(np.arange(60))
     seen = []
     for batch in batches(tokens, order, token_budget=40, pad_id=0):
         assert batch.ids.numel() <= 40 or len(batch.rows) == 1

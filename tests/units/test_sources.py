@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from safetensors.numpy import save_file
 
 from saywell.data.examples import Examples
+from saywell.data.parts import PARTS
 from saywell.data.splits import content_ids
 from saywell.errors import InputError
 from saywell.resources import Resources
@@ -24,9 +25,6 @@ from saywell.units.matrix import load_matrix
 from saywell.units.responses import open_responses
 from saywell.units.statistics import UNITS, unit_table
 
-SPLITS = ("calibration", "validation", "test")
-PARTS = ("describe", "select", "score")
-
 
 def made(count=60, *, total=None, order=None, **columns):
     """Texts in three parts, read from every other row of a source."""
@@ -35,7 +33,6 @@ def made(count=60, *, total=None, order=None, **columns):
         {
             "id": content_ids(texts),
             "part": [PARTS[n % 3] for n in range(count)],
-            "split": [SPLITS[n % 3] for n in range(count)],
             "row": pl.Series(range(0, 2 * count, 2), dtype=pl.Int64),
             "text": texts,
             **columns,

@@ -182,8 +182,9 @@ class Probe:
 
     def fire_all(self, sentences: Sequence[str]) -> list[Firings | SaywellError]:
         """`fire` of several sentences in one pass; an error in place of an answer concerns one."""
-        from saywell.units.hooks import Pass, collect_activations
+        from saywell.units.hooks import TextFeed, run_pass, site_taps
         from saywell.units.responses import Shards
+        from saywell.units.shards import Keep
         from saywell.units.sites import find_sites
         from saywell.units.tokens import tokenize
 
@@ -198,16 +199,10 @@ class Probe:
             with tempfile.TemporaryDirectory(prefix="saywell-") as folder:
                 # A part for each sentence, so that each has strongest tokens of its own.
                 rows = {f"probe{row}": np.array([row]) for row in readable}
-                collect_activations(
-                    loaded.model,
-                    sites,
-                    tokens,
-                    rows,
-                    Path(folder),
-                    Pass(pool=config["pool"], top=1),
-                    pad_id=loaded.pad_id,
-                    keep_top=tuple(rows),
-                )
+                feed = TextFeed(tokens, loaded.pad_id, special=config["pool"] == "cls")
+                keep = Keep(top=1, parts=tuple(rows))
+                taps = site_taps(loaded.model, sites)
+                run_pass(loaded.model, taps, feed, rows, Path(folder), keep, pool=config["pool"])
                 done = Shards(Path(folder))
                 tops = {
                     row: {sign: done.top(np.array([row]), 1, sign) for sign in (1, -1)} for row in readable

@@ -65,10 +65,11 @@ from saywell.studies.neuron_verified import score_control, tagged_by_itself, ver
 from saywell.studies.score_tables import score_tables
 from saywell.studies.settings import NeuronSettings, named, settings_of
 from saywell.units.exemplars import contrast_table
-from saywell.units.hooks import BrokenActivations, Pass, collect_activations
+from saywell.units.hooks import BrokenActivations, TextFeed, run_pass, site_taps
 from saywell.units.models import LoadedModel, load_model, random_twin, wrap_model
 from saywell.units.neurons import neuron_units, token_spans
 from saywell.units.responses import Shards
+from saywell.units.shards import Keep
 from saywell.units.sites import Site, find_sites
 from saywell.units.statistics import UNITS, unit_table
 from saywell.units.tokens import Tokens, tokenize
@@ -146,9 +147,8 @@ def _described(
         if "encoder" in study.table("tags")["source"]:
             carried["lexical"] = tag_matrix(study, ("lexical",))
 
-        settings = Pass(pool=asked.pool, top=asked.top)
         splits = {split: np.flatnonzero((examples["part"] == split).to_numpy()) for split in SPLITS}
-        trained = _collect(study, "activations", loaded, sites, tokens, splits, settings, progress)
+        trained = _collect(study, "activations", loaded, sites, tokens, splits, asked, progress)
         describe, of_model = parts_of(examples).describe, neuron_units(sites, loaded.name)
         study.table(UNITS, lambda: unit_table(of_model, trained, FIRES, describe), uses=("activations",))
         study.table(
@@ -163,14 +163,7 @@ def _described(
         control = None
         if asked.random_control:
             untrained = _collect(
-                study,
-                "activations-random",
-                random_twin(loaded, seed),
-                sites,
-                tokens,
-                splits,
-                settings,
-                progress,
+                study, "activations-random", random_twin(loaded, seed), sites, tokens, splits, asked, progress
             )
             control = make_control(untrained, of_model, examples, carried["all"], asked.top)
         with progress("evaluation", 1):
@@ -288,7 +281,7 @@ def _collect(
     sites: Sequence[Site],
     tokens: Tokens,
     splits: dict[str, np.ndarray],
-    settings: Pass,
+    asked: NeuronSettings,
     progress: Progress,
 ) -> Shards:
     folder, uses = study.arrays(name), ("examples",)
@@ -296,20 +289,14 @@ def _collect(
     def collect() -> None:
         label = "activations" if name == "activations" else "activations, random weights"
         with progress(label, len(tokens)) as advance:
+            keep = Keep(asked.top, study.made_from(uses), progress=advance)
+            feed = TextFeed(tokens, loaded.pad_id, special=asked.pool == "cls")
             try:
-                collect_activations(
-                    loaded.model,
-                    sites,
-                    tokens,
-                    splits,
-                    folder,
-                    settings,
-                    pad_id=loaded.pad_id,
-                    of=study.made_from(uses),
-                    progress=advance,
+                run_pass(
+                    loaded.model, site_taps(loaded.model, sites), feed, splits, folder, keep, pool=asked.pool
                 )
             except BrokenActivations as error:
-                text = study.table("examples")["text"][error.text]
+                text = study.table("examples")["text"][error.example]
                 raise InputError(f"{error}: {text[:80]!r}") from error
 
     study.step(name, collect, files=(f"arrays/{name}",), uses=uses)

@@ -16,7 +16,7 @@ from torch import nn
 from saywell.encoders.positions import token_ids
 from saywell.errors import InputError
 
-Tap = Literal["input", "output"]
+Side = Literal["input", "output"]
 _BY_HAND = "name the modules with --modules PATH,PATH (modules=[...] from Python)"
 _TEXTS, _LENGTH = 2, 5
 
@@ -47,7 +47,7 @@ class TrialRun:
         ids = token_ids(model, _TEXTS * _LENGTH)
         self._ids = None if ids is None else ids.view(_TEXTS, _LENGTH)
 
-    def widths(self, taps: Sequence[tuple[str, Tap]]) -> list[int | None]:
+    def widths(self, taps: Sequence[tuple[str, Side]]) -> list[int | None]:
         """The number of units at each module's input or output; None where nothing could be run.
 
         Raises InputError for a module that does not run, runs more than once, or does not hold one
@@ -155,7 +155,7 @@ class TrialRun:
                     f" {down!r} cannot be told; {_BY_HAND}"
                 )
         entered = {path for up in parts.values() for path in up}
-        taps: list[tuple[str, Tap]] = [(down, "input") for down in parts]
+        taps: list[tuple[str, Side]] = [(down, "input") for down in parts]
         first, second = (
             self._record(taps, self._ids[:1], dict.fromkeys(entered, other)) for other in (False, True)
         )
@@ -192,7 +192,7 @@ class TrialRun:
                     f"{last!r} is not the last map of its attention: {after[0]!r} runs after it; {_BY_HAND}"
                 )
         entered = {path for others in parts.values() for path in others}
-        taps: list[tuple[str, Tap]] = [(last, "input") for last in parts]
+        taps: list[tuple[str, Side]] = [(last, "input") for last in parts]
         first, second = (
             self._record(taps, self._ids[:1], dict.fromkeys(entered, other)) for other in (False, True)
         )
@@ -223,7 +223,7 @@ class TrialRun:
             )
 
     def _record(
-        self, taps: Sequence[tuple[str, Tap]], ids: torch.Tensor, replaced: dict[str, bool] | None = None
+        self, taps: Sequence[tuple[str, Side]], ids: torch.Tensor, replaced: dict[str, bool] | None = None
     ) -> list[list[torch.Tensor]]:
         """What each tap held in a run, once for every time that its module ran."""
         seen: list[list[torch.Tensor]] = [[] for _ in taps]
