@@ -23,8 +23,7 @@ import polars as pl
 from saywell.data.words import content_words, stem, words
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.language_models import Request, Scripted
-from saywell.studies.exam import TASK_TEXTS, Exam, run_exam, run_task_exam
-from saywell.studies.exam_images import run_image_exam
+from saywell.studies.exam import Exam, run_exam
 from saywell.studies.exam_summary import by_kind
 
 D3 = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "d3_dev.parquet"
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=Path, default=D3 if D3.exists() else None)
     parser.add_argument("--reader", default="sentence-encoder")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--limit", type=int, default=TASK_TEXTS)
+    parser.add_argument("--limit", type=int, default=150)
     parser.add_argument("--only", choices=["planted", "tasks", "images"])
     parser.add_argument("--scripted-llm", action="store_true")
     options = parser.parse_args()
@@ -44,7 +43,7 @@ def main() -> None:
     wanted = [options.only] if options.only else ["planted", "tasks", "images"]
     if "images" in wanted:
         started = time.perf_counter()
-        exams = [run_image_exam(seed=seed) for seed in range(options.seeds)]
+        exams = [run_exam(images=True, seed=seed) for seed in range(options.seeds)]
         seconds = time.perf_counter() - started
         print(f"\nPlanted pictures, {options.seeds} seeds, {seconds:.0f} s\n")
         print_lines(exams)
@@ -67,8 +66,8 @@ def main() -> None:
         print_kinds(exams)
     if options.tasks is not None and "tasks" in wanted:
         started = time.perf_counter()
-        exam = run_task_exam(
-            options.tasks, encoder=encoder, reader=options.reader, llm=llm, limit=options.limit
+        exam = run_exam(
+            tasks=options.tasks, encoder=encoder, reader=options.reader, llm=llm, limit=options.limit
         )
         seconds = time.perf_counter() - started
         print(f"\n{options.tasks.name}, reader {options.reader}, {seconds:.0f} s\n")

@@ -19,9 +19,8 @@ from saywell.data.images import load_images
 from saywell.language_models import Scripted
 from saywell.studies.classes import describe_classes
 from saywell.studies.exam import run_exam
-from saywell.studies.exam_images import run_image_exam
 from saywell.studies.neurons import describe_neurons
-from saywell.transfer.cross_modal import Settings
+from saywell.transfer.cross_modal import Settings as Training
 
 TOPICS = {
     "battery": "battery charger lasted".split(),
@@ -237,8 +236,8 @@ def make(request, bert, tokenizer, tmp_path):
 
     def classes(**options):
         paint(tmp_path / "world")
-        settings = Settings(epochs=8, text_epochs=4, text_rates=(0.0, 1.0), joint_weights=(), folds=2)
-        given = {"encoder": Colours(), "per_class": 2, "seeds": 2, "settings": settings, "gold": GOOD}
+        training = Training(epochs=8, text_epochs=4, text_rates=(0.0, 1.0), joint_weights=(), folds=2)
+        given = {"encoder": Colours(), "per_class": 2, "seeds": 2, "training": training, "gold": GOOD}
         describe_classes(load_images(tmp_path / "world" / "images", near=None), out=out, **given, **options)
 
     def written(**options):
@@ -255,7 +254,9 @@ def make(request, bert, tokenizer, tmp_path):
         rows = texts(EXAM_TOPICS, EXAM_FILLER, 5, 900, order)
         encoder = Words(EXAM_TOPICS, EXAM_FILLER)
         with Scripted(names_topic, calls=_calls(out)) as llm:
-            run_exam(rows, encoder=encoder, llm=llm, per_kind=2, noise_units=10, out=out, **options)
+            run_exam(
+                rows, tags="tags", encoder=encoder, llm=llm, per_kind=2, noise_units=10, out=out, **options
+            )
 
     studies = {
         "neurons": lambda **more: neurons(tags="tags", random_control=True, **more),
@@ -264,7 +265,7 @@ def make(request, bert, tokenizer, tmp_path):
         "classes": lambda **more: classes(texts=CLASS_TEXTS, shots=(1, 2), **more),
         "classes-written": written,
         "exam": exam,
-        "exam-images": lambda: run_image_exam(pictures=300, per_kind=2, noise_units=10, out=out),
+        "exam-images": lambda: run_exam(images=True, pictures=300, per_kind=2, noise_units=10, out=out),
     }
 
     def made(name: str, **options):

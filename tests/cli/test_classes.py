@@ -8,28 +8,20 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from saywell.cli import app
-from saywell.cli.classes import opened_encoder, parse_shots
 from saywell.errors import InputError
+from saywell.studies.class_encoder import check_encoder, open_encoder
+from saywell.studies.settings import ClassSettings, settings_of
 
-NOTHING = {
-    "images": "nowhere",
-    "label": "label",
-    "vision": None,
-    "sentences": "minilm",
-    "join_on": None,
-    "join_label": "label",
-    "join_caption": "{}",
-    "image_vectors": None,
-    "text_vectors": None,
-    "device": None,
-}
+
+def asked(**options):
+    return settings_of(ClassSettings, options=options)
 
 
 def test_shots_are_numbers_with_commas():
-    assert parse_shots("1,2, 16") == [1, 2, 16] and parse_shots("") == []
+    assert asked(shots="1,2, 16").shots == [1, 2, 16] and asked(shots="").shots == []
     for wrong in ("one", "0", "1;2", "-1"):
-        with pytest.raises(InputError, match="--shots"):
-            parse_shots(wrong)
+        with pytest.raises(InputError, match="shots='"):
+            asked(shots=wrong)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +35,7 @@ def test_shots_are_numbers_with_commas():
 )
 def test_an_encoder_is_named_in_one_way(options, words):
     with pytest.raises(InputError, match=words):
-        opened_encoder(None, **(NOTHING | options))
+        check_encoder(asked(**options))
 
 
 class Sees:
@@ -80,29 +72,24 @@ def folder_of(folder, sizes, column="label"):
 @pytest.fixture
 def sees(monkeypatch):
     one = Sees()
-    monkeypatch.setattr("saywell.encoders.vision.open_vision_encoder", lambda *a, **k: one)
-    monkeypatch.setattr("saywell.encoders.sentence.open_sentence_encoder", lambda *a, **k: reads)
+    monkeypatch.setattr("saywell.studies.class_encoder.open_vision_encoder", lambda *a, **k: one)
+    monkeypatch.setattr("saywell.studies.class_encoder.open_sentence_encoder", lambda *a, **k: reads)
     return one
 
 
-def test_joined_for_pictures_of_the_size_of_yours(sees, tmp_path, capsys):
+def test_joined_for_pictures_of_the_size_of_yours(sees, tmp_path):
     mine = folder_of(tmp_path / "mine", [(12, 9)] * 3 + [(50, 50)], column="kind")
     theirs = folder_of(tmp_path / "theirs", [(30, 36)] * 20 + [(9, 9)])
-    opened_encoder(
-        None, **(NOTHING | {"images": mine, "label": "kind", "vision": "minilm", "join_on": theirs})
-    )
+    _, notes = open_encoder(asked(vision="minilm", join_on=theirs), mine, "kind")
     assert sees.seen == [(30, 36)] * 20 + [(9, 9)] + [(9, 11)] * 20
-    shown = capsys.readouterr()
-    assert shown.out == "" and shown.err == (
-        "--join-on: 20 pictures are also learned from at 9 pixels, the size of yours\n"
-    )
+    assert notes == ["20 pictures of --join-on are also learned from at 9 pixels, the size of yours."]
 
 
-def test_nothing_is_said_where_nothing_is_larger(sees, tmp_path, capsys):
+def test_nothing_is_said_where_nothing_is_larger(sees, tmp_path):
     mine = folder_of(tmp_path / "mine", [(40, 30)] * 3)
     theirs = folder_of(tmp_path / "theirs", [(30, 36)] * 20)
-    opened_encoder(None, **(NOTHING | {"images": mine, "vision": "minilm", "join_on": theirs}))
-    assert sees.seen == [(30, 36)] * 20 and capsys.readouterr().err == ""
+    _, notes = open_encoder(asked(vision="minilm", join_on=theirs), mine, "label")
+    assert sees.seen == [(30, 36)] * 20 and notes == []
 
 
 def run(arguments, command="classes"):
@@ -147,7 +134,10 @@ def test_a_dry_run_of_neurons_checks_its_texts_and_the_model(tmp_path):
     file.write_text("text,kind\n" + "\n".join(f"{line},a" for line in words))
     given = [str(file), "--out", str(tmp_path / "out"), "--dry-run"]
     good = [*given, "--model", "minilm"]
-    assert run(good, "neurons").strip() == "no language model would be asked anything"
+    said = run(good, "neurons")
+    assert said.startswith(
+        "20 texts, 9216 neurons; options, columns and files can be used\nno language model"
+    )
     for more, words in (
         (["--text", "body"], "body"),
         (["--tags", "themes"], "themes"),

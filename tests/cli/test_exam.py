@@ -5,9 +5,9 @@ import json
 import polars as pl
 import pytest
 
-from saywell.cli.exam import exam, print_exam
+from saywell.cli.exam import print_exam
 from saywell.errors import InputError
-from saywell.studies.exam import Exam
+from saywell.studies.exam import Exam, run_exam
 from saywell.studies.exam_summary import summarize
 
 
@@ -44,14 +44,16 @@ def test_json(result, capsys):
 
 
 def test_choices_that_do_not_go_together(tmp_path):
-    with pytest.raises(InputError, match="give --out"):
-        exam(llm="ollama:x")
+    with pytest.raises(InputError, match=r"give out \(--out FOLDER\)"):
+        run_exam(llm="ollama:x")
     with pytest.raises(InputError, match="give one of them"):
-        exam(tasks=tmp_path, texts="x")
+        run_exam(tasks=tmp_path, texts="x")
 
 
-@pytest.mark.parametrize("given", [{"reader": "lexical"}, {"texts": "x"}, {"tags": "x"}, {"llm": "ollama:x"}])
+@pytest.mark.parametrize(
+    "given", [{"reader": "lexical"}, {"texts": "x"}, {"tags": "x"}, {"llm": "ollama:x"}, {"limit": 3}]
+)
 def test_what_is_for_texts_is_refused_with_images(given):
     ((name, value),) = given.items()
-    with pytest.raises(InputError, match=f"--{name} '{value}' is for exams of texts"):
-        exam(images=True, **given)
+    with pytest.raises(InputError, match=rf"{name}=.*{value}.* \(--{name}\) is for exams of .*tasks|texts"):
+        run_exam(images=True, **given)

@@ -158,7 +158,7 @@ def test_a_plan_of_unknown_cost_says_where_prices_go(capsys, cost, said):
     step = SimpleNamespace(
         step="tag", calls=3, cached=0, input_tokens=9, output_tokens=4, cost_usd=cost, guessed=False
     )
-    print_plan([step], json=False)
+    print_plan(SimpleNamespace(of="3 texts", steps=[step]), json=False)
     assert ("prices.toml" in capsys.readouterr().out) is said
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import pytest
 
 from saywell.errors import InputError
-from saywell.language_models import Scripted, names_llm
+from saywell.language_models import Scripted
 from saywell.studies.classes import describe_classes
-from saywell.studies.exam import run_exam, run_task_exam
+from saywell.studies.exam import run_exam
+from saywell.studies.llm import opened_llm
 from saywell.studies.neurons import describe_neurons
+from saywell.studies.settings import LlmSettings, named, settings_of
 
 
-@names_llm
 def study(*, llm=None, out=None):
-    return llm if llm is None else llm.name
+    """The name of the model that a study would ask."""
+    asked = settings_of(LlmSettings, options=named(llm=llm))
+    with opened_llm(asked, out, llm) as model:
+        return model if model is None else model.name
 
 
 def test_a_name_is_opened_with_the_calls_of_the_study_and_closed(tmp_path):
@@ -34,12 +38,10 @@ def test_what_cannot_be_opened_leaves_no_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("door", [describe_neurons, describe_classes, run_exam, run_task_exam])
-def test_every_front_door_takes_a_name(door, tmp_path):
-    given = {describe_neurons: ("x.csv", "minilm"), describe_classes: ("x",), run_task_exam: ("x.csv",)}.get(
-        door, ()
-    )
-    needs = {"encoder": "planted"} if door is describe_classes else {}
+@pytest.mark.parametrize(
+    ("door", "given"), [(describe_neurons, ("x.csv", "minilm")), (describe_classes, ("x",)), (run_exam, ())]
+)
+def test_every_front_door_takes_a_name(door, given, tmp_path):
     with pytest.raises(InputError, match="'gpt-4o' does not name a language model"):
-        door(*given, llm="gpt-4o", out=tmp_path / "study", **needs)
+        door(*given, llm="gpt-4o", out=tmp_path / "study")
     assert not list(tmp_path.iterdir())

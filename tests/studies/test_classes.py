@@ -15,6 +15,7 @@ from torch import nn
 
 import saywell.store.study as store
 from saywell.data.images import load_images
+from saywell.describers.class_texts.class_describer import MOST_COMPONENTS
 from saywell.encoders.precomputed import open_precomputed
 from saywell.errors import InputError, StudyError
 from saywell.language_models import DryRun, open_language_model
@@ -34,12 +35,12 @@ from saywell.studies.class_rows import (
 )
 from saywell.studies.classes import describe_classes, plan_classes
 from saywell.studies.classify import classify_images
-from saywell.transfer.cross_modal import Settings
+from saywell.transfer.cross_modal import Settings as Training
 from saywell.transfer.text_sets import TextSet
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 CLASSES = {"Orvel": "red", "Tamsin": "green", "Größe 狐": "blue"}
-QUICK = Settings(epochs=8, text_epochs=4, text_rates=(0.0, 1.0), joint_weights=(), folds=2)
+QUICK = Training(epochs=8, text_epochs=4, text_rates=(0.0, 1.0), joint_weights=(), folds=2)
 
 
 class Colours:
@@ -113,7 +114,7 @@ def run(world, out, **options):
         "per_class": 2,
         "shots": (1, 2),
         "seeds": 2,
-        "settings": QUICK,
+        "training": QUICK,
         "gold": GOOD,
     }
     return describe_classes(load(world / "images"), out=out, **(given | options))
@@ -194,7 +195,7 @@ def test_selection_never_sees_the_test_images(world, tmp_path, study):
         per_class=2,
         shots=(),
         seeds=1,
-        settings=QUICK,
+        training=QUICK,
         gold=GOOD,
     )
     assert again.table("text_scores").equals(study.table("text_scores"))
@@ -296,7 +297,7 @@ def test_names_that_read_the_same_and_other_mistakes_are_told(world, tmp_path):
     with pytest.raises(InputError, match="read the same"):
         describe_classes(tmp_path / "images", out=tmp_path / "s", encoder=Colours(), texts=TEXTS)
     for options, words in (
-        ({"select": "magic"}, "no rule"),
+        ({"select": "magic"}, "select='magic' is not one of ift, ift-literal"),
         ({"seeds": 0}, "seeds=0"),
         ({"judge": True}, "llm="),
         ({"texts": None}, "no usable text"),
@@ -324,7 +325,7 @@ def test_what_cannot_be_used_is_told_before_anything_slow_and_leaves_the_name_fr
         "per_class": 2,
         "shots": (),
         "seeds": 1,
-        "settings": QUICK,
+        "training": QUICK,
     }
     broken = tmp_path / "broken"
     for name in CLASSES:
@@ -337,13 +338,13 @@ def test_what_cannot_be_used_is_told_before_anything_slow_and_leaves_the_name_fr
         ({"knowledge": tmp_path / "nowhere"}, "nowhere"),
         ({"texts": tmp_path / "nowhere.json"}, "nowhere.json"),
         ({"texts": TEXTS, "compare": [tmp_path / "none.csv"]}, "none.csv"),
-        ({"texts": TEXTS, "select": "magic"}, "no rule"),
+        ({"texts": TEXTS, "select": "ift-litteral"}, "did you mean 'ift-literal'"),
         ({"texts": TEXTS, "split": "part"}, "part"),
     ):
         with pytest.raises(InputError, match=words):
             describe_classes(broken, **(given | options))
         with pytest.raises(InputError, match=words):  # a dry run says the same
-            plan_classes(broken, None, **({"split": None} | options))
+            plan_classes(broken, encoder=encoder, **options)
     with pytest.raises(InputError, match="not an image"):
         describe_classes(broken, **given, knowledge=vague)
     assert not opened
@@ -353,7 +354,7 @@ def test_what_cannot_be_used_is_told_before_anything_slow_and_leaves_the_name_fr
     assert opened and not (tmp_path / "s").exists()
     found = describe_classes(load(world / "images"), **given, texts=TEXTS)
     assert found.manifest.status == "complete"
-    assert plan_classes(broken, None, texts=TEXTS) == sorted(CLASSES)
+    assert plan_classes(broken, encoder=encoder, texts=TEXTS) == (f"{len(CLASSES)} classes", [])
 
 
 def test_a_file_to_compare_with_changes_no_other_row(tmp_path):
@@ -367,7 +368,7 @@ def test_a_file_to_compare_with_changes_no_other_row(tmp_path):
             )
     # Texts all about red: they would move a mean that the sets had in common.
     red = {name: [f"{'red ' * (k % 5 + 1)}{name}" for k in range(60)] for name in CLASSES}
-    given = {"settings": replace(QUICK, text_rates=(3.0,)), "shots": (1,), "gold": None}
+    given = {"training": replace(QUICK, text_rates=(3.0,)), "shots": (1,), "gold": None}
     alone = run(tmp_path, tmp_path / "alone", **given)
     beside = run(tmp_path, tmp_path / "beside", compare={"red": red}, **given)
     for table in ("zero_shot", "transfer"):
@@ -532,7 +533,7 @@ def test_hundreds_of_classes_with_vectors_from_files(tmp_path):
         {"text": [t for own in texts.values() for t in own], "embedding": [v.tolist() for v in flat]}
     ).write_parquet(tmp_path / "text-vectors.parquet")
     encoder = open_precomputed(tmp_path / "image-vectors.parquet", tmp_path / "text-vectors.parquet")
-    quick = Settings(epochs=2, text_epochs=1, text_rates=(0.0, 1.0), joint_weights=())
+    quick = Training(epochs=2, text_epochs=1, text_rates=(0.0, 1.0), joint_weights=())
     found = describe_classes(
         shown,
         out=tmp_path / "s",
@@ -541,7 +542,7 @@ def test_hundreds_of_classes_with_vectors_from_files(tmp_path):
         per_class=1,
         shots=(1,),
         seeds=1,
-        settings=quick,
+        training=quick,
     )
     chosen = found.table("text_scores").filter(rule="ift-proponent", chosen=True)
     texts_of = dict(found.table("class_texts").select("id", "text").iter_rows())
@@ -590,23 +591,28 @@ def test_classes_are_scored_beside_their_floors(study):
     assert set(study.table("counterexamples")["example"]) <= test
 
 
-def test_a_dry_run_counts_and_sends_nothing(world):
-    with FaultServer(lambda messages: pytest.fail("asked")) as server:
-        model = open_language_model("openai-compatible:fake", url=server.url, env={}, replay=True)
-        plan = DryRun(model)
-        plan_classes(world / "images", plan, knowledge=world / "articles", judge=True)
-        plan.close()
-    steps = {step.step: step for step in plan.plan()}
+@pytest.fixture
+def counting():
+    """A language model that counts, on a server that must not be asked."""
+    with (
+        FaultServer(lambda messages: pytest.fail("asked")) as server,
+        open_language_model("openai-compatible:fake", url=server.url, env={}, replay=True) as model,
+    ):
+        yield DryRun(model)
+
+
+def test_a_dry_run_counts_and_sends_nothing(world, counting):
+    of, steps = plan_classes(
+        world / "images", encoder=Colours(), llm=counting, knowledge=world / "articles", judge=True
+    )
+    steps = {step.step: step for step in steps}
+    assert of == "3 classes"
     assert steps["class components"].calls == 1 and steps["class components"].guessed == 0
     assert steps["class components"].input_tokens > 100
     assert steps["class sentences"].guessed == steps["class sentences"].calls == len(CLASSES)
-    assert steps["judge"].calls == 3 * len(CLASSES)
+    assert steps["class sentences"].output_tokens == len(CLASSES) * (200 + 200 * MOST_COMPONENTS)
+    assert steps["judge"].guessed == steps["judge"].calls == 3 * len(CLASSES)
 
 
-def test_a_dry_run_with_given_texts_asks_for_none(world):
-    with FaultServer(lambda messages: pytest.fail("asked")) as server:
-        model = open_language_model("openai-compatible:fake", url=server.url, env={}, replay=True)
-        plan = DryRun(model)
-        plan_classes(world / "images", plan, texts=TEXTS)
-        plan.close()
-    assert plan.plan() == []
+def test_a_dry_run_with_given_texts_asks_for_none(world, counting):
+    assert plan_classes(world / "images", encoder=Colours(), llm=counting, texts=TEXTS).steps == []

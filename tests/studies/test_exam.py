@@ -17,7 +17,7 @@ from saywell.errors import InputError
 from saywell.language_models import Scripted
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
-from saywell.studies.exam import run_exam, run_task_exam, stored_exam
+from saywell.studies.exam import run_exam, stored_exam
 from saywell.studies.exam_scoring import TRUTH, with_recovery
 from saywell.studies.exam_summary import by_kind
 from saywell.studies.exam_tasks import read_tasks
@@ -81,6 +81,7 @@ def exam(corpus):
     with Scripted(oracle) as model:
         return run_exam(
             corpus,
+            tags="tags",
             encoder=TopicEncoder(),
             llm=model,
             per_kind=2,
@@ -153,10 +154,10 @@ def test_describers_see_describe_texts_only(corpus, monkeypatch):
             return super().describe(evidence, resources, study)
 
     monkeypatch.setitem(DESCRIBERS, "spy", Spy("spy"))  # type: ignore[arg-type]
-    run_exam(corpus, encoder=TopicEncoder(), per_kind=1, noise_units=1, describers=["spy"])
+    run_exam(corpus, tags="tags", encoder=TopicEncoder(), per_kind=1, noise_units=1, describer=["spy"])
     from saywell.data.texts import load_texts
 
-    split = dict(load_texts(corpus, tags="tags").examples.select("text", "part").iter_rows())
+    split = dict(load_texts(corpus, tags="tags").table.select("text", "part").iter_rows())
     (evidence,) = seen
     assert {split[text] for text in evidence.examples.texts} == {"describe"}
     assert set(evidence.exemplars["example"]) <= set(evidence.examples.ids)
@@ -164,13 +165,21 @@ def test_describers_see_describe_texts_only(corpus, monkeypatch):
 
 def test_same_seed_same_tables(corpus, exam):
     with Scripted(oracle) as model:
-        again = run_exam(corpus.reverse(), encoder=TopicEncoder(), llm=model, per_kind=2, noise_units=20)
+        again = run_exam(
+            corpus.reverse(), tags="tags", encoder=TopicEncoder(), llm=model, per_kind=2, noise_units=20
+        )
     assert again.summary.equals(exam.summary) and again.answers.equals(exam.answers)
 
 
 def test_the_lexical_reader(corpus):
     found = run_exam(
-        corpus, encoder=TopicEncoder(), reader="lexical", describers=["extractive"], per_kind=2, noise_units=5
+        corpus,
+        tags="tags",
+        encoder=TopicEncoder(),
+        reader="lexical",
+        describer=["extractive"],
+        per_kind=2,
+        noise_units=5,
     )
     topics = found.answers.filter(describer="extractive", kind="topic")
     assert topics["recovered"].all() and (topics["rule_f1"] > 0.95).all()
@@ -196,7 +205,7 @@ def tasks(corpus, tmp_path_factory):
 
 
 def test_tasks(tasks):
-    found = run_task_exam(tasks, describers=["extractive", "none"], encoder=TopicEncoder())
+    found = run_exam(tasks=tasks, describer=["extractive", "none"], encoder=TopicEncoder())
     assert found.units["unit"].to_list() == ["soup", "soup (by chance)", "ferry", "ferry (by chance)"]
     assert row(found, TRUTH)["recovered"] == row(found, "extractive")["recovered"] == 1
     assert row(found, "none")["recovered"] == 0
@@ -209,8 +218,8 @@ def test_a_limit_keeps_the_same_texts_of_each_group_whatever_their_order(tasks, 
     for name, rows in kept.items():
         assert rows.group_by("part", "label").len()["len"].to_list() == [30] * 6
         assert set(rows["id"]) == set(back[name]["id"])
-    with pytest.raises(InputError, match="limit must be 1 or more"):
-        run_task_exam(tasks, limit=0, encoder=TopicEncoder())
+    with pytest.raises(InputError, match="limit=0 must be 1 or more"):
+        run_exam(tasks=tasks, limit=0, encoder=TopicEncoder())
 
 
 def test_near_duplicates_of_a_task_go_into_one_part(tasks, tmp_path):
@@ -246,21 +255,21 @@ def test_near_duplicates_of_a_task_go_into_one_part(tasks, tmp_path):
 def test_bad_tasks_are_told(tasks, tmp_path, change, message):
     change(pl.read_parquet(tasks)).write_parquet(tmp_path / "bad.parquet")
     with pytest.raises(InputError, match=message):
-        run_task_exam(tmp_path / "bad.parquet", describers=["none"], encoder=TopicEncoder())
+        run_exam(tasks=tmp_path / "bad.parquet", describer=["none"], encoder=TopicEncoder())
 
 
 def test_bad_choices_are_told(corpus, tmp_path):
     with pytest.raises(InputError, match="unknown describer 'oracle'; there are: composition"):
-        run_exam(corpus, describers=["oracle"], encoder=TopicEncoder())
-    with pytest.raises(InputError, match="unknown reader 'crystal'"):
-        run_exam(corpus, reader="crystal", encoder=TopicEncoder())  # type: ignore[arg-type]
+        run_exam(corpus, tags="tags", describer=["oracle"], encoder=TopicEncoder())
+    with pytest.raises(InputError, match=r"reader=\['crystal'\] .* is not one of sentence-encoder, lexical"):
+        run_exam(corpus, tags="tags", reader="crystal", encoder=TopicEncoder())
     with pytest.raises(InputError, match="'llm' needs a language model"):
-        run_exam(corpus, describers=["llm"], encoder=TopicEncoder())
+        run_exam(corpus, tags="tags", describer=["llm"], encoder=TopicEncoder())
     with pytest.raises(InputError, match="no rule holds of enough"):
-        run_exam(corpus.head(60), encoder=TopicEncoder())
+        run_exam(corpus.head(60), tags="tags", encoder=TopicEncoder())
     (tmp_path / "x.parquet").write_text("no table")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
-        run_task_exam(tmp_path / "x.parquet", encoder=TopicEncoder())
+        run_exam(tasks=tmp_path / "x.parquet", encoder=TopicEncoder())
 
 
 def test_recovered_is_verified_and_nearly_as_good_as_the_truth():
@@ -288,8 +297,9 @@ def test_an_exam_is_stored_shown_and_audited(corpus, tmp_path):
     def small_exam():
         return run_exam(
             corpus,
+            tags="tags",
             encoder=TopicEncoder(),
-            describers=["enrichment", "none"],
+            describer=["enrichment", "none"],
             per_kind=2,
             noise_units=4,
             out=tmp_path / "e",

@@ -11,7 +11,8 @@ from saywell.errors import InputError
 from saywell.store.study import Study
 from saywell.studies import exam_images
 from saywell.studies.audit import audit_study
-from saywell.studies.exam_images import run_image_exam, see_scenes
+from saywell.studies.exam import run_exam
+from saywell.studies.exam_images import see_scenes
 from saywell.studies.exam_scoring import TRUTH
 from saywell.studies.exam_sitting import stored_exam
 
@@ -22,7 +23,7 @@ PICTURES = 400
 def stored(tmp_path_factory):
     """A small exam by the planted encoder, and where it is kept."""
     folder = tmp_path_factory.mktemp("exams") / "e"
-    return folder, run_image_exam(pictures=PICTURES, per_kind=2, noise_units=20, out=folder)
+    return folder, run_exam(images=True, pictures=PICTURES, per_kind=2, noise_units=20, out=folder)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_the_truth_is_the_ceiling_and_silence_the_floor(exam):
 
 def test_it_is_kept_and_audited_and_the_same_again(stored):
     folder, exam = stored
-    again = run_image_exam(pictures=PICTURES, per_kind=2, noise_units=20)
+    again = run_exam(images=True, pictures=PICTURES, per_kind=2, noise_units=20)
     kept = stored_exam(Study(folder))
     assert kept.answers.equals(exam.answers) and again.answers.equals(exam.answers)
     assert again.summary.equals(exam.summary) and kept.costs.equals(exam.costs)
@@ -89,7 +90,7 @@ def test_describers_see_describe_pictures_only(monkeypatch):
             return super().describe(evidence, resources, study)
 
     monkeypatch.setitem(DESCRIBERS, "spy", Spy("spy", needs_tags=True))  # type: ignore[arg-type]
-    run_image_exam(pictures=PICTURES, per_kind=1, noise_units=1, encoder=Blind(), describers=["spy"])
+    run_exam(images=True, pictures=PICTURES, per_kind=1, noise_units=1, encoder=Blind(), describer=["spy"])
     ids = exam_images.scene_ids(draw_scenes(PICTURES, 0))
     split = dict(zip(ids, exam_images.assign_parts(ids, 0), strict=True))
     ((evidence, resources),) = seen
@@ -99,7 +100,7 @@ def test_describers_see_describe_pictures_only(monkeypatch):
 
 
 def test_what_nobody_sees_nobody_recovers():
-    blind = run_image_exam(pictures=PICTURES, per_kind=1, noise_units=2, encoder=Blind())
+    blind = run_exam(images=True, pictures=PICTURES, per_kind=1, noise_units=2, encoder=Blind())
     assert not blind.answers["recovered"].drop_nulls().any()
     assert row(blind, "enrichment")["described"] == 0
 
@@ -119,8 +120,8 @@ def test_a_picture_does_not_depend_on_how_many_there_are():
 
 def test_bad_choices_are_told():
     with pytest.raises(InputError, match="unknown describer 'oracle'; there are: composition"):
-        run_image_exam(describers=["oracle"])
-    with pytest.raises(InputError, match="pictures must be from 1"):
-        run_image_exam(pictures=0)
+        run_exam(images=True, describer=["oracle"])
+    with pytest.raises(InputError, match="pictures=0 must be 1 or more"):
+        run_exam(images=True, pictures=0)
     with pytest.raises(InputError, match="no rule holds of enough of the 30 pictures"):
-        run_image_exam(pictures=30, encoder=Blind())
+        run_exam(images=True, pictures=30, encoder=Blind())

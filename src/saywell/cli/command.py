@@ -14,9 +14,11 @@ from functools import wraps
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from pydantic.fields import FieldInfo
 
 from saywell.studies.settings import Settings, Written, bounds, own_first, settings_of
+
+_MOST = 40
+"""Letters of choices that stand beside an option; more are listed in its help."""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -55,7 +57,7 @@ def _as_typed(name: str, value: Any) -> str:
 def _options(record: type[Settings]) -> Iterator[inspect.Parameter]:
     for name in own_first(record):
         field = record.model_fields[name]
-        kind, default = _kind(field), field.get_default(call_default_factory=True)
+        kind, default = _plain(field.annotation), field.get_default(call_default_factory=True)
         repeats, choices = get_origin(kind) is list, ()
         joined = next((mark.by for mark in field.metadata if isinstance(mark, Written)), None)
         if joined is not None:
@@ -64,11 +66,14 @@ def _options(record: type[Settings]) -> Iterator[inspect.Parameter]:
         elif get_origin(kind) is Literal:  # told by the record, which names the nearest choice
             kind, choices = str, get_args(kind)
         one = get_args(kind)[0] if repeats else kind
+        shown, listed = "|".join(choices), ""
+        if len(shown) > _MOST:
+            shown, listed = "", f"One of {', '.join(choices)}."
         option = typer.Option(
             # A switch that is off has no other side; one that is on can be switched off.
             *([f"--{name.replace('_', '-')}"] if default is False else []),
-            help=" ".join(filter(None, (field.description, bounds(field), "Repeatable." * repeats))),
-            metavar=None if kind is bool else f"<{'|'.join(choices) or one.__name__.lower()}>",
+            help=" ".join(filter(None, (field.description, bounds(field), listed, "Repeatable." * repeats))),
+            metavar=None if kind is bool else f"<{shown or one.__name__.lower()}>",
             autocompletion=_offering(choices) if choices else None,
         )
         empty = default in (None, [], "")
@@ -84,9 +89,8 @@ def _offering(choices: tuple[str, ...]) -> Callable[[], list[str]]:
     return lambda: list(choices)
 
 
-def _kind(field: FieldInfo) -> Any:
-    """What an option can be: of several types the first, without None and what was said about it."""
-    kind = field.annotation
+def _plain(kind: Any) -> Any:
+    """What an option can be: of several types the first, without None and what else was said about it."""
     while get_origin(kind) in (Union, types.UnionType, Annotated):
         kind = next(each for each in get_args(kind) if each is not type(None))
-    return kind
+    return list[_plain(get_args(kind)[0])] if get_origin(kind) is list else kind

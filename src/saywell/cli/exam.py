@@ -8,113 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saywell.cli.options import LlmDeadline, LlmEffort, LlmReplyTokens
+from saywell.cli.command import command
+from saywell.cli.options import AsJson, PlanOnly
+from saywell.studies.settings import ExamSettings
 
 if TYPE_CHECKING:
     from saywell.studies.exam import Exam
 
 
+@command
 def exam(
-    describer: Annotated[
-        list[str] | None, typer.Option(help="Describer to examine, repeatable; all by default.")
-    ] = None,
-    reader: Annotated[
-        str | None, typer.Option(help="Who reads descriptions: sentence-encoder or lexical.")
-    ] = None,
-    tasks: Annotated[
-        Path | None, typer.Option(help="File of two-group tasks with gold descriptions, instead of rules.")
-    ] = None,
-    limit: Annotated[int, typer.Option(help="Texts of each group of a task in each split.")] = 150,
-    texts: Annotated[str | None, typer.Option(help="Texts to plant rules in, instead of the demo's.")] = None,
-    tags: Annotated[str | None, typer.Option(help="Column of --texts with true topics.")] = None,
-    images: Annotated[
-        bool, typer.Option("--images", help="Rules over drawn pictures, instead of texts.")
-    ] = False,
+    settings: ExamSettings,
     out: Annotated[Path | None, typer.Option(help="Study folder to write.")] = None,
-    encoder: Annotated[
-        str | None, typer.Option(help="Sentence encoder (minilm); with --images a dual encoder (planted).")
-    ] = None,
-    llm: Annotated[str, typer.Option(help="LLM to examine as a describer: PROVIDER:MODEL.")] = "extractive",
-    seed: Annotated[int, typer.Option(help="Rules, splits and noise depend on it.")] = 0,
-    llm_url: Annotated[str | None, typer.Option(help="Base URL of the LLM's endpoint.")] = None,
-    llm_deadline: LlmDeadline = 600.0,
-    llm_effort: LlmEffort = None,
-    llm_reply_tokens: LlmReplyTokens = 16_384,
-    max_calls: Annotated[int | None, typer.Option(help="Stop before more LLM calls.")] = None,
-    max_usd: Annotated[float | None, typer.Option(help="Stop before spending more.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Stop before more tokens.")] = None,
-    concurrency: Annotated[int, typer.Option(help="LLM requests under way at once.")] = 16,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="Use stored LLM replies only; fail on a missing one.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    dry_run: PlanOnly = False,
+    json: AsJson = False,
 ) -> None:
     """Examine describers: how often are they right, and how often do they see what is not there?"""
-    from saywell.cli.llm import opened_llm
+    from saywell.cli.llm import print_plan
     from saywell.cli.progress import terminal_progress
-    from saywell.errors import InputError
-    from saywell.language_models.providers import EXTRACTIVE
-    from saywell.studies.exam import run_exam, run_task_exam
+    from saywell.studies.exam import plan_exam, run_exam
 
-    if images:
-        given = {
-            "--tasks": tasks,
-            "--texts": texts,
-            "--tags": tags,
-            "--reader": reader,
-            "--llm": None if llm == EXTRACTIVE else llm,
-        }
-        for option, value in given.items():
-            if value is not None:
-                raise InputError(f"{option} {str(value)!r} is for exams of texts; leave it out with --images")
-        if llm_url is not None:  # it may hold a password, so it is not repeated
-            raise InputError("--llm-url is for exams of texts; leave it out with --images")
-        from saywell.studies.exam_images import run_image_exam
-
-        result = run_image_exam(
-            describers=describer,
-            encoder=encoder,
-            out=out,
-            seed=seed,
-            command=sys.argv,
-            progress=terminal_progress,
-        )
-        print_exam(result, json=json)
+    if dry_run:
+        print_plan(plan_exam(settings=settings, out=out), json=json)
         return
-    if llm != EXTRACTIVE and out is None:
-        raise InputError(f"the replies of --llm {llm!r} need a study to be kept in: give --out FOLDER")
-    if tasks is not None and texts is not None:
-        raise InputError("--tasks and --texts are two different exams: give one of them")
-    calls = (out or Path()) / "calls.sqlite"
-    with opened_llm(
-        llm,
-        calls,
-        url=llm_url,
-        deadline=llm_deadline,
-        effort=llm_effort,
-        reply_tokens=llm_reply_tokens,
-        max_calls=max_calls,
-        max_usd=max_usd,
-        max_tokens=max_tokens,
-        replay=replay,
-        concurrency=concurrency,
-        dry_run=False,
-    ) as asked:
-        shared = dict(
-            describers=describer,
-            reader=reader or "sentence-encoder",
-            encoder=encoder or "minilm",
-            llm=asked,
-            out=out,
-            seed=seed,
-            command=sys.argv,
-            progress=terminal_progress,
-        )
-        result = (
-            run_exam(texts, tags=tags, **shared)  # type: ignore[arg-type]
-            if tasks is None
-            else run_task_exam(tasks, limit=limit, **shared)  # type: ignore[arg-type]
-        )
+    result = run_exam(settings=settings, out=out, command=sys.argv, progress=terminal_progress)
     print_exam(result, json=json)
 
 

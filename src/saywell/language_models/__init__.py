@@ -7,7 +7,7 @@ from saywell.language_models.client import Client, Retries
 from saywell.language_models.dry_run import DryRun, StepPlan
 from saywell.language_models.items import Group, ItemReply, ask_groups, ask_items
 from saywell.language_models.ledger import CacheMiss, LedgerError
-from saywell.language_models.opening import names_llm, open_language_model
+from saywell.language_models.opening import open_language_model
 from saywell.language_models.prompts import Prompt, fence, load_prompt
 from saywell.language_models.providers import ProviderError
 from saywell.language_models.requests import Image, LanguageModel, Message, Reply, Request, Status
@@ -37,6 +37,5 @@ __all__ = [
     "ask_items",
     "fence",
     "load_prompt",
-    "names_llm",
     "open_language_model",
 ]

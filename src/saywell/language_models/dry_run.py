@@ -76,11 +76,6 @@ class DryRun:
         finally:
             self._guessing = before
 
-    def expect(self, step: str, calls: int, input_tokens: int, output_tokens: int) -> None:
-        """Announces calls that cannot be made yet, and the tokens they may take together."""
-        with self.guessing():
-            self._add(step, calls, input_tokens, output_tokens)
-
     def plan(self) -> list[StepPlan]:
         """What was counted, a step at a time in the order of asking."""
         return list(self._plans.values())

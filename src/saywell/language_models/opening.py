@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from saywell.errors import InputError
 from saywell.language_models.again import MOST_REPLY_TOKENS
@@ -17,9 +16,6 @@ from saywell.language_models.client import Client, Retries
 from saywell.language_models.prices import FREE, dearest_price, find_price
 from saywell.language_models.providers import EXTRACTIVE, base_url, find_key, missing_key, split_name
 from saywell.language_models.requests import LanguageModel
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def open_language_model(
@@ -117,18 +113,3 @@ def opened(llm: LanguageModel | str | None, folder: Path | None, **options: Any)
             folder.mkdir(parents=True, exist_ok=True)
         with open_language_model(llm, calls=folder / "calls.sqlite", **options) as model:
             yield model
-
-
-def names_llm(function: Callable[P, R]) -> Callable[P, R]:
-    """For a function with the keyword arguments `llm` and `out`: `llm` may also be the name of a model.
-
-    The name is that of the command line; the model is opened for the call (see `opened`).
-    """
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        out: Any = kwargs.get("out")
-        with opened(kwargs.get("llm"), None if out is None else Path(out)) as model:  # type: ignore
-            return function(*args, **{**kwargs, "llm": model})  # type: ignore
-
-    return call

@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
-from saywell.language_models import LanguageModel, Prompt, Request
+from saywell.language_models import DryRun, LanguageModel, Prompt, Request
+from saywell.language_models.dry_run import made_up
 from saywell.language_models.requests import Image, Message
 from saywell.scorers.intervals import Interval, share_interval
 from saywell.store.schemas import empty_table
@@ -92,6 +93,19 @@ def judge_descriptions(
                 status, detail = "unparsed", f"{numbers[:20]} is no order of {len(placed)} numbers"
             rows.append((name, repeat, criterion, placed, ranking, status, detail))
     return pl.DataFrame(rows, schema=empty_table("judgements").schema, orient="row")
+
+
+def expect_judgements(
+    llm: DryRun, classes: Sequence[str], sources: Sequence[str], prompt: Prompt, *, seed: int = 0
+) -> None:
+    """Count what judging takes before there are texts, with made-up ones and two pictures a class."""
+    from PIL import Image as pillow
+
+    numbers = {source: 3 * place for place, source in enumerate(dict.fromkeys(sources))}
+    texts = {source: [made_up(first + n) for n in range(3)] for source, first in numbers.items()}
+    blank = [pillow.new("RGB", (_SIDE, _SIDE))] * 2
+    with llm.guessing():
+        judge_descriptions(dict.fromkeys(classes, texts), lambda name: blank, llm, prompt, seed=seed)
 
 
 def share_best(judgements: pl.DataFrame, source: str, criterion: str) -> Interval:

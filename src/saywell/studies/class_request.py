@@ -22,7 +22,7 @@ from saywell.describers.class_texts.class_describer import USABLE, WRITING, extr
 from saywell.errors import InputError
 from saywell.language_models import load_prompt
 from saywell.scorers.judge import JUDGE
-from saywell.studies.class_rows import CONTROLS, RULES
+from saywell.studies.settings import EXTRACTIVE, ClassSettings, only_its_own
 
 SELECTS = {"ift": "ift-proponent"}
 """Short names of rules."""
@@ -44,33 +44,17 @@ class ClassRequest:
     files: dict[str, ClassTexts]
 
 
-def read_request(
-    images: str | Path | Examples,
-    *,
-    asks: bool,
-    knowledge: str | Path | Mapping[str, str],
-    texts: str | Path | Mapping[str, Sequence[str]] | None,
-    select: str,
-    per_class: int,
-    shots: Sequence[int],
-    seeds: int,
-    compare: Sequence[str | Path] | Mapping[str, Mapping[str, Sequence[str]]],
-    judge: bool,
-    label: str,
-    split: str | None,
-    prompts: Path | None = None,
-) -> ClassRequest:
-    """The request, where it can be met; `asks` says whether a language model is there to be asked.
+def read_request(images: str | Path | Examples, asked: ClassSettings) -> ClassRequest:
+    """The request, where it can be met.
 
-    Raises InputError for options that are none, columns and files that are not there, classes that
-    files do not name, and where no text for any class can come of it.
+    Raises InputError for columns and files that are not there, classes that files do not name, and
+    where no text for any class can come of it.
     """
-    rule = SELECTS.get(select, select)
-    _check_options(rule, select, per_class, shots, seeds, judge, asks)
+    only_its_own(asked)
     if isinstance(images, Examples):
         names = list(images.classes)
     else:
-        opened = open_source(images, "image", label, split)
+        opened = open_source(images, "image", asked.label, asked.split)
         names = sorted(set(class_names(opened.classes, repr(str(images)[:200])).values()))
     if len(names) < 2:
         raise InputError(
@@ -78,16 +62,16 @@ def read_request(
             if names
             else f"{str(images)[:200]!r} names no class"
         )
+    asks = asked.llm != EXTRACTIVE
     if asks:
-        for prompt in (*WRITING, *([JUDGE] if judge else [])):
-            load_prompt(prompt, prompts)
-    files = {name: load_descriptors(source, names) for name, source in _named(compare).items()}
-    given = None if texts is None else load_descriptors(texts, names)
-    fetched = isinstance(knowledge, str) and knowledge == WIKIPEDIA
-    local = None if fetched else load_knowledge(knowledge, names)
+        for prompt in (*WRITING, *([JUDGE] if asked.judge else [])):
+            load_prompt(prompt, asked.prompts)
+    files = {name: load_descriptors(source, names) for name, source in _named(asked.compare).items()}
+    given = None if asked.texts is None else load_descriptors(asked.texts, names)
+    local = None if asked.knowledge == WIKIPEDIA else load_knowledge(asked.knowledge, names)
     if local is not None and given is None and not asks:
         check_usable(extract_texts(names, local, None), names)
-    return ClassRequest(rule, names, local, given, files)
+    return ClassRequest(SELECTS.get(asked.select, asked.select), names, local, given, files)
 
 
 def check_usable(texts: pl.DataFrame, names: Sequence[str]) -> None:
@@ -99,21 +83,6 @@ def check_usable(texts: pl.DataFrame, names: Sequence[str]) -> None:
             " give texts=... (--texts), knowledge=... (--knowledge) or a language model, llm=..."
             " (--llm)"
         )
-
-
-def _check_options(
-    rule: str, select: str, per_class: int, shots: Sequence[int], seeds: int, judge: bool, asks: bool
-) -> None:
-    known = (*RULES, *CONTROLS)
-    if rule not in known:
-        raise InputError(f"select={select!r} is no rule; choose one of {', '.join((*SELECTS, *known))}")
-    if per_class < 1 or seeds < 1 or any(number < 1 for number in shots):
-        raise InputError(
-            f"per_class={per_class!r}, seeds={seeds!r} and every one of shots={list(shots)!r} must"
-            " be 1 or more"
-        )
-    if judge and not asks:
-        raise InputError("judge=True asks a language model: give llm=... (--llm)")
 
 
 def _named(

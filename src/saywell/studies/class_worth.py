@@ -58,6 +58,8 @@ def zero_shot(
     )
 
 
+JUDGED = (CLIP_ONLY, "random")
+"""Rules whose texts the judge compares with those of the study's own."""
 Sets = Mapping[TextSet, np.ndarray]
 """Text sets: weights over the pool."""
 
@@ -187,7 +189,7 @@ def judged(
     texts = dict(study.table("class_texts").select("id", "text").iter_rows())
     ranked = study.table("text_scores").drop_nulls("rank").sort("rank")
     sources: dict[str, dict[str, list[str]]] = {}
-    for source in dict.fromkeys((rule, "clip-only", "random")):
+    for source in dict.fromkeys((rule, *JUDGED)):
         for name, ids in (
             ranked.filter(rule=source, network=False)
             .group_by("class")

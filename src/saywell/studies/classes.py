@@ -19,7 +19,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -27,27 +30,22 @@ from torch import nn
 
 from saywell.data.examples import Examples
 from saywell.data.images import class_counts, load_images
-from saywell.data.knowledge import NONE, load_knowledge
+from saywell.data.knowledge import WIKIPEDIA, load_knowledge
 from saywell.data.parts import DESCRIBE, PARTS, SCORE, SELECT
-from saywell.data.splits import check_seed
 from saywell.data.wikipedia import Wiki
-from saywell.describers.class_texts.class_describer import (
-    MOST_COMPONENTS,
-    WRITING,
-    choose_passages,
-    write_texts,
-)
+from saywell.describers.class_texts.class_describer import WRITING, expect_texts
 from saywell.encoders.cache import EmbeddingCache
-from saywell.encoders.dual import DualEncoder, open_dual_encoder
+from saywell.encoders.dual import DualEncoder
 from saywell.encoders.fingerprints import combined, model_fingerprint
 from saywell.encoders.joined import JoinedEncoder, save_map
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel, load_prompt, names_llm
+from saywell.language_models import DryRun, LanguageModel, load_prompt
 from saywell.progress import Progress, automatic
 from saywell.report.classes import write_report_classes
-from saywell.scorers.judge import JUDGE, REPEATS
+from saywell.scorers.judge import JUDGE, expect_judgements
 from saywell.store.study import Study, write_study
 from saywell.studies.class_choice import influence_table, text_pool, text_score_table
+from saywell.studies.class_encoder import Opened, check_encoder, open_encoder
 from saywell.studies.class_network import network_influence, read_influence
 from saywell.studies.class_notes import write_notes
 from saywell.studies.class_pictures import picture_tables
@@ -56,141 +54,133 @@ from saywell.studies.class_rows import choosing
 from saywell.studies.class_scores import class_score_tables, description_table
 from saywell.studies.class_subject import Steps, embed, example_tables
 from saywell.studies.class_texts import article_tables, text_table, usable_texts, written_texts
-from saywell.studies.class_worth import class_metrics, judged, measure_transfer, zero_shot
+from saywell.studies.class_worth import JUDGED, class_metrics, judged, measure_transfer, zero_shot
 from saywell.studies.classify import MAP, READER, keep_reader
 from saywell.studies.cost import note_cost
-from saywell.transfer.cross_modal import Settings
+from saywell.studies.llm import Plan, counting_llm, opened_llm
+from saywell.studies.settings import ClassSettings, named, settings_of
+from saywell.transfer.cross_modal import Settings as Training
 
 
-@names_llm
+class Given(NamedTuple):
+    """What a study of classes is of, and what is no plain value; None: as the settings say."""
+
+    images: str | Path | Examples
+    encoder: DualEncoder | Callable[[], DualEncoder] | None
+    network: nn.Module | None
+    gold: pl.DataFrame | None
+    training: Training
+
+
 def describe_classes(
     images: str | Path | Examples,
     *,
     out: str | Path,
-    encoder: str | DualEncoder | Callable[[], DualEncoder],
+    settings: ClassSettings | None = None,
+    encoder: str | DualEncoder | Callable[[], DualEncoder] | None = None,
     llm: LanguageModel | str | None = None,
-    knowledge: str | Path | Mapping[str, str] = NONE,
-    texts: str | Path | Mapping[str, Sequence[str]] | None = None,
-    select: str = "ift",
-    per_class: int = 10,
-    shots: Sequence[int] = (1, 2, 4, 8, 16),
-    seeds: int = 5,
-    compare: Sequence[str | Path] | Mapping[str, Mapping[str, Sequence[str]]] = (),
-    judge: bool = False,
     network: str | nn.Module | None = None,
-    network_epochs: int = 200,
-    network_side: int = 64,
-    superclass: str = "",
-    context: Sequence[str] = (),
     wiki: Wiki | None = None,
     gold: pl.DataFrame | None = None,
-    label: str = "label",
-    split: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    settings: Settings | None = None,
-    prompts: Path | None = None,
+    training: Training | None = None,
     command: Sequence[str] = (),
     progress: Progress = automatic,
+    **options: Any,
 ) -> Study:
     """Describe classes of images in words, and measure which of the words help to recognise them.
 
     `images`     a folder of class folders, Parquet with image bytes, a CSV of paths and labels or a
                  saved dataset (see `load_images`, also for `label` and `split`), or what it returned.
-    `encoder`    a CLIP or SigLIP checkpoint by folder or hub name, or any `DualEncoder`: vectors from
-                 files, or a vision encoder joined to a sentence encoder. A function is called for it
-                 when everything that can be checked without it has been.
+    `settings`, `options`: the fields of `ClassSettings`, as a record or one by one (`per_class=5`).
+                 `knowledge`, `texts` and `compare` may also be mappings: class -> article,
+                 class -> texts, and name -> class -> texts.
+    `encoder`    a CLIP or SigLIP checkpoint by folder or hub name, or any `DualEncoder`. A function
+                 is called for it when everything that can be checked without it has been.
     `llm`        writes texts in two stages and, with `judge`, compares them: a model, or its name as
                  in "openai:gpt-x"; None: texts are taken from the articles.
-    `knowledge`  'wikipedia', a folder or table of articles, class -> article, or 'none'.
-    `texts`      class -> texts, or a file of them, to choose from instead of writing any.
-    `select`     the rule whose choice the study stands for, such as 'ift' (which is
-                 'ift-proponent') or 'text-influence-all'; all rules and controls are stored.
-    `per_class`  texts chosen for a class.
-    `shots`      training images a class in the low-shot rows; all of them is always a row.
-    `seeds`      draws of the shots, 0 to seeds - 1.
-    `compare`    further files of class -> texts, or such mappings by name, each a row of its own.
-    `network`    also measure influence in a network trained from pixels: 'resnet34', the name of a
-                 pretrained classifier, or a module that ends in a linear layer. `network_epochs`
-                 and `network_side`: how long it learns, and the side of its square images in pixels.
-    `superclass` what all classes are, such as 'bird'; `context` words decide between articles.
-    `limit`      use that many images: of each class its share, chosen by content.
+    `network`    'resnet34', the name of a pretrained classifier, or a module that ends in a linear
+                 layer and takes square images of side `network_side`.
+    `wiki`       the client that fetches articles.
     `gold`       class, text (a sentence of the article) and good (boolean): used for figures only.
+    `training`   how the classifiers of images are trained.
 
     A stopped run goes on where it was when called again with the same arguments, and leaves the
     same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
     """
-    assert not isinstance(llm, str)  # opened by then
-    check_seed(seed)
-    asked_for = read_request(
+    asked = _settings(settings, options, encoder, llm, network)
+    given = Given(
         images,
-        asks=llm is not None,
-        knowledge=knowledge,
-        texts=texts,
-        select=select,
-        per_class=per_class,
-        shots=shots,
-        seeds=seeds,
-        compare=compare,
-        judge=judge,
-        label=label,
-        split=split,
-        prompts=prompts,
+        None if isinstance(encoder, str) else encoder,
+        network if isinstance(network, nn.Module) else None,
+        gold,
+        training or Training(),
     )
-    rule, names, local, files = (asked_for.rule, asked_for.names, asked_for.knowledge, asked_for.files)
-    reader = open_dual_encoder(encoder) if isinstance(encoder, str) else encoder
-    shown = images if isinstance(images, Examples) else None
-    if shown is None:
-        with progress("images", 0) as advance:
-            done = Steps(advance)
-            shown = load_images(
-                images,
-                label=label,
-                split=split,
-                limit=limit,
-                seed=seed,
-                progress=done,  # type: ignore[arg-type]
-            )
+    with opened_llm(asked, Path(out), llm) as opened, _opened_wiki(wiki, asked, Path(out)) as client:
+        return _described(given, asked, opened, client, Path(out), command, progress)
+
+
+def _settings(
+    settings: ClassSettings | None, options: dict[str, Any], encoder, llm, network
+) -> ClassSettings:
+    if isinstance(network, nn.Module):
+        network = type(network).__name__
+    by_name = encoder if isinstance(encoder, str) else None
+    return settings_of(ClassSettings, settings, options | named(encoder=by_name, llm=llm, network=network))
+
+
+def _opened_wiki(wiki: Wiki | None, asked: ClassSettings, out: Path | None) -> AbstractContextManager[Wiki]:
+    """The client; of one's own, its replies are kept beside the study."""
+    if wiki is not None:
+        return nullcontext(wiki)
+    cache = None if out is None else out.parent / "wikipedia"
+    return Wiki(asked.language, cache=cache, contact=asked.contact)
+
+
+def _described(
+    given: Given,
+    asked: ClassSettings,
+    llm: LanguageModel | None,
+    wiki: Wiki,
+    out: Path,
+    command: Sequence[str],
+    progress: Progress,
+) -> Study:
+    request = read_request(given.images, asked)
+    if given.encoder is None:
+        check_encoder(asked)
+    training = given.training
+    rule, names, local, files = request.rule, request.names, request.knowledge, request.files
+    per_class, seed, prompts, gold = asked.per_class, asked.seed, asked.prompts, given.gold
+    shown = given.images if isinstance(given.images, Examples) else _loaded(given.images, asked, progress)
     _check_images(shown)
-    if callable(reader):
-        reader = reader()
+    reader, made_how = _opened_encoder(given, asked)
     # Texts that nobody has to be asked for are made before there is a folder: where none can be
     # used, the name of the folder is still free.
     ready = None
-    if local is not None and (asked_for.texts is not None or llm is None):
-        ready = written_texts(names, local, reader, None, asked_for.texts, texts)
-    asked = settings or Settings()
-    config = {
-        "llm": llm.name if llm else None,
-        "knowledge": _named(knowledge),
-        "texts": texts is not None,
+    if local is not None and (request.texts is not None or llm is None):
+        ready = written_texts(names, local, reader, None, request.texts, asked.texts)
+    network = given.network or asked.network
+    config = asked.stored() | {
+        "knowledge": "given" if isinstance(asked.knowledge, Mapping) else str(asked.knowledge),
+        "texts": asked.texts is not None,
         "encoder": reader.name,
         "joined": _joined(reader),
         "select": rule,
-        "per_class": per_class,
-        "shots": sorted(set(shots)),
-        "seeds": seeds,
+        "shots": sorted(set(asked.shots)),
         "compare": sorted(files),
-        "judge": judge,
-        "network": _network_name(network) and [_network_name(network), network_epochs, network_side],
-        "superclass": superclass,
-        "context": list(context),
-        "limit": limit,
-        "seed": seed,
-        "settings": json.loads(json.dumps(asked.__dict__)),
+        "network": asked.network and [asked.network, asked.network_epochs, asked.network_side],
+        "training": asdict(training),
         "gold": gold is not None,
-        "prompts": {name: load_prompt(name, prompts).hash for name in (*WRITING, *([JUDGE] if judge else []))}
-        if llm
-        else {},
+        "prompts": {name: load_prompt(name, prompts).hash for name in _prompts(asked)} if llm else {},
     }
     inputs = {"images": shown.fingerprint, "encoder": reader.fingerprint}
     if local is not None:
         inputs["knowledge"] = local.fingerprint
-    if asked_for.texts is not None:
-        inputs["texts"] = _content(*asked_for.texts)
-    inputs |= {f"compare {name}": _content(*given) for name, given in files.items()}
-    if isinstance(network, nn.Module):
-        inputs["network"] = model_fingerprint(network)
+    if request.texts is not None:
+        inputs["texts"] = _content(*request.texts)
+    inputs |= {f"compare {name}": _content(*texts) for name, texts in files.items()}
+    if given.network is not None:
+        inputs["network"] = model_fingerprint(given.network)
     if gold is not None:
         inputs["gold"] = combined(gold.select("class", "text", "good").write_ndjson())
     with write_study(
@@ -199,7 +189,7 @@ def describe_classes(
         if study.finished:
             return Study(out)
         example_tables(study, shown)
-        article_tables(study, local, names, wiki, context, progress)
+        article_tables(study, local, names, wiki, asked.context, progress)
         study.table(
             "class_texts",
             lambda: text_table(
@@ -207,10 +197,10 @@ def describe_classes(
                 names,
                 reader,
                 llm,
-                asked_for.texts,
-                texts,
+                request.texts,
+                asked.texts,
                 ready,
-                superclass,
+                asked.superclass,
                 gold,
                 prompts,
                 seed,
@@ -219,7 +209,7 @@ def describe_classes(
         )
         cache = EmbeddingCache(study.path / "embeddings.sqlite")
         space = embed(shown, names, reader, cache, progress)
-        pool = text_pool(study, names, reader, cache, files, superclass, per_class, seed)
+        pool = text_pool(study, names, reader, cache, files, asked.superclass, per_class, seed)
         measured = None
         if network is not None:
             uses = ("examples", "classes")
@@ -233,8 +223,8 @@ def describe_classes(
                         space.rows,
                         len(names),
                         study.arrays("network"),
-                        epochs=network_epochs,
-                        side=network_side,
+                        epochs=asked.network_epochs,
+                        side=asked.network_side,
                         seed=seed,
                         of=study.made_from(uses),
                         progress=advance,
@@ -258,9 +248,19 @@ def describe_classes(
         with progress("zero-shot", 1):
             study.table("zero_shot", lambda: zero_shot(study, space, pool, by, rule, per_class, seed))
         measure_transfer(
-            study, space, pool, by, rule, per_class, config["shots"], seeds, asked, seed, progress
+            study,
+            space,
+            pool,
+            by,
+            rule,
+            per_class,
+            config["shots"],
+            asked.seeds,
+            given.training,
+            seed,
+            progress,
         )
-        if judge and llm is not None:
+        if asked.judge and llm is not None:
             with progress("judge", 0) as advance:
                 study.table(
                     "judgements",
@@ -279,6 +279,8 @@ def describe_classes(
 
         kept = (READER, MAP) if isinstance(reader, JoinedEncoder) else (READER,)
         study.step("reader", keep, files=kept)
+        for note in made_how:
+            study.note(note)
         write_notes(study, shown, space, pool, rule)
         note_cost(study)
     return Study(out)
@@ -286,62 +288,62 @@ def describe_classes(
 
 def plan_classes(
     images: str | Path | Examples,
-    llm: DryRun | None,
     *,
-    knowledge: str | Path | Mapping[str, str] = NONE,
-    texts: str | Path | Mapping[str, Sequence[str]] | None = None,
-    select: str = "ift",
-    per_class: int = 10,
-    shots: Sequence[int] = (1, 2, 4, 8, 16),
-    seeds: int = 5,
-    compare: Sequence[str | Path] | Mapping[str, Mapping[str, Sequence[str]]] = (),
-    judge: bool = False,
-    superclass: str = "",
-    context: Sequence[str] = (),
+    out: str | Path | None = None,
+    settings: ClassSettings | None = None,
+    encoder: str | DualEncoder | Callable[[], DualEncoder] | None = None,
+    llm: DryRun | str | None = None,
     wiki: Wiki | None = None,
-    label: str = "label",
-    split: str | None = None,
-    seed: int = 0,
-    prompts: Path | None = None,
-) -> list[str]:
-    """Tell a dry run what `describe_classes` would ask; nothing is sent to a model or stored.
+    **options: Any,
+) -> Plan:
+    """What `describe_classes` would ask a language model, step by step; nothing is sent or stored.
 
-    The options, columns and files are checked as `describe_classes` does, no picture is decoded.
-    Articles are fetched, since they are most of what a model would read. The second stage and the
-    judge depend on replies; the plan says what the longest lists of components would take.
+    The arguments are those of `describe_classes` and are checked as it does; no picture is decoded and
+    no encoder opened. Articles are fetched, since they are most of what a model would read. The second
+    stage and the judge depend on replies: what is not there is made up, at its longest.
 
-    Returns the names of the classes. Raises InputError for unusable input.
+    Raises InputError for unusable input.
     """
-    asked_for = read_request(
-        images,
-        asks=llm is not None,
-        knowledge=knowledge,
-        texts=texts,
-        select=select,
-        per_class=per_class,
-        shots=shots,
-        seeds=seeds,
-        compare=compare,
-        judge=judge,
-        label=label,
-        split=split,
-        prompts=prompts,
-    )
-    names = asked_for.names
-    if llm is None:
-        return names
-    if texts is None:
-        known = asked_for.knowledge or load_knowledge(knowledge, names, wiki=wiki, context=context)
-        chosen = {name: load_prompt(name, prompts) for name in WRITING}
-        write_texts(names, known, None, llm, superclass=superclass, prompts=chosen, seed=seed)
-        read = [choose_passages(known.passages.filter(pl.col("class") == name))["text"] for name in names]
-        characters = sum(int(passages.str.len_chars().sum()) for passages in read)
-        each = 200 * (1 + MOST_COMPONENTS)
-        llm.expect("class sentences", len(names), characters // 4 + 500 * len(names), each * len(names))
-    if judge:
-        questions = len(REPEATS) * len(names)
-        llm.expect("judge", questions, 1500 * questions, 300 * questions)
-    return names
+    asked = _settings(settings, options, encoder, llm, None)
+    folder = None if out is None else Path(out)
+    with counting_llm(asked, folder, llm) as counting, _opened_wiki(wiki, asked, folder) as client:
+        request = read_request(images, asked)
+        if encoder is None or isinstance(encoder, str):
+            check_encoder(asked)
+        names = request.names
+        if counting is not None and request.texts is None:
+            known = request.knowledge or load_knowledge(WIKIPEDIA, names, wiki=client, context=asked.context)
+            prompts = {name: load_prompt(name, asked.prompts) for name in WRITING}
+            expect_texts(
+                names, known, counting, superclass=asked.superclass, prompts=prompts, seed=asked.seed
+            )
+        if counting is not None and asked.judge:
+            sources = (*JUDGED, request.rule, *request.files)
+            expect_judgements(counting, names, sources, load_prompt(JUDGE, asked.prompts), seed=asked.seed)
+        return Plan(f"{len(names)} classes", [] if counting is None else counting.plan())
+
+
+def _prompts(asked: ClassSettings) -> tuple[str, ...]:
+    return (*WRITING, JUDGE) if asked.judge else WRITING
+
+
+def _loaded(images: str | Path, asked: ClassSettings, progress: Progress) -> Examples:
+    with progress("images", 0) as advance:
+        return load_images(
+            images,
+            label=asked.label,
+            split=asked.split,
+            limit=asked.limit,
+            seed=asked.seed,
+            progress=Steps(advance),
+        )
+
+
+def _opened_encoder(given: Given, asked: ClassSettings) -> Opened:
+    if given.encoder is not None:
+        return Opened(given.encoder() if callable(given.encoder) else given.encoder, [])
+    source = given.images if not isinstance(given.images, Examples) else ""
+    return open_encoder(asked, source, asked.label)
 
 
 def _check_images(shown: Examples) -> None:
@@ -354,18 +356,10 @@ def _check_images(shown: Examples) -> None:
             )
 
 
-def _named(knowledge: str | Path | Mapping[str, str]) -> str:
-    return "given" if isinstance(knowledge, Mapping) else str(knowledge)
-
-
 def _joined(encoder: DualEncoder) -> list[str] | None:
     if not isinstance(encoder, JoinedEncoder):
         return None
     return [encoder.vision.name, encoder.sentence.name]
-
-
-def _network_name(network: str | nn.Module | None) -> str | None:
-    return type(network).__name__ if isinstance(network, nn.Module) else network
 
 
 def _content(texts: Sequence[str], classes: np.ndarray) -> str:

@@ -17,19 +17,20 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from saywell.data.parts import Parts, parts_of
-from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit, plant_units
+from saywell.data.planted_units import PlantedUnit, plant_units
 from saywell.data.splits import content_ids
 from saywell.data.texts import load_texts
 from saywell.describers.describer import Describer
 from saywell.describers.descriptors.taggers import ExtractiveTags
 from saywell.describers.llm import DESCRIBE, LLM
 from saywell.describers.registry import describers_of, find_describers
+from saywell.encoders.dual import DualEncoder
 from saywell.encoders.sentence import (
     SentenceEncoder,
     encode_in_chunks,
@@ -37,142 +38,197 @@ from saywell.encoders.sentence import (
     open_sentence_encoder,
 )
 from saywell.errors import InputError
-from saywell.language_models import LanguageModel, load_prompt, names_llm
-from saywell.progress import Progress, automatic
+from saywell.language_models import DryRun, LanguageModel, load_prompt
+from saywell.progress import Progress, automatic, silent
 from saywell.readers.cosine import by_nearest
 from saywell.readers.lexical import by_words
-from saywell.readers.reader import Predict
 from saywell.resources import Resources
 from saywell.studies.exam_describers import STRONGEST, Material, Planted, describe_examples, planted_evidence
+from saywell.studies.exam_images import image_paper
 from saywell.studies.exam_network import train_network_units
 from saywell.studies.exam_scoring import World
-from saywell.studies.exam_sitting import Exam, kept_exam, sit_exam, stored_exam
+from saywell.studies.exam_sitting import Exam, Paper, kept_exam, sit_exam, stored_exam
 from saywell.studies.exam_tasks import read_tasks, task_units
+from saywell.studies.llm import Plan, counting_llm, opened_llm
+from saywell.studies.settings import ExamSettings, named, settings_of
 
-__all__ = ["Exam", "run_exam", "run_task_exam", "stored_exam"]
+__all__ = ["Exam", "plan_exam", "run_exam", "stored_exam"]
 
-ReaderName = Literal["sentence-encoder", "lexical"]
-TASK_TEXTS = 150
-"""Texts of each group of a task in each split: 25 tasks of 900 texts take some minutes to encode."""
+READERS = ("sentence-encoder", "lexical")
 
 
-@names_llm
 def run_exam(
     texts: str | Path | pl.DataFrame | None = None,
     *,
-    text: str = "text",
-    tags: str | None = "tags",
-    describers: Sequence[str] | None = None,
-    reader: ReaderName = "sentence-encoder",
-    encoder: str | SentenceEncoder = "minilm",
+    out: str | Path | None = None,
+    settings: ExamSettings | None = None,
+    encoder: str | SentenceEncoder | DualEncoder | None = None,
     llm: LanguageModel | str | None = None,
-    per_kind: int = PER_KIND,
-    noise_units: int = NOISE_UNITS,
-    out: Path | None = None,
-    seed: int = 0,
     command: Sequence[str] = (),
     progress: Progress = automatic,
     clock: Callable[[], float] = time.perf_counter,
+    **options: Any,
 ) -> Exam:
-    """Examine describers on planted units over a corpus, by default the one that ships with saywell.
+    """Examine describers on units whose truth is known.
 
-    `tags` names the column with true topics of the texts; without one (None) there are only units that
-    look at words. `describers` are names from the registry; by default all that need nothing else, and
-    `llm` where a language model is given (or its name, as in "openai:gpt-x"). With `out` the tables are
-    stored as a study; a model given by name needs it, to keep its replies.
+    Without more, on rules planted in the corpus that ships with saywell. With `texts`, in those: `tags`
+    names their column with true topics, and without one there are only units that look at words. With
+    `tasks`, on pairs of groups that a gold description tells apart (see `read_tasks`); beside each task
+    stands one whose groups are drawn by chance. With `images`, on rules over drawn pictures.
 
-    Raises InputError for unknown names and for texts that leave nothing to ask.
+    `settings`, `options`: the fields of `ExamSettings`, as a record or one by one (`seed=3`). By default
+    all describers are examined that need nothing else, and `llm` where a language model is given (or its
+    name, as in "openai:gpt-x"). With `out` the tables are stored as a study; a model given by name needs
+    it, to keep its replies.
+
+    Raises InputError for unknown names and for examples that leave nothing to ask.
     """
-    assert not isinstance(llm, str)  # opened by then
-    chosen = _checked(describers, reader, llm)
+    asked, frame = _asked(texts, settings, options, encoder, llm)
+    folder = None if out is None else Path(out)
+    with opened_llm(asked, folder, llm) as model:
+        paper = _paper(asked, frame, encoder, model, progress, clock)
+        return kept_exam(
+            paper.sit, folder, inputs=paper.inputs, settings=asked.stored() | paper.settings, command=command
+        )
+
+
+def plan_exam(
+    texts: str | Path | pl.DataFrame | None = None,
+    *,
+    out: str | Path | None = None,
+    settings: ExamSettings | None = None,
+    encoder: str | SentenceEncoder | DualEncoder | None = None,
+    llm: DryRun | str | None = None,
+    **options: Any,
+) -> Plan:
+    """What `run_exam` would ask a language model; nothing is sent or stored.
+
+    The questions depend on no reply, so they are those that would be asked.
+    """
+    asked, frame = _asked(texts, settings, options, encoder, llm)
+    with counting_llm(asked, None if out is None else Path(out), llm) as counting:
+        paper = _paper(asked, frame, encoder, counting, silent, time.perf_counter)
+        if counting is None or LLM not in paper.settings["describer"]:
+            return Plan(paper.of, [])
+        alone = asked.model_copy(update={"describer": [LLM]})
+        _paper(alone, frame, encoder, counting, silent, time.perf_counter).sit()
+        return Plan(paper.of, counting.plan())
+
+
+def _asked(
+    texts: str | Path | pl.DataFrame | None,
+    settings: ExamSettings | None,
+    options: dict[str, Any],
+    encoder: Any,
+    llm: Any,
+) -> tuple[ExamSettings, pl.DataFrame | None]:
+    frame = texts if isinstance(texts, pl.DataFrame) else None
+    given = named(encoder=encoder, llm=llm)
+    if texts is not None:
+        given["texts"] = "given" if frame is not None else str(texts)
+    return settings_of(ExamSettings, settings, options | given), frame
+
+
+def _paper(
+    asked: ExamSettings,
+    frame: pl.DataFrame | None,
+    encoder: Any,
+    llm: LanguageModel | None,
+    progress: Progress,
+    clock: Callable[[], float],
+) -> Paper:
+    """The exam that is asked for, with the questions that its examples allow."""
+    if asked.images:
+        return image_paper(asked, encoder, progress, clock)
+    reader, describers = _checked(asked, llm)
+    encoder = encoder or asked.encoder or "minilm"
     encoder = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
-    if texts is None:
+    room = _Room(encoder, llm, reader, asked.seed, asked.prompts, progress)
+    worlds, of, facts, inputs = (
+        _planted(asked, frame, room) if asked.tasks is None else _tasks(asked.tasks, asked, room)
+    )
+
+    def sit() -> Exam:
+        return sit_exam(worlds(), describers, asked.seed, progress, clock)
+
+    settings = facts | {
+        "describer": [describer.name for describer in describers],
+        "reader": [reader],
+        "encoder": encoder.name,
+        "prompts": {DESCRIBE: load_prompt(DESCRIBE, asked.prompts).hash} if llm else {},
+    }
+    return Paper(sit, of, settings, inputs | {"encoder": [encoder_fingerprint(encoder)]})
+
+
+class _Room(NamedTuple):
+    """Who may be asked, and what is the same for all worlds of an exam of texts."""
+
+    encoder: SentenceEncoder
+    llm: LanguageModel | None
+    reader: str
+    seed: int
+    prompts: Path | None
+    progress: Progress
+
+
+class _Questions(NamedTuple):
+    """The worlds of an exam, made when it is sat; what they are of; what tells the exam from another."""
+
+    worlds: Callable[[], list[World[Material]]]
+    of: str
+    facts: dict[str, Any]
+    inputs: dict[str, list[str]]
+
+
+def _planted(asked: ExamSettings, frame: pl.DataFrame | None, room: _Room) -> _Questions:
+    if asked.texts is None:
         with as_file(files("saywell.data") / "demo" / "sentences.tsv") as demo:
-            data = load_texts(demo, tags="tags", seed=seed)
+            data = load_texts(demo, tags="tags", seed=asked.seed)
     else:
-        data = load_texts(texts, text=text, tags=tags, seed=seed)
+        source = asked.texts if frame is None else frame
+        data = load_texts(source, text=asked.text, tags=asked.tags, seed=asked.seed)
     examples = data.table
 
-    def make() -> Exam:
-        vectors = _vectors(encoder, examples["text"].to_list(), progress)
-        parts = parts_of(examples)
+    def worlds() -> list[World[Material]]:
         said = examples["text"].to_list()
+        vectors = _vectors(room.encoder, said, room.progress)
+        parts = parts_of(examples)
         units = plant_units(
-            said, examples["tags"].to_list(), per_kind=per_kind, noise_units=noise_units, seed=seed
+            said,
+            examples["tags"].to_list(),
+            per_kind=asked.per_kind,
+            noise_units=asked.noise_units,
+            seed=asked.seed,
         )
         if not any(unit.truth for unit in units):
             raise InputError(
                 f"no rule holds of enough of the {len(said)} texts to ask about; give more texts"
             )
-        units += train_network_units(vectors, units, parts.describe, seed=seed)
-        world = _world(said, vectors, parts, units, reader, encoder, llm, STRONGEST, seed)
-        return sit_exam([world], chosen, seed, progress, clock)
+        units += train_network_units(vectors, units, parts.describe, seed=asked.seed)
+        return [_world(said, vectors, parts, units, STRONGEST, room)]
 
-    settings = _settings("planted units", chosen, reader, encoder, llm, seed) | {
-        "per_kind": per_kind,
-        "noise_units": noise_units,
-    }
-    return kept_exam(
-        make,
-        out,
-        inputs={"texts": [data.fingerprint], "encoder": [encoder_fingerprint(encoder)]},
-        settings=settings,
-        command=command,
-    )
+    facts = {"questions": "planted units", "texts": asked.texts is not None}
+    return _Questions(worlds, f"{examples.height} texts", facts, {"texts": [data.fingerprint]})
 
 
-@names_llm
-def run_task_exam(
-    tasks: str | Path,
-    *,
-    describers: Sequence[str] | None = None,
-    reader: ReaderName = "sentence-encoder",
-    encoder: str | SentenceEncoder = "minilm",
-    llm: LanguageModel | str | None = None,
-    limit: int | None = TASK_TEXTS,
-    out: Path | None = None,
-    seed: int = 0,
-    command: Sequence[str] = (),
-    progress: Progress = automatic,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Exam:
-    """Examine describers on pairs of groups with a gold description (see `read_tasks`).
-
-    The gold description is the true one; beside each task stands one whose groups are drawn by chance.
-    `limit` keeps so many texts of each group in each split (None: all). Everything else is as in
-    `run_exam`.
-    """
-    assert not isinstance(llm, str)  # opened by then
-    chosen = _checked(describers, reader, llm)
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be 1 or more, or None for all texts; got {limit!r}")
-    found = read_tasks(tasks, limit=limit, seed=seed)
+def _tasks(path: Path, asked: ExamSettings, room: _Room) -> _Questions:
+    found = read_tasks(path, limit=asked.limit, seed=asked.seed)
     if not found:
-        raise InputError(f"there is no task in {str(tasks)!r}")
-    encoder = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
+        raise InputError(f"there is no task in {str(path)!r}")
     examples = pl.concat([rows for _, rows in found])
 
-    def make() -> Exam:
-        vectors = _vectors(encoder, examples["text"].to_list(), progress)
-        worlds, start = [], 0
+    def worlds() -> list[World[Material]]:
+        vectors = _vectors(room.encoder, examples["text"].to_list(), room.progress)
+        made, start = [], 0
         for name, rows in found:
             own, said = vectors[start : start + rows.height], rows["text"].to_list()
             parts, start = parts_of(rows), start + rows.height
-            units = task_units(name, rows, seed)
-            worlds.append(_world(said, own, parts, units, reader, encoder, llm, examples.height, seed))
-        return sit_exam(worlds, chosen, seed, progress, clock)
+            made.append(_world(said, own, parts, task_units(name, rows, asked.seed), examples.height, room))
+        return made
 
-    settings = _settings("tasks", chosen, reader, encoder, llm, seed) | {"limit": limit}
-    return kept_exam(
-        make,
-        out,
-        inputs={
-            "tasks": [f"{name}: {row}" for name, rows in found for row in rows.write_ndjson().splitlines()],
-            "encoder": [encoder_fingerprint(encoder)],
-        },
-        settings=settings,
-        command=command,
-    )
+    rows = [f"{name}: {row}" for name, rows in found for row in rows.write_ndjson().splitlines()]
+    facts = {"questions": "tasks", "tasks": len(found)}
+    return _Questions(worlds, f"{len(found)} tasks", facts, {"tasks": rows})
 
 
 def _world(
@@ -180,11 +236,8 @@ def _world(
     vectors: np.ndarray,
     parts: Parts,
     units: list[PlantedUnit],
-    reader: ReaderName,
-    encoder: SentenceEncoder,
-    llm: LanguageModel | None,
     most_exemplars: int,
-    seed: int,
+    room: _Room,
 ) -> World[Material]:
     rows = parts.describe.rows
 
@@ -196,28 +249,26 @@ def _world(
             np.array([unit.response[rows] for unit in units]),
             np.array([unit.fires[rows] for unit in units]),
         )
-        resources = Resources(encoder, llm=llm, seed=seed)
+        resources = Resources(room.encoder, llm=room.llm, seed=room.seed, prompts=room.prompts)
         resources.keep(examples, vectors[rows])
-        evidence = planted_evidence(planted, examples, most_exemplars, seed)
+        evidence = planted_evidence(planted, examples, most_exemplars, room.seed)
         return Material(evidence, resources, ExtractiveTags())
 
-    return World(parts, units, _reader(reader, encoder, texts, vectors, parts), material)
+    lexical = room.reader == "lexical"
+    predict = by_words(texts, parts.describe) if lexical else by_nearest(room.encoder, vectors)
+    return World(parts, units, predict, material)
 
 
-def _checked(describers: Sequence[str] | None, reader: str, llm: LanguageModel | None) -> list[Describer]:
-    if reader not in get_args(ReaderName):
-        raise InputError(f"unknown reader {reader!r}; choose {' or '.join(get_args(ReaderName))}")
+def _checked(asked: ExamSettings, llm: LanguageModel | None) -> tuple[str, list[Describer]]:
+    """The reader and the describers."""
+    reader, *others = asked.reader or READERS[:1]
+    if others or reader not in READERS:
+        raise InputError(f"reader={asked.reader!r} (--reader) is not one of {', '.join(READERS)}")
     able = [name for name in describers_of("text") if name != LLM or llm is not None]
-    chosen = find_describers(describers or able, "text")
+    chosen = find_describers(asked.describer or able, "text")
     if llm is None and any(describer.name == LLM for describer in chosen):
         raise InputError("the describer 'llm' needs a language model; name one: --llm PROVIDER:MODEL")
-    return chosen
-
-
-def _reader(
-    name: ReaderName, encoder: SentenceEncoder, texts: list[str], vectors: np.ndarray, parts: Parts
-) -> Predict:
-    return by_words(texts, parts.describe) if name == "lexical" else by_nearest(encoder, vectors)
+    return reader, chosen
 
 
 def _vectors(encoder: SentenceEncoder, texts: list[str], progress: Progress) -> np.ndarray:
@@ -226,22 +277,3 @@ def _vectors(encoder: SentenceEncoder, texts: list[str], progress: Progress) -> 
         encoded = encode_in_chunks(encoder, distinct, progress=advance)
     place = {text: n for n, text in enumerate(distinct)}
     return encoded[[place[text] for text in texts]]
-
-
-def _settings(
-    questions: str,
-    describers: Sequence[Describer],
-    reader: str,
-    encoder: SentenceEncoder,
-    llm: LanguageModel | None,
-    seed: int,
-) -> dict[str, object]:
-    return {
-        "questions": questions,
-        "describers": [describer.name for describer in describers],
-        "reader": reader,
-        "encoder": encoder.name,
-        "llm": llm.name if llm else None,
-        "seed": seed,
-        "prompts": {DESCRIBE: load_prompt(DESCRIBE).hash} if llm else {},
-    }

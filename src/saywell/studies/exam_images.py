@@ -9,9 +9,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,80 +18,66 @@ from jaxtyping import Float
 from saywell.data.parts import Parts, parts_of
 from saywell.data.planted.scenes import Scene, render
 from saywell.data.planted_image_units import candidate_phrases, draw_scenes, plant_image_units, scene_ids
-from saywell.data.planted_units import NOISE_UNITS, PER_KIND, PlantedUnit
-from saywell.data.splits import assign_parts, check_seed
+from saywell.data.planted_units import PlantedUnit
+from saywell.data.splits import assign_parts
 from saywell.describers.descriptors.taggers import PhraseTags
 from saywell.describers.registry import describers_of, find_describers
 from saywell.encoders.checkpoints import PLANTED
 from saywell.encoders.dual import DualEncoder, open_dual_encoder
 from saywell.errors import InputError
-from saywell.progress import Progress, automatic, silent
+from saywell.progress import Progress, silent
 from saywell.readers.cosine import by_nearest
 from saywell.resources import Resources
 from saywell.studies.exam_describers import STRONGEST, Material, Planted, describe_examples, planted_evidence
 from saywell.studies.exam_scoring import World
-from saywell.studies.exam_sitting import Exam, kept_exam, sit_exam
+from saywell.studies.exam_sitting import Exam, Paper, sit_exam
+from saywell.studies.settings import ExamSettings
 
-PICTURES = 2400
-"""Enough for most pairs of a shape and a colour to be asked about."""
 _BATCH = 64
 
 
-def run_image_exam(
-    *,
-    pictures: int = PICTURES,
-    describers: Sequence[str] | None = None,
-    encoder: str | DualEncoder | None = None,
-    per_kind: int = PER_KIND,
-    noise_units: int = NOISE_UNITS,
-    out: Path | None = None,
-    seed: int = 0,
-    command: Sequence[str] = (),
-    progress: Progress = automatic,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Exam:
-    """Examine describers on planted units over so many pictures of the planted world.
+def image_paper(
+    asked: ExamSettings, encoder: str | DualEncoder | None, progress: Progress, clock: Callable[[], float]
+) -> Paper:
+    """An exam on planted units over so many pictures of the planted world.
 
     `encoder` describes and reads: the planted world's own (None), or a checkpoint by name or folder.
-    `describers` are names from the registry, by default all that see pictures. With `out` the tables are
-    stored as a study.
 
     Raises InputError for unknown names and for too few pictures to ask about.
     """
-    chosen = find_describers(describers or describers_of("image"), "image")
-    check_seed(seed)
-    scenes = draw_scenes(pictures, seed)
+    seed = asked.seed
+    chosen = find_describers(asked.describer or describers_of("image"), "image")
+    scenes = draw_scenes(asked.pictures, seed)
     ids = scene_ids(scenes)
-    encoder = encoder or PLANTED
+    encoder = encoder or asked.encoder or PLANTED
     name = encoder if isinstance(encoder, str) else encoder.name
-    if isinstance(encoder, str):
-        encoder = open_dual_encoder(encoder)
+    seeing = open_dual_encoder(encoder) if isinstance(encoder, str) else encoder
 
-    def make() -> Exam:
-        vectors, brightness = see_scenes(scenes, encoder, seed, progress)
+    def sit() -> Exam:
+        vectors, brightness = see_scenes(scenes, seeing, seed, progress)
         units = plant_image_units(
-            scenes, brightness > np.median(brightness), per_kind=per_kind, noise_units=noise_units, seed=seed
+            scenes,
+            brightness > np.median(brightness),
+            per_kind=asked.per_kind,
+            noise_units=asked.noise_units,
+            seed=seed,
         )
         if not any(unit.truth for unit in units):
             raise InputError(
-                f"no rule holds of enough of the {pictures} pictures to ask about; give more pictures"
+                f"no rule holds of enough of the {asked.pictures} pictures to ask about; give more pictures"
             )
         parts = parts_of(pl.DataFrame({"id": ids, "part": assign_parts(ids, seed)}))
-        world = _world(ids, vectors, parts, units, encoder, seed)
+        world = _world(ids, vectors, parts, units, seeing, seed)
         return sit_exam([world], chosen, seed, progress, clock)
 
     settings = {
         "questions": "planted pictures",
-        "describers": [describer.name for describer in chosen],
-        "reader": "dual-encoder",
+        "describer": [describer.name for describer in chosen],
+        "reader": ["dual-encoder"],
         "encoder": name,
-        "seed": seed,
-        "pictures": pictures,
-        "per_kind": per_kind,
-        "noise_units": noise_units,
     }
-    inputs = {"pictures": ids, "encoder": [encoder.fingerprint]}
-    return kept_exam(make, out, inputs=inputs, settings=settings, command=command)
+    inputs = {"pictures": ids, "encoder": [seeing.fingerprint]}
+    return Paper(sit, f"{asked.pictures} pictures", settings, inputs)
 
 
 def see_scenes(

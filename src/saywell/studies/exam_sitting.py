@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -35,6 +36,16 @@ class Exam:
     costs: pl.DataFrame
     unanswered: pl.DataFrame
     """What a language model was asked and did not answer."""
+
+
+class Paper(NamedTuple):
+    """An exam that can be sat: what it is of, in words, and what tells it from another."""
+
+    sit: Callable[[], Exam]
+    of: str
+    settings: dict[str, Any]
+    inputs: Mapping[str, Iterable[str]]
+    """Ids by what they are of."""
 
 
 def sit_exam(

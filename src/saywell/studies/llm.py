@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from saywell.language_models import DryRun, LanguageModel, Limits, open_language_model
+from saywell.language_models import DryRun, LanguageModel, Limits, StepPlan, open_language_model
 from saywell.language_models.opening import opened
 from saywell.studies.settings import EXTRACTIVE, LlmSettings
+
+
+class Plan(NamedTuple):
+    """What a study would be of, and what it would ask a language model."""
+
+    of: str
+    steps: list[StepPlan]
 
 
 @contextmanager
@@ -44,7 +52,7 @@ def counting_llm(
             yield DryRun(model)
 
 
-def _options(asked: LlmSettings) -> dict:
+def _options(asked: LlmSettings) -> dict[str, Any]:
     return {
         "url": asked.llm_url,
         "deadline": asked.llm_deadline,

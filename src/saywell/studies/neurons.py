@@ -30,7 +30,7 @@ from saywell.describers.descriptors.asking import FIND, TAG, ask_candidates, exp
 from saywell.description import Description
 from saywell.encoders.sentence import SentenceEncoder, encoder_fingerprint, open_sentence_encoder
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel, StepPlan, load_prompt
+from saywell.language_models import DryRun, LanguageModel, load_prompt
 from saywell.language_models.dry_run import made_up
 from saywell.progress import Progress, automatic
 from saywell.readers.detection import DETECT, DETECTION, DetectionReader
@@ -39,7 +39,7 @@ from saywell.resources import Resources
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter, write_study
 from saywell.studies.cost import note_cost
-from saywell.studies.llm import counting_llm, opened_llm
+from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.neuron_descriptions import association_table, description_table, recovered_table
 from saywell.studies.neuron_descriptors import (
     by_id,
@@ -63,7 +63,7 @@ from saywell.studies.neuron_scores import (
 from saywell.studies.neuron_subject import FIRES, Subject, Tags, make_control, make_subject, strongest_texts
 from saywell.studies.neuron_verified import score_control, tagged_by_itself, verified_metrics
 from saywell.studies.score_tables import score_tables
-from saywell.studies.settings import NeuronSettings, named, settings_of
+from saywell.studies.settings import NeuronSettings, named, only_its_own, settings_of
 from saywell.units.exemplars import contrast_table
 from saywell.units.hooks import BrokenActivations, TextFeed, run_pass, site_taps
 from saywell.units.models import LoadedModel, load_model, random_twin, wrap_model
@@ -203,7 +203,7 @@ def plan_neurons(
     llm: DryRun | str | None = None,
     tokenizer: Any = None,
     **options: Any,
-) -> list[StepPlan]:
+) -> Plan:
     """What `describe_neurons` would ask a language model, step by step; nothing is sent or stored.
 
     The arguments are those of `describe_neurons` and are checked as it does. Replies that the study
@@ -214,22 +214,22 @@ def plan_neurons(
     """
     asked = settings_of(NeuronSettings, settings, {**options, **named(llm=llm)})
     with counting_llm(asked, None if out is None else Path(out), llm) as counting:
-        data, _, _ = _subject(texts, model, tokenizer, asked)
+        data, _, sites = _subject(texts, model, tokenizer, asked)
+        of = f"{len(data)} texts, {sum(site.units for site in sites)} neurons"
         if counting is None:
-            return []
+            return Plan(of, [])
         seed, prompts = asked.seed, asked.prompts
         if asked.tags is None:
-            calibration = data.table.filter(part=DESCRIBE)
-            ask_candidates(counting, by_id(calibration), load_prompt(FIND, prompts), seed=seed)
+            described = data.table.filter(part=DESCRIBE)
+            ask_candidates(counting, by_id(described), load_prompt(FIND, prompts), seed=seed)
             expect_tags(counting, by_id(data.table), load_prompt(TAG, prompts), seed=seed)
-        resources = Resources(llm=counting, seed=seed, prompts=prompts)
-        predict = DetectionReader().open(data, resources)
-        # Both splits are read twice, with the unit's description and with another's.
+        predict = DetectionReader().open(data, Resources(llm=counting, seed=seed, prompts=prompts))
+        # Both parts are read twice, with the unit's description and with another's.
         descriptions = [Description("", made_up(number)) for number in range(2 * asked.llm_units)]
         with counting.guessing():
-            for split in (SELECT, SCORE):
-                predict(descriptions, np.flatnonzero(data.table["part"] == split)[:LLM_EXAMPLES])
-        return counting.plan()
+            for part in (SELECT, SCORE):
+                predict(descriptions, np.flatnonzero(data.table["part"] == part)[:LLM_EXAMPLES])
+        return Plan(of, counting.plan())
 
 
 def _subject(
@@ -238,8 +238,7 @@ def _subject(
     tokenizer: Any,
     asked: NeuronSettings,
 ) -> tuple[Examples, LoadedModel, list[Site]]:
-    if asked.describer or asked.reader:
-        raise InputError("neurons have their own describer and readers; leave --describer and --reader out")
+    only_its_own(asked)
     data = load_texts(
         texts, text=asked.text, tags=asked.tags or asked.gold, limit=asked.limit, seed=asked.seed
     )

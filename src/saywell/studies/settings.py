@@ -183,6 +183,146 @@ class NeuronSettings(StudySettings, LlmSettings):
         return self
 
 
+Rule = Literal[
+    "ift",
+    "ift-literal",
+    "ift-proponent",
+    "ift-opponent",
+    "text-influence",
+    "text-influence-all",
+    "nearest",
+    "stepwise",
+    "clip-only",
+    "clip-standardised",
+    "influence-only",
+    "neighbourhood",
+    "random",
+    "longest",
+]
+"""Rules that choose texts; "ift" is short for "ift-proponent"."""
+
+
+class DualSettings(Settings):
+    """What sees images and reads texts: a dual encoder, two models that are joined, or vectors in files."""
+
+    encoder: str | None = Field(
+        None, description="CLIP or SigLIP checkpoint: folder, hub name; 'planted' for the demo's alone."
+    )
+    vision: str | None = Field(
+        None, exclude=True, description="Without a dual encoder: vision model to be joined."
+    )
+    sentences: str = Field(
+        "minilm", exclude=True, description="With --vision: sentence encoder to be joined."
+    )
+    join_on: str | None = Field(
+        None, exclude=True, description="With --vision: named or captioned images to fit on."
+    )
+    join_label: str = Field(
+        "label", exclude=True, description="With --join-on: column with names or captions."
+    )
+    join_caption: str = Field(
+        "{}", exclude=True, description="With --join-on: what is around a name, as 'a photo of a {}'."
+    )
+    image_vectors: File | None = Field(
+        None, exclude=True, description="Instead of an encoder: file with vectors of the images."
+    )
+    text_vectors: File | None = Field(
+        None, exclude=True, description="With --image-vectors: file with vectors of texts."
+    )
+    device: str | None = Field(None, exclude=True, description="cpu, cuda or mps, for encoders.")
+
+
+class ClassSettings(DualSettings, StudySettings, LlmSettings):
+    """Options of `saywell classes` and `describe_classes`."""
+
+    knowledge: str | Path | Mapping[str, str] = Field(
+        "none", description="'wikipedia', a folder or table of articles, or 'none'."
+    )
+    texts: File | Mapping[str, Sequence[str]] | None = Field(
+        None, description="Choose from these texts (JSON, Parquet, CSV); write none."
+    )
+    select: Rule = Field("ift", description="Rule that chooses: ift for true texts, stepwise for accuracy.")
+    per_class: Count = Field(10, description="Texts chosen for a class.")
+    shots: Annotated[list[Count], BeforeValidator(_numbers), Written(",")] = Field(
+        [1, 2, 4, 8, 16], description="Images a class in low-shot rows."
+    )
+    seeds: Count = Field(5, description="Draws of the shots.")
+    compare: Annotated[list[File] | Mapping[str, Mapping[str, Sequence[str]]], BeforeValidator(_listed)] = (
+        Field([], description="File of class -> texts, a further row.")
+    )
+    judge: bool = Field(False, description="Have the LLM compare texts.")
+    network: str | None = Field(
+        None, description="Also influence from pixels: resnet34 or a classifier's name."
+    )
+    network_epochs: Count = Field(200, description="How long the network learns.")
+    network_side: Count = Field(64, description="Side of the network's images, pixels.")
+    superclass: str = Field("", description="What all classes are, such as bird.")
+    context: Annotated[list[str], BeforeValidator(_words), Written(" ")] = Field(
+        [], description="Words that decide what an ambiguous class name means."
+    )
+    language: str = Field("en", description="Language of the Wikipedia.")
+    contact: str = Field(
+        "", exclude=True, description="Your address or page, told to Wikipedia with each request."
+    )
+    label: str = Field("label", description="Column with the class.")
+    split: str | None = Field(None, description="Column with train, validation, test; else by hash.")
+    limit: int | None = Field(None, description="Use that many images, of all classes.")
+
+    @model_validator(mode="after")
+    def _someone_to_judge(self) -> ClassSettings:
+        if self.judge and self.llm == EXTRACTIVE:
+            raise ValueError("judge=True asks a language model: give llm=... (--llm)")
+        return self
+
+
+class ExamSettings(StudySettings, LlmSettings):
+    """Options of `saywell exam` and `run_exam`."""
+
+    tasks: File | None = Field(
+        None, description="File of two-group tasks with gold descriptions, instead of rules."
+    )
+    limit: Count | None = Field(150, description="Texts of each group of a task in each split.")
+    texts: str | None = Field(None, description="Texts to plant rules in, instead of the demo's.")
+    text: str = Field("text", description="Column of --texts with the text.")
+    tags: str | None = Field(None, description="Column of --texts with true topics.")
+    images: bool = Field(False, description="Rules over drawn pictures, instead of texts.")
+    pictures: Count = Field(2400, description="With --images: how many are drawn.")
+    per_kind: Count = Field(8, description="Units of each kind of rule.")
+    noise_units: int = Field(60, ge=0, description="Units that follow no rule.")
+    encoder: str | None = Field(
+        None, description="Sentence encoder (minilm); with --images a dual encoder (planted)."
+    )
+
+    @model_validator(mode="after")
+    def _one_exam(self) -> ExamSettings:
+        if self.tasks is not None and self.texts is not None:
+            raise ValueError("tasks (--tasks) and texts (--texts) are two different exams: give one of them")
+        form = "pictures" if self.images else "tasks" if self.tasks is not None else "texts"
+        for option, forms in _ONLY.items():
+            value = getattr(self, option)
+            if form not in forms and value != type(self).model_fields[option].default:
+                raise ValueError(
+                    f"{option}={str(value)!r} (--{option.replace('_', '-')}) is for exams of"
+                    f" {' or '.join(forms)}, and this is one of {form}; leave it out"
+                )
+        return self
+
+
+_ONLY = {
+    "tasks": ("tasks",),
+    "limit": ("tasks",),
+    "texts": ("texts",),
+    "text": ("texts",),
+    "tags": ("texts",),
+    "pictures": ("pictures",),
+    "per_kind": ("texts", "pictures"),
+    "noise_units": ("texts", "pictures"),
+    "reader": ("texts", "tasks"),
+    "llm": ("texts", "tasks"),
+}
+"""Options of an exam that not every exam has."""
+
+
 def own_first(record: type[Settings]) -> list[str]:
     """The names of the fields: the record's own, then those of the records that it is made of."""
     named = [name for made_of in record.__mro__ for name in get_annotations(made_of)]
@@ -193,11 +333,20 @@ def bounds(field: FieldInfo) -> str:
     """What the field's number is held to, in words; empty where nothing is worth saying."""
     marks = [(key, getattr(mark, key, None)) for mark in field.metadata for key in ("ge", "gt", "le")]
     known = {key: value for key, value in marks if value is not None}
-    least = f"{known['ge']} or more" if known.get("ge") else ""
+    least = f"{known['ge']} or more" if known.get("ge", 0) > 1 else ""
     above = f"above {known['gt']:g}" if "gt" in known else ""
     most = f"at most {known['le']:g}" if "le" in known else ""
     said = " and ".join(filter(None, (least, above, most)))
     return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
+def only_its_own(asked: StudySettings) -> None:
+    """InputError where another describer or reader is wished for than the question's own."""
+    for option in ("describer", "reader"):
+        if names := getattr(asked, option):
+            raise InputError(
+                f"{option}={names!r} (--{option}) cannot be chosen for this question; leave it out"
+            )
 
 
 def keyword(name: str, value: Any) -> str:

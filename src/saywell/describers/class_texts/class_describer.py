@@ -24,7 +24,7 @@ from saywell.describers.class_texts.visible import component as part_of
 from saywell.describers.class_texts.visible import facts, trim, visibility
 from saywell.encoders.dual import DualEncoder
 from saywell.errors import InputError
-from saywell.language_models import LanguageModel, Prompt, Request, ask_items, load_prompt
+from saywell.language_models import DryRun, LanguageModel, Prompt, Request, ask_items, load_prompt
 
 EXTRACTIVE, GROUNDED = "extractive", "two-stage"
 USABLE = ("grounded", "ungrounded")
@@ -33,6 +33,7 @@ USABLE = ("grounded", "ungrounded")
 WRITING = ("class_components", "class_sentences")
 """The prompts of both stages."""
 MOST_COMPONENTS = 12
+MOST_WORDS = 18
 MOST_CHARACTERS = 6000  # of passages in one request
 _LONGEST = 500  # characters of one text
 _SCHEMA = {
@@ -83,7 +84,7 @@ def write_texts(
     model: LanguageModel,
     *,
     superclass: str = "",
-    most_words: int = 18,
+    most_words: int = MOST_WORDS,
     prompts: Mapping[str, Prompt] | None = None,
     seed: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -106,19 +107,8 @@ def write_texts(
     rows: list[dict[str, Any]] = []
     components = _ask_components(classes, passages, model, chosen["class_components"], superclass, seed, rows)
     prompt = chosen["class_sentences"]
+    question = _about_facts(passages, prompt, superclass, most_words, seed)
     asked = [(name, list(enumerate(parts, 1))) for name, parts in components.items() if parts]
-
-    def question(name: str, parts: list[tuple[int, str]]) -> Request:
-        messages = prompt.render(
-            name=name,
-            superclass=superclass,
-            passages=list(enumerate(passages[name]["text"].to_list(), 1)),
-            listing="\n".join(f"{number}. {part}" for number, part in parts),
-            most_words=most_words,
-        )
-        most = 200 + 200 * len(parts)
-        answer = _facts_about([number for number, _ in parts])
-        return Request("class sentences", messages, answer, prompt.hash, 0.0, most, seed)
 
     def ask(what: list[tuple[str, list[tuple[int, str]]]], tell: Any) -> list[tuple[str, Any]]:
         replies = model.complete([question(*each) for each in what], progress=tell)
@@ -145,6 +135,30 @@ def write_texts(
         row.setdefault("prompt_hash", prompt.hash)
         row.update(common, source=sources.get(row["class"], ""))
     return _finish(rows, classes, encoder)
+
+
+def expect_texts(
+    classes: Sequence[str],
+    knowledge: Knowledge,
+    model: DryRun,
+    *,
+    superclass: str = "",
+    prompts: Mapping[str, Prompt] | None = None,
+    seed: int | None = None,
+) -> None:
+    """Count what `write_texts` takes; of a class whose components are not known yet, as many as can be.
+
+    The passages that would be read are the real ones.
+    """
+    _check(classes)
+    chosen = {name: load_prompt(name) for name in WRITING} | dict(prompts or {})
+    passages = {name: choose_passages(knowledge.passages.filter(pl.col("class") == name)) for name in classes}
+    known = _ask_components(classes, passages, model, chosen["class_components"], superclass, seed, [])
+    question = _about_facts(passages, chosen["class_sentences"], superclass, MOST_WORDS, seed)
+    model.complete([question(name, list(enumerate(parts, 1))) for name, parts in known.items() if parts])
+    longest = [(number, f"a component, {number}") for number in range(1, MOST_COMPONENTS + 1)]
+    with model.guessing():
+        model.complete([question(name, longest) for name, parts in known.items() if not parts])
 
 
 def extract_texts(
@@ -283,6 +297,26 @@ def _ask_components(
 
 
 # ---- stage two
+
+
+def _about_facts(
+    passages: Mapping[str, pl.DataFrame], prompt: Prompt, superclass: str, most_words: int, seed: int | None
+) -> Callable[[str, list[tuple[int, str]]], Request]:
+    """From a class and its components with their numbers to the question about them."""
+
+    def question(name: str, parts: list[tuple[int, str]]) -> Request:
+        messages = prompt.render(
+            name=name,
+            superclass=superclass,
+            passages=list(enumerate(passages[name]["text"].to_list(), 1)),
+            listing="\n".join(f"{number}. {part}" for number, part in parts),
+            most_words=most_words,
+        )
+        most = 200 + 200 * len(parts)
+        answer = _facts_about([number for number, _ in parts])
+        return Request("class sentences", messages, answer, prompt.hash, 0.0, most, seed)
+
+    return question
 
 
 def _facts_about(numbers: Sequence[int]) -> type[ClassFacts]:
