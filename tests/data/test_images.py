@@ -64,6 +64,23 @@ def test_pictures_are_read_lazily_and_by_id(folder):
         list(images.pictures())
 
 
+def test_pictures_are_shown_in_the_order_asked_for_and_those_of_a_part_are_all_there_are(folder, monkeypatch):
+    monkeypatch.setattr("saywell.data.examples._PICTURES", 4)
+    images = load_images(folder)
+    whole = dict(images.pictures())
+    rows = [7, 3, 3, 25, 0, 11, 29, 7, 2]
+    for row, picture in zip(rows, images.show(rows), strict=True):
+        assert np.array_equal(np.asarray(picture), np.asarray(whole[images.ids[row]]))
+    assert len(list(images.show())) == 30
+    told = images.only(images.parts.describe)
+    assert dict(told.pictures()).keys() == set(images.table.filter(part="describe")["id"])
+    assert len(list(told.show())) == len(told) == 18
+    with pytest.raises(InputError, match="no image with the id"):
+        told.pictures([images.table.filter(part="score")["id"][0]])
+    with pytest.raises(InputError, match="are images and have no text"):
+        told.texts  # noqa: B018
+
+
 def test_every_bad_file_is_reported_by_name(folder):
     good = png(photo(0))
     (folder / "red kite" / "text.jpg").write_text("no picture")

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from saywell.data.splits import assign_parts
-from saywell.data.texts import load_texts, normalised
+from saywell.data.texts import load_pairs, load_texts, normalised
 from saywell.errors import InputError, MissingPackage
 
 WORDS = ["battery", "screen", "waiter", "soup", "parcel", "refund", "quiet", "slow", "kind", "again"]
@@ -510,3 +510,134 @@ def test_a_map_is_no_tag(tmp_path):
         pq.write_table(table, tmp_path / "t.parquet")
         with pytest.raises(InputError, match="a list of str"):
             load_texts(source, tags="tag")
+
+
+# ---- what else is known of each
+
+
+def known_of(rows, **columns):
+    """What `load_texts` keeps of columns, by text."""
+    frame = pl.DataFrame({"text": TEXTS, **rows})
+    table = load_texts(frame, **columns).table
+    return dict(
+        zip(table["text"], table.select(pl.exclude("id", "part", "text", "tags", "row")).rows(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "label"),
+    [
+        (list(range(60)), float, str),
+        ([n / 7 for n in range(60)], float, "0.14285714285714285"),
+        ([n % 2 == 0 for n in range(60)], float, "false"),
+        ([f"{n}.5" for n in range(60)], float, str),
+        ([f"{n:03}" for n in range(60)], "001", str),  # a code
+        (["1"] * 2 + ["one"] * 58, str, str),
+        (pl.Series([f"c{n % 3}" for n in range(60)], dtype=pl.Categorical), str, str),
+    ],
+)
+def test_targets_are_numbers_where_each_is_one_and_labels_are_strings(given, target, label):
+    found = known_of({"x": given}, target="x", label="x", covariates=["x"])
+    assert set(map(len, found.values())) == {3}
+    for text, value in zip(TEXTS, given, strict=True):
+        wanted = float(value) if target is float else str(value)
+        assert found[text][0] == found[text][2] == wanted
+        assert isinstance(found[text][1], str)
+    if not isinstance(label, type):
+        assert found[TEXTS[1]][1] == label
+
+
+def test_values_that_are_missing_stay_so_and_are_counted():
+    rows = {"y": [None, float("nan"), *range(58)], "c": ["", "NaN", *"ab" * 29]}
+    loaded = load_texts(pl.DataFrame({"text": TEXTS} | rows, strict=False), target="y", label="c")
+    assert loaded.table.sort("row")["target"].to_list()[:3] == [None, None, 0.0]
+    assert loaded.table["label"].null_count() == 2 and loaded.classes == ("a", "b")
+    assert loaded.notes == ("2 rows have no value in 'y'.", "2 rows have no value in 'c'.")
+
+
+def test_copies_that_are_said_to_be_other_things_are_told():
+    rows = [{"text": text, "y": n, "c": "a"} for n, text in enumerate([*TEXTS, *TEXTS[:5]])]
+    loaded = load_texts(rows, target="y", label="c")
+    assert sorted(loaded.table["target"]) == list(range(60))
+    assert loaded.notes == ("5 copies of examples have another target than the first, which is kept.",)
+
+
+def test_what_is_known_is_part_of_the_fingerprint():
+    frame = pl.DataFrame({"text": TEXTS, "y": range(60), "z": [0] * 60})
+    options = [
+        {},
+        {"target": "y"},
+        {"target": "z"},
+        {"label": "y"},
+        {"covariates": ["y"]},
+        {"covariates": ["z"]},
+    ]
+    assert len({load_texts(frame, **one).fingerprint for one in options}) == 6
+    assert load_texts(frame.sample(60, seed=1, shuffle=True), target="y").fingerprint == (
+        load_texts(frame, target="y").fingerprint
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"covariates": ["row"]}, "covariate 'row' is called like a column that every study has"),
+        ({"covariates": ["a", "a"]}, "'a' is named twice"),
+        ({"covariates": "a"}, r"give a list of columns: \['a'\]"),
+        ({"covariates": ["gone"]}, "no column 'gone'.*covariates="),
+        ({"target": "aa"}, r"no column 'aa'.*did you mean 'a'"),
+        ({"label": "list"}, "'list' .* holds List.*neither numbers nor strings"),
+        ({"target": "inf"}, "'inf' .* holds inf; leave such rows empty"),
+    ],
+)
+def test_columns_that_cannot_be_used_are_told(options, message):
+    frame = pl.DataFrame(
+        {"text": TEXTS, "row": 1, "a": 1, "list": [[1]] * 60, "inf": [float("inf"), *[0.0] * 59]}
+    )
+    with pytest.raises(InputError, match=message):
+        load_texts(frame, **options)
+
+
+# ---- pairs
+
+
+OTHERS = sentences(60, seed=1)
+PAIRS = pl.DataFrame({"a": TEXTS, "b": OTHERS, "margin": [n - 30 for n in range(60)]})
+
+
+def test_pairs_are_examples_with_two_texts():
+    loaded = load_pairs(PAIRS, "a", "b", target="margin")
+    assert loaded.table.columns == ["id", "part", "first", "second", "tags", "row", "target"]
+    rows = loaded.table["row"].to_list()
+    assert list(loaded.show()) == [(TEXTS[row], OTHERS[row]) for row in rows]
+    assert list(loaded.show([3, 0])) == [(TEXTS[row], OTHERS[row]) for row in (rows[3], rows[0])]
+    assert loaded.texts[5] == f"{TEXTS[rows[5]]}\n{OTHERS[rows[5]]}"
+    assert loaded.table["target"].to_list() == [row - 30 for row in rows]
+    assert loaded.table["part"].equals(assign_parts(loaded.table["id"], 0))
+    again = load_pairs(PAIRS.sample(60, seed=2, shuffle=True), "a", "b", target="margin")
+    assert again.table.drop("row").equals(loaded.table.drop("row"))
+    with pytest.raises(InputError, match="have no pictures"):
+        loaded.pictures()
+
+
+def test_pairs_that_are_no_use_are_rejected_by_the_text_that_is_not():
+    more = pl.DataFrame(
+        {"a": ["", "x" * 2001, TEXTS[0], OTHERS[1]], "b": [TEXTS[0], "fine", None, TEXTS[1]], "margin": 0}
+    )
+    rejected = load_pairs(pl.concat([PAIRS, more], how="vertical_relaxed"), "a", "b").rejected
+    assert rejected.rows() == [
+        (60, "empty", ""),
+        (61, "too long", "x" * 80),
+        (62, "not text", "null"),
+        (63, "duplicate", "of 1"),  # the other way round
+    ]
+
+
+def test_near_duplicates_of_pairs_are_kept_once():
+    nearly = PAIRS.head(9).with_columns(b=pl.col("b") + " again")
+    loaded = load_pairs(pl.concat([PAIRS, nearly]), "a", "b", near=0.7)
+    assert len(loaded) == 60 and set(loaded.rejected["reason"]) == {"near duplicate"}
+    with pytest.raises(InputError, match="both the column 'a'"):
+        load_pairs(PAIRS, "a", "a")
+    with pytest.raises(InputError, match=r"no column 'c'.*second="):
+        load_pairs(PAIRS, "a", "c")

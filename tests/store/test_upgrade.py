@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 
+from saywell.data.parts import DESCRIBE, SCORE, SELECT, parts_of
 from saywell.errors import SchemaError
+from saywell.explorer.tables import Tables
+from saywell.store.files import file_hash
+from saywell.store.study import Study
 from saywell.store.upgrade import upgraded_metric, upgraded_table
 from saywell.studies.class_rows import ALL_TEXTS, PERMUTED, SEARCHED, chosen_by, name_free, weighted
 from saywell.transfer.text_sets import TextSet
@@ -119,3 +125,67 @@ def test_a_table_that_format_2_never_had_is_one_error():
         upgraded_table("scores", pl.DataFrame({"unit": ["a"]}))
     with pytest.raises(SchemaError, match="table 'zero_shot' is not one of format 2"):
         upgraded_table("zero_shot", pl.DataFrame({"method": [1]}))
+
+
+def test_a_study_of_format_2_is_read(tmp_path):
+    """As the version before wrote one, table by table."""
+    count = dict.fromkeys(("value", "ci_low", "ci_high", "control", "skill", "threshold"), pl.Float64)
+    count |= dict.fromkeys(("skill_low", "skill_high", "p", "q"), pl.Float64)
+    scored = {"unit": "layer.0/1", "description": "layer.0/1#0", "scorer": "f1-tags", "split": "test"}
+    tables = {
+        "examples": pl.DataFrame(
+            {
+                "id": ["a", "b", "c"],
+                "split": ["calibration", "validation", "test"],
+                "text": ["hot soup", "cold soup", "a room"],
+                "row": [0, 1, 2],
+            }
+        ),
+        "exemplars": pl.DataFrame(
+            {
+                "unit": ["layer.0/1"] * 2,
+                "split": ["calibration", "validation"],
+                "rank": pl.Series([0, 0], dtype=pl.Int32),
+                "example": ["a", "b"],
+                "activation": pl.Series([2.0, 1.0], dtype=pl.Float32),
+                "span_start": pl.Series([4, 5], dtype=pl.Int32),
+                "span_end": pl.Series([8, 9], dtype=pl.Int32),
+            }
+        ),
+        "scores": pl.DataFrame([scored]).with_columns(
+            scorer_version=pl.lit(3, pl.Int32),
+            n=pl.lit(1, pl.Int64),
+            status=pl.lit("verified"),
+            floor=pl.lit("always"),
+            unanswered=pl.lit(0, pl.Int64),
+            **{name: pl.lit(0.5, dtype) for name, dtype in count.items()},
+        ),
+        "floors": pl.DataFrame([scored | {"floor": "always", "value": 0.25}]),
+        "classes": pl.DataFrame({"name": ["owl"], "train": [3], "validation": [2], "test": [1]}),
+    }
+    for name, table in tables.items():
+        table.write_parquet(tmp_path / f"{name}.parquet")
+    told = {
+        name: {
+            "schema_version": 1,
+            "rows": table.height,
+            "hash": file_hash(tmp_path / f"{name}.parquet"),
+            "seconds": 0.0,
+        }
+        for name, table in tables.items()
+    }
+    manifest = {"schema_version": 2, "kind": "neurons", "status": "complete", "command": [], "config": {}}
+    manifest |= {"inputs": {}, "versions": {"saywell": "0.9"}, "started": "2026-01-01", "tables": told}
+    (tmp_path / "study.json").write_text(json.dumps(manifest))
+
+    study = Study(tmp_path)
+    parts = parts_of(study.examples)
+    assert [rows.rows.tolist() for rows in parts] == [[0], [1], [2]]
+    assert study.exemplars["part"].to_list() == [DESCRIBE, SELECT]
+    assert study.scores.select("measure", "reader", "part").rows() == [("f1", "tags", SCORE)]
+    assert study.table("floors")["part"].to_list() == [SCORE]
+    assert study.table("classes").row(0) == ("owl", 3, 2, 1)
+    tables = Tables(study)
+    tables.lock()
+    assert tables.rows("select example from exemplars where part = ?", [DESCRIBE]) == [{"example": "a"}]
+    assert tables.rows("select id from examples order by file_row_number")[2] == {"id": "c"}

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int64
 
 from saywell.data.examples import Examples
-from saywell.data.parts import Parts
+from saywell.data.parts import SCORE, SELECT, Parts
 from saywell.data.splits import hash_numbers
 from saywell.description import Description
 from saywell.errors import InputError
@@ -26,7 +26,7 @@ from saywell.readers.reader import AsksElse, Predict, Reader
 from saywell.scorers.counterexamples import find_counterexamples
 from saywell.scorers.floors import ANOTHER, Described, Floor
 from saywell.scorers.sampling import NONE, STRATA, Sample, sample_examples
-from saywell.scorers.score_tables import AGAINST, FLOORED, SCORE, SCORED, SELECT, score_tables
+from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED, score_tables
 from saywell.scorers.scoring import BLOCK, Fires, Scores, Tallied, Task, score_units, tally_units
 from saywell.scorers.scoring import Predict as NumberedPredict
 from saywell.scorers.skill import settle

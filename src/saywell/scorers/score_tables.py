@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from saywell.data.parts import SCORE
 from saywell.scorers.floors import Described
 from saywell.scorers.intervals import benjamini_hochberg
 from saywell.scorers.scoring import Scores
@@ -15,7 +16,6 @@ from saywell.store.table import Table
 
 SCORER_VERSION = 3
 F1 = "f1"
-SELECT, SCORE = "select", "score"  # of data.parts
 _WHOSE = {
     "unit": pl.String,
     "description": pl.String,

@@ -28,15 +28,18 @@ TEXTS: dict[str, Any] = {
 
 _DECLARED: Mapping[str, Table] = MappingProxyType(
     {
-        # One item of data. `row` is its place in the input; `tags` are gold labels of the user's,
-        # `tokens` how many the model under study reads.
+        # One item of data. `part` is who may see it: "describe", "select" or "score". `row` is its place
+        # in the input; `tags` are gold labels of the user's, `tokens` how many the model under study
+        # reads. A column `target` (numbers or strings) and covariates of the user's may follow.
         "examples": _schema(
             1,
             ("id",),
-            ("text", "tags", "label", "name", "width", "height", "group", "tokens"),
+            ("text", "first", "second", "tags", "label", "name", "width", "height", "group", "tokens"),
             id=pl.String,
             part=pl.String,
             text=pl.String,
+            first=pl.String,
+            second=pl.String,
             tags=pl.List(pl.String),
             label=pl.String,
             name=pl.String,
@@ -508,7 +511,8 @@ _DECLARED: Mapping[str, Table] = MappingProxyType(
 )
 
 SCHEMAS: Mapping[str, Table] = MappingProxyType(
-    {name: replace(table, name=name) for name, table in _DECLARED.items()} | {UNANSWERED.name: UNANSWERED}
+    {name: replace(table, name=name, extensible=name == "examples") for name, table in _DECLARED.items()}
+    | {UNANSWERED.name: UNANSWERED}
 )
 
 

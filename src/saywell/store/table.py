@@ -23,6 +23,8 @@ class Table:
     key: tuple[str, ...]
     optional: frozenset[str] = field(default_factory=frozenset)
     version: int = 1
+    extensible: bool = False
+    """Whether other columns may follow, such as a user's own."""
 
     @property
     def types(self) -> dict[str, pl.DataType]:
@@ -44,7 +46,7 @@ class Table:
         """
         name, types = self.name, self.types
         unknown = [column for column in table.columns if column not in types]
-        if unknown:
+        if unknown and not self.extensible:
             raise SchemaError(f"table {name!r} has a column {unknown[0]!r} that its schema does not name")
         for column, dtype in types.items():
             if column not in table.columns:
@@ -56,7 +58,7 @@ class Table:
                     f"column {column!r} of table {name!r} is {table.schema[column]}, not {dtype}"
                 )
         check_key(name, self.key, table)
-        return table.select([column for column in types if column in table.columns])
+        return table.select([column for column in types if column in table.columns] + unknown)
 
 
 def check_key(name: str, key: Sequence[str], table: pl.DataFrame) -> None:
