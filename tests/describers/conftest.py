@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 import pytest
 
 from saywell.data.examples import Examples
+from saywell.data.parts import DescribeRows
 from saywell.data.splits import content_ids
 from saywell.describers.describer import Evidence
-
-
-@dataclass(frozen=True)
-class Fired:
-    """Activations that are a table: `response` is units x examples, above 0 fires, NaN is not known."""
-
-    units: pl.DataFrame
-    response: np.ndarray
-
-    def only(self, units):
-        rows = [self.units["id"].to_list().index(unit) for unit in units]
-        return Fired(self.units[rows], self.response[rows])
-
-    def fires(self, units, rows):
-        return self.only(units).response[:, rows] > 0
-
-    def known(self, units, rows):
-        return ~np.isnan(self.only(units).response[:, rows])
+from saywell.units.activations import Activations
+from saywell.units.exemplars import contrast_table, exemplar_table
+from saywell.units.firing import Above
+from saywell.units.responses import InMemory, order_of
+from saywell.units.statistics import source_units, unit_table
 
 
 def _examples(texts, part="describe", **columns):
@@ -37,18 +23,16 @@ def _examples(texts, part="describe", **columns):
     return Examples(table, "text", "world", pl.DataFrame(), len(texts))
 
 
-def _evidence(examples, response, most=50, **columns):
-    """Exemplars are the strongest that fire, contrasts the first that do not."""
-    response = np.asarray(response, dtype=float)
-    units = pl.DataFrame({"id": [f"u{n}" for n in range(len(response))], **columns})
-    shown, others = [], []
-    for unit, row in zip(units["id"], response, strict=True):
-        strong = [n for n in np.argsort(-np.nan_to_num(row), kind="stable") if row[n] > 0][:most]
-        shown += [(unit, rank, examples.ids[n]) for rank, n in enumerate(strong)]
-        others += [(unit, rank, examples.ids[n]) for rank, n in enumerate(np.flatnonzero(row <= 0)[:20])]
-    schema = {"unit": pl.String, "rank": pl.Int32, "example": pl.String}
-    tables = (pl.DataFrame(rows, schema=schema, orient="row") for rows in (shown, others))
-    return Evidence(units, examples, Fired(units, response), *tables, seed=0)  # type: ignore[arg-type]
+def _evidence(examples, response, most=50):
+    """Units u0, u1 ... that fire above 0; a response of NaN is not known."""
+    stored = InMemory(np.asarray(response, dtype=np.float32).T, order_of(examples.ids))
+    every = DescribeRows(np.arange(len(examples)))
+    units = unit_table(source_units([f"u{n}" for n in range(len(response))], "made"), stored, Above(0), every)
+    activations = Activations(stored, units, Above(0))
+    exemplars = exemplar_table(activations, examples.ids, {"describe": every}, most)
+    return Evidence(
+        units, examples, activations, exemplars, contrast_table(activations, examples.ids, every, 0, 20), 0
+    )
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,12 @@ from __future__ import annotations
 
 import json
 import threading
-from io import BytesIO
 
 import numpy as np
-import PIL.Image
-import polars as pl
 import pytest
 from fault_server import FaultServer
 from reading import of_texts, said
 
-from saywell.data.examples import Examples
 from saywell.language_models import Scripted, open_language_model
 from saywell.readers.detection import DetectionReader
 from saywell.resources import Resources
@@ -146,27 +142,3 @@ def test_a_second_run_sends_nothing(honest, tmp_path):
 def test_nothing_to_read_asks_nothing(honest):
     found, missing, calls = read(honest, ["soup"], rows=np.array([], dtype=np.int64))
     assert found[0].shape == (0,) and not missing and calls == 0
-
-
-def test_pictures_are_shown_small_and_in_their_order(described):
-    side = {"red": 0, "blue": 2}
-    colours = [(200, 0, 0), (0, 0, 200)] * 6
-    table = pl.DataFrame({"id": [f"e{n}" for n in range(12)], "part": "score"})
-
-    def open_all(ids):
-        yield from ((id, PIL.Image.new("RGB", (900, 30), colours[int(id[1:])])) for id in ids)
-
-    pictures = Examples(table, "image", "pictures", pl.DataFrame(), 12, pictures_of=open_all)
-
-    def answer(request):
-        text, *rest = request.messages[-1].content
-        labels, images = rest[::2], [PIL.Image.open(BytesIO(image.data)) for image in rest[1::2]]
-        assert labels == [f"Image {n}:" for n in range(1, len(images) + 1)]
-        assert {image.size for image in images} == {(512, 17)} and "soup" not in text
-        means = [np.asarray(image).mean((0, 1))[side[described(request)]] for image in images]
-        return reply((n, "yes" if mean > 100 else "no", 1) for n, mean in enumerate(means, 1))
-
-    with Scripted(answer) as model:
-        predict = DetectionReader(batch_size=5).open(pictures, Resources(llm=model))
-        found = predict(said("red", "blue"), np.arange(12)[::-1])
-        assert found.tolist() == [[0, 1] * 6, [1, 0] * 6] and model.spent.calls == 6

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from saywell.cli import app
+from saywell.data.parts import SPLITS
 from saywell.describers.controls import NoDescription
 from saywell.describers.registry import DESCRIBERS, describers_of
 from saywell.errors import InputError

@@ -53,7 +53,7 @@ def test_the_truth_is_the_ceiling_and_silence_the_floor(exam):
     assert row(exam, "none")["recovered"] == row(exam, "none")["f1"] == 0
     assert row(exam, "random-phrase")["recovered"] < 0.2
     assert all(line["false"] <= 0.1 for line in exam.summary.iter_rows(named=True))
-    assert row(exam, "dissect")["noise_described"] == 20 > 3 > row(exam, "covering")["noise_described"]
+    assert row(exam, "dissect")["noise_described"] > 15 > 3 > row(exam, "covering")["noise_described"]
 
 
 def test_it_is_kept_and_audited_and_the_same_again(stored):

@@ -1,1 +1,1 @@
-"""Who writes: descriptors found in a corpus, merged, tagged, and joined into descriptions."""
+"""Who writes: a describer a file, all by name in `registry`; taggers in `descriptors`."""

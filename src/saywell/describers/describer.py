@@ -59,7 +59,8 @@ class Evidence:
         for start in range(0, len(self.ids), block):
             units = range(start, min(start + block, len(self.ids)))
             ids = self.ids[start : units.stop]
-            yield units, self.activations.known(ids, rows) & ~self.activations.fires(ids, rows)
+            values, fires = self.activations.both(ids, rows)
+            yield units, ~fires & ~np.isnan(values)
 
     def _placed(self, table: pl.DataFrame) -> list[np.ndarray]:
         place = {id: number for number, id in enumerate(self.examples.ids)}

@@ -11,12 +11,12 @@ from saywell.data.tags import Tags
 from saywell.describers.describer import Evidence
 from saywell.description import Description
 from saywell.errors import InputError
+from saywell.units.firing import REASONS
 
 MOST_NAMED = 5
 """Descriptors or phrases that a description names at most."""
 MOST_SOURCES = 5
 """Exemplars that a description gives as its sources at most."""
-_WORD = {"text": "sentence", "image": "picture", "pair": "pair"}
 
 
 def best_of(
@@ -65,19 +65,12 @@ def describe_by_descriptors(
                 )
             )
         else:
-            why = no_top(states[unit], evidence.examples.kind) if states else None
+            why = REASONS.get(states[unit]) if states else None
             why = why or _nothing(evidence, tags, unit) or silence(unit)
             said.append(
                 Description(name, "", f"no description: {why}", llm=tags.llm, prompt_hash=tags.prompt_hash)
             )
     return said
-
-
-def no_top(state: str, kind: str) -> str | None:
-    """Why a unit in that state has no exemplars."""
-    if state == "constant":
-        return f"it gives the same value on every {_WORD[kind]}"
-    return f"too many {_WORD[kind]}s reach its top value" if state == "flat" else None
 
 
 def _nothing(evidence: Evidence, tags: Tags, unit: int) -> str | None:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, create_model
 
 from saywell.errors import InputError
 from saywell.language_models.prompts import Prompt
-from saywell.language_models.requests import Image, LanguageModel, Message, Reply, Request, Status
+from saywell.language_models.requests import LanguageModel, Reply, Request, Status
 
 _Row = TypeVar("_Row", bound=BaseModel)
 Check = Callable[[Sequence[Any]], str | None]
@@ -32,9 +32,9 @@ class ItemReply(Generic[_Row]):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Items (id -> text or picture) that are asked about alike: `data` fills the rest of the prompt."""
+    """Items (id -> text) that are asked about alike: `data` fills the rest of the prompt."""
 
-    items: Mapping[str, str | Image]
+    items: Mapping[str, str]
     data: Mapping[str, Any] = field(default_factory=dict)
     max_tokens_per_item: int = 100
 
@@ -114,7 +114,7 @@ def ask_groups(
     def request(batch: _Batch) -> Request:
         group = groups[batch.group]
         numbered = [(number, group.items[id]) for number, id in enumerate(batch.ids, 1)]
-        messages = _with_images(prompt.render(items=numbered, **group.data), numbered)
+        messages = prompt.render(items=numbered, **group.data)
         most = max(50 + group.max_tokens_per_item * len(numbered), batch.max_tokens)
         return Request(
             step, messages, answer(len(numbered)), prompt.hash, temperature, most, seed, len(numbered)
@@ -139,16 +139,6 @@ def ask_groups(
                 result[batch.group].update(_read(batch.ids, reply))
         waiting = smaller
     return [{id: found[id] for id in group.items} for group, found in zip(groups, result, strict=True)]
-
-
-def _with_images(
-    messages: tuple[Message, ...], numbered: Sequence[tuple[int, str | Image]]
-) -> tuple[Message, ...]:
-    """The messages, and behind them those items that no prompt can render, each with its number."""
-    shown = [part for n, item in numbered if isinstance(item, Image) for part in (f"Image {n}:", item)]
-    if not shown:
-        return messages
-    return (*messages[:-1], Message("user", (messages[-1].text, *shown)))
 
 
 @dataclass(frozen=True, slots=True)

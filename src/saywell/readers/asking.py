@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from pydantic import BaseModel
 
 from saywell.data.splits import content_ids
-from saywell.language_models import Group, Image, LanguageModel, Prompt, ask_groups
+from saywell.language_models import Group, LanguageModel, Prompt, ask_groups
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -45,14 +45,14 @@ class Asking(Generic[Row]):
         self,
         descriptions: Sequence[str],
         rows: Sequence[Int64[np.ndarray, " examples"]],
-        shown: Callable[[int], str | Image],
+        shown: Callable[[int], str],
         number: Callable[[int, Row], float | str],
         max_tokens_per_item: Callable[[Sequence[int]], int] = lambda rows: 100,
     ) -> list[Float[np.ndarray, " examples"]]:
         """Per description one number for each of its rows; NaN where there is no usable answer.
 
-        `shown` is an example as the model sees it; `number` what an answer about an example comes to, or
-        what is wrong with it. A request holds one description, so that no other can colour the answer; those
+        `shown` is an example as text; `number` what an answer about an example comes to, or what is
+        wrong with it. A request holds one description, so that no other can colour the answer; those
         of all descriptions are in flight together.
         """
         asked = [list(dict.fromkeys(int(row) for row in own)) for own in rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,17 +11,13 @@ from pydantic import BaseModel, ConfigDict
 
 from saywell.data.examples import Examples, Kind
 from saywell.description import Description
-from saywell.language_models import Image
 from saywell.readers.asking import Asking
 from saywell.readers.reader import Predict, RowNumbers, rows_of_each
 
 if TYPE_CHECKING:
-    import PIL.Image
-
     from saywell.resources import Resources
 
-DETECT, DETECT_IMAGES, DETECTION = "detect_examples", "detect_images", "detection"
-SIDE = 512
+DETECT, DETECTION = "detect_examples", "detection"
 EXAMPLES_PER_REQUEST = 10
 
 
@@ -45,23 +40,22 @@ class Verdict(BaseModel):
 class DetectionReader:
     """How sure a language model is that a description holds of an example (0 to 1).
 
-    An example that got no usable answer is NaN and adds a row to `resources.lost`. Of pictures it is
-    shown JPEGs of at most 512 pixels a side.
+    An example that got no usable answer is NaN and adds a row to `resources.lost`.
     """
 
     name: str = DETECTION
     version: int = 1
     costly: bool = True
-    reads: tuple[Kind, ...] = ("text", "pair", "image")
+    reads: tuple[Kind, ...] = ("text", "pair")
     prompt: str = DETECT
     batch_size: int = EXAMPLES_PER_REQUEST
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`. Raises InputError where there is no language model."""
-        images = examples.kind == "image"
+        texts = examples.texts
         asking = Asking(
             resources.need_llm(f"the reader {self.name!r}"),
-            resources.prompt(DETECT_IMAGES if images else self.prompt),
+            resources.prompt(self.prompt),
             Verdict,
             self.name,
             self.batch_size,
@@ -69,26 +63,12 @@ class DetectionReader:
             resources.lost,
         )
 
-        seen: dict[int, Image] = {}
-
         def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
             said = [description.text for description in descriptions]
-            if images:
-                new = {examples.ids[row]: row for row in np.unique(rows).tolist() if row not in seen}
-                seen.update((new[id], as_jpeg(picture)) for id, picture in examples.pictures(list(new)))
-            shown = seen.__getitem__ if images else examples.texts.__getitem__
-            found = asking.numbers(said, rows_of_each(rows, len(said)), shown, _degree)
+            found = asking.numbers(said, rows_of_each(rows, len(said)), texts.__getitem__, _degree)
             return np.array(found).reshape(len(said), rows.shape[-1])
 
         return predict
-
-
-def as_jpeg(picture: PIL.Image.Image, side: int = SIDE) -> Image:
-    """The picture as it is sent: no side longer than `side` pixels."""
-    small, file = picture.copy(), BytesIO()
-    small.thumbnail((side, side))
-    small.save(file, "JPEG", quality=90)
-    return Image(file.getvalue())
 
 
 def _degree(row: int, verdict: Verdict) -> float | str:

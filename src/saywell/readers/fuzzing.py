@@ -67,9 +67,7 @@ class FuzzingReader(DetectionReader):
             pl.Series("fires", marks.right),
         )
         kept = table.filter(pl.Series(marks.spans[:, 0] >= 0))
-        return replace(
-            examples, table=kept, tags=None, whole=None, fingerprint=f"{examples.fingerprint}, marked"
-        )
+        return replace(examples, table=kept, tags=None, fingerprint=f"{examples.fingerprint}, marked")
 
 
 def make_marks(texts: Sequence[str], spans: Int64[np.ndarray, "examples 2"], *, seed: int = 0) -> Marks:

@@ -43,7 +43,7 @@ from saywell.progress import Progress, automatic, silent
 from saywell.readers.cosine import by_nearest
 from saywell.readers.lexical import by_words
 from saywell.resources import Resources
-from saywell.studies.exam_describers import STRONGEST, Material, Planted, describe_examples, planted_evidence
+from saywell.studies.exam_describers import STRONGEST, Material, describe_examples, planted_evidence
 from saywell.studies.exam_images import image_paper
 from saywell.studies.exam_network import train_network_units
 from saywell.studies.exam_scoring import World
@@ -244,14 +244,9 @@ def _world(
     def material() -> Material:
         seen = [texts[int(row)] for row in rows]
         examples = describe_examples(pl.DataFrame({"id": content_ids(seen), "text": seen}), "text")
-        planted = Planted(
-            pl.DataFrame({"id": [unit.id for unit in units]}),
-            np.array([unit.response[rows] for unit in units]),
-            np.array([unit.fires[rows] for unit in units]),
-        )
         resources = Resources(room.encoder, llm=room.llm, seed=room.seed, prompts=room.prompts)
         resources.keep(examples, vectors[rows])
-        evidence = planted_evidence(planted, examples, most_exemplars, room.seed)
+        evidence = planted_evidence(units, examples, rows, most_exemplars, room.seed)
         return Material(evidence, resources, ExtractiveTags())
 
     lexical = room.reader == "lexical"

@@ -10,43 +10,23 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float
 
 from saywell.data.examples import Examples, Kind
-from saywell.data.parts import DESCRIBE
+from saywell.data.parts import DESCRIBE, DescribeRows
+from saywell.data.planted_units import PlantedUnit
 from saywell.data.splits import hash_numbers
 from saywell.describers.describer import Describer, Evidence, Tagger
 from saywell.describers.llm import ASKED, EXEMPLARS
 from saywell.resources import Resources
 from saywell.store.study import write_study
+from saywell.units.activations import Activations
+from saywell.units.exemplars import contrast_table, exemplar_table
+from saywell.units.firing import Given
+from saywell.units.responses import InMemory
+from saywell.units.statistics import source_units, unit_table
 
 STRONGEST = 100
 """Exemplars of a planted unit at most; the groups of a task are shown whole."""
-
-
-@dataclass(frozen=True)
-class Planted:
-    """Activations of planted units, which are known throughout."""
-
-    units: pl.DataFrame
-    responses: Float[np.ndarray, "units examples"]
-    fired: Bool[np.ndarray, "units examples"]
-
-    def of(self, units: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Responses of some units to some examples."""
-        return self.responses[self._places(units)][:, rows]
-
-    def fires(self, units: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Whether some units fire on some examples."""
-        return self.fired[self._places(units)][:, rows]
-
-    def known(self, units: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Everything is."""
-        return np.ones((len(units), len(rows)), dtype=bool)
-
-    def _places(self, units: Sequence[str]) -> list[int]:
-        place = {unit: number for number, unit in enumerate(self.units["id"])}
-        return [place[unit] for unit in units]
 
 
 @dataclass(frozen=True)
@@ -75,22 +55,19 @@ def describe_examples(table: pl.DataFrame, kind: Kind) -> Examples:
     return Examples(known, kind, "", pl.DataFrame(), table.height)
 
 
-def planted_evidence(planted: Planted, examples: Examples, most_exemplars: int, seed: int) -> Evidence:
-    """The strongest examples of each unit among those that it fires on, and others; ties by content."""
-    ids = np.asarray(examples.ids, dtype=object)
-    content = hash_numbers(examples.ids, seed, "exemplars")
-    strongest: list[tuple[str, int, str]] = []
-    silent: list[tuple[str, int, str]] = []
-    for place, unit in enumerate(planted.units["id"]):
-        fired, response = planted.fired[place], planted.responses[place]
-        ranked = np.lexsort((content, -np.where(fired, response, -np.inf)))[: int(fired.sum())]
-        order = np.argsort(hash_numbers(examples.ids, seed, f"contrast:{place}"), kind="stable")
-        cold = order[~fired[order]]
-        for table, rows in ((strongest, ranked[:most_exemplars]), (silent, cold[:EXEMPLARS])):
-            table += [(unit, rank, id) for rank, id in enumerate(ids[rows])]
-    schema = {"unit": pl.String, "rank": pl.Int32, "example": pl.String}
-    exemplars, contrasts = (pl.DataFrame(rows, schema=schema, orient="row") for rows in (strongest, silent))
-    return Evidence(planted.units, examples, planted, exemplars, contrasts, seed)  # type: ignore[arg-type]
+def planted_evidence(
+    units: Sequence[PlantedUnit], examples: Examples, rows: np.ndarray, most_exemplars: int, seed: int
+) -> Evidence:
+    """What units do on the examples, which stand in these rows of theirs; equal responses by content."""
+    fires = np.array([unit.fires[rows] for unit in units])
+    order = np.argsort(hash_numbers(examples.ids, seed, "exemplars"), kind="stable")
+    stored = InMemory(np.array([unit.response[rows] for unit in units], dtype=np.float32).T, order)
+    every, firing = DescribeRows(np.arange(len(rows))), Given(fires)
+    table = unit_table(source_units([unit.id for unit in units], "planted"), stored, firing, every)
+    activations = Activations(stored, table, firing)
+    exemplars = exemplar_table(activations, examples.ids, {DESCRIBE: every}, most_exemplars)
+    contrasts = contrast_table(activations, examples.ids, every, seed, EXEMPLARS)
+    return Evidence(table, examples, activations, exemplars, contrasts, seed)
 
 
 def answer(describer: Describer, material: Material) -> Answers:

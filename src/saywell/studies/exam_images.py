@@ -28,7 +28,7 @@ from saywell.errors import InputError
 from saywell.progress import Progress, silent
 from saywell.readers.cosine import by_nearest
 from saywell.resources import Resources
-from saywell.studies.exam_describers import STRONGEST, Material, Planted, describe_examples, planted_evidence
+from saywell.studies.exam_describers import STRONGEST, Material, describe_examples, planted_evidence
 from saywell.studies.exam_scoring import World
 from saywell.studies.exam_sitting import Exam, Paper, sit_exam
 from saywell.studies.settings import ExamSettings
@@ -112,14 +112,9 @@ def _world(
 
     def material() -> Material:
         examples = describe_examples(pl.DataFrame({"id": [ids[int(row)] for row in rows]}), "image")
-        planted = Planted(
-            pl.DataFrame({"id": [unit.id for unit in units]}),
-            np.array([unit.response[rows] for unit in units]),
-            np.array([unit.fires[rows] for unit in units]),
-        )
         resources = Resources(dual=encoder, seed=seed)
         resources.keep(examples, vectors[rows])
-        evidence = planted_evidence(planted, examples, STRONGEST, seed)
+        evidence = planted_evidence(units, examples, rows, STRONGEST, seed)
         return Material(evidence, resources, PhraseTags(candidate_phrases()))
 
     return World(parts, units, by_nearest(encoder.encode_texts, vectors), material)

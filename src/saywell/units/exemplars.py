@@ -85,12 +85,16 @@ def exemplar_table(
 
 
 def contrast_table(
-    activations: Activations, ids: Sequence[str], describe: DescribeRows, seed: int
+    activations: Activations,
+    ids: Sequence[str],
+    describe: DescribeRows,
+    seed: int,
+    most: int = KEPT_CONTRASTS,
 ) -> pl.DataFrame:
     """Table `contrasts`: what a unit leaves alone, for comparison with its exemplars.
 
-    Of each unit that is "ok" the first three describe examples, in an order drawn by hash and `seed`, on
-    which it is known not to fire.
+    Of each unit that is "ok" the first `most` describe examples, in an order drawn by hash and `seed`,
+    on which it is known not to fire.
     """
     keys = hash_numbers(ids, seed, "contrast")[describe.rows]
     shuffled = describe.rows[np.argsort(keys, kind="stable")]
@@ -106,10 +110,10 @@ def contrast_table(
             values, fires = activations.both(units[lacking].tolist(), some)
             silent = ~fires & ~np.isnan(values)
             rank = np.cumsum(silent, axis=1) - 1 + have[:, None]
-            unit, column = (silent & (rank < KEPT_CONTRASTS)).nonzero()
+            unit, column = (silent & (rank < most)).nonzero()
             found.append((lacking[unit], rank[unit, column], some[column], values[unit, column]))
             have = have + silent.sum(1)
-            lacking, have = lacking[have < KEPT_CONTRASTS], have[have < KEPT_CONTRASTS]
+            lacking, have = lacking[have < most], have[have < most]
             seen, size = seen + size, 2 * size
     unit, rank, row, value = (
         np.concatenate(parts) if found else np.empty(0, dtype=np.int64)

@@ -5,7 +5,7 @@
     ExtractiveTags  phrases typical of topics, merged; said, or nearly said
     PhraseTags      a list of phrases, near by an encoder; also of pictures
 
-A tagger that finds fewer than two descriptors leaves none, since one alone tells nothing apart:
+One that looks for descriptors and finds fewer than two leaves none, since one alone tells nothing apart:
 describers then have nothing to say. `need_descriptors` refuses where that is no answer.
 """
 

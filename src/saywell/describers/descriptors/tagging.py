@@ -27,15 +27,15 @@ def tag_sentences(
     texts: Sequence[str],
     embeddings: Float[np.ndarray, "texts dim"],
     descriptors: pl.DataFrame,
-    calibration: Bool[np.ndarray, " texts"],
+    describe: Bool[np.ndarray, " texts"],
 ) -> pl.DataFrame:
     """Table `tags`: lexical tags (score 1) and encoder tags (score: cosine to the prototype).
 
-    A descriptor's prototype is the mean vector of the calibration sentences that say it; any
+    A descriptor's prototype is the mean vector of the describe sentences that say it; any
     sentence at least as close to it as the median of those carries the descriptor too.
     """
     lexical = lexical_matrix(texts, descriptors)
-    prototypes = find_prototypes(embeddings, lexical, calibration)
+    prototypes = find_prototypes(embeddings, lexical, describe)
     frames = []
     names = descriptors["id"].to_list()
     said = lexical.tocoo()
@@ -93,16 +93,14 @@ class Prototypes(NamedTuple):
 
 
 def find_prototypes(
-    embeddings: Float[np.ndarray, "texts dim"],
-    lexical: sp.csr_matrix,
-    calibration: Bool[np.ndarray, " texts"],
+    embeddings: Float[np.ndarray, "texts dim"], lexical: sp.csr_matrix, describe: Bool[np.ndarray, " texts"]
 ) -> Prototypes:
-    """Prototypes from calibration sentences; each saying sentence is judged by the others'.
+    """Prototypes from describe sentences; each saying sentence is judged by the others'.
 
     Leaving the sentence itself out keeps threshold and coherence from flattering themselves.
     """
-    centred = unit_length(embeddings - (embeddings[calibration].mean(0) if calibration.any() else 0.0))
-    chosen, vectors = lexical[calibration].tocsc(), centred[calibration]
+    centred = unit_length(embeddings - (embeddings[describe].mean(0) if describe.any() else 0.0))
+    chosen, vectors = lexical[describe].tocsc(), centred[describe]
     sums = np.asarray(chosen.T @ vectors)
     similarity = centred @ unit_length(sums).T
     threshold = np.full(lexical.shape[1], np.inf)
@@ -113,7 +111,7 @@ def find_prototypes(
             continue
         others = unit_length(sums[column] - vectors[rows])
         own = (vectors[rows] * others).sum(1)
-        rest = np.sort(np.delete(similarity[calibration, column], rows))
+        rest = np.sort(np.delete(similarity[describe, column], rows))
         threshold[column] = np.median(own)
         if len(rest):
             below = np.searchsorted(rest, own, "left") + np.searchsorted(rest, own, "right")
