@@ -54,7 +54,7 @@ class Firing(NamedTuple):
     row: dict[str, Any]
     activation: float
     over: float
-    """How far above its threshold, in standard deviations of the unit on calibration sentences."""
+    """How far above its threshold, in standard deviations of the unit on describe sentences."""
     start: int
     end: int
 

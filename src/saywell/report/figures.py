@@ -362,7 +362,7 @@ def recovered_section(study: Study) -> Element | None:
             {"class": "how"},
             f"{count(table.filter(found=True).height)} of {count(table.height)} found, by"
             f" {count(by)} different descriptors. The study never saw them. The closest descriptor"
-            " was chosen on calibration sentences; F1 is on held-out ones, and found means that its"
+            " was chosen on describe sentences; F1 is on held-out ones, and found means that its"
             " interval lies above the control, which calls the gold descriptor on every sentence.",
         ),
         table_of(rows[:_OPEN_GOLD]),

@@ -45,7 +45,7 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
         ],
         ("units", "Units", lambda room: found and unit_section(study, found, room, anchors_of(best))),
         "F1, precision and recall are of test sentences, which nothing was described from; Jaccard"
-        " compares calibration with validation. Intervals are 95 %, by bootstrap.",
+        " compares describe with select sentences. Intervals are 95 %, by bootstrap.",
         most_bytes=most_bytes,
     )
 

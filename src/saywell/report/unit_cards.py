@@ -36,7 +36,7 @@ class Evidence:
 
 
 def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
-    """Strongest calibration sentences and enriched descriptors of the chosen units."""
+    """Strongest describe sentences and enriched descriptors of the chosen units."""
     has = study.manifest.tables
     ids = chosen["id"].implode()
     exemplars: dict[str, list[dict[str, Any]]] = {}
@@ -292,7 +292,7 @@ def histogram(row: dict[str, Any]) -> Element:
         )
     sign = row["sign"]
     ends = f"from {level(sign * low)} to {level(sign * high)}"
-    label = f"Histogram of its values on calibration sentences, {ends}; the dark part fires"
+    label = f"Histogram of its values on describe sentences, {ends}; the dark part fires"
     return el(
         "p",
         {"class": "how"},
@@ -355,7 +355,7 @@ def level_line(row: dict[str, Any]) -> Element:
         "p",
         {"class": "how"},
         f"Fires {'at or above' if sign > 0 else 'at or below'}"
-        f" {level(sign * row['threshold'])}, on {100 * row['fires']:.1f} % of calibration"
+        f" {level(sign * row['threshold'])}, on {100 * row['fires']:.1f} % of describe"
         f" sentences; mean {level(sign * row['mean'])}, standard deviation"
         f" {level(row['std'])}. Module ",
         el("code", None, said(row["name"], 120)),
