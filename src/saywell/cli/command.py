@@ -32,7 +32,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     for parameter in signature.parameters.values():
         if inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, Settings):
             records[parameter.name] = parameter.annotation
-            spread += _options(parameter.annotation)
+            spread += options_of(parameter.annotation)
         else:
             spread.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
@@ -54,7 +54,8 @@ def _as_typed(name: str, value: Any) -> str:
     return f"--{name.replace('_', '-')} {value!r}"
 
 
-def _options(record: type[Settings]) -> Iterator[inspect.Parameter]:
+def options_of(record: type[Settings]) -> Iterator[inspect.Parameter]:
+    """A parameter with an option of Typer for each field, own ones first."""
     for name in own_first(record):
         field = record.model_fields[name]
         kind, default = _plain(field.annotation), field.get_default(call_default_factory=True)
@@ -62,7 +63,7 @@ def _options(record: type[Settings]) -> Iterator[inspect.Parameter]:
         joined = next((mark.by for mark in field.metadata if isinstance(mark, Written)), None)
         if joined is not None:
             kind, repeats = str, False
-            default = None if default is None else joined.join(map(str, default))
+            default = joined.join(map(str, default)) if isinstance(default, list) else default
         elif get_origin(kind) is Literal:  # told by the record, which names the nearest choice
             kind, choices = str, get_args(kind)
         one = get_args(kind)[0] if repeats else kind
@@ -76,12 +77,12 @@ def _options(record: type[Settings]) -> Iterator[inspect.Parameter]:
             metavar=None if kind is bool else f"<{shown or one.__name__.lower()}>",
             autocompletion=_offering(choices) if choices else None,
         )
-        empty = default in (None, [], "")
+        if field.is_required():
+            default = inspect.Parameter.empty
+        elif default in (None, [], ""):
+            default, kind = None, kind | None
         yield inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None if empty else default,
-            annotation=Annotated[kind | None if empty else kind, option],  # type: ignore[misc]
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
         )
 
 

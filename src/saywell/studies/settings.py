@@ -414,7 +414,7 @@ def _said(errors: Sequence[Any], given: Mapping[str, Any], written: Callable[[st
         words += f"; did you mean {near!r}?" if near else ""
     elif kind in _BOUNDS:
         key, form = _BOUNDS[kind]
-        words = f"must be {form.format(format(facts[key], ','))}"
+        words = f"must be {form.format(f'{facts[key]:,}'.removesuffix('.0'))}"
     elif kind in _KINDS:
         words = f"is not {_KINDS[kind]}"
     else:
