@@ -31,7 +31,7 @@ def _evidence(examples, response, most=50):
     activations = Activations(stored, units, Above(0))
     exemplars = exemplar_table(activations, examples.ids, {"describe": every}, most)
     return Evidence(
-        units, examples, activations, exemplars, contrast_table(activations, examples.ids, every, 0, 20), 0
+        units, examples, activations, exemplars, contrast_table(activations, examples.ids, every, 0), 0
     )
 
 

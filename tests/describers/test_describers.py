@@ -217,7 +217,11 @@ def test_an_llm_is_shown_exemplars_and_contrasts_and_may_fail(evidence, study):
     ((step, unit, reason, call, status),) = resources.lost
     assert (step, unit, status) == (ASKED, "u1", "refused") and call and "sorry" in reason
     inside, outside = asked[0].split("Texts outside the group:")
-    assert inside.count("battery") == 20 and "battery" not in outside
+    assert inside.count("battery") == outside.count("Text ") == 20 and "battery" not in outside
+    kept = evidence.contrasts.filter(unit="u0").join(
+        evidence.examples.table, left_on="example", right_on="id"
+    )
+    assert kept.height == 3 and all(text in outside for text in kept["text"])
     with pytest.raises(InputError, match="the describer 'llm' needs a language model"):
         ByLLM().describe(evidence, Resources(), study)
 

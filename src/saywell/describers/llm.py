@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from saywell.data.examples import Kind
+from saywell.data.parts import DescribeRows
 from saywell.describers.describer import Evidence
 from saywell.description import DESCRIBED, Description
 from saywell.language_models import LanguageModel, Prompt, Request, Status, load_prompt
 from saywell.store.table import Table
+from saywell.units.exemplars import contrast_table
 
 if TYPE_CHECKING:
     from saywell.resources import Resources
@@ -47,7 +50,7 @@ class ByLLM:
         texts, ids = evidence.examples.texts, evidence.examples.ids
         shown = [
             Shown(*([texts[place] for place in places[:EXEMPLARS]] for places in both))
-            for both in zip(evidence.places, evidence.contrast_places, strict=True)
+            for both in zip(evidence.places, _more_contrasts(evidence).contrast_places, strict=True)
         ]
         said = []
         answers = describe_exemplars(llm, shown, prompt=prompt, seed=resources.seed)
@@ -72,6 +75,13 @@ class ByLLM:
                 )
             )
         return said
+
+
+def _more_contrasts(evidence: Evidence) -> Evidence:
+    """As many contrasts as exemplars: a study keeps the first few of them, for people."""
+    every = DescribeRows(np.arange(len(evidence.examples)))
+    drawn = contrast_table(evidence.activations, evidence.examples.ids, every, evidence.seed, EXEMPLARS)
+    return replace(evidence, contrasts=drawn)
 
 
 class Shown(NamedTuple):

@@ -16,7 +16,7 @@ from saywell.data.parts import DESCRIBE, DescribeRows
 from saywell.data.planted_units import PlantedUnit
 from saywell.data.splits import hash_numbers
 from saywell.describers.describer import Describer, Evidence, Tagger
-from saywell.describers.llm import ASKED, EXEMPLARS
+from saywell.describers.llm import ASKED
 from saywell.resources import Resources
 from saywell.store.study import write_study
 from saywell.units.activations import Activations
@@ -66,7 +66,7 @@ def planted_evidence(
     table = unit_table(source_units([unit.id for unit in units], "planted"), stored, firing, every)
     activations = Activations(stored, table, firing)
     exemplars = exemplar_table(activations, examples.ids, {DESCRIBE: every}, most_exemplars)
-    contrasts = contrast_table(activations, examples.ids, every, seed, EXEMPLARS)
+    contrasts = contrast_table(activations, examples.ids, every, seed)
     return Evidence(table, examples, activations, exemplars, contrasts, seed)
 
 
