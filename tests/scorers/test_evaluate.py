@@ -206,7 +206,9 @@ def test_a_costly_reader_reads_some_units_and_examples_whatever_the_block(world,
         with Scripted(answers) as model:
             resources = Resources(llm=model)
             tables.append(evaluate_costly(right, DetectionReader(), world, resources, Budget(4, 60), others))
-            assert model.spent.calls <= 4 * 4 * 6 and not resources.lost
+            drawn = evaluate_costly(right, DetectionReader(), world, resources, Budget(4, 60))[1]
+            assert drawn.height == 12 and drawn["value"].null_count() == 0
+            assert model.spent.calls <= 4 * 6 * 6 and not resources.lost
     (scores, floors), again = tables
     assert scores.equals(again[0]) and floors.equals(again[1])
     assert scores.height == 4 and scores["n"].to_list() == [60] * 4

@@ -1,11 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from saywell.data.splits import hash_numbers
-from saywell.scorers.floors import CANDIDATES, another_unit, most_frequent, nearest_sibling, reads_alike
+from saywell.description import Description
+from saywell.scorers.floors import (
+    CANDIDATES,
+    FLOORS,
+    Described,
+    another_unit,
+    most_frequent,
+    nearest_sibling,
+    reads_alike,
+    top_words,
+)
 
 texts = st.lists(st.sampled_from("abcd"), min_size=1, max_size=12)
 
@@ -113,3 +126,62 @@ def test_reading_alike_is_a_correlation_over_what_both_answered(seed):
         kept = ~np.isnan(a)
         expected.append(np.corrcoef(a[kept], b[kept])[0, 1] >= 0.6)
     assert reads_alike(one, two, at_least=0.6).tolist() == expected
+
+
+def test_top_words_are_whole_words_strongest_first_without_repeats():
+    texts = {"a": "The batteries die", "b": "batteries, again", "c": "Café closed", "d": "..."}
+    spans = [
+        ("u", 0, "a", 4, 11),
+        ("u", 1, "b", 0, 9),
+        ("u", 2, "c", 0, 2),
+        ("u", 3, "d", 0, 1),
+        ("v", 0, "a", 0, 3),
+        ("v", 1, "b", None, None),
+    ]
+    exemplars = pl.DataFrame(
+        [(unit, "describe", rank, example, start, end) for unit, rank, example, start, end in spans],
+        schema=["unit", "part", "rank", "example", "span_start", "span_end"],
+        orient="row",
+    )
+    examples = pl.DataFrame({"id": list(texts), "text": list(texts.values())})
+    assert top_words(exemplars, examples, ["u", "v", "w"]) == ["batteries, café", "the", ""]
+
+
+def test_distinct_descriptions_keep_their_order_and_every_unit_its_own():
+    said = [("b", ("1",)), ("a", ("1", "2")), ("b", ("1",)), ("b", ("3",)), ("c", ())]
+    descriptions = [Description(f"u{n}", text, descriptors=ids) for n, (text, ids) in enumerate(said)]
+    units = [own.unit for own in descriptions]
+    described = Described(
+        "x", units, units, descriptions, names=list("vwxyz"), profiles=np.arange(10.0).reshape(5, 2)
+    )
+    assert [(d.text, d.descriptors) for d in described.distinct] == [said[0], said[1], said[3], said[4]]
+    assert described.own.tolist() == [0, 1, 0, 2, 3]
+    assert described.named.tolist() == [[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    some = described.only(np.array([4, 1]))
+    assert some.units == ["u4", "u1"] and some.names == ["z", "w"] and some.words is None
+    assert (
+        some.texts == ["c", "a"]
+        and some.own.tolist() == [0, 1]
+        and some.profiles.tolist() == [[8, 9], [2, 3]]
+    )
+
+
+def test_floors_that_bring_words_of_their_own_and_those_that_lack_what_they_need():
+    units = ["a", "b"]
+    bare = Described("x", units, units, [Description(unit, unit) for unit in units])
+    rich = replace(bare, names=["red kite", "gull"], words=["x, y", ""])
+    for name, text, parts in (
+        ("top words", "x, y", ()),
+        ("class name", "red kite", ("it is a red kite", "red kite")),
+    ):
+        floor = (
+            replace(FLOORS[name], templates=("it is a {}", "{}")) if name == "class name" else FLOORS[name]
+        )
+        found = floor.stand_ins(rich, 0)
+        assert found.whose.tolist() == [[2], [3]] and (found.texts[0].text, found.texts[0].parts) == (
+            text,
+            parts,
+        )
+        assert floor.stand_ins(bare, 0) is None
+    assert FLOORS["nearest sibling"].stand_ins(bare, 0) is None
+    assert FLOORS["another unit"].stand_ins(bare, 0).whose[:, 0].tolist() == [1, 0]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
-import polars as pl
 import scipy.sparse as sp
 
-from saywell.studies.neuron_scores import Described, by_row, tag_reader, top_words
+from saywell.studies.neuron_scores import by_row, tag_reader
 from saywell.studies.neuron_subject import Tags
 
 
@@ -31,24 +28,3 @@ def test_rows_of_their_own_are_those_of_all_units_picked_out():
     expected = [[table[2, 4], table[2, 1], table[2, 19]], [table[0, 0], table[0, 4], table[0, 2]]]
     assert by_row(fires, numbers, rows).tolist() == expected
     assert by_row(fires, numbers, rows[0]).tolist() == fires(numbers, rows[0]).tolist()
-
-
-def test_top_words_are_whole_words_strongest_first_without_repeats():
-    texts = {"a": "The batteries die", "b": "batteries, again", "c": "Café closed", "d": "..."}
-    spans = [
-        ("u", 0, "a", 4, 11),
-        ("u", 1, "b", 0, 9),
-        ("u", 2, "c", 0, 2),
-        ("u", 3, "d", 0, 1),
-        ("v", 0, "a", 0, 3),
-    ]
-    exemplars = pl.DataFrame(
-        [(unit, "describe", rank, example, start, end) for unit, rank, example, start, end in spans],
-        schema=["unit", "part", "rank", "example", "span_start", "span_end"],
-        orient="row",
-    )
-    examples = pl.DataFrame({"id": list(texts), "text": list(texts.values())})
-    study = SimpleNamespace(exemplars=exemplars, examples=examples)
-    units = np.arange(3)
-    described = Described(units, ["u", "v", "w"], ["u#0", "v#0", "w#0"], units, [], np.zeros((3, 0)))
-    assert top_words(study, described) == ["batteries, café", "the", ""]  # type: ignore[arg-type]

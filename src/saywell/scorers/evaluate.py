@@ -24,7 +24,7 @@ from saywell.description import Description
 from saywell.errors import InputError
 from saywell.readers.reader import AsksElse, Predict, Reader
 from saywell.scorers.counterexamples import find_counterexamples
-from saywell.scorers.floors import ANOTHER, Described, Floor
+from saywell.scorers.floors import ANOTHER, AnotherUnit, Described, Floor
 from saywell.scorers.sampling import NONE, STRATA, Sample, sample_examples
 from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED, score_tables
 from saywell.scorers.scoring import BLOCK, Fires, Scores, Tallied, Task, score_units, tally_units
@@ -190,15 +190,15 @@ def evaluate_costly(
     held: HeldOut,
     resources: Resources,
     budget: Budget,
-    others: Int64[np.ndarray, " described"],
+    others: Int64[np.ndarray, " described"] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of `scores` and `floors`: some descriptions as a reader sees them whose readings cost.
 
     Units are drawn by their ids. Of each part some examples are read of a unit, those that fire it more
     often than others, and every one counts for as many as it stands for; a reader that is asked something
     else is shown the unit's exemplars of select and score examples instead. The only floor that is
-    read is another unit's description: `others` are numbers among the described units, -1 for none.
-    Where there is nothing to show, there are no rows.
+    read is another unit's description: `others` are numbers of distinct descriptions, as a cheap reader's
+    `stand_ins`, -1 for none; without them they are drawn. Where there is nothing to show, there are no rows.
     """
     keys = hash_numbers(described.units, held.seed, "units that an LLM reads")
     some = np.sort(np.argsort(keys, kind="stable")[: budget.units])
@@ -211,15 +211,18 @@ def evaluate_costly(
         asked = _sampled(chosen.units, held, budget.examples)
     if not all(len(sample.sizes) and sample.sizes.any() for sample in asked.samples):
         return SCORED.empty(), FLOORED.empty()
+    if others is None:
+        drawn = AnotherUnit().stand_ins(described, held.seed).whose[:, 0]
+        others = np.where(drawn < 0, NONE, described.own[drawn])
     predict = reader.open(asked.examples, resources)
     task = Task(
         chosen.units,
-        lambda numbers, rows: predict([described.descriptions[n] for n in numbers], rows),
+        lambda numbers, rows: predict([described.distinct[n] for n in numbers], rows),
         asked.fires,
         asked.examples.parts.select,
         asked.examples.parts.score,
         {ANOTHER: others[some]},
-        some,
+        described.own[some],
         asked.samples,
     )
     return score_tables(chosen, {reader.name: score_units(task, seed=held.seed)})

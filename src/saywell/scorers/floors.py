@@ -14,9 +14,12 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool, Float, Int64
 
+from saywell.data.parts import DESCRIBE
 from saywell.data.splits import hash_numbers
+from saywell.data.words import grown_to_words
 from saywell.description import Description
 from saywell.encoders.vectors import unit_length
 from saywell.scorers.agreement import Predictions
@@ -26,6 +29,7 @@ NONE, ANOTHER = -1, "another unit"
 CANDIDATES = 4
 ALIKE = 0.65
 """Correlation of decisions from which two descriptions say the same (docs/scores.md has the trial)."""
+_WORDS = 5
 _BLOCK = 512  # units compared with all others at once
 
 
@@ -143,13 +147,34 @@ def _codes(descriptions: Sequence[str]) -> Int64[np.ndarray, " units"]:
     return np.array([seen.setdefault(text, len(seen)) for text in descriptions], dtype=np.int64)
 
 
+def top_words(exemplars: pl.DataFrame, examples: pl.DataFrame, units: Sequence[str]) -> list[str]:
+    """Per unit the words that gave its strongest describe examples their activation, strongest first.
+
+    From tables `exemplars` and `examples` of texts; "" where no span of any example is known.
+    """
+    wanted = pl.col("unit").is_in(units) & (pl.col("part") == DESCRIBE) & (pl.col("rank") < 2 * _WORDS)
+    spans = (
+        exemplars.filter(wanted & (pl.col("span_start") >= 0))
+        .join(examples.select("id", "text"), left_on="example", right_on="id")
+        .sort("unit", "rank")
+    )
+    found: dict[str, dict[str, None]] = {}
+    for unit, text, start, end in spans.select("unit", "text", "span_start", "span_end").iter_rows():
+        # A token may be part of a word.
+        first, last = grown_to_words(text, start, end)
+        word = text[first:last].strip(" ,;").lower()
+        if any(letter.isalnum() for letter in word):
+            found.setdefault(unit, {})[word] = None
+    return [", ".join(list(found.get(unit, {}))[:_WORDS]) for unit in units]
+
+
 @dataclass(frozen=True)
 class Described:
     """The units that a describer has written of, each with its description, in the same order.
 
     `ids` are of the descriptions. `profiles` say which units are alike, by whatever the study knows of
     them; `names` are what its source calls them, where that says something (a class); `words` those to
-    which each responds most strongly. None where a study has nothing of the kind.
+    which each responds most strongly (`top_words`). None where a study has nothing of the kind.
     """
 
     describer: str

@@ -16,9 +16,8 @@ import polars as pl
 from jaxtyping import Bool, Int64
 
 from saywell.data.examples import Examples
-from saywell.data.parts import DESCRIBE, Parts, parts_of
+from saywell.data.parts import Parts, parts_of
 from saywell.data.splits import hash_numbers
-from saywell.data.words import grown_to_words
 from saywell.description import Description
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.language_models import LanguageModel
@@ -28,7 +27,7 @@ from saywell.readers.lexical import by_words
 from saywell.readers.reader import Predict as Reads
 from saywell.resources import Resources
 from saywell.scorers.counterexamples import find_counterexamples
-from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling
+from saywell.scorers.floors import another_unit, most_frequent, nearest_sibling, top_words
 from saywell.scorers.sampling import Sample, sample_examples
 from saywell.scorers.scoring import Fires, Predict, Scores, Task, score_units
 from saywell.store.files import temporary_folder
@@ -43,7 +42,6 @@ BY_WORDS = "lexical"
 BY_ENCODER = "sentence-encoder"
 BY_LLM = "detection"
 ANOTHER = "another unit"
-TOP_WORDS = 5
 LLM_EXAMPLES = 60
 """Sentences that an LLM reads of each of the two splits, for a unit."""
 
@@ -111,7 +109,7 @@ def open_reading(
         readers = {
             BY_TAGS: tag_reader(tags, described.names),
             BY_WORDS: _remembered(
-                [*described.texts, *top_words(study, described)],
+                [*described.texts, *top_words(study.exemplars, examples, described.ids)],
                 parts,
                 folder / BY_WORDS,
                 by_words(examples["text"].to_list(), parts.describe),
@@ -262,24 +260,6 @@ def counterexample_table(
             )
         )
     return pl.concat(frames)
-
-
-def top_words(study: Study, described: Described) -> list[str]:
-    """Per described unit the words that gave its strongest calibration sentences their activation."""
-    wanted = pl.col("unit").is_in(described.ids) & (pl.col("part") == DESCRIBE)
-    spans = (
-        study.exemplars.filter(wanted & (pl.col("rank") < 2 * TOP_WORDS))
-        .join(study.examples.select("id", "text"), left_on="example", right_on="id")
-        .sort("unit", "rank")
-    )
-    found: dict[str, dict[str, None]] = {}
-    for unit, text, start, end in spans.select("unit", "text", "span_start", "span_end").iter_rows():
-        # A token may be part of a word.
-        first, last = grown_to_words(text, start, end)
-        word = text[first:last].strip(" ,;").lower()
-        if any(letter.isalnum() for letter in word):
-            found.setdefault(unit, {})[word] = None
-    return [", ".join(list(found.get(unit, {}))[:TOP_WORDS]) for unit in described.ids]
 
 
 def fires_on(subject: Subject, ids: list[str]) -> Fires:
