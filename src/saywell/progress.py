@@ -22,6 +22,18 @@ def silent(label: str, total: int) -> Iterator[Advance]:
     yield lambda done: None
 
 
+def increments(advance: Advance) -> Advance:
+    """For a language model, which tells how many are done so far, where one wants how many more."""
+    last = 0
+
+    def told(done: int) -> None:
+        nonlocal last
+        advance(done - last)
+        last = done
+
+    return told
+
+
 def automatic(label: str, total: int) -> AbstractContextManager[Advance]:
     """One line in a notebook, which changes in place; silence everywhere else."""
     shell = sys.modules.get("IPython")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -207,9 +208,18 @@ def test_an_llm_is_shown_exemplars_and_contrasts_and_may_fail(evidence, study):
             return "I'm sorry, I can't help with that."
         return json.dumps({"description": "Batteries." if "battery" in asked[-1] else ""})
 
+    bars = []
+
+    @contextmanager
+    def bar(label, total):
+        done = []
+        yield done.append
+        bars.append((total, sum(done)))
+
     with Scripted(answer) as model:
-        resources = Resources(llm=model)
+        resources = Resources(llm=model, progress=bar)
         said = ByLLM().describe(evidence, resources, study)
+    assert bars == [(3, 3)]
     assert [each.text for each in said] == ["Batteries", "", "", "Batteries", ""]
     assert said[0].llm == model.name and said[0].prompt_hash and len(said[0].sources) == 20
     assert said[1].status == "no description: the LLM gave no answer (refused)"

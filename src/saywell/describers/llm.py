@@ -14,6 +14,7 @@ from saywell.data.parts import DescribeRows
 from saywell.describers.describer import Evidence
 from saywell.description import DESCRIBED, Description
 from saywell.language_models import LanguageModel, Prompt, Request, Status, load_prompt
+from saywell.progress import Advance, increments
 from saywell.store.table import Table
 from saywell.units.exemplars import contrast_table
 
@@ -53,7 +54,10 @@ class ByLLM:
             for both in zip(evidence.places, _more_contrasts(evidence).contrast_places, strict=True)
         ]
         said = []
-        answers = describe_exemplars(llm, shown, prompt=prompt, seed=resources.seed)
+        with resources.progress(
+            "descriptions by the LLM", sum(bool(each.exemplars) for each in shown)
+        ) as advance:
+            answers = describe_exemplars(llm, shown, prompt=prompt, seed=resources.seed, progress=advance)
         for unit, places, answer in zip(evidence.ids, evidence.places, answers, strict=True):
             if answer.status != "ok":
                 reason = f"{answer.status}: {answer.reason}"
@@ -62,18 +66,12 @@ class ByLLM:
             else:
                 status = DESCRIBED if answer.text else f"no description: {answer.reason}"
             sources = tuple(ids[place] for place in places[:EXEMPLARS]) if answer.text else ()
-            asked = bool(answer.call)
-            said.append(
-                Description(
-                    unit,
-                    answer.text,
-                    status,
-                    parts=(answer.text,) if answer.text else (),
-                    sources=sources,
-                    llm=llm.name if asked else None,
-                    prompt_hash=prompt.hash if asked else None,
-                )
+            parts = (answer.text,) if answer.text else ()
+            by, how = (llm.name, prompt.hash) if answer.call else (None, None)
+            written = Description(
+                unit, answer.text, status, parts=parts, sources=sources, llm=by, prompt_hash=how
             )
+            said.append(written)
         return said
 
 
@@ -108,7 +106,12 @@ class CommonGround(BaseModel):
 
 
 def describe_exemplars(
-    llm: LanguageModel, units: Sequence[Shown], *, prompt: Prompt | None = None, seed: int = 0
+    llm: LanguageModel,
+    units: Sequence[Shown],
+    *,
+    prompt: Prompt | None = None,
+    seed: int = 0,
+    progress: Advance = lambda units: None,
 ) -> list[Written]:
     """One description per unit, from one request each; a unit without exemplars is not asked about.
 
@@ -132,8 +135,9 @@ def describe_exemplars(
         )
         for n in asked
     ]
+    replies = llm.complete(requests, progress=increments(progress))
     written = [Written("", "ok", "it has no exemplars", "") for _ in units]
-    for number, reply in zip(asked, llm.complete(requests), strict=True):
+    for number, reply in zip(asked, replies, strict=True):
         if isinstance(reply.parsed, CommonGround):
             text = clean(reply.parsed.description)
             reason = None if text else "nothing in common was found"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from saywell.describers.descriptors.tables import CANDIDATES, TAGS
 from saywell.language_models import DryRun, ItemReply, LanguageModel, Prompt, ask_items
+from saywell.progress import increments
 from saywell.store.table import UNANSWERED
 
 FIND, TAG = "find_descriptors", "tag_descriptors"
@@ -64,7 +65,7 @@ def ask_candidates(
         batch_size=SENTENCES_PER_REQUEST,
         data={"most": MOST_PER_SENTENCE},
         seed=seed,
-        progress=_increments(progress),
+        progress=increments(progress),
     )
     rows: list[tuple[str, int, str, float]] = []
     for example, reply in replies.items():
@@ -103,7 +104,7 @@ def ask_tags(
             data={"descriptors": list(enumerate(piece, start=1))},
             check=partial(_strange, count=len(piece)),
             seed=seed,
-            progress=_increments(progress),
+            progress=increments(progress),
         )
         for example, reply in replies.items():
             numbers = reply.row.descriptors if reply.row is not None else []
@@ -168,15 +169,3 @@ def _unanswered(step: str, replies: Mapping[str, ItemReply[FoundDescriptors]]) -
         if reply.row is None
     ]
     return UNANSWERED.frame(rows).sort("item")
-
-
-def _increments(progress: Callable[[int], None]) -> Callable[[int], None]:
-    """A language model tells how many items are done so far, a progress bar wants how many more."""
-    last = 0
-
-    def told(done: int) -> None:
-        nonlocal last
-        progress(done - last)
-        last = done
-
-    return told
