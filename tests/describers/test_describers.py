@@ -68,6 +68,7 @@ def evidence(make_examples, make_evidence):
         ]
     )
     response[:4] += 1e-3 * random.random((4, 400)) - 2e-3
+    response[0, 8] += 1  # strongest, and nobody knows what it carries
     return make_evidence(make_examples(texts, tokens=[7] * 400).with_tags(tags), response, 80)
 
 
@@ -190,7 +191,10 @@ def test_what_is_not_known_is_neither_cold_nor_warm(evidence, make_evidence, res
     response = np.full((1, 400), np.nan)
     response[0, :8] = -1
     response[0, [0, 3, 5]] = 1  # eight texts are known, three of which fire it
-    said = Dissect().describe(make_evidence(evidence.examples, response), resources, study)[0]
+    partly = make_evidence(evidence.examples, response)
+    ((_, cold),) = partly.cold(np.arange(400))
+    assert np.flatnonzero(cold).tolist() == [1, 2, 4, 6, 7]
+    said = Dissect().describe(partly, resources, study)[0]
     seen = WordEncoder()(evidence.examples.texts).astype(float)
     phrases = WordEncoder()(evidence.examples.tags.texts)
     near = seen @ phrases.T
