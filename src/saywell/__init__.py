@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saywell.data.texts import load_texts
     from saywell.errors import SaywellError
     from saywell.language_models import open_language_model
-    from saywell.store.records import Unit
+    from saywell.report.card import Unit
     from saywell.store.study import Study
     from saywell.studies.classes import describe_classes
     from saywell.studies.neurons import describe_neurons
@@ -37,7 +37,7 @@ __all__ = [
 _HOMES = {
     "SaywellError": "saywell.errors",
     "Study": "saywell.store.study",
-    "Unit": "saywell.store.records",
+    "Unit": "saywell.report.card",
     "describe_classes": "saywell.studies.classes",
     "describe_neurons": "saywell.studies.neurons",
     "load_texts": "saywell.data.texts",

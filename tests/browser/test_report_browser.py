@@ -10,13 +10,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 @pytest.fixture
 def pages(hostile, tmp_path) -> dict[str, str]:
     """The addresses of a report of neurons and one of classes."""
-    from saywell.report.classes import write_report_classes
-    from saywell.report.neurons import write_report
+    from saywell.report.page import write_report
 
     neurons = hostile.read_study(hostile.write_neurons(tmp_path / "neurons"))
     classes = hostile.read_study(hostile.write_classes(tmp_path / "classes"))
     write_report(neurons)
-    write_report_classes(classes)
+    write_report(classes)
     return {study.manifest.kind: (study.path / "report.html").as_uri() for study in (neurons, classes)}
 
 

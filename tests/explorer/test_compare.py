@@ -79,4 +79,4 @@ def test_the_page(client):
     assert "say the same words" in html and "8 of 8" in html and "page 1 of 2" in html
     assert "a=1&amp;b=1&amp;alike=most&amp;page=2" in html
     assert client.get("/compare?a=1&b=3").status_code == 400
-    assert "classes in both" in client.get("/compare?a=3&b=3").text
+    assert "8</strong><span>units in both" in client.get("/compare?a=3&b=3").text

@@ -117,7 +117,7 @@ def test_a_card_shows_score_descriptor_exemplars_and_the_other_side(client):
         "on which it does not fire",
     ):
         assert words in html, words
-    html = html.split("Strongest examples")[1].split("</ol>")[0]
+    html = html.split('<ol class="exemplars">')[1].split("</ol>")[0]
     assert html.count("<li><span") == 8
     shades = [int(s) for s in re.findall(r'<mark class="s(\d)">', html)]
     assert shades[0] == 5 and shades == sorted(shades, reverse=True)
@@ -134,8 +134,7 @@ def test_what_is_not_there_is_not_found(client):
         "/1/unit?id=nope",
         "/1/unit",
         "/3/unit?id=layer.0/0",
-        "/1/class?name=robin",
-        "/3/class?name=x",
+        "/3/unit?id=x",
         "/3/text?id=x",
         "/1/image?example=i0",
         "/7/ask",
@@ -160,31 +159,10 @@ def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse, p
     assert "and it does not" in html and "the battery died" in html and "0.25" in html
 
 
-def test_older_scores_without_a_skill_get_one(hostile, tmp_path, browse, put_tables):
+def test_fewer_tables_will_do(hostile, tmp_path, browse, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
-    old = [
-        "unit",
-        "description",
-        "measure",
-        "reader",
-        "part",
-        "value",
-        "ci_low",
-        "ci_high",
-        "control",
-        "n",
-        "status",
-    ]
-    scores = pl.read_parquet(folder / "scores.parquet").select(old)
-    client = browse(put_tables(folder, scores=scores))
-    assert _ids(client, "")[0].endswith("0") and "0.70" in client.get("/1/").text
-
-
-def test_fewer_columns_and_tables_will_do(hostile, tmp_path, browse, put_tables):
-    folder = hostile.write_neurons(tmp_path / "study")
-    units = pl.read_parquet(folder / "units.parquet").select("id", "layer", "index")
     gone = ("exemplars", "associations", "tags", "scores", "descriptors", "descriptions")
-    client = browse(put_tables(folder, units=units, **dict.fromkeys(gone)))
+    client = browse(put_tables(folder, **dict.fromkeys(gone)))
     assert _total(client, "") == 80
     for url in ("/1/?q=x&descriptor=y", "/1/unit?id=layer.0/0", "/1/export/csv", "/1/export/neuronpedia"):
         assert client.get(url).status_code == 200, url
@@ -194,7 +172,7 @@ def test_a_table_that_is_gone_or_has_other_types_is_named(hostile, tmp_path, put
     folder = hostile.write_neurons(tmp_path / "study")
     for table, column in (("associations", "part"), ("exemplars", "rank")):
         kept = pl.read_parquet(folder / f"{table}.parquet")
-        with pytest.raises(StudyError, match=rf"lacks a column .*{column}"):
+        with pytest.raises(StudyError, match=rf"'{table}' lacks the column '{column}'"):
             open_studies([put_tables(folder, **{table: kept.drop(column)})])
         put_tables(folder, **{table: kept})
     wrong = pl.read_parquet(folder / "units.parquet").with_columns(model=pl.lit(True))
@@ -206,19 +184,21 @@ def test_a_table_that_is_gone_or_has_other_types_is_named(hostile, tmp_path, put
 
 
 def test_a_study_without_units_cannot_be_shown(hostile, tmp_path, put_tables):
-    folder = put_tables(hostile.write_neurons(tmp_path / "study"), units=None)
+    folder = put_tables(hostile.write_neurons(tmp_path / "study"), units=None, descriptions=None)
     with pytest.raises(StudyError, match="run it to the end"):
         open_studies([folder])
 
 
 def test_classes(client):
     html = client.get("/3/").text
-    assert "8 classes" in html and "robin" in html
-    assert "1 to 1 of 1 classes" in client.get("/3/?q=robin").text
-    card = client.get("/3/class?name=robin").text
+    assert "8</b> units" in html and "robin" in html and ">layer<" not in html
+    assert "1 to 1 of 1 units" in client.get("/3/?q=robin").text
+    moved = client.get("/3/class?name=robin")
+    assert moved.status_code == 301 and moved.headers["location"] == "/3/unit?id=robin"
+    card = client.get("/3/unit?id=robin").text
     assert "a red breast" in card and "3 not chosen" in card and "ift-proponent" in card
-    first = client.get("/3/class?name=%3Cscript%3Ealert(1)%3C%2Fscript%3E").text
-    assert "Images that help" in first and first.count("<img") == 6
+    first = client.get("/3/unit?id=%3Cscript%3Ealert(1)%3C%2Fscript%3E").text
+    assert "Images that help" in first and "and it does not respond" in first and first.count("<img") == 8
     image = client.get("/3/image?example=i0")
     assert image.headers["content-type"] == "image/jpeg" and image.content[:3] == b"\xff\xd8\xff"
     results = client.get("/3/results").text

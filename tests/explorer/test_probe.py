@@ -54,9 +54,9 @@ def real(tmp_path_factory, bert, tokenizer, sentences):
 
 def test_a_unit_fires_on_the_sentence_that_is_its_first_exemplar(real):
     rows = real.one.tables.rows(
-        "select c.id, e.example, s.text, e.activation, e.span_start, e.span_end from shown e"
-        " join cards c on c.no = e.unit join sentences s on s.no = e.example"
-        " where e.rank = 0 order by c.id limit 8"
+        "select c.id, e.example, s.text, e.activation, e.span_start, e.span_end from exemplars e"
+        " join cards c on c.id = e.unit join sentences s on s.id = e.example"
+        " where e.part = 'describe' and e.rank = 0 order by c.id limit 8"
     )
     assert len(rows) == 8
     for row in rows:
@@ -135,7 +135,7 @@ def test_reading_finds_the_description_that_is_said(shelf):
 def test_texts_of_classes_are_read_too(shelf):
     probe = Probe(shelf[2].tables, open_encoder=lambda name: Letters())
     found = probe.read("javascript alert")
-    assert found.texts == 16 and {"name", "id"} <= set(found.best[0].units[0])
+    assert found.texts == 16 and {"id", "verdict"} <= set(found.best[0].units[0])
 
 
 @pytest.mark.parametrize("sentence", ["", "   ", "\x00", "x" * 2001])

@@ -65,7 +65,7 @@ def _pages(client, hostile):
     yield from PAGES
     for word in hostile.HOSTILE[:7]:
         yield f"/1/?q={quote(word)}"
-        yield f"/3/class?name={quote(word)}"
+        yield f"/3/unit?id={quote(word)}"
         yield f"/1/unit?id={quote(word)}"
 
 

@@ -110,8 +110,8 @@ def test_texts_of_classes_are_judged_too(hostile, tmp_path, browse):
     client = browse(folder)
     answer = client.post("/1/verdict", data={**FORM, "item": "t7-4", "action": "reject"})
     assert answer.headers["location"] == "/1/text?id=t7-4#person"
-    assert "rejected" in client.get("/1/class?name=robin").text
-    assert "1 to 1 of 1 classes" in client.get("/1/?person=reject").text
+    assert "rejected" in client.get("/1/unit?id=robin").text
+    assert "1 to 1 of 1 units" in client.get("/1/?person=reject").text
 
 
 def test_a_file_that_is_none_or_cannot_be_written_is_said(tmp_path):

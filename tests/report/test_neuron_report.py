@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from saywell.report import charts, neurons
+from saywell.report import charts, page
 from saywell.report.class_charts import plane_chart
-from saywell.report.neurons import write_report
+from saywell.report.page import write_report
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Metric, Study, write_study
 
@@ -318,7 +318,7 @@ def test_a_section_that_fails_leaves_the_others(study, monkeypatch):
     def fail(_):
         raise RuntimeError("no <b>layers</b>")
 
-    monkeypatch.setattr(neurons, "layer_figure", fail)
+    monkeypatch.setattr(page, "layer_figure", fail)
     with pytest.warns(RuntimeWarning, match="Layer by layer"):
         html = _page(study)
     tree = Tree(html)

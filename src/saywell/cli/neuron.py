@@ -1,8 +1,8 @@
-"""`saywell neuron`: one neuron or class, with the examples that show what it responds to."""
+"""`saywell neuron`: one unit of any kind, with the examples that show what it responds to."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,8 @@ from saywell.cli.terminal import fitted, marked, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saywell.store.records import Unit
+    from saywell.report.card import Example, Unit, Written
+    from saywell.store.study import Study
 
 _WORDS = (
     "Floor: the best of the answers that should fail; skill: F1 less the floor. Lift: how many times more"
@@ -31,48 +32,54 @@ def neuron(
 ) -> None:
     """Show one neuron or class: description, score, and the examples for and against it.
 
-    The responsible part of a sentence is marked.
+    The responsible part of a sentence is marked. A neuron's other side is shown with it.
     """
     import json as json_module
 
     from saywell.cli.terminal import open_console
     from saywell.store.study import Study
-    from saywell.studies.neuron_card import neuron_card
 
     opened = Study(study)
-    if "units" not in opened.manifest.tables and "classes" in opened.manifest.tables:
-        found = opened.unit(unit, examples=examples)
-        if json:
-            typer.echo(json_module.dumps(found.to_dict(), indent=2))
-        else:
-            _print_class(found, open_console())
-        return
-    card = neuron_card(opened, unit, examples=examples)
+    cards = [opened.unit(name, examples=examples) for name in _with_other_side(opened, unit)]
     if json:
-        typer.echo(json_module.dumps(card, indent=2))
+        found = {"unit": unit, "sides": [card.to_dict() for card in cards]}
+        typer.echo(json_module.dumps(found, indent=2))
         return
     console = open_console()
-    for side in card["sides"]:
-        _print_side(side, console)
-    if any(side["descriptors"] for side in card["sides"]):
+    for card in cards:
+        _print_card(card, console)
+    if any(card.descriptors for card in cards):
         console.print(_WORDS, style="dim", markup=False)
 
 
-def _print_side(side: dict[str, Any], console: Console) -> None:
-    """One side of a neuron; sentences keep to the right of their activations."""
+def _with_other_side(study: Study, unit: str) -> list[str]:
+    """The unit and, where it goes high, the same place going low."""
+    if "units" not in study.manifest.tables:
+        return [unit]
+    units = study.units
+    own = units.filter(id=unit, sign=1).select("model", "kind", "layer", "index")
+    other = units.filter(sign=-1).join(own, on=own.columns, how="semi")
+    return [unit, *other["id"]]
+
+
+def _print_card(card: Unit, console: Console) -> None:
+    """Everything on one unit; sentences keep to the right of their activations."""
     from rich.table import Table
     from rich.text import Text
 
-    from saywell.store.records import Example
-
-    direction = "going high" if side["sign"] > 0 else "going low"
-    state = "" if side["state"] == "ok" else f", {plain(side['state'])}"
-    console.print(Text.assemble((side["unit"], "bold"), f"  {direction}{state}"))
-    console.print(Text(plain(side["description"] or side["status"])))
-    s = side["score"]
-    if s and s["value"] is not None:
-        console.print(_score_line(s))
-    for one in side["descriptors"]:
+    held_out = "images" if card.pictures else "sentences"
+    state = card.row.get("state") or "ok"
+    told = [] if card.row.get("sign") is None else [f"going {'low' if card.sign < 0 else 'high'}"]
+    told += [] if state == "ok" else [plain(state)]
+    console.print(Text.assemble((plain(card.id), "bold"), "  " if told else "", ", ".join(told)))
+    for one in card.written:
+        if len(card.written) > 1:
+            console.print(Text(f"by {plain(one.describer)}:", "dim"))
+        for text in (one.texts if card.sentences else (one.text,)) or ("",):
+            console.print(Text(fitted(text or one.status, 400)))
+        if (line := _score_line(one, held_out)) is not None:
+            console.print(Text(line))
+    for one in card.descriptors:
         console.print(
             Text(
                 f"  {plain(one['text'])}: {one['hits']} of {one['exemplars']}"
@@ -82,54 +89,32 @@ def _print_side(side: dict[str, Any], console: Console) -> None:
     lines = Table.grid(padding=(0, 2))
     lines.add_column(justify="right", no_wrap=True, min_width=8)
     lines.add_column()
-    for one in side["exemplars"]:
-        span = (one["span_start"], one["span_end"])
-        shown = marked(Example(one["example"], one["text"], None, span), console, 400)
-        lines.add_row(f"{one['activation']:.2f}", shown)
-    for kind, title in (
-        ("unforeseen", "fires, and the description does not say so"),
-        ("silent", "does not fire, though the description says so"),
+    for one in card.exemplars:
+        lines.add_row(_value(one), marked(one, console, 400))
+    for title, found in (
+        ("fires, and the description does not say so", card.unforeseen),
+        ("does not fire, though the description says so", card.silent),
+        ("harms it", card.opponents),
     ):
-        for one in side["counterexamples"]:
-            if one["kind"] == kind and one["rank"] == 0:
-                words = Text(f"{fitted(one['text'], 400)}  ({title})", "dim")
-                lines.add_row(f"{one['activation']:.2f}", words)
+        for one in found if card.pictures else found[:1]:
+            lines.add_row(_value(one), Text(f"{fitted(one.text, 400)}  ({title})", "dim"))
     console.print(lines)
     console.print()
 
 
-def _print_class(found: Unit, console: Console) -> None:
-    """A class: its texts, best first, and the images that speak for and against them."""
-    from rich.text import Text
-
-    console.print(Text(plain(found.id), "bold"))
-    if not found.texts:
-        console.print(plain(found.status))
-    for text in found.texts:
-        console.print(Text(f"  {fitted(text, 400)}"))
-    score = found.score
-    if score is not None and score.score is not None and score.floor_score is not None:
-        console.print(
-            f"F1 {score.score:.2f} on {score.n} held-out images, best floor {score.floor_score:.2f}"
-            f" ({plain(score.floor or '')}), by the {score.reader}: {score.verdict}"
-        )
-    for title, images in (
-        ("training images that help it", found.exemplars),
-        ("held-out images of it that its texts do not recognise", found.unforeseen),
-        ("held-out images of others that its texts take for it", found.silent),
-    ):
-        if images:
-            console.print(f"{title}:", style="dim")
-            for one in images:
-                console.print(Text(f"  {plain(one.text)}"))
+def _value(one: Example) -> str:
+    return "" if one.value is None else f"{one.value:.2f}"
 
 
-def _score_line(score: dict[str, Any]) -> str:
-    value = f"F1 {score['value']:.2f} (95 % {score['ci_low']:.2f} to {score['ci_high']:.2f})"
-    line = f"{value} on {score['n']} held-out sentences"
-    if score["skill"] is None:
-        return f"{line}: {score['status']}"
+def _score_line(one: Written, held_out: str) -> str | None:
+    score = one.score
+    if score is None or score.score is None:
+        return None
+    between = "" if score.ci_low is None else f" (95 % {score.ci_low:.2f} to {score.ci_high:.2f})"
+    line = f"F1 {score.score:.2f}{between} on {score.n} held-out {held_out}, by {score.reader}"
+    if score.skill is None or score.floor_score is None:
+        return f"{line}: {score.verdict}"
     return (
-        f"{line}, best floor {score['control']:.2f} ({score['floor']}); skill {score['skill']:.2f}"
-        f" ({score['skill_low']:.2f} to {score['skill_high']:.2f}): {score['status']}"
+        f"{line}, best floor {score.floor_score:.2f} ({plain(score.floor or '')}); skill {score.skill:.2f}"
+        f" ({score.skill_low:.2f} to {score.skill_high:.2f}): {score.verdict}"
     )

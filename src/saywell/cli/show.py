@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from saywell.store.records import Unit
+    from saywell.report.card import Unit
     from saywell.store.study import Metric, Study
 
 _MEANS = {
-    "neurons": "Precision@2: of the two descriptors that the firing units vote for, the share that the"
+    "precision@2": "Precision@2: of the two descriptors that the firing units vote for, the share that the"
     " sentence carries; recall@2: of those that it carries, the share among the two. Jaccard: of a"
     " unit's descriptors in two parts of the data, the share in both. Verified by: the share of"
     " descriptions. Control: the best of what should fail. Bound: the most there is to reach.",
-    "classes": "Zero-shot: the share of images that go to their class by its texts alone; name-free: with"
-    " the class's name masked in them. Gain over searched random words: that less what the same rule"
-    " reaches with random words. Transfer gain: what the texts add to so many labelled images a class"
-    " (shots). Control: the best of what should fail.",
+    "zero-shot accuracy": "Zero-shot: the share of images that go to their class by its texts alone;"
+    " name-free: with the class's name masked in them. Gain over searched random words: that less what"
+    " the same rule reaches with random words. Transfer gain: what the texts add to so many labelled"
+    " images a class (shots). Control: the best of what should fail.",
 }
-"""What the figures in the table are, for who has not read the docs; docs/glossary.md has more."""
+"""What the figures are called, for who has not read the docs; docs/glossary.md has more."""
 _BRIEF = 5
 _SENTENCES = 2
 """Of a class; the whole list is in `saywell neuron` and on the page."""
@@ -48,7 +48,7 @@ def show(
 
 def print_study(study: Study, *, json: bool, top: int = 10) -> None:
     """The descriptions to begin with, then the figures with interval, control and bound."""
-    if study.manifest.kind == "exam":
+    if "exam_summary" in study.manifest.tables:
         from saywell.cli.exam import print_exam
         from saywell.studies.exam import stored_exam
 
@@ -102,7 +102,7 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
         _print_unfinished(study, console)
     if "scores" in manifest.tables:
         _print_best(study, console, top)
-    for line in _class_counts(study) if manifest.kind == "classes" else _unit_counts(study):
+    for line in _counts(study):
         console.print(line, markup=False)
     if figures and study.has("metrics.json"):
         found = study.headline()
@@ -110,8 +110,9 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
         console.print(_figures([m for m in found if m not in lexical], "held-out data"))
         if lexical:
             console.print(_figures(lexical, "the same with lexical tags"))
-        if manifest.kind in _MEANS:
-            console.print(_MEANS[manifest.kind], style="dim", markup=False)
+        for figure, words in _MEANS.items():
+            if any(m.figure == figure for m in found):
+                console.print(words, style="dim", markup=False)
         for note in dict.fromkeys(f"{m.name}: {m.note}" for m in found if m.note):
             console.print(plain(note), style="dim", markup=False)
     if "recovered" in manifest.tables:
@@ -128,19 +129,19 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
 def _print_best(study: Study, console: Console, top: int) -> None:
     from saywell.cli.terminal import plain
     from saywell.report.best import meaning, none_verified
-    from saywell.store.records import verified_by_all
+    from saywell.report.listing import verified_by_all
 
     best = study.best(top)
     verified = study.verdicts().filter(status="verified").height
     if best:
         console.print()
         head = f"{len(best)} of {verified:,} verified descriptions"
-        unit_column = "" if best[0].pictures else "unit"
+        unit_column = "" if best[0].sentences else "unit"
         console.print(_columns(head, ("F1", "floor", "readers"), unit_column, console), style="dim")
         for unit in best:
             _print_unit(unit, console)
         console.print()
-        console.print(meaning(best[0].pictures), style="dim", markup=False)
+        console.print(meaning(bool(best[0].sentences)), style="dim", markup=False)
     elif not verified:
         console.print(plain(none_verified(study)), markup=False)
     counts = study.readers()
@@ -159,13 +160,13 @@ def _print_unit(unit: Unit, console: Console) -> None:
     score = unit.score
     assert score is not None, "what is verified has a score"
     numbers = (_two(score.score), _two(score.floor_score), f"{len(unit.verified_by)} of {len(unit.readings)}")
-    title = unit.id if unit.pictures else unit.description
-    line = _columns(title, numbers, "" if unit.pictures else unit.id, console)
+    title = unit.id if unit.sentences else unit.description
+    line = _columns(title, numbers, "" if unit.sentences else unit.id, console)
     console.print(Text(line, style="bold"))
-    if unit.pictures:
+    if unit.sentences:
         for text in unit.texts[:_SENTENCES]:
             console.print(Text(f"   {fitted(text, console.width - 3)}"))
-    elif unit.exemplars:
+    elif unit.exemplars and not unit.pictures:
         console.print(Text("   ") + marked(unit.exemplars[0], console, console.width - 3))
 
 
@@ -236,42 +237,36 @@ def _text(words: str):
     return Text(words)
 
 
-def _unit_counts(study: Study) -> list[str]:
-    if not {"units", "examples"} <= set(study.manifest.tables):
+def _counts(study: Study) -> list[str]:
+    """How many examples, units and texts there are."""
+    has = set(study.manifest.tables)
+    if "examples" not in has:
         return []
     from saywell.cli.terminal import plain
     from saywell.data.parts import PARTS
+    from saywell.describers.class_texts.class_describer import USABLE
+    from saywell.report.card import of_pictures
 
-    units, examples = study.units, study.examples
-    if units.is_empty():
-        return []
+    examples = study.examples
     counts = dict(examples["part"].value_counts().iter_rows())
     sizes = ", ".join(f"{counts.get(part, 0):,} to {part}" for part in PARTS)
-    lines = [
-        f"{examples.height:,} sentences ({sizes})",
-        f"{units.filter(sign=1).height:,} {units['kind'][0]} units of {plain(units['model'][0])}"
-        f" in {units['layer'].n_unique()} layers, each going high and going low",
-    ]
-    if "scores" in study.manifest.tables:
-        described = study.verdicts().height
-        lines.append(f"{described:,} of {units.height:,} sides have a description")
+    of = f" of {study.table('classes').height:,} classes" if "classes" in has else ""
+    lines = [f"{examples.height:,} {'images' if of_pictures(examples) else 'sentences'} ({sizes}){of}"]
+    if "units" in has and (units := study.units).height:
+        kinds, models = (", ".join(units[c].drop_nulls().unique().sort()) for c in ("kind", "model"))
+        layers, sides = units["layer"].drop_nulls().n_unique(), units["sign"].drop_nulls().n_unique()
+        places = units.filter(units["sign"].fill_null(1) > 0).height
+        words = f"{places:,} {plain(kinds)} units" + (f" of {plain(models)}" if models else "")
+        words += f" in {layers} layers" if layers else ""
+        lines.append(words + (", each going high and going low" if sides > 1 else ""))
+        if "scores" in has:
+            what = "sides have" if sides > 1 else "units have"
+            lines.append(f"{study.verdicts()['unit'].n_unique():,} of {units.height:,} {what} a description")
+    if "class_texts" in has:
+        texts = study.table("class_texts")
+        usable = texts.filter(texts["status"].is_in(USABLE)).height
+        lines.append(f"{usable:,} texts that can be chosen; chosen by {study.manifest.config['select']}")
     return lines
-
-
-def _class_counts(study: Study) -> list[str]:
-    if "class_texts" not in study.manifest.tables:
-        return []
-    from saywell.data.parts import PARTS
-    from saywell.describers.class_texts.class_describer import USABLE
-
-    counts = dict(study.examples["part"].value_counts().iter_rows())
-    sizes = ", ".join(f"{counts.get(part, 0):,} to {part}" for part in PARTS)
-    texts = study.table("class_texts")
-    usable = texts.filter(texts["status"].is_in(USABLE)).height
-    return [
-        f"{study.examples.height:,} images ({sizes}) of {study.table('classes').height:,} classes",
-        f"{usable:,} texts that can be chosen; chosen by {study.manifest.config['select']}",
-    ]
 
 
 def _two(value: float | None) -> str:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from saywell.store.records import Example
+    from saywell.report.card import Example
 
 WIDEST = 100
 

@@ -16,15 +16,14 @@ from starlette.exceptions import HTTPException as StarletteError
 from starlette.types import ASGIApp
 
 from saywell.errors import SaywellError
-from saywell.explorer import classes as of_classes
-from saywell.explorer import export, units
+from saywell.explorer import export, sentences, units
 from saywell.explorer.compare import agreement, best_matches
-from saywell.explorer.evidence import unit_evidence
 from saywell.explorer.filters import Filters
 from saywell.explorer.pages import address, environment, pager
 from saywell.explorer.security import Door, Guard
 from saywell.explorer.shelf import Opened
 from saywell.explorer.together import Busy
+from saywell.report.card import read_units
 from saywell.store import exports
 
 _REPORT, _OWN = files("saywell.report") / "assets", files("saywell.explorer") / "static"
@@ -34,7 +33,7 @@ STATIC = {
         for name, kind in (
             ("page.css", "text/css"),
             ("units.css", "text/css"),
-            ("classes.css", "text/css"),
+            ("cards.css", "text/css"),
             ("drawings.css", "text/css"),
             ("page.js", "text/javascript"),
         )
@@ -121,7 +120,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         start = (filters.number - 1) * units.PAGE
         rows = table.slice(start, units.PAGE).to_dicts()
         matches = None
-        if one.kind == two.kind == "units":
+        if one.tables.has("exemplars") and two.tables.has("exemplars"):
             listed = units.find_units(one.tables, Filters(verdict="verified", page=filters.page), {})
             lines = {row["id"]: row for row in listed.rows}
             matches = (lines, best_matches(one.tables, two.tables, list(lines)))
@@ -148,17 +147,6 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         filters = Filters.of(request.query_params)
         judged = here.verdicts.latest()
         people = {item: verdict.action for item, verdict in judged.items()}
-        if here.kind == "classes":
-            found = of_classes.find_classes(here.tables, filters, people)
-            return page(
-                "classes.html",
-                title=f"Classes of {here.name}",
-                here=here,
-                filters=filters,
-                rows=found.rows,
-                paging=pager(filters, found.total, units.PAGE),
-                judged=len(judged),
-            )
         found = units.find_units(here.tables, filters, people)
         return page(
             "units.html",
@@ -167,60 +155,40 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
             filters=filters,
             rows=found.rows,
             paging=pager(filters, found.total, units.PAGE),
-            exemplars=units.shown_exemplars(here.tables, found.rows),
-            descriptors=units.named_descriptors(here.tables, found.rows),
+            cards=read_units(here.tables, [row["id"] for row in found.rows], examples=units.SHOWN),
             judged=judged,
         )
 
     @app.get("/{number}/unit")
     def unit(number: str, id: str = "") -> Response:
         here = opened(number)
-        row = units.unit_row(here.tables, id) if here.kind == "units" else None
+        row = units.unit_row(here.tables, id)
         if row is None:
             raise HTTPException(404, f"The study has no unit {id[:100]!r}.")
         near = units.units_at(here.tables, [row["no"] - 1, row["no"] + 1])
-        exemplars = units.all_exemplars(here.tables, row)
         return page(
             "unit.html",
             title=f"Unit {id}",
             here=here,
             row=row,
-            exemplars=exemplars,
-            descriptors=units.named_descriptors(here.tables, [row], 30).get(row["id"], []),
-            evidence=unit_evidence(here.tables, id),
+            card=read_units(here.tables, [id], examples=units.MOST_EXAMPLES)[id],
             scores=units.unit_rows(here.tables, "scores", id),
             other=units.other_side(here.tables, row),
             before=near.get(row["no"] - 1),
             after=near.get(row["no"] + 1),
             history=here.verdicts.history(id),
+            judged=here.verdicts.latest(),
         )
 
     @app.get("/{number}/class")
     def class_(number: str, name: str = "") -> Response:
-        here = opened(number)
-        row = of_classes.class_row(here.tables, name) if here.kind == "classes" else None
-        if row is None:
-            raise HTTPException(404, f"The study has no class {name[:100]!r}.")
-        texts, rules = of_classes.class_texts(here.tables, name)
-        scores = units.unit_rows(here.tables, "scores", name)
-        return page(
-            "class.html",
-            title=f"Class {name}",
-            here=here,
-            row=row,
-            rules=rules,
-            chosen=[text for text in texts if text["chosen"]],
-            others=[text for text in texts if not text["chosen"]],
-            sides=of_classes.influential(here.tables, name),
-            article=of_classes.article_shown(here.tables, name),
-            judged=here.verdicts.latest(),
-            score=scores[0] | {"verdict": scores[0]["status"]} if scores else None,
-        )
+        """Where classes used to be."""
+        return RedirectResponse(address(f"/{opened(number).number}/unit", id=name), status_code=301)
 
     @app.get("/{number}/text")
     def text(number: str, id: str = "") -> Response:
         here = opened(number)
-        row = of_classes.text_row(here.tables, id) if here.kind == "classes" else None
+        row = sentences.text_row(here.tables, id)
         if row is None:
             raise HTTPException(404, f"The study has no text {id[:100]!r}.")
         return page(
@@ -234,14 +202,14 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
     @app.get("/{number}/results")
     def results(number: str) -> Response:
         here = opened(number)
-        tables = {name: of_classes.results(here.tables, name) for name in ("zero_shot", "transfer_summary")}
-        if here.kind != "classes":
-            raise HTTPException(404, "Only a study of classes has these tables.")
+        tables = {name: sentences.results(here.tables, name) for name in ("zero_shot", "transfer_summary")}
+        if not any(tables.values()):
+            raise HTTPException(404, "The study has no such tables.")
         return page("results.html", title="Zero-shot and transfer", here=here, tables=tables)
 
     @app.get("/{number}/image")
     def image(number: str, example: str = "") -> Response:
-        jpeg = of_classes.stored_thumbnail(opened(number).tables, example)
+        jpeg = sentences.stored_thumbnail(opened(number).tables, example)
         if jpeg is None:
             raise HTTPException(404, "The study keeps no picture of this example.")
         return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "max-age=600"})
@@ -276,12 +244,11 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
     @app.post("/{number}/verdict")
     def verdict(number: str, form: FormData = Depends(checked_form)) -> Response:  # noqa: B008
         here, item = opened(number), str(form.get("item") or "")
-        if here.kind == "classes":
-            row, place = of_classes.text_row(here.tables, item), "text"
-        else:
-            row, place = units.unit_row(here.tables, item), "unit"
+        row, place = units.unit_row(here.tables, item), "unit"
         if row is None:
-            raise HTTPException(404, f"The study has no {place} {item[:100]!r}.")
+            row, place = sentences.text_row(here.tables, item), "text"
+        if row is None:
+            raise HTTPException(404, f"The study has no unit or text {item[:100]!r}.")
         here.verdicts.add(
             item,
             str(form.get("action") or ""),
@@ -304,13 +271,13 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
     def download(request: Request, number: str, form: str) -> Response:
         here = opened(number)
         latest = here.verdicts.latest()
-        if here.kind == "classes":
-            table = of_classes.every_text(here.tables)
+        if here.tables.has("class_texts"):
+            table = sentences.every_text(here.tables)
         else:
             filters = Filters.of(request.query_params)
             table = units.every_unit(here.tables, filters, here.people()).drop("no", "hay")
         table = export.with_verdicts(table, latest)
-        if form == "neuronpedia" and here.kind == "units":
+        if form == "neuronpedia" and here.placed:
             return _file("neuronpedia.zip", "application/zip", export.as_neuronpedia(table, here.about))
         if form not in FORMS:
             raise HTTPException(404, f"There is no export {form[:40]!r}.")

@@ -43,14 +43,9 @@ def words_of(tables: Tables) -> pl.DataFrame:
 
     The words are descriptors where the study has them; else a description counts as one.
     """
-    if tables.study.manifest.kind == "classes":
-        return tables.frame("""
-            select c.name as id, string_agg(s.text, ' · ' order by s.rank) as text,
-                list(distinct lower(trim(s.text))) filter (s.text is not null) as words
-            from classes c left join (select * from said where chosen) s on s.class = c.name
-            group by 1""")
     spoken = "case when status = 'described' then text end"
-    if not tables.has("descriptors", "id", "text"):
+    words = "descriptors" if tables.has("descriptors") else "class_texts"
+    if not tables.has(words):
         return tables.frame(
             f"select id, {spoken} as text, case when status = 'described'"
             " then [lower(trim(text))] end as words from cards"
@@ -62,7 +57,7 @@ def words_of(tables: Tables) -> pl.DataFrame:
             select id, list(distinct word) as words from (
                 select c.id, lower(trim(d.text)) as word
                 from (select id, unnest(descriptors) as descriptor from cards) c
-                join descriptors d on d.id = c.descriptor) group by id) w on w.id = c.id""")
+                join {words} d on d.id = c.descriptor) group by id) w on w.id = c.id""")
 
 
 def agreement(a: Tables, b: Tables) -> Agreement:

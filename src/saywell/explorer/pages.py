@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -10,9 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from saywell.explorer.filters import Filters
+from saywell.explorer.shelf import Opened
+from saywell.explorer.verdicts import HumanVerdict
 from saywell.report import formats
-from saywell.report import unit_cards as cards
-from saywell.report.parts import clip, said, visible
+from saywell.report.card import Example, Sentence, Unit
+from saywell.report.parts import Part, Rendered, clip, escape, said, visible
+from saywell.report.unit_cards import Around, picture_words, score_bar, summary_line, unit_card
+from saywell.report.units import RULES, mark
 
 
 def environment() -> Environment:
@@ -41,11 +46,10 @@ def environment() -> Environment:
         interval=formats.interval,
         percent=formats.percent,
         bar=_bar,
-        sentence=sentence_line,
         at=address,
-        verdict_line=_verdict_line,
-        level_line=_level_line,
-        comparisons=comparisons,
+        card_html=_card,
+        summary=_summary,
+        badge=mark,
     )
     return jinja
 
@@ -83,35 +87,36 @@ def _said(text: object, most: int | None = None) -> Markup:
 
 
 def _bar(row: Mapping[str, Any]) -> Markup:
-    return Markup(cards.score_bar(row["value"], row["ci_low"], row["ci_high"], row["control"]).html())
+    return Markup(score_bar(row["value"], row["ci_low"], row["ci_high"], row["control"]).html())
 
 
-def sentence_line(
-    one: Mapping[str, Any], row: Mapping[str, Any], group: Sequence[Mapping[str, Any]]
-) -> Markup:
-    """An exemplar, cut around its span, the span shaded by strength."""
-    if one["activation"] is None:
-        return _said(one["text"] or "", 280)
-    known = [dict(other) for other in group if other["activation"] is not None]
-    return Markup(cards.sentence_line(dict(one), {**row, "sign": row["sign"] or 1}, known).html())
+def _card(card: Unit, here: Opened, people: Mapping[str, HumanVerdict], other: str | None = None) -> Markup:
+    """A unit's card as in the report, its pictures by their addresses, its sentences to be judged."""
+    around = replace(_around(here, people), other=Rendered(other, ()) if other else None)
+    return Markup(unit_card(card, around).html())
 
 
-def _verdict_line(row: Mapping[str, Any], of: str = "sentences") -> Markup:
-    return Markup(cards.verdict_line({**row, "n": row["n"] or 0}, of).html())
+def _summary(card: Unit, here: Opened) -> Markup:
+    """What is seen of a card before it is opened."""
+    first = card.exemplars[0] if card.exemplars else None
+    return Markup(summary_line(card, first, _around(here, {})).html())
 
 
-def _level_line(row: Mapping[str, Any]) -> Markup:
-    """When a unit fires, and a histogram of its values, as far as the study knows."""
-    if any(row[name] is None for name in ("state", "threshold", "fires", "mean", "std", "name")):
-        return Markup()
-    whole = {**row, "sign": row["sign"] or 1}
-    drawn = cards.histogram(whole).html() if row["histogram"] and row["maximum"] is not None else ""
-    return Markup(cards.level_line(whole).html() + drawn)
+def _around(here: Opened, people: Mapping[str, HumanVerdict]) -> Around:
+    def picture(one: Example) -> Part | None:
+        if one.id not in here.pictured:
+            return None
+        place = escape(address(f"{here.home}image", example=one.id))
+        return Rendered(f'<img src="{place}" loading="lazy" alt="{escape(picture_words(one))}">', ())
 
+    def beside(one: Sentence) -> Part | None:
+        done = people.get(one.id)
+        judged = "" if done is None else f'<span class="p-mark p-{done.action}">{done.done}</span> '
+        place = escape(address(f"{here.home}text", id=one.id))
+        words = escape(clip(one.text or "", 60))
+        return Rendered(f'{judged}<a href="{place}#person">judge<span class="unseen"> {words}</span></a>', ())
 
-def comparisons(unit: str, evidence: cards.Evidence) -> Markup:
-    """What else a description can be held against, as in the report."""
-    return Markup("".join(part.html() for part in cards.comparisons(unit, evidence)))
+    return Around(picture, beside, rules=RULES)
 
 
 def _reason(status: str | None) -> str:

@@ -138,6 +138,17 @@ class Probe:
         """A promise of what `see` answers. Raises Busy where too many are waiting."""
         return self._pictures.ask(image)
 
+    @property
+    def can_fire(self) -> bool:
+        """Whether the study's units are places of a model that can be run."""
+        manifest = self._tables.study.manifest
+        return "model" in manifest.inputs and {"kind", "modules", "pool"} <= set(manifest.config)
+
+    @property
+    def can_see(self) -> bool:
+        """Whether it can say of an image which class it looks like."""
+        return self._tables.has("class_texts")
+
     def close(self) -> None:
         """Answer nobody who still waits."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -189,8 +200,8 @@ class Probe:
         from saywell.units.tokens import tokenize
 
         config = self._tables.study.manifest.config
-        if self._tables.study.manifest.kind != "neurons":
-            raise InputError("only a study of neurons knows what its units do on a new sentence")
+        if not self.can_fire:
+            raise InputError("only a study of a model's neurons knows what its units do on a new sentence")
         with self._lock:
             loaded = self._model = self._model or self._opened()
             sites = find_sites(loaded.model, config["kind"], modules=config["modules"])
@@ -287,8 +298,8 @@ class Probe:
         """
         from saywell.studies.classify import classify_images, open_image_encoder
 
-        if self._tables.study.manifest.kind != "classes":
-            raise InputError("only a study of classes can look at an image")
+        if not self.can_see:
+            raise InputError("only a study with texts about classes can look at an image")
         if not image:
             raise InputError("no image was sent; choose a file first")
         with self._lock, tempfile.NamedTemporaryFile(prefix="saywell-") as file:
@@ -318,19 +329,20 @@ class Probe:
 
     def _prepare(self) -> _Read:
         """Read every description once."""
-        classes = self._tables.study.manifest.kind == "classes"
+        sentences = self._tables.has("class_texts")
         rows = self._tables.rows(
-            "select id, class as name, text, chosen from said where chosen order by class, rank"
-            if classes
-            else "select id, id as name, text, verdict, no from cards where status = 'described'"
-            " and text is not null order by no"
+            "select c.id, s.text, c.verdict from said s join cards c on c.id = s.class where s.chosen"
+            " order by s.class, s.rank"
+            if sentences
+            else "select id, text, verdict, no from cards where status = 'described' and text is not null"
+            " order by no"
         )
         grouped: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             grouped.setdefault(row["text"], []).append(row)
         texts = list(grouped)[:MOST_TEXTS]
         encoder = self._open_encoder(self._encoder_name())
-        sample = self._sample() if not classes else texts[:SAMPLE]
+        sample = texts[:SAMPLE] if self._tables.pictures else self._sample()
         vectors = encoder([text[:MOST_CHARACTERS] for text in texts]) if texts else np.zeros((0, 1))
         usual = encoder(sample) @ vectors.T if sample and texts else np.zeros((1, len(texts)))
         spread = usual.std(0)
@@ -353,9 +365,7 @@ class Probe:
 
     def _encoder_name(self) -> str:
         config = self._tables.study.manifest.config
-        if self._tables.study.manifest.kind == "classes":
-            return "minilm"
-        return str(config.get("encoder") or "minilm")
+        return "minilm" if self._tables.pictures else str(config.get("encoder") or "minilm")
 
     def _opened(self) -> LoadedModel:
         manifest = self._tables.study.manifest

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from saywell.errors import StudyError
-from saywell.explorer.classes import build_classes
 from saywell.explorer.probe import Probe
+from saywell.explorer.sentences import build_sentences
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import build_units, choices, units_by_verdict
 from saywell.explorer.verdicts import HumanVerdicts
@@ -31,11 +31,13 @@ class Opened:
     """What was studied: a model or an encoder."""
     choices: dict[str, list[Any]]
     tally: dict[str, int]
+    pictured: frozenset[str]
+    """Examples that the study keeps a small picture of."""
 
     @property
-    def kind(self) -> str:
-        """`classes` for a study of classes, `units` for any that has a table of units."""
-        return "classes" if self.study.manifest.kind == "classes" else "units"
+    def placed(self) -> bool:
+        """Whether its units have places in a model, as neurons have."""
+        return bool(self.choices["layer"])
 
     @property
     def home(self) -> str:
@@ -77,13 +79,14 @@ def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: i
     study = Study(folder)
     manifest = study.manifest
     tables = Tables(study, memory_mb=memory_mb, threads=threads)
-    classes = manifest.kind == "classes"
-    if not (tables.has("classes", "name") if classes else tables.has("units", "id")):
+    if not any(map(tables.has, ("units", "classes", "descriptions"))):
         raise StudyError(
-            f"the study {str(folder)!r} ({manifest.kind}, {manifest.status}) has no table of"
-            f" {'classes' if classes else 'units'} to show yet; run it to the end"
+            f"the study {str(folder)!r} ({manifest.kind}, {manifest.status}) has no table of units to show"
+            " yet; run it to the end"
         )
-    (build_classes if classes else build_units)(tables)
+    build_units(tables)
+    if tables.has("class_texts"):
+        build_sentences(tables)
     tables.lock()
     return Opened(
         number,
@@ -93,8 +96,11 @@ def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: i
         Probe(tables),
         folder.resolve().name or "study",
         _short(str(manifest.config.get("model") or manifest.config.get("encoder") or manifest.kind)),
-        {} if classes else choices(tables),
-        {} if classes else units_by_verdict(tables),
+        choices(tables),
+        units_by_verdict(tables),
+        frozenset(row["example"] for row in tables.rows("select example from thumbnails"))
+        if tables.has("thumbnails")
+        else frozenset(),
     )
 
 

@@ -73,6 +73,21 @@ class Tables:
         """Whether the study has this table, with these columns."""
         return table in self.columns and self.columns[table].issuperset(columns)
 
+    def where(self, table: str, column: str, values: Sequence[str] | None) -> pl.DataFrame:
+        """A table's rows with one of these values in a column (all where None), in the file's order."""
+        found = f"select * exclude (file_row_number) from {table}"
+        if values is None:
+            return self.frame(f"{found} order by file_row_number")
+        chosen = f'{found} where "{column}" in (select unnest(?::varchar[])) order by file_row_number'
+        return self.frame(chosen, [list(values)])
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the examples are images: none has a text, and none is a pair of texts."""
+        told = [f"{name} is not null" for name in ("text", "first") if self.has("examples", name)]
+        said = " or ".join(told) or "false"
+        return self.has("examples") and not self.rows(f"select 1 from examples where {said} limit 1")
+
     def build(self, sql: str) -> None:
         """Run a statement of ours that makes a view or a table in memory.
 
@@ -120,13 +135,18 @@ class Tables:
 
 
 def _check_types(name: str, path: Path) -> None:
-    """Refuse columns of other types than queries are written for; more columns or fewer will do."""
+    """Refuse a table without the columns that queries are written for; more columns will do."""
     try:
         with path.open("rb") as file:
             types = pl.read_parquet_schema(file)
     except pl.exceptions.PolarsError as error:
         raise damaged(path, error) from error
     for column, type_ in SCHEMAS[name].types.items():
+        if column not in types and column not in SCHEMAS[name].optional:
+            raise StudyError(
+                f"table {name!r} lacks the column {column!r} ({type_}); the command that wrote the"
+                " study makes it again"
+            )
         if types.get(column, type_) != type_:
             raise StudyError(
                 f"column {column!r} of table {name!r} is {types[column]}, not {type_}; the command that"

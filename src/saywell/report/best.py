@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
+from saywell.report.card import Unit, of_pictures
 from saywell.report.formats import count, two
-from saywell.report.parts import Element, Part, Thumbnail, clip, el, said
-from saywell.report.unit_cards import marked_sentence
-from saywell.store.records import Unit, verified_by_all
+from saywell.report.listing import verified_by_all
+from saywell.report.parts import Element, Part, clip, el, said
+from saywell.report.unit_cards import marked_sentence, thumbnails
 from saywell.store.study import Study
 
 FIRST = 10
@@ -18,17 +19,17 @@ _Q = 0.05
 """The rate of false discoveries that `verified` asks for: that of the scorers, who stand above."""
 
 
-def meaning(pictures: bool) -> str:
+def meaning(of_classes: bool) -> str:
     """What `verified` says and what it does not, in a line."""
     does = (
         "of unseen images whether they are of the class"
-        if pictures
+        if of_classes
         else ("on unseen examples when the unit fires")
     )
-    wrong = "another class's words, its own name" if pictures else "another unit's words"
+    wrong = "another class's words, its own name" if of_classes else "another unit's words"
     return (
         f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
-        f" a constant answer). So the words are true of the {'class' if pictures else 'unit'}; it does"
+        f" a constant answer). So the words are true of the {'class' if of_classes else 'unit'}; it does"
         " not follow that the model learned them."
     )
 
@@ -39,7 +40,7 @@ def none_verified(study: Study) -> str:
     said = "No description was verified"
     if tested.is_empty():
         return f"{said}: none could be tested."
-    pictures = study.manifest.kind == "classes"
+    pictures = "examples" in study.manifest.tables and of_pictures(study.examples)
     held = f"{count(int(tested['n'].max()))} held-out {'images' if pictures else 'sentences'}"  # type: ignore[arg-type]
     better = tested.filter(pl.col("skill") > 0)
     of = f"of the {count(tested.height)} tested on {held}"
@@ -83,7 +84,7 @@ def best_section(
             " chosen to be sure, short and unlike each other.",
         ),
         el("ul", {"class": "firsts"}, *items),
-        el("p", {"class": "how"}, meaning(best[0].pictures)),
+        el("p", {"class": "how"}, meaning(bool(best[0].sentences))),
         needs=("best.css",),
     )
 
@@ -91,30 +92,22 @@ def best_section(
 def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element:
     name = said(unit.id, 60)
     link: Part = name if anchor is None else el("a", {"href": f"#{anchor}"}, name)
+    title: Part = link if unit.sentences else said(unit.description, 160)
     body: list[Part] = []
-    if unit.pictures:
-        title: Part = link
+    if unit.sentences:
         body += [el("p", None, said(text, 200)) for text in unit.texts[:_SENTENCES]]
-        shown = [one for one in unit.exemplars if one.id in jpegs][:_PICTURES]
+    if unit.pictures:
+        pictures = (thumbnails(jpegs)(one) for one in unit.exemplars)
+        shown = [one for one in pictures if one is not None][:_PICTURES]
         if shown:
-            body.append(
-                el(
-                    "ul",
-                    {"class": "shots"},
-                    *(
-                        el("li", None, Thumbnail(jpegs[one.id], f"training image {clip(one.text, 80)}"))
-                        for one in shown
-                    ),
-                )
-            )
+            body.append(el("ul", {"class": "shots"}, *(el("li", None, one) for one in shown)))
     else:
-        title = said(unit.description, 160)
         body += [el("p", {"class": "sentence"}, marked_sentence(one, "s4")) for one in unit.exemplars[:1]]
     score = unit.score
     assert score is not None, "what is verified has a score"
     by = ", ".join(unit.verified_by)
     facts = f"F1 {two(score.score)}, floor {two(score.floor_score)} · by {by}"
-    where: tuple[Part, ...] = () if unit.pictures else (link, el("span", None, " · "))
+    where: tuple[Part, ...] = () if unit.sentences else (link, el("span", None, " · "))
     return el(
         "li",
         None,

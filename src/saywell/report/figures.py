@@ -212,7 +212,7 @@ def descriptor_counts(study: Study, found: UnitVerdicts) -> pl.DataFrame:
 
 def layer_figure(found: UnitVerdicts | None) -> Element | None:
     """How many units of each layer have a description, and how many were verified, by side."""
-    if found is None:
+    if found is None or found.table["layer"].null_count() == found.table.height:
         return None
     counts = layer_counts(found)
     most = int(counts["described"].max() or 0)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ import altair as alt
 from saywell.errors import InputError
 from saywell.report import charts, class_charts
 from saywell.report.charts import MEASURED, STYLES, Style, svg
-from saywell.report.classes import plane_points, transfer_rows, zero_shot_rows
+from saywell.report.class_figures import plane_points, transfer_rows, zero_shot_rows
 from saywell.report.figures import AXES, POINTS, descriptor_counts, layer_counts, tags_said
 from saywell.report.parts import clip, visible
 from saywell.report.units import unit_verdicts

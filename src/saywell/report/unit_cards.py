@@ -1,252 +1,266 @@
-"""The card of a unit: what it responds to, with the evidence for and against its description."""
+"""The card of a unit as a part of a page: what it responds to, with the evidence for and against."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import polars as pl
-
-from saywell.data.parts import DESCRIBE
+from saywell.report.card import EXCERPT, Example, Sentence, Unit, Written
 from saywell.report.formats import count, interval, level, small, two
-from saywell.report.parts import Element, Part, clip, el, said
-from saywell.store.records import EXCERPT, Example, reader_name
-from saywell.store.study import Study
-
-VERIFIED, NOT_VERIFIED, NONE = "verified", "not verified", "no description"
-EXEMPLARS_SHOWN = {VERIFIED: 8, NOT_VERIFIED: 6, NONE: 4}
-
+from saywell.report.parts import Element, Part, Thumbnail, clip, el, said
 
 LEVELS = 5
+MOST_DESCRIPTORS, MOST_SENTENCES = 8, 12
+CSS = ("units.css", "cards.css", "drawings.css")
+_FLAT = {
+    "constant": "It gives one value on every example.",
+    "flat": "Too many examples reach its top value to call any of them exemplars.",
+}
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the cards of the chosen units show, by unit."""
+class Around:
+    """What a page knows that a card does not: its pictures, and where its other cards are."""
 
-    exemplars: dict[str, list[dict[str, Any]]]
-    descriptors: dict[str, list[dict[str, Any]]]
-    readings: dict[str, list[dict[str, Any]]]
-    """Scores by every reader, with all floors."""
-    against: dict[str, list[dict[str, Any]]]
-    """Counterexamples."""
-    contrasts: dict[str, list[dict[str, Any]]]
-    meanings: dict[str, list[dict[str, Any]]]
-
-
-def read_evidence(study: Study, chosen: pl.DataFrame) -> Evidence:
-    """Strongest describe sentences and enriched descriptors of the chosen units."""
-    has = study.manifest.tables
-    ids = chosen["id"].implode()
-    exemplars: dict[str, list[dict[str, Any]]] = {}
-    if "exemplars" in has:
-        rows = (
-            study.exemplars.filter(
-                pl.col("unit").is_in(ids),
-                pl.col("rank") < max(EXEMPLARS_SHOWN.values()),
-                pl.col("part") == DESCRIBE,
-            )
-            .join(study.examples.select("id", "text"), left_on="example", right_on="id")
-            .join(chosen.select("id", "descriptors"), left_on="unit", right_on="id")
-        )
-        if "tags" in has:
-            tags = study.table("tags").select("example", "descriptor")
-            carried = tags.group_by("example").agg(tags="descriptor")
-            rows = rows.join(carried, on="example", how="left").with_columns(
-                carries=pl.col("tags")
-                .fill_null([])
-                .list.set_intersection(pl.col("descriptors").fill_null([]))
-                .list.len()
-                > 0
-            )
-        else:
-            rows = rows.with_columns(carries=pl.lit(False))
-        exemplars = _by_unit(rows.sort("unit", "rank"))
-    descriptors: dict[str, list[dict[str, Any]]] = {}
-    if "associations" in has and "descriptors" in has:
-        descriptors = _by_unit(
-            study.table("associations")
-            .filter(
-                pl.col("unit").is_in(ids), pl.col("part") == DESCRIBE, pl.col("enriched") | pl.col("composed")
-            )
-            .join(study.table("descriptors").select("id", "text"), left_on="descriptor", right_on="id")
-            .sort("unit", "lift", descending=[False, True])
-        )
-    return Evidence(
-        exemplars,
-        descriptors,
-        _readings(study, ids),
-        _with_texts(study, "counterexamples", ids, ["unit", "kind", "rank"]),
-        _with_texts(study, "contrasts", ids, ["unit", "rank"]),
-        _of_units(study, "meanings", ids, ["unit", "part"]),
-    )
+    picture: Callable[[Example], Part | None] = lambda one: None
+    """A small picture of an example; None where the page has none."""
+    beside: Callable[[Sentence], Part | None] = lambda one: None
+    """What stands behind a sentence about a class."""
+    other: Part | None = None
+    """What is said of the unit's other side."""
+    rules: Sequence[str] = field(default_factory=tuple)
+    """Rules whose scores of sentences are shown."""
 
 
-def _readings(study: Study, ids: pl.Series) -> dict[str, list[dict[str, Any]]]:
-    if "floors" not in study.manifest.tables:
-        return {}
-    floors = (
-        study.table("floors")
-        .filter(pl.col("unit").is_in(ids))
-        .group_by("unit", "description", "measure", "reader", maintain_order=True)
-        .agg(floors=pl.struct("floor", "value"))
-    )
-    rows = study.scores.filter(pl.col("unit").is_in(ids)).join(
-        floors, on=["unit", "description", "measure", "reader"], maintain_order="left"
-    )
-    return _by_unit(rows)
+def thumbnails(jpegs: Mapping[str, bytes]) -> Callable[[Example], Part | None]:
+    """Pictures that stand inside the page; whatever does not begin like a JPEG is left out."""
+
+    def picture(one: Example) -> Part | None:
+        jpeg = jpegs.get(one.id, b"")
+        return Thumbnail(jpeg, picture_words(one)) if jpeg.startswith(b"\xff\xd8\xff") else None
+
+    return picture
 
 
-def _of_units(study: Study, table: str, ids: pl.Series, order: list[str]) -> dict[str, list[dict[str, Any]]]:
-    if table not in study.manifest.tables:
-        return {}
-    return _by_unit(study.table(table).filter(pl.col("unit").is_in(ids)).sort(order))
+def picture_words(one: Example) -> str:
+    """What a picture is, for who cannot see it."""
+    return f"image {clip(one.text or one.id, 60)}" + ("" if one.value is None else f", {level(one.value)}")
 
 
-def _with_texts(
-    study: Study, table: str, ids: pl.Series, order: list[str]
-) -> dict[str, list[dict[str, Any]]]:
-    if table not in study.manifest.tables:
-        return {}
-    texts = study.examples.select("id", "text")
-    rows = study.table(table).filter(pl.col("unit").is_in(ids))
-    return _by_unit(rows.join(texts, left_on="example", right_on="id").sort(order))
-
-
-def _by_unit(rows: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in rows.iter_rows(named=True):
-        grouped.setdefault(row["unit"], []).append(row)
-    return grouped
-
-
-def unit_card(
-    row: dict[str, Any],
-    exemplars: list[dict[str, Any]],
-    anchors: dict[str, str],
-    others: dict[str, Any],
-    evidence: Evidence,
-) -> Element:
-    """Everything there is on one unit; `anchors` are the places of units on this page, by id."""
+def unit_card(unit: Unit, around: Around) -> Element:
+    """Everything there is on one unit."""
     parts: list[Part] = []
-    if row["value"] is not None:
-        parts.append(verdict_line(row))
-    found = evidence.descriptors.get(row["id"], [])[:8]
-    if found:
-        parts.append(
-            el(
-                "table",
-                {"class": "tight"},
-                el(
-                    "thead",
-                    None,
-                    el(
-                        "tr",
-                        None,
-                        *(
-                            el("th", {"scope": "col"}, name)
-                            for name in ("descriptor", "hits", "lift", "q", "rule")
-                        ),
-                    ),
-                ),
-                el("tbody", None, *(_descriptor(one) for one in found)),
-            )
-        )
-    if exemplars:
-        items = [_exemplar(one, row, exemplars) for one in exemplars]
-        parts.append(el("ol", {"class": "exemplars"}, *items))
-        if any(one["carries"] for one in exemplars):
-            parts.append(el("p", {"class": "how"}, "● carries a descriptor of the description"))
-    parts += comparisons(row["id"], evidence)
-    parts += [level_line(row), histogram(row)]
-    parts.append(_other_side(row, anchors, others))
-    return el("div", {"class": "inside"}, *parts)
+    for one in unit.written:
+        if len(unit.written) > 1:
+            words = said(one.text or one.why_not, 300)
+            parts.append(el("p", {"class": "written"}, el("b", None, said(one.describer, 60)), ": ", words))
+        if one.score is not None and one.score.score is not None:
+            parts.append(verdict_line(one, held_out(unit)))
+    if unit.article is not None:
+        parts.append(_article(unit.article))
+    parts += _descriptor_table(unit)
+    parts += _examples(unit, around)
+    parts += _comparisons(unit, around)
+    parts += _sentence_tables(unit, around)
+    parts += [*_level_line(unit), *_histogram(unit)]
+    if around.other is not None:
+        parts.append(el("p", {"class": "how"}, around.other))
+    return el("div", {"class": "inside"}, *parts, needs=CSS)
 
 
-def verdict_line(row: dict[str, Any], of: str = "sentences") -> Element:
-    """A unit's score with its best floor, its skill, and the verdict; `of` is what was held out."""
-    words = f"F1 {two(row['value'])} ({interval(row['ci_low'], row['ci_high'])})"
-    if row["skill"] is None:
+def held_out(unit: Unit) -> str:
+    """What its examples are called."""
+    return "images" if unit.pictures else "sentences"
+
+
+def summary_line(unit: Unit, first: Example | None, around: Around) -> Element:
+    """What is seen of a card before it is opened: an example, or a few pictures."""
+    if unit.pictures:
+        shots = _shots(unit.exemplars[:6], around)
+        return shots or el("span", {"class": "sentence"}, said(" ".join(unit.texts), 160))
+    if first is None:
+        return el("span", {"class": "none"}, "no sentence on which it fires")
+    return sentence_line(first, unit)
+
+
+def verdict_line(one: Written, of: str) -> Element:
+    """A score with its best floor, its skill, and the verdict; `of` is what was held out."""
+    score = one.score
+    assert score is not None, "asked for where there is one"
+    words = f"F1 {two(score.score)} ({interval(score.ci_low, score.ci_high)})"
+    if score.skill is None:
         words += f": too few held-out {of} fire it for a test: "
     else:
         words += (
-            f" on {count(row['n'])} held-out {of}; its best floor, \u201c{row['floor']}\u201d,"
-            f" reaches {two(row['control'])}. Skill {two(row['skill'])}"
-            f" ({interval(row['skill_low'], row['skill_high'])}), q {small(row['q'])}: "
+            f" on {count(score.n)} held-out {of}; its best floor, \u201c{score.floor}\u201d,"
+            f" reaches {two(score.floor_score)}. Skill {two(score.skill)}"
+            f" ({interval(score.skill_low, score.skill_high)}), q {small(score.q)}: "
         )
-    return el("p", {"class": "verdict"}, words, el("b", None, row["verdict"]), ".")
+    return el("p", {"class": "verdict"}, words, el("b", None, score.verdict), ".")
 
 
-def comparisons(unit: str, evidence: Evidence) -> Iterator[Element]:
+def _article(article: Mapping[str, object]) -> Element:
+    words = str(article["status"])
+    if words == "found":
+        words = " ".join(str(article[name] or "") for name in ("title", "url", "revision")).strip()
+    return el("p", {"class": "source"}, "Article: ", said(words, 300))
+
+
+def _descriptor_table(unit: Unit) -> Iterator[Element]:
+    found = unit.descriptors[:MOST_DESCRIPTORS]
+    if found:
+        rows = []
+        for one in found:
+            rule = ", ".join(name for name in ("enriched", "composed") if one[name])
+            hits = f"{one['hits']} of {one['exemplars']}"
+            rows.append((one["text"], hits, f"{one['lift'] or 0:.1f}", small(one["q"]), rule))
+        yield _table(("descriptor", "hits", "lift", "q", "rule"), rows)
+
+
+def _examples(unit: Unit, around: Around) -> Iterator[Part]:
+    """Those that speak for it; of pictures those that speak against it stand beside them."""
+    if unit.pictures:
+        sides = [
+            (title, shots)
+            for title, found in (
+                ("Images that speak for it" if not unit.sentences else "Images that help it", unit.exemplars),
+                ("Images that harm it", unit.opponents),
+                ("Its words say so, and it does not respond", unit.silent),
+                ("It responds, and its words do not say so", unit.unforeseen),
+                ("For comparison, images that leave it alone", unit.contrasts),
+            )
+            if (shots := _shots(found, around)) is not None
+        ]
+        if sides:
+            columns = (el("div", None, el("h4", None, title), shots) for title, shots in sides)
+            yield el("div", {"class": "sides"}, *columns)
+    elif unit.exemplars:
+        yield el("ol", {"class": "exemplars"}, *(_exemplar(one, unit) for one in unit.exemplars))
+        if any(one.carries for one in unit.exemplars):
+            yield el("p", {"class": "how"}, "● carries a descriptor of the description")
+    else:
+        yield el("p", {"class": "how"}, "No example on which it fires.")
+
+
+def _shots(found: Iterable[Example], around: Around) -> Element | None:
+    items = []
+    for one in found:
+        picture = around.picture(one)
+        if picture is not None:
+            value = "" if one.value is None else f"{one.value:+.2g}"
+            items.append(el("li", None, el("span", {"class": "shot"}, picture, *_box(one)), value))
+    return el("ul", {"class": "shots"}, *items, needs=CSS) if items else None
+
+
+def _box(one: Example) -> Iterator[Element]:
+    """The part of a picture that is responsible, drawn over it."""
+    if one.region is not None:
+        left, top, right, bottom = (100 * min(1.0, max(0.0, share)) for share in one.region)
+        size = {"x": f"{left:.1f}", "y": f"{top:.1f}"}
+        size |= {"width": f"{max(0.0, right - left):.1f}", "height": f"{max(0.0, bottom - top):.1f}"}
+        whole = {"class": "region", "viewBox": "0 0 100 100", "preserveAspectRatio": "none"}
+        yield el("svg", {**whole, "aria-hidden": "true"}, el("rect", size))
+
+
+def _comparisons(unit: Unit, around: Around) -> Iterator[Element]:
     """What else a description can be held against: sentences, readers and floors, other meanings."""
-    for kind, title in (
-        ("unforeseen", "It fires here, and the description does not say so"),
-        ("silent", "The description says that it fires here, and it does not"),
-    ):
-        found = [one for one in evidence.against.get(unit, []) if one["kind"] == kind]
-        if found:
-            yield _plain_list(title, found)
-    if unit in evidence.contrasts:
-        yield _plain_list("For comparison, sentences on which it does not fire", evidence.contrasts[unit])
-    meanings = evidence.meanings.get(unit, [])
-    if meanings:
-        yield _folded(
-            "Several meanings",
-            _table(
-                ("part", "description", "exemplars", "F1", "over one description"),
-                [
-                    (
-                        "all together" if one["part"] == 0 else str(one["part"]),
-                        one["text"],
-                        str(one["exemplars"]),
-                        two(one["value"]),
-                        f"{two(one['difference'])}"
-                        f" ({interval(one['difference_low'], one['difference_high'])})",
-                    )
-                    for one in meanings
-                ],
-            ),
-        )
-    readings = evidence.readings.get(unit, [])
+    if not unit.pictures:
+        for title, found in (
+            ("It fires here, and the description does not say so", unit.unforeseen),
+            ("The description says that it fires here, and it does not", unit.silent),
+            ("For comparison, sentences on which it does not fire", unit.contrasts),
+        ):
+            if found:
+                yield _folded(title, el("ol", {"class": "exemplars"}, *(_plain(one) for one in found)))
+    if unit.meanings:
+        head = ("part", "description", "exemplars", "F1", "over one description")
+        yield _folded("Several meanings", _table(head, [_meaning(one) for one in unit.meanings]))
+    readings = [(own, one) for own in unit.written for one in own.readings if one.floors]
     if readings:
-        names = list(dict.fromkeys(f["floor"] for one in readings for f in one["floors"]))
-        yield _folded(
-            "Every reader, every floor",
-            _table(
-                ("reader", "F1", "skill", *names),
-                [
-                    (
-                        reader_name(one["reader"]),
-                        two(one["value"]),
-                        two(one["skill"]),
-                        *(two({f["floor"]: f["value"] for f in one["floors"]}.get(name)) for name in names),
-                    )
-                    for one in readings
-                ],
-            ),
+        names = list(dict.fromkeys(floor for _, one in readings for floor in one.floors))
+        several = len(unit.written) > 1
+        rows = [
+            (
+                f"{own.describer}, read by {one.reader}" if several else one.reader,
+                two(one.score),
+                two(one.skill),
+                *(two(one.floors.get(name)) for name in names),
+            )
+            for own, one in readings
+        ]
+        yield _folded("Every reader, every floor", _table(("reader", "F1", "skill", *names), rows))
+
+
+def _meaning(one: Mapping[str, object]) -> tuple[str, ...]:
+    number = lambda name: two(one[name])  # type: ignore[arg-type]  # noqa: E731
+    return (
+        "all together" if one["part"] == 0 else str(one["part"]),
+        str(one["text"]),
+        str(one["exemplars"]),
+        number("value"),
+        f"{number('difference')} ({interval(one['difference_low'], one['difference_high'])})",  # type: ignore[arg-type]
+    )
+
+
+def _sentence_tables(unit: Unit, around: Around) -> Iterator[Element]:
+    """The sentences about a class, chosen and not, with what each rule says of them."""
+    if not unit.sentences:
+        return
+    rules = [
+        rule
+        for rule in dict.fromkeys((unit.first.selection or "", *around.rules))
+        if any(rule in one.scores for one in unit.sentences)
+    ]
+    chosen = [one for one in unit.sentences if one.chosen]
+    others = [one for one in unit.sentences if not one.chosen]
+    if chosen:
+        by = f"Chosen by {unit.first.selection}" if unit.first.selection else "Chosen"
+        yield _sentences(by, chosen, rules, around)
+    else:
+        yield el("p", {"class": "how"}, "No text was chosen for this class.")
+    if others:
+        table = _sentences("Not chosen", others[:MOST_SENTENCES], rules, around)
+        more = len(others) - MOST_SENTENCES
+        rest = [el("p", {"class": "how"}, f"and {count(more)} more")] if more > 0 else []
+        yield el("details", None, el("summary", None, f"{count(len(others))} not chosen"), table, *rest)
+
+
+def _sentences(title: str, rows: Sequence[Sentence], rules: Sequence[str], around: Around) -> Element:
+    body = []
+    for one in rows:
+        source = f"“{one.quotation or ''}”" if one.status == "grounded" else one.status
+        about = f"{one.component}: " if one.component else ""
+        verdict = {True: " ✓ good", False: " ✗ not good", None: ""}[one.gold]
+        words = said(one.text or "–", 300)
+        source = el("span", {"class": "source"}, said(about + source, 260), verdict)
+        beside = around.beside(one)
+        scores = ((rule, one.scores.get(rule)) for rule in rules)
+        body.append(
+            el(
+                "tr",
+                None,
+                el("td", {"class": "said"}, words, el("br"), source),
+                *(
+                    el("td", {"class": "n", "data-name": rule}, "–" if score is None else f"{score:.3g}")
+                    for rule, score in scores
+                ),
+                *([] if beside is None else [el("td", None, beside)]),
+            )
         )
+    head = [el("th", {"scope": "col"}, title), *(el("th", {"scope": "col", "class": "n"}, r) for r in rules)]
+    if any(around.beside(one) is not None for one in rows):
+        head.append(el("th", {"scope": "col"}, "people"))
+    table = el(
+        "table", {"class": "texts"}, el("thead", None, el("tr", None, *head)), el("tbody", None, *body)
+    )
+    return el("div", {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": title}, table)
 
 
 def _folded(title: str, inside: Element) -> Element:
     return el("details", {"class": "more"}, el("summary", None, title), inside)
 
 
-def _plain_list(title: str, found: list[dict[str, Any]]) -> Element:
-    items = (
-        el(
-            "li",
-            None,
-            el("span", {"class": "n"}, level(one["activation"])),
-            el("span", {"class": "dot"}, ""),
-            el("bdi", {"class": "sentence"}, clip(one["text"], 200)),
-        )
-        for one in found
-    )
-    return _folded(title, el("ol", {"class": "exemplars"}, *items))
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Element:
+def _table(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Element:
     return el(
         "table",
         {"class": "tight"},
@@ -258,7 +272,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Element:
                 el(
                     "tr",
                     None,
-                    el("th", {"scope": "row"}, said(first, 60)),
+                    el("th", {"scope": "row"}, said(first, 80)),
                     *(el("td", {"class": "n"}, said(cell, 160)) for cell in rest),
                 )
                 for first, *rest in rows
@@ -267,69 +281,39 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Element:
     )
 
 
-def histogram(row: dict[str, Any]) -> Element:
-    """How often a unit gives which value; what fires is dark. Heights are square roots of counts."""
-    counts = row.get("histogram") or []
-    low, high = row["minimum"], row["maximum"]
-    if not counts or high <= low:
-        return el("p", None, "")
-    top, width = max(counts) ** 0.5, 160 / len(counts)
-    bars: list[Part] = []
-    for step, number in enumerate(counts):
-        tall = 30 * number**0.5 / top
-        fires = low + (step + 1) * (high - low) / len(counts) > row["threshold"]
-        bars.append(
-            el(
-                "rect",
-                {
-                    "class": "hf" if fires else "hs",
-                    "x": f"{step * width:.1f}",
-                    "y": f"{30 - tall:.1f}",
-                    "width": f"{width - 1:.1f}",
-                    "height": f"{tall:.1f}",
-                },
-            )
-        )
-    sign = row["sign"]
-    ends = f"from {level(sign * low)} to {level(sign * high)}"
-    label = f"Histogram of its values on describe sentences, {ends}; the dark part fires"
+def _exemplar(one: Example, unit: Unit) -> Element:
+    carries = [
+        el("span", {"aria-hidden": "true"}, "●"),
+        el("span", {"class": "unseen"}, "carries a descriptor"),
+    ]
     return el(
-        "p",
-        {"class": "how"},
-        el("svg", {"class": "hist", "viewBox": "0 0 160 30", "role": "img", "aria-label": label}, *bars),
-        f" values {ends}, heights as square roots; the dark part fires",
-    )
-
-
-def _descriptor(one: dict[str, Any]) -> Element:
-    rule = [name for name in ("enriched", "composed") if one[name]]
-    return el(
-        "tr",
+        "li",
         None,
-        el("th", {"scope": "row"}, said(one["text"], 80)),
-        el("td", {"class": "n"}, f"{one['hits']} of {one['exemplars']}"),
-        el("td", {"class": "n"}, f"{one['lift']:.1f}"),
-        el("td", {"class": "n"}, small(one["q"])),
-        el("td", None, ", ".join(rule)),
+        el("span", {"class": "n"}, "" if one.value is None else level(one.value)),
+        el("span", {"class": "dot"}, *(carries if one.carries else [])),
+        sentence_line(one, unit),
     )
 
 
-def _exemplar(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any]]) -> Element:
-    dot = el("span", {"class": "dot", "title": "carries a descriptor"}, "●" if one["carries"] else "")
+def _plain(one: Example) -> Element:
     return el(
-        "li", None, el("span", {"class": "n"}, level(one["activation"])), dot, sentence_line(one, row, all_)
+        "li",
+        None,
+        el("span", {"class": "n"}, "" if one.value is None else level(one.value)),
+        el("span", {"class": "dot"}, ""),
+        el("bdi", {"class": "sentence"}, clip(one.text, 200)),
     )
 
 
-def sentence_line(one: dict[str, Any], row: dict[str, Any], all_: list[dict[str, Any]]) -> Element:
+def sentence_line(one: Example, unit: Unit) -> Element:
     """The sentence, cut around its span, and the span shaded by how strong it is."""
-    strength = row["sign"] * one["activation"]
-    top = max(row["sign"] * other["activation"] for other in all_)
-    base = min(row["threshold"] or 0.0, top)
-    share = (strength - base) / (top - base) if top > base else 1.0
-    shade = 1 + round(max(0.0, min(1.0, share)) * (LEVELS - 1))
-    span = (one["span_start"] or 0, one["span_end"] or 0)
-    return marked_sentence(Example("", one["text"], None, span), f"s{shade}")
+    values = [unit.sign * other.value for other in unit.exemplars if other.value is not None]
+    if one.value is None or not values:
+        return marked_sentence(one, f"s{LEVELS}")
+    top = max(values)
+    base = min(unit.row.get("threshold") or 0.0, top)
+    share = (unit.sign * one.value - base) / (top - base) if top > base else 1.0
+    return marked_sentence(one, f"s{1 + round(max(0.0, min(1.0, share)) * (LEVELS - 1))}")
 
 
 def marked_sentence(example: Example, shade: str) -> Element:
@@ -342,43 +326,44 @@ def marked_sentence(example: Example, shade: str) -> Element:
     return el("bdi", {"class": "sentence"}, shown.text[:start], mark, shown.text[end:])
 
 
-def level_line(row: dict[str, Any]) -> Element:
+def _level_line(unit: Unit) -> Iterator[Element]:
     """From which value on a unit fires, how often that is, and which module it belongs to."""
+    row, sign = unit.row, unit.sign
+    if any(row.get(name) is None for name in ("state", "threshold", "fires", "mean", "std")):
+        return
     if row["state"] != "ok":
-        words = {
-            "constant": "It gives one value on every sentence.",
-            "flat": "Too many sentences reach its top value to call any of them exemplars.",
-        }
-        return el("p", {"class": "how"}, words.get(row["state"], f"State: {row['state']}."))
-    sign = row["sign"]
-    return el(
+        yield el("p", {"class": "how"}, _FLAT.get(row["state"], f"State: {row['state']}."))
+        return
+    module = [] if not row["name"] else [" Module ", el("code", None, said(row["name"], 120)), "."]
+    yield el(
         "p",
         {"class": "how"},
         f"Fires {'at or above' if sign > 0 else 'at or below'}"
-        f" {level(sign * row['threshold'])}, on {100 * row['fires']:.1f} % of describe"
-        f" sentences; mean {level(sign * row['mean'])}, standard deviation"
-        f" {level(row['std'])}. Module ",
-        el("code", None, said(row["name"], 120)),
-        ".",
+        f" {level(sign * row['threshold'])}, on {100 * row['fires']:.1f} % of the {held_out(unit)} that it"
+        f" was described from; mean {level(sign * row['mean'])}, standard deviation {level(row['std'])}.",
+        *module,
     )
 
 
-def _other_side(row: dict[str, Any], anchors: dict[str, str], others: dict[str, Any]) -> Element:
-    for unit, other in others.items():
-        same = (other["layer"], other["index"]) == (row["layer"], row["index"])
-        if same and other["sign"] == -row["sign"]:
-            name = "going low" if row["sign"] > 0 else "going high"
-            words = said(other["text"] or why_not(other), 160)
-            if unit in anchors:
-                link = el("a", {"href": f"#{anchors[unit]}"}, f"The same unit {name}")
-                return el("p", {"class": "how"}, link, ": ", words)
-            return el("p", {"class": "how"}, f"The same unit {name}: ", words)
-    return el("p", {"class": "how"}, "The other side was not studied.")
-
-
-def why_not(row: dict[str, Any]) -> str:
-    """Why a unit has no description."""
-    return str(row["status"]).removeprefix("no description: ")
+def _histogram(unit: Unit) -> Iterator[Element]:
+    """How often a unit gives which value; what fires is dark. Heights are square roots of counts."""
+    row, counts = unit.row, unit.row.get("histogram") or []
+    low, high, threshold = (row.get(name) for name in ("minimum", "maximum", "threshold"))
+    if not counts or not any(counts) or low is None or high is None or high <= low:
+        return
+    top, width = max(counts) ** 0.5, 160 / len(counts)
+    bars: list[Part] = []
+    for step, number in enumerate(counts):
+        tall = 30 * number**0.5 / top
+        fires = threshold is not None and low + (step + 1) * (high - low) / len(counts) > threshold
+        at = {"x": f"{step * width:.1f}", "y": f"{30 - tall:.1f}"}
+        size = {"width": f"{width - 1:.1f}", "height": f"{tall:.1f}"}
+        bars.append(el("rect", {"class": "hf" if fires else "hs", **at, **size}))
+    ends = f"from {level(unit.sign * low)} to {level(unit.sign * high)}"
+    label = f"Histogram of its values, {ends}; the dark part fires"
+    box = {"class": "hist", "viewBox": "0 0 160 30", "role": "img", "aria-label": label}
+    words = f" values {ends}, heights as square roots; the dark part fires"
+    yield el("p", {"class": "how"}, el("svg", box, *bars), words)
 
 
 def score_bar(value: float | None, low: float | None, high: float | None, control: float | None) -> Element:

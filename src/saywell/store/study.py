@@ -22,6 +22,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
 from importlib import metadata
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from saywell.errors import SaywellError, SchemaError, StudyError
 from saywell.store import upgrade
@@ -46,7 +47,7 @@ from saywell.store.schemas import SCHEMAS
 from saywell.store.table import UNANSWERED, Table, check_key
 
 if TYPE_CHECKING:
-    from saywell.store.records import Unit
+    from saywell.report.card import Unit
 
 STUDY_VERSION = 3
 """Raised when older studies cannot be gone on with; `upgrade` says which of them are read."""
@@ -158,6 +159,11 @@ class Metric(BaseModel):
     note: str = ""
     """What a reader of this figure has to know, in a sentence."""
 
+    @model_validator(mode="after")
+    def _named(self) -> Metric:
+        self.figure = self.figure or self.name
+        return self
+
 
 class Study:
     """A study folder, open for reading."""
@@ -189,6 +195,8 @@ class Study:
         wanted = SCHEMAS.get(name) if isinstance(table, str) else table
         if wanted is None:
             return frame
+        if isinstance(table, str):
+            wanted = replace(wanted, extensible=True)
         if not old and stored.schema_version != wanted.version:
             raise SchemaError(
                 f"table {name!r} of the study {str(self.path)!r} has version {stored.schema_version}, this"
@@ -295,7 +303,7 @@ class Study:
 
         Raises InputError for a unit that the study does not have; the message names the nearest.
         """
-        from saywell.store.records import read_unit
+        from saywell.report.card import read_unit
 
         return read_unit(self, name, examples=examples)
 
@@ -304,28 +312,28 @@ class Study:
 
         The columns are those of `tidy`, and `found`: how many of the strong examples say them.
         """
-        from saywell.store.records import search_units
+        from saywell.report.listing import search_units
 
         return search_units(self, words, limit=limit)
 
     def tidy(self) -> pl.DataFrame:
         """One row per unit: its words, score and floor, who verifies it, and one example.
 
-        Best first; see `saywell.store.records.tidy_table` for the columns.
+        Best first; see `saywell.report.listing.tidy_table` for the columns.
         """
-        from saywell.store.records import tidy_table
+        from saywell.report.listing import tidy_table
 
         return tidy_table(self)
 
     def best(self, number: int = 10) -> list[Unit]:
         """A few verified units to begin with: of sure skill, short, and unlike each other."""
-        from saywell.store.records import best_units
+        from saywell.report.listing import best_units
 
         return best_units(self, number)
 
     def readers(self) -> pl.DataFrame:
         """By reader: how many descriptions it tested, and how many of them it verifies."""
-        from saywell.store.records import readers_of
+        from saywell.report.listing import readers_of
 
         return readers_of(self)
 

@@ -41,7 +41,7 @@ from saywell.encoders.joined import JoinedEncoder, save_map
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, load_prompt
 from saywell.progress import Progress, automatic
-from saywell.report.classes import write_report_classes
+from saywell.report.page import write_report
 from saywell.scorers.judge import JUDGE, expect_judgements
 from saywell.store.study import Study, write_study
 from saywell.studies.class_choice import influence_table, text_pool, text_score_table
@@ -184,7 +184,7 @@ def _described(
     if gold is not None:
         inputs["gold"] = combined(gold.select("class", "text", "good").write_ndjson())
     with write_study(
-        out, kind="classes", config=config, inputs=inputs, command=list(command), report=write_report_classes
+        out, kind="classes", config=config, inputs=inputs, command=list(command), report=write_report
     ) as study:
         if study.finished:
             return Study(out)

@@ -10,8 +10,8 @@ import polars as pl
 
 from saywell.data.parts import DESCRIBE, SELECT, parts_of
 from saywell.encoders.sentence import open_sentence_encoder
+from saywell.report.card import VERIFIED, unknown_unit
 from saywell.scorers.skill import RESAMPLES
-from saywell.store.records import VERIFIED, unknown_unit
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_descriptions import association_table
 from saywell.studies.neuron_descriptors import stored_vectors, tag_matrix

@@ -7,8 +7,8 @@ import polars as pl
 
 from saywell.data.parts import parts_of
 from saywell.data.splits import hash_numbers
+from saywell.report.card import VERIFIED, reader_name
 from saywell.scorers.intervals import Interval, share_interval
-from saywell.store.records import VERIFIED, reader_name
 from saywell.store.schemas import empty_table
 from saywell.store.study import Metric, Study
 from saywell.studies.neuron_descriptions import by_lift, most_lifted

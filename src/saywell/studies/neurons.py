@@ -34,7 +34,7 @@ from saywell.language_models import DryRun, LanguageModel, load_prompt
 from saywell.language_models.dry_run import made_up
 from saywell.progress import Progress, automatic
 from saywell.readers.detection import DETECT, DETECTION, DetectionReader
-from saywell.report.neurons import write_report
+from saywell.report.page import write_report
 from saywell.resources import Resources
 from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter, write_study

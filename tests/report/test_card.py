@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from saywell.errors import InputError
-from saywell.store.records import Example, choose_example
+from saywell.report.card import Example
+from saywell.report.listing import choose_example
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Study, write_study
 

@@ -1,0 +1,577 @@
+"""The card of a unit: everything that a study's tables say of it, in one record.
+
+Terminal, report pages and explorer show this record and nothing else, so they cannot differ. It goes
+by the tables that are there, whatever the study asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
+from html import escape
+from typing import Any, Protocol
+
+import polars as pl
+
+from saywell.data.parts import DESCRIBE
+from saywell.errors import InputError
+from saywell.store.study import Study
+
+VERIFIED, DESCRIBED = "verified", "described"
+EXCERPT = 280
+"""Characters of a sentence that are shown, around its responsible part."""
+_READERS = {"dual-encoder": "image-text encoder", "detection": "LLM", "lexical": "words"}
+_SPAN = ("span_start", "span_end")
+_REGION = ("region_left", "region_top", "region_right", "region_bottom")
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example that speaks for or against a description."""
+
+    id: str
+    text: str
+    """The sentence; of an image its name."""
+    value: float | None
+    """The unit's activation on it; of a class's training image its influence."""
+    span: tuple[int, int] | None = None
+    """The part of `text` that is responsible, in characters, end exclusive."""
+    region: tuple[float, float, float, float] | None = None
+    """The part of a picture that is responsible: left, top, right, bottom, as shares of its sides."""
+    carries: bool = False
+    """Whether a tag says that a descriptor of the description holds of it."""
+
+    def marked(self, left: str = "[", right: str = "]") -> str:
+        """The text with the responsible part between two marks."""
+        if self.span is None:
+            return self.text
+        start, end = self.span
+        return self.text[:start] + left + self.text[start:end] + right + self.text[end:]
+
+    def cut(self, most: int) -> Example:
+        """The same with about so many characters of its text, those around the responsible part."""
+        text, (start, end) = self.text, self.span or (0, 0)
+        start, end = max(0, min(start, len(text))), max(0, min(end, len(text)))
+        end = max(start, min(end, start + most // 2))
+        room = most - (end - start)
+        first = 0 if len(text) <= most else max(0, start - room // 2)
+        last = min(len(text), first + most)
+        before = ("…" if first else "") + text[first:start]
+        after = text[end:last] + ("…" if last < len(text) else "")
+        span = (len(before), len(before) + end - start) if end > start else None
+        return replace(self, text=before + text[start:end] + after, span=span)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How one reader, who sees the description alone, predicts the unit on held-out examples."""
+
+    reader: str
+    """In words."""
+    score: float | None
+    """F1, 0 to 1, higher is better; None where nothing could be tested."""
+    ci_low: float | None
+    ci_high: float | None
+    floor: str | None
+    """What should fail and does best: another unit's words, a constant answer ..."""
+    floor_score: float | None
+    skill: float | None
+    """Score less that of the best floor."""
+    skill_low: float | None
+    skill_high: float | None
+    q: float | None
+    n: int
+    verdict: str
+    floors: dict[str, float | None] = field(default_factory=dict)
+    """The same for everything that should fail."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one describer wrote of a unit, and how it fared."""
+
+    id: str
+    text: str
+    """Empty where there is none; `status` says why."""
+    status: str
+    describer: str
+    llm: str | None
+    selection: str | None
+    """The rule that chose its sentences, where one did."""
+    texts: tuple[str, ...]
+    """Its parts: descriptors, or the chosen sentences of a class, best first."""
+    parts: tuple[str, ...]
+    """Their ids."""
+    readings: tuple[Reading, ...]
+    """The first one decides what is verified."""
+
+    @property
+    def score(self) -> Reading | None:
+        """What the reader who decides makes of it."""
+        return self.readings[0] if self.readings else None
+
+    @property
+    def verified(self) -> bool:
+        """Whether it held on examples that its writer never saw."""
+        return self.score is not None and self.score.verdict == VERIFIED
+
+    @property
+    def verdict(self) -> str:
+        """In two words."""
+        if self.status != DESCRIBED:
+            return "no description"
+        return VERIFIED if self.verified else "not verified"
+
+    @property
+    def why_not(self) -> str:
+        """Why there is no text."""
+        return self.status.removeprefix("no description: ")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence about a class that could be chosen, and what each rule says of it."""
+
+    id: str
+    text: str | None
+    component: str | None
+    status: str
+    quotation: str | None
+    gold: bool | None
+    chosen: bool
+    scores: dict[str, float | None]
+
+
+_NOBODY = Written("", "", "no description: none was written", "", None, None, (), (), ())
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit with its descriptions and what speaks for and against them."""
+
+    id: str
+    row: dict[str, Any]
+    """Its row of table `units`: layer, sign, threshold ...; empty where the study has no such table."""
+    written: tuple[Written, ...]
+    """By describer, the one that stands for the unit first; never empty."""
+    pictures: bool
+    """Whether its examples are images."""
+    exemplars: tuple[Example, ...] = ()
+    """The strongest examples that descriptions were made from; of a class, images that help it."""
+    contrasts: tuple[Example, ...] = ()
+    """Examples on which it does not fire."""
+    unforeseen: tuple[Example, ...] = ()
+    """Held-out examples on which the unit fires although the description does not say so."""
+    silent: tuple[Example, ...] = ()
+    """Held-out examples of which the description holds and on which the unit does not fire."""
+    opponents: tuple[Example, ...] = ()
+    """Of a class, training images that harm it."""
+    descriptors: tuple[dict[str, Any], ...] = ()
+    """Those that its exemplars carry more often than chance, highest lift first."""
+    meanings: tuple[dict[str, Any], ...] = ()
+    """Rows of table `meanings`: its exemplars in clusters, each described by itself."""
+    sentences: tuple[Sentence, ...] = ()
+    """Of a class, all its texts, the chosen ones first."""
+    article: dict[str, Any] | None = None
+    """Of a class, where its knowledge came from."""
+
+    @property
+    def first(self) -> Written:
+        """The description that stands for the unit."""
+        return self.written[0]
+
+    @property
+    def description(self) -> str:
+        """Its text; empty where there is none, and `status` says why."""
+        return self.first.text
+
+    @property
+    def status(self) -> str:
+        """ "described", or why there is no description."""
+        return self.first.status
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The parts of the description, best first."""
+        return self.first.texts
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """How each reader fares with the description, the one who decides first."""
+        return self.first.readings
+
+    @property
+    def score(self) -> Reading | None:
+        """What the reader who decides makes of the description."""
+        return self.first.score
+
+    @property
+    def verified(self) -> bool:
+        """Whether the description held on examples that its writer never saw."""
+        return self.first.verified
+
+    @property
+    def verified_by(self) -> tuple[str, ...]:
+        """The readers by whom it is verified."""
+        return tuple(one.reader for one in self.readings if one.verdict == VERIFIED)
+
+    @property
+    def sign(self) -> int:
+        """1: it fires going high; -1: going low."""
+        return -1 if (self.row.get("sign") or 1) < 0 else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `saywell show --json` prints them."""
+        said = {
+            "description": self.description,
+            "status": self.status,
+            "texts": list(self.texts),
+            "verified": self.verified,
+            "verified_by": list(self.verified_by),
+            "readings": [asdict(one) for one in self.readings],
+        }
+        return {"id": self.id, **said, **{k: v for k, v in asdict(self).items() if k != "id"}}
+
+    def __repr__(self) -> str:
+        lines = [f"{self.id}: {self.description or self.status}"]
+        for one in self.readings:
+            if one.score is not None and one.skill is not None:
+                lines.append(
+                    f"  {one.reader}: F1 {one.score:.2f}, floor {one.floor_score:.2f}"
+                    f" ({one.floor}), {one.verdict}"
+                )
+        lines += [f"  {_value(one.value)}  {one.cut(EXCERPT).marked()}" for one in self.exemplars[:3]]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(one.reader)}</td><td>F1 {_value(one.score)}</td>"
+            f"<td>floor {_value(one.floor_score)} ({escape(one.floor or '')})</td>"
+            f"<td>{escape(one.verdict)}</td></tr>"
+            for one in self.readings
+        )
+        items = "".join(f"<li>{_marked_html(one.cut(EXCERPT))}</li>" for one in self.exemplars[:5])
+        return (
+            f"<div><b>{escape(self.id)}</b>: {escape(self.description or self.status)}"
+            f"<table>{rows}</table><ol>{items}</ol></div>"
+        )
+
+
+class Rows(Protocol):
+    """Where the tables of a study are asked: in memory, or by SQL."""
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether there is such a table, with these columns."""
+        ...
+
+    def where(self, table: str, column: str, values: Sequence[str] | None) -> pl.DataFrame:
+        """Its rows with one of these values in a column (all where None), in their order."""
+        ...
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the examples are images."""
+        ...
+
+
+class StudyRows:
+    """A study's tables, each read once."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._read: dict[str, pl.DataFrame] = {}
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether there is such a table, with these columns."""
+        return table in self._study.manifest.tables and {*columns} <= {*self._table(table).columns}
+
+    def where(self, table: str, column: str, values: Sequence[str] | None) -> pl.DataFrame:
+        """Its rows with one of these values in a column (all where None), in their order."""
+        frame = self._table(table)
+        return frame if values is None else frame.filter(pl.col(column).is_in(list(values)))
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the examples are images."""
+        return self.has("examples") and of_pictures(self._table("examples"))
+
+    def _table(self, name: str) -> pl.DataFrame:
+        if name not in self._read:
+            self._read[name] = self._study.table(name)
+        return self._read[name]
+
+
+def of_pictures(examples: pl.DataFrame) -> bool:
+    """Whether these examples are images: none has a text, and none is a pair of texts."""
+    return all(
+        name not in examples.columns or examples[name].null_count() == examples.height
+        for name in ("text", "first")
+    )
+
+
+def read_unit(study: Study, unit: str, *, examples: int = 8) -> Unit:
+    """One unit, or one class by its name, with at most so many examples of each sort.
+
+    Raises InputError for a unit that the study does not have; the message names the nearest.
+    """
+    found = read_units(StudyRows(study), [unit], examples=examples)
+    if unit not in found:
+        known = study.units["id"] if "units" in study.manifest.tables else study.descriptions["unit"]
+        raise unknown_unit(unit, known.unique(maintain_order=True).to_list())
+    return found[unit]
+
+
+def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str, Unit]:
+    """The cards of those of these units that there are, with at most so many examples of each sort."""
+    own = {row["id"]: row for row in _of(rows, "units", ids, "id").to_dicts()}
+    written = _written(rows, ids)
+    sorts = {
+        "exemplars": strongest(rows, ids),
+        "contrasts": _of(rows, "contrasts", ids),
+        "opponents": _influential(rows, ids, "opponent"),
+    }
+    against = _of(rows, "counterexamples", ids)
+    if against.height:
+        sorts |= {kind: against.filter(kind=kind) for kind in ("unforeseen", "silent")}
+    shown = {sort: _cut(table, examples) for sort, table in sorts.items()}
+    of_sort = {sort: table.partition_by("unit", as_dict=True) for sort, table in shown.items()}
+    named = pl.concat([table["example"] for table in shown.values()]).unique()
+    words = dict(shown_words(rows, named.to_list()).iter_rows()) if rows.has("examples", "id") else {}
+    carried = _carried(rows, shown["exemplars"])
+    lists = {
+        "descriptors": _by_unit(_descriptors(rows, ids)),
+        "meanings": _by_unit(_of(rows, "meanings", ids)),
+    }
+    articles = _by_unit(_of(rows, "articles", ids, "class"), "class")
+    sentences = _sentences(rows, ids, written)
+
+    def seen(sort: str, unit: str, carriers: frozenset[str] = frozenset()) -> tuple[Example, ...]:
+        found = of_sort.get(sort, {}).get((unit,))
+        rows = () if found is None else found.iter_rows(named=True)
+        return tuple(example_of(row, words.get(row["example"], ""), carriers) for row in rows)
+
+    found = {}
+    for unit in ids:
+        if unit not in own and unit not in written:
+            continue
+        by = written.get(unit, (_NOBODY,))
+        names = {name for one in by for name in one.parts}
+        carriers = frozenset(example for example, name in carried if name in names)
+        found[unit] = Unit(
+            id=unit,
+            row={name: value for name, value in own.get(unit, {}).items() if name != "id"},
+            written=by,
+            pictures=rows.pictures,
+            exemplars=seen("exemplars", unit, carriers),
+            contrasts=seen("contrasts", unit),
+            unforeseen=seen("unforeseen", unit),
+            silent=seen("silent", unit),
+            opponents=seen("opponents", unit),
+            descriptors=tuple(lists["descriptors"].get(unit, ())),
+            meanings=tuple(lists["meanings"].get(unit, ())),
+            sentences=sentences.get(unit, ()),
+            article=next(iter(articles.get(unit, ())), None),
+        )
+    return found
+
+
+def strongest(rows: Rows, ids: Sequence[str] | None = None) -> pl.DataFrame:
+    """unit, rank, example, value and the responsible part of the examples that speak for units.
+
+    They are the exemplars that descriptions were made from; where there are none, training images that
+    help a class.
+    """
+    if not rows.has("exemplars"):
+        return _influential(rows, ids, "proponent")
+    table = _of(rows, "exemplars", ids)
+    return table.filter(part=DESCRIBE) if "part" in table.columns else table
+
+
+def shown_words(rows: Rows, ids: Sequence[str] | None = None) -> pl.DataFrame:
+    """example, words of examples by id: a sentence, both of a pair, or the name of an image."""
+    table = rows.where("examples", "id", ids)
+    shown: list[pl.Expr | str] = [name for name in ("text", "name", "id") if name in table.columns]
+    if {"first", "second"} <= set(table.columns):
+        shown.insert(0, pl.concat_str("first", pl.lit(" | "), "second"))
+    return table.select(example="id", words=pl.coalesce(shown))
+
+
+def unknown_unit(unit: str, known: Sequence[str]) -> InputError:
+    """The error for a unit that is not there, with the nearest that is."""
+    near = get_close_matches(unit, known[:50_000], n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}? Its" if near else "; its"
+    called = f"{hint} units are called like {known[0]!r}" if known else "; it has no units yet"
+    return InputError(f"the study has no unit {unit!r}{called}")
+
+
+def reader_name(reader: str) -> str:
+    """Who reads, in words: "sentence-encoder" is the sentence encoder."""
+    return _READERS.get(reader, reader.replace("-", " "))
+
+
+def _of(rows: Rows, table: str, ids: Sequence[str] | None, column: str = "unit") -> pl.DataFrame:
+    """A table's rows of these units; without columns where there is none."""
+    return rows.where(table, column, ids) if rows.has(table, column) else pl.DataFrame()
+
+
+def _influential(rows: Rows, ids: Sequence[str] | None, side: str) -> pl.DataFrame:
+    """Training images that help or harm a class, in the classifier that was looked at first."""
+    table = _of(rows, "influence", ids, "class")
+    if table.is_empty():
+        return pl.DataFrame(schema={"unit": pl.String, "rank": pl.Int32, "example": pl.String})
+    return table.filter(side=side, model=table["model"][0]).rename({"class": "unit"})
+
+
+def _cut(table: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The first of each unit, by rank."""
+    if table.is_empty():
+        return pl.DataFrame(schema={"unit": pl.String, "example": pl.String})
+    return table.sort("rank", maintain_order=True).group_by("unit", maintain_order=True).head(most)
+
+
+def _by_unit(table: pl.DataFrame, column: str = "unit") -> dict[str, list[dict[str, Any]]]:
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in table.iter_rows(named=True):
+        grouped.setdefault(row.pop(column), []).append(row)
+    return grouped
+
+
+def example_of(row: Mapping[str, Any], text: str, carriers: frozenset[str] = frozenset()) -> Example:
+    """From a row of a table of examples that speak for units."""
+    span, region = (tuple(row.get(name) for name in names) for names in (_SPAN, _REGION))
+    return Example(
+        row["example"],
+        text,
+        row["activation"] if "activation" in row else row.get("value"),
+        None if None in span else span,  # type: ignore[arg-type]
+        None if None in region else region,  # type: ignore[arg-type]
+        row["example"] in carriers,
+    )
+
+
+def _written(rows: Rows, ids: Sequence[str]) -> dict[str, tuple[Written, ...]]:
+    """Descriptions by unit, those that stand for it first."""
+    table = _of(rows, "descriptions", ids)
+    if table.is_empty():
+        return {}
+    table = table.sort("selected", "rank", descending=[True, False], maintain_order=True)
+    floors: dict[tuple[str, ...], dict[str, float | None]] = {}
+    whose = ("description", "measure", "reader")
+    for row in _of(rows, "floors", ids).iter_rows(named=True):
+        floors.setdefault(tuple(row[name] for name in whose), {})[row["floor"]] = row["value"]
+    readings: dict[str, list[Reading]] = {}
+    for row in _of(rows, "scores", ids).iter_rows(named=True):
+        fared = _reading(row, floors.get(tuple(row[name] for name in whose), {}))
+        readings.setdefault(row["description"], []).append(fared)
+    named = table["descriptors"].explode().drop_nulls().unique().to_list()
+    words: dict[str, str] = {}
+    for source in ("descriptors", "class_texts"):
+        if named and rows.has(source, "id", "text"):
+            words |= dict(rows.where(source, "id", named).select("id", "text").iter_rows())
+    found: dict[str, list[Written]] = {}
+    for row in table.iter_rows(named=True):
+        parts = tuple(row["descriptors"] or ())
+        texts = tuple(words[part] for part in parts if part in words)
+        found.setdefault(row["unit"], []).append(
+            Written(
+                id=row["id"],
+                text=row["text"] or "",
+                status=row["status"] or _NOBODY.status,
+                describer=row["describer"] or "",
+                llm=row["llm"],
+                selection=row.get("selection"),
+                texts=texts or ((row["text"],) if row["text"] else ()),
+                parts=parts,
+                readings=tuple(readings.get(row["id"], ())),
+            )
+        )
+    return {unit: tuple(own) for unit, own in found.items()}
+
+
+def _reading(row: Mapping[str, Any], floors: dict[str, float | None]) -> Reading:
+    return Reading(
+        reader=reader_name(row["reader"]),
+        score=row["value"],
+        ci_low=row["ci_low"],
+        ci_high=row["ci_high"],
+        floor=row["floor"],
+        floor_score=row["control"],
+        skill=row["skill"],
+        skill_low=row["skill_low"],
+        skill_high=row["skill_high"],
+        q=row["q"],
+        n=row["n"] or 0,
+        verdict=row["status"] or "not tested",
+        floors=floors,
+    )
+
+
+def _carried(rows: Rows, exemplars: pl.DataFrame) -> list[tuple[str, str]]:
+    """Examples and the descriptors that they carry."""
+    if exemplars.is_empty() or not rows.has("tags", "example", "descriptor"):
+        return []
+    tags = rows.where("tags", "example", exemplars["example"].unique().to_list())
+    return tags.select("example", "descriptor").rows()
+
+
+def _descriptors(rows: Rows, ids: Sequence[str]) -> pl.DataFrame:
+    """unit, text and how the exemplars carry it; enriched and composed ones, highest lift first."""
+    table = _of(rows, "associations", ids)
+    if table.is_empty() or not rows.has("descriptors", "text"):
+        return pl.DataFrame()
+    table = table.filter(pl.col("enriched") | pl.col("composed"), part=DESCRIBE)
+    names = rows.where("descriptors", "id", table["descriptor"].unique().to_list()).select("id", "text")
+    return table.join(names, left_on="descriptor", right_on="id", maintain_order="left").sort(
+        "lift", descending=True, maintain_order=True
+    )
+
+
+def _sentences(
+    rows: Rows, ids: Sequence[str], written: Mapping[str, Sequence[Written]]
+) -> dict[str, tuple[Sentence, ...]]:
+    """All texts about classes, the chosen ones first, then those that the study's rule prefers."""
+    table = _of(rows, "class_texts", ids, "class")
+    if table.is_empty():
+        return {}
+    scores: dict[str, dict[str, float | None]] = {}
+    for row in _of(rows, "text_scores", ids, "class").iter_rows(named=True):
+        if not row["network"]:
+            scores.setdefault(row["text"], {})[row["rule"]] = row["score"]
+    found: dict[str, list[Sentence]] = {}
+    for row in table.iter_rows(named=True):
+        first = written.get(row["class"], (_NOBODY,))[0]
+        found.setdefault(row["class"], []).append(
+            Sentence(
+                id=row["id"],
+                text=row["text"],
+                component=row["component"],
+                status=row["status"],
+                quotation=row["quotation"],
+                gold=row.get("gold"),
+                chosen=row["id"] in first.parts,
+                scores=scores.get(row["id"], {}),
+            )
+        )
+
+    def place(unit: str, one: Sentence) -> tuple[int, float]:
+        first = written.get(unit, (_NOBODY,))[0]
+        score = one.scores.get(first.selection or "")
+        chosen = first.parts.index(one.id) if one.chosen else len(first.parts)
+        return chosen, float("inf") if score is None else -score
+
+    return {unit: tuple(sorted(own, key=lambda one: place(unit, one))) for unit, own in found.items()}
+
+
+def _marked_html(one: Example) -> str:
+    if one.span is None:
+        return escape(one.text)
+    start, end = one.span
+    parts = (one.text[:start], one.text[start:end], one.text[end:])
+    before, span, after = map(escape, parts)
+    return f"{before}<mark>{span}</mark>{after}"
+
+
+def _value(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,319 @@
+"""What a study says about many units: one tidy table, a search, the best few, who believes what.
+
+Everything here is derived from the tables that are there, so it holds for every kind of study.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from saywell.errors import InputError
+from saywell.report.card import (
+    DESCRIBED,
+    EXCERPT,
+    VERIFIED,
+    Example,
+    StudyRows,
+    Unit,
+    example_of,
+    read_units,
+    reader_name,
+    shown_words,
+    strongest,
+)
+from saywell.store.study import Study
+
+_SEEN = 10
+"""Exemplars of a unit that are searched, and among which the one to show is chosen."""
+_SHORT, _LONG, _NEAR = 80, 160, 0.5
+
+
+def tidy_table(study: Study) -> pl.DataFrame:
+    """One row per unit, verified ones first, then those whose skill is surely high (its lower end).
+
+    unit, description   its name and its words; "" where it has none
+    verdict             "verified", "not verified", or why there is no description or no test
+    score, ci_low, ci_high    F1 of the reader who decides, with its 95 % interval
+    floor_score, floor, skill the best of what should fail, its name, and score less floor_score
+    reader, verified_by       who decides; every reader by whom it is verified
+    example             a strong example around its responsible part, which is between « and »
+    """
+    written = (
+        study.descriptions.sort("selected", "rank", descending=[True, False])
+        .unique("unit", keep="first", maintain_order=True)
+        .select("unit", "status", description="text", _id="id")
+    )
+    scored = pl.DataFrame(schema=_SCORED)
+    if "scores" in study.manifest.tables:
+        keys = {"unit": "unit", "_id": "description"}
+        by = (
+            study.scores.filter(status=VERIFIED)
+            .group_by("unit", "description", maintain_order=True)
+            .agg(verified_by="reader")
+        )
+        scored = (
+            study.verdicts()
+            .join(by, on=["unit", "description"], how="left")
+            .select(
+                **keys,
+                verdict="status",
+                score="value",
+                ci_low="ci_low",
+                ci_high="ci_high",
+                floor_score="control",
+                floor="floor",
+                skill="skill",
+                skill_low="skill_low",
+                reader="reader",
+                verified_by="verified_by",
+            )
+        )
+    table = written.join(scored, on=["unit", "_id"], how="left", maintain_order="left")
+    shown = _shown_examples(StudyRows(study), table)
+    return (
+        table.join(shown, on="unit", how="left", maintain_order="left")
+        .with_columns(
+            verdict=pl.when(pl.col("status") != DESCRIBED)
+            .then("status")
+            .otherwise(pl.col("verdict").fill_null("not tested")),
+            reader=pl.col("reader").map_elements(reader_name, return_dtype=pl.String),
+            verified_by=pl.col("verified_by")
+            .fill_null([])
+            .list.eval(pl.element().map_elements(reader_name, return_dtype=pl.String)),
+        )
+        .sort(
+            pl.col("verdict") == VERIFIED,
+            "skill_low",
+            "skill",
+            descending=True,
+            nulls_last=True,
+            maintain_order=True,
+        )
+        .select(
+            "unit",
+            "description",
+            "verdict",
+            "score",
+            "ci_low",
+            "ci_high",
+            "floor_score",
+            "floor",
+            "skill",
+            "reader",
+            "verified_by",
+            "example",
+        )
+    )
+
+
+_SCORED: dict[str, Any] = {
+    "unit": pl.String,
+    "_id": pl.String,
+    "verdict": pl.String,
+    "score": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "floor_score": pl.Float64,
+    "floor": pl.String,
+    "skill": pl.Float64,
+    "skill_low": pl.Float64,
+    "reader": pl.String,
+    "verified_by": pl.List(pl.String),
+}
+
+
+def search_units(study: Study, words: str, *, limit: int = 20) -> pl.DataFrame:
+    """Rows of `tidy_table` whose description, name or strong examples say all the words, best first.
+
+    A word is found where a word begins with it, whatever the case. Units whose description says
+    them come first, verified before others, then by the number of strong examples that say them,
+    which is column `found`; equals stand as in `tidy_table`.
+
+    Raises InputError without a word.
+    """
+    wanted = words.split()
+    if not wanted:
+        raise InputError(f"there is no word to search for in {words!r}; give one, such as 'refund'")
+    table = tidy_table(study)
+    in_examples = _found_in_examples(StudyRows(study), wanted)
+    in_words = pl.all_horizontal(
+        *(pl.concat_str("unit", pl.lit(" "), "description").str.contains(_begins(word)) for word in wanted)
+    )
+    return (
+        table.join(in_examples, on="unit", how="left", maintain_order="left")
+        .with_columns(pl.col("found").fill_null(0), _said=in_words)
+        .filter(pl.col("_said") | (pl.col("found") > 0))
+        .sort("_said", pl.col("verdict") == VERIFIED, "found", descending=True, maintain_order=True)
+        .drop("_said")
+        .head(limit)
+    )
+
+
+def best_units(study: Study, number: int = 10) -> list[Unit]:
+    """A few verified units to begin with: believed by most readers, of high skill, short and unlike.
+
+    Those verified by most readers come first, then those whose skill is surely high (the lower end
+    of its interval). No two share a word of their descriptions while there are others, none has more
+    than its share of a layer, and each is shown with another example.
+    """
+    if "scores" not in study.manifest.tables:
+        return []
+    counted = study.scores.filter(status=VERIFIED).group_by("unit", "description").len("readers")
+    rows = (
+        study.verdicts()
+        .filter(status=VERIFIED)
+        .join(study.descriptions.select("id", "text"), left_on="description", right_on="id")
+        .join(counted, on=["unit", "description"])
+        .sort("readers", "skill_low", "unit", descending=[True, True, False], nulls_last=True)
+    )
+    layers: dict[str, Any] = {}
+    if "units" in study.manifest.tables:
+        layers = dict(study.units.select("id", "layer").iter_rows())
+    tables = StudyRows(study)
+    shown = _say_it(tables, rows)
+    candidates = [
+        Candidate(row["unit"], row["text"], layers.get(row["unit"]), shown.get(row["unit"], True))
+        for row in rows.iter_rows(named=True)
+    ]
+    picked = _unlike(candidates, number, len(set(layers.values())))
+    used: set[str] = set()
+    found = []
+    for record in read_units(tables, picked, examples=_SEEN).values():
+        first = choose_example(record.exemplars, record.texts, used)
+        if first is not None:
+            used.add(first.id)
+            rest = tuple(one for one in record.exemplars if one is not first)
+            record = replace(record, exemplars=(first, *rest))
+        found.append(record)
+    return found
+
+
+def readers_of(study: Study) -> pl.DataFrame:
+    """By reader: how many descriptions it tested, and how many of them it verifies.
+
+    reader (in words), tested, verified; the reader who decides comes first.
+    """
+    return (
+        study.scores.group_by("reader", maintain_order=True)
+        .agg(tested=pl.col("skill").is_not_null().sum(), verified=(pl.col("status") == VERIFIED).sum())
+        .with_columns(pl.col("reader").map_elements(reader_name, return_dtype=pl.String))
+    )
+
+
+def verified_by_all(study: Study) -> int:
+    """Descriptions that every reader who tested them verifies."""
+    by = study.scores.group_by("unit", "description").agg(all=(pl.col("status") == VERIFIED).all())
+    return int(by["all"].sum())
+
+
+def choose_example(exemplars: Iterable[Example], texts: Sequence[str], used: set[str]) -> Example | None:
+    """The example to show a description with: not shown before, says it, short, strong."""
+    wanted = {stem for text in texts for stem in _first_letters(text)}
+
+    def place(rank: int, one: Example) -> tuple[bool, bool, bool, bool, bool, int]:
+        span = one.text[slice(*one.span)] if one.span else "x"
+        return (
+            one.id in used,
+            not wanted & _first_letters(span),
+            not wanted & _first_letters(one.text),
+            not any(letter.isalnum() for letter in span),
+            len(one.text) > _LONG,
+            rank,
+        )
+
+    ranked = sorted(enumerate(exemplars), key=lambda pair: place(*pair))
+    return ranked[0][1] if ranked else None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A verified unit that could be shown first."""
+
+    unit: str
+    text: str
+    layer: int | None
+    said: bool
+    """Whether its strong examples say its words, so that a person sees at once what is meant."""
+
+
+def _unlike(candidates: Sequence[Candidate], number: int, layers: int) -> list[str]:
+    """Units to show, from candidates in order of preference; rules give way one by one."""
+    share = -(-number // layers) + 1 if layers > 1 else number
+    picked: list[Candidate] = []
+    for said, most_alike, longest, most_a_layer in (
+        (True, 0.0, _SHORT, share),
+        (True, 0.0, None, share),
+        (True, 0.0, None, number),
+        (False, 0.0, None, number),
+        (False, _NEAR, None, number),
+    ):
+        for one in candidates:
+            if len(picked) >= number:
+                break
+            if one in picked or one.said < said or (longest and len(one.text) > longest):
+                continue
+            if sum(other.layer == one.layer for other in picked) >= most_a_layer:
+                continue
+            if all(_alike(one.text, other.text) <= most_alike for other in picked):
+                picked.append(one)
+    return [one.unit for one in candidates if one in picked]
+
+
+def _say_it(tables: StudyRows, rows: pl.DataFrame) -> dict[str, bool]:
+    """Whether a third of a unit's strong examples say a word of its description, by unit."""
+    if tables.pictures:
+        return {}
+    stems = {unit: _first_letters(text) for unit, text in rows.select("unit", "text").iter_rows()}
+    seen = strongest(tables, list(stems)).filter(pl.col("rank") < _SEEN)
+    words = shown_words(tables, seen["example"].unique().to_list())
+    said: dict[str, list[bool]] = {}
+    joined = seen.join(words, on="example", maintain_order="left").select("unit", "words")
+    for unit, text in joined.iter_rows():
+        said.setdefault(unit, []).append(bool(stems[unit] & _first_letters(text)))
+    return {unit: 3 * sum(found) >= len(found) for unit, found in said.items()}
+
+
+def _alike(one: str, other: str) -> float:
+    """Share of the shorter text's words that the other has too, by their first five letters."""
+    a, b = _first_letters(one), _first_letters(other)
+    return len(a & b) / min(len(a), len(b)) if a and b else 1.0
+
+
+def _first_letters(text: str) -> set[str]:
+    """The first five letters of the words that mean something; of short texts, of all words."""
+    words = re.findall(r"\w+", text[:2000].casefold())
+    return {word[:5] for word in words if len(word) > 3} or {word[:5] for word in words}
+
+
+def _begins(word: str) -> str:
+    return rf"(?i)(?:^|[^\w]){re.escape(word)}"
+
+
+def _shown_examples(tables: StudyRows, written: pl.DataFrame) -> pl.DataFrame:
+    """unit, example: of each unit the example to show, its responsible part marked."""
+    rows = strongest(tables).filter(pl.col("rank") < _SEEN)
+    rows = rows.join(shown_words(tables), on="example", how="left", maintain_order="left")
+    texts = dict(written.select("unit", "description").iter_rows())
+    shown = []
+    for (unit,), own in rows.sort("unit", "rank").group_by("unit", maintain_order=True):
+        examples = [example_of(row, row["words"] or "") for row in own.iter_rows(named=True)]
+        first = choose_example(examples, [texts.get(str(unit), "")], set())
+        shown.append((unit, first.cut(EXCERPT).marked("«", "»") if first else None))
+    return pl.DataFrame(shown, schema={"unit": pl.String, "example": pl.String}, orient="row")
+
+
+def _found_in_examples(tables: StudyRows, wanted: Sequence[str]) -> pl.DataFrame:
+    """unit, found: on how many of a unit's strong examples all the words stand."""
+    says = pl.all_horizontal(*(pl.col("words").str.contains(_begins(word)) for word in wanted))
+    return (
+        strongest(tables)
+        .filter(pl.col("rank") < _SEEN)
+        .join(shown_words(tables).filter(says), on="example", how="semi")
+        .group_by("unit")
+        .agg(found=pl.len())
+    )
