@@ -115,6 +115,17 @@ def _rule(rule: str, network: bool) -> str:
 _TEXTS = "which texts a row is about stands in columns"
 _CLASSES = ("classes", "classes-written")
 _MEASURE_AND_READER = "who reads and what is measured are two columns"
+
+
+def _of_described(today: Tables) -> Rows:
+    """Rows of contrasts of those units that have a description."""
+    said = today["descriptions"].rows
+    units = {unit for unit, text in zip(said["unit"], said["text"], strict=True) if text}
+    rows = today["contrasts"].rows
+    kept = [n for n, unit in enumerate(rows["unit"]) if unit in units]
+    return {column: [values[n] for n in kept] for column, values in rows.items()}
+
+
 CHANGES: list[Change] = [
     *(
         Change(_MEASURE_AND_READER, f"{t}.scorer", (f"{t}.measure", f"{t}.reader"), value="{}-{}".format)
@@ -145,6 +156,28 @@ CHANGES: list[Change] = [
         Change(PARTS, f"{table}.split", f"{table}.part", value=called, studies=studies)
         for table in ("examples", "exemplars", "associations", "scores", "floors")
         for called, studies in ((CALIBRATED, NEURONS), (TRAINED, CLASSES))
+    ),
+    Change(
+        "who wrote is a describer, and who tagged stands beside",
+        "descriptions.describer",
+        ("descriptions.describer", "descriptions.tagger"),
+        value=lambda _, tagger: tagger,
+        studies=NEURONS,
+    ),
+    *(
+        Change("who wrote stands beside what it scores", now=f"{t}.describer", studies=NEURONS)
+        for t in ("scores", "floors")
+    ),
+    Change(
+        "a describer sees contrasts of every unit, not only of those that it will describe",
+        "contrasts",
+        _of_described,
+        studies=NEURONS,
+    ),
+    Change(
+        "with gold tags nothing is encoded, so exemplars fall into no clusters: no empty table",
+        "meanings",
+        studies=("neurons",),
     ),
     *(Change(PARTS, f"classes.{was}", f"classes.{now}", studies=CLASSES) for now, was in TRAINED.items()),
     *(

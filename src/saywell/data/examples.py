@@ -14,12 +14,47 @@ from jaxtyping import Int
 from saywell.data.parts import Parts, Rows, parts_of
 from saywell.data.tags import Tags
 from saywell.errors import InputError
+from saywell.store.table import Table
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["text", "image", "pair"]
-CONVERTED = {"row": pl.Int64, "name": pl.String, "change": pl.String}
+EXAMPLES = Table(
+    "examples",
+    {
+        "id": pl.String,
+        "part": pl.String,
+        "text": pl.String,
+        "first": pl.String,
+        "second": pl.String,
+        "tags": pl.List(pl.String),
+        "label": pl.String,
+        "name": pl.String,
+        "row": pl.Int64,
+        "width": pl.Int32,
+        "height": pl.Int32,
+        "group": pl.String,
+        "tokens": pl.Int32,
+    },
+    key=("id",),
+    optional=frozenset(
+        ("text", "first", "second", "tags", "label", "name", "width", "height", "group", "tokens")
+    ),
+)
+"""Items of data. `row` is their place in the source, `tags` are gold labels of the user's, `tokens` how
+many the model under study reads. A study's own table has its target and covariates beside these."""
+REJECTED = Table(
+    "rejected",
+    {"row": pl.Int64, "name": pl.String, "reason": pl.String, "detail": pl.String},
+    key=("row",),
+    optional=frozenset({"name"}),
+)
+"""Rows of the source that are not used, and why; `name` is the file's, where it has one."""
+CONVERTED = Table(
+    "converted", {"row": pl.Int64, "name": pl.String, "change": pl.String}, key=("row", "change")
+)
+"""Images that were altered on the way to RGB."""
 _PICTURES = 64  # in memory at a time
 
 
@@ -42,7 +77,7 @@ class Examples:
     notes: tuple[str, ...] = ()
     pictures_of: Callable[[Sequence[str]], Iterator[tuple[str, Image.Image]]] | None = None
     """Of images: ids with their pictures, in any order; `pictures` is the way to ask."""
-    converted: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=CONVERTED))
+    converted: pl.DataFrame = field(default_factory=CONVERTED.empty)
     """Row, name, change: images that were altered on the way to RGB."""
     classes: tuple[str, ...] = ()
     """Of labelled examples: the names of all classes, also of those without an example."""
@@ -53,6 +88,13 @@ class Examples:
 
     def __len__(self) -> int:
         return self.table.height
+
+    @property
+    def declared(self) -> Table:
+        """The table as a study keeps it: EXAMPLES with the columns that these have beside."""
+        more = {name: dtype for name, dtype in self.table.schema.items() if name not in EXAMPLES.columns}
+        columns = {**EXAMPLES.columns, **more}
+        return replace(EXAMPLES, columns=columns, optional=EXAMPLES.optional | more.keys())
 
     @cached_property
     def parts(self) -> Parts:

@@ -139,7 +139,7 @@ def load_images(
         opened.rows.height,
         notes,
         partial(_pictures, opened, dict(table.select("id", "row").iter_rows())),
-        pl.DataFrame(converted, schema=CONVERTED, orient="row").sort("row", "change"),
+        CONVERTED.frame(converted).sort("row", "change"),
         tuple(sorted({name for name in names.values() if name})),
     )
     return examples if given is None else examples.noted(_notes_on_classes(class_counts(examples)))

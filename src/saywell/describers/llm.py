@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from saywell.data.examples import Kind
+from saywell.data.examples import Examples, Kind
 from saywell.data.parts import DescribeRows
 from saywell.describers.describer import Evidence
 from saywell.description import DESCRIBED, Description
-from saywell.language_models import LanguageModel, Prompt, Request, Status, load_prompt
+from saywell.language_models import DryRun, LanguageModel, Prompt, Request, Status, load_prompt
 from saywell.progress import Advance, increments
 from saywell.store.table import Table
 from saywell.units.exemplars import contrast_table
@@ -73,6 +73,13 @@ class ByLLM:
             )
             said.append(written)
         return said
+
+    def expect(self, llm: DryRun, examples: Examples, resources: Resources, units: int) -> None:
+        """Count what `describe` would ask about so many units, of exemplars that are made up."""
+        texts, prompt = examples.texts, resources.prompt(DESCRIBE)
+        some = [[texts[(unit + n) % len(texts)] for n in range(EXEMPLARS)] for unit in range(units)]
+        with llm.guessing():
+            describe_exemplars(llm, [Shown(each, each) for each in some], prompt=prompt, seed=resources.seed)
 
 
 def _more_contrasts(evidence: Evidence) -> Evidence:

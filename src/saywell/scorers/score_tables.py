@@ -85,6 +85,29 @@ AGAINST = Table(
 """
 
 
+CONTROL_SCORES = Table(
+    "control_scores",
+    {
+        "unit": pl.String,
+        "text": pl.String,
+        "measure": pl.String,
+        "reader": pl.String,
+        "value": pl.Float64,
+        "control": pl.Float64,
+        "skill": pl.Float64,
+        "skill_low": pl.Float64,
+        "skill_high": pl.Float64,
+        "p": pl.Float64,
+        "status": pl.String,
+        "resamples": pl.Int64,
+    },
+    key=("unit", "measure", "reader"),
+    version=2,
+)
+"""Descriptions of units of the control, made and scored in the same way: what `verified` comes to where there
+is nothing to find. Units drawn by chance where they are many."""
+
+
 def score_tables(described: Described, found: Mapping[str, Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `scores` and `floors` by reader, the one that decides first."""
     scores, floors = [SCORED.empty()], [FLOORED.empty()]

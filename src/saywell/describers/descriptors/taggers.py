@@ -21,13 +21,21 @@ from jaxtyping import Float
 
 from saywell.data.examples import Examples
 from saywell.data.tags import Tags
-from saywell.describers.descriptors.asking import FIND, TAG, ask_candidates, ask_tags, tag_requests
+from saywell.describers.descriptors.asking import (
+    FIND,
+    TAG,
+    ask_candidates,
+    ask_tags,
+    expect_tags,
+    tag_requests,
+)
 from saywell.describers.descriptors.candidates import extract_candidates
 from saywell.describers.descriptors.merging import Merged, descriptor_id, gold_descriptors, merge_candidates
 from saywell.describers.descriptors.nearness import holding
 from saywell.describers.descriptors.tables import CANDIDATES, DESCRIPTORS, TAGS, stored_tags
 from saywell.describers.descriptors.tagging import drop_incoherent, tag_sentences
 from saywell.errors import InputError
+from saywell.language_models import DryRun
 from saywell.language_models.providers import EXTRACTIVE
 from saywell.store.table import UNANSWERED, Table
 
@@ -91,6 +99,12 @@ class LLMTags:
         found = stored_tags(study, examples.ids)
         by = {"tagger": self.name, "llm": llm.name, "prompt_hash": f"{find.hash},{tag.hash}"}
         return examples.with_tags(replace(found, **by))
+
+    def expect(self, llm: DryRun, examples: Examples, resources: Resources) -> None:
+        """Count what `tag` would ask; the descriptors, which only replies can tell, are made up."""
+        describe = examples.only(examples.parts.describe)
+        ask_candidates(llm, _by_id(describe), resources.prompt(FIND), seed=resources.seed)
+        expect_tags(llm, _by_id(examples), resources.prompt(TAG), seed=resources.seed)
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,36 @@
 """How far the descriptors of neurons can be trusted: steps B.7 and B.8 of the method.
 
-Everything here reads texts of the `test` split, which nothing before it has looked at, except the
-Jaccard index, which compares what `calibration` and `validation` say of a neuron.
+Everything here reads score texts, which nothing before it has looked at, except the Jaccard index, which
+compares what describe and select texts say of a neuron.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.linalg import cho_factor, cho_solve
 
+from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE, SCORE, SELECT, Parts, Rows
+from saywell.data.tags import Tags
+from saywell.describers.associations import Associations, associations_of
+from saywell.describers.descriptors.tables import TAGS, stored_tags
 from saywell.errors import InputError
 from saywell.scorers.calibration import apply_platt, fit_platt
 from saywell.scorers.consistency import jaccard, jaccard_with_others
 from saywell.scorers.intervals import Interval, bootstrap_means
 from saywell.scorers.retrieval import best_precision_at_k, precision_recall_at_k
-from saywell.store.schemas import table_of
-from saywell.store.study import Metric, Study
-from saywell.studies.neuron_subject import Subject, Tags, make_subject
+from saywell.store.study import Metric
+from saywell.store.table import Table
+from saywell.studies.spine import Run, Subject
 from saywell.units.activations import Activations
+from saywell.units.firing import OK
 
 K_MAX = 10
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -43,6 +49,75 @@ class Line(NamedTuple):
     control: str = ""
 
 
+CURVES = Table(
+    "curves",
+    {
+        "figure": pl.String,
+        "rule": pl.String,
+        "calibrated": pl.Boolean,
+        "tags": pl.String,
+        "control": pl.String,
+        "x": pl.Float64,
+        "value": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "n": pl.Int64,
+    },
+    key=("figure", "rule", "calibrated", "tags", "control", "x"),
+    version=2,
+)
+"""The points of the figures: a curve is all rows that differ in x alone."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the comparison: the units of the model, or those of random weights."""
+
+    activations: Activations
+    parts: Parts
+    describe: Associations
+    """What the exemplars among the describe texts say."""
+    select: Associations | None
+    """The same of the select texts, where the two are to be compared."""
+
+    @property
+    def ok(self) -> Bool[np.ndarray, " units"]:
+        """Which units fire at all."""
+        return (self.activations.units["state"] == OK).to_numpy()
+
+    def weights(self, rule: str, threshold: float) -> sp.csr_matrix:
+        """Units x descriptors: the evidence that a firing unit gives for each of its descriptors."""
+        found = self.describe
+        if rule == "composition":
+            return sp.csr_matrix(np.where(found.composed(threshold), found.composition, 0))
+        return sp.csr_matrix(np.where(found.enriched(), np.log(np.maximum(found.lift, 1)), 0))
+
+    def exchanged(self, seed: int) -> Int[np.ndarray, " units"]:
+        """An order of the units in which each stands where another one that also fires stood."""
+        order = np.arange(self.activations.units.height)
+        firing = np.flatnonzero(self.ok)
+        order[firing] = np.random.default_rng(seed).permutation(firing)
+        return order
+
+    def assigned(self, rule: str, threshold: float, part: str = DESCRIBE) -> np.ndarray:
+        """Units x descriptors: who got what."""
+        found = self.describe if part == DESCRIBE else self.select
+        assert found is not None, "made without the part to compare with"
+        return found.composed(threshold) if rule == "composition" else found.enriched()
+
+
+def side_of(subject: Subject, examples: Examples, compare: bool = True) -> Side:
+    """What the exemplars of a subject's units say; of select texts, too, unless nobody compares."""
+    parts = examples.parts
+    ids = subject.activations.units["id"].to_list()
+    nothing = np.empty(0, dtype=np.float32)  # p-values are large, and only table `associations` wants them
+
+    def found(part: Rows) -> Associations:
+        return associations_of(subject.exemplars, ids, examples.only(part))._replace(p=nothing)
+
+    return Side(subject.activations, parts, found(parts.describe), found(parts.select) if compare else None)
+
+
 def answered_rows(activations: Activations, part: Rows, known: np.ndarray) -> np.ndarray:
     """A part's texts that have an answer, in the order in which `by_example` gives them."""
     rows = activations.order(part)
@@ -50,7 +125,7 @@ def answered_rows(activations: Activations, part: Rows, known: np.ndarray) -> np
 
 
 def predict(
-    subject: Subject,
+    side: Side,
     weights: Mapping[Line, sp.csr_matrix],
     known: Bool[np.ndarray, " texts"],
     part: Rows | None = None,
@@ -58,27 +133,27 @@ def predict(
     """Summed evidence of the units that fire on each text of a part, once per set of weights."""
     stacked = sp.hstack(list(weights.values()), format="csr")
     parts = []
-    for rows, fires in subject.activations.by_example(part or subject.parts.score):
+    for rows, fires in side.activations.by_example(part or side.parts.score):
         parts.append((fires[known[rows]] @ stacked).toarray())
     scores = np.split(np.concatenate(parts), len(weights), axis=1)
     return dict(zip(weights, scores, strict=True))
 
 
 def predict_calibrated(
-    subject: Subject, weights: Mapping[Line, sp.csr_matrix], tags: Tags
+    side: Side, weights: Mapping[Line, sp.csr_matrix], tags: Tags
 ) -> dict[Line, Float[np.ndarray, "texts descriptors"]]:
     """`predict`, with the evidence for each descriptor turned into a probability.
 
     Units agree with each other and descriptors differ in how many units they have, so sums of
     evidence are not comparable between descriptors. Two numbers per descriptor, fitted on
-    validation texts, make them so.
+    select texts, make them so.
     """
-    rows = answered_rows(subject.activations, subject.parts.select, tags.known)
+    rows = answered_rows(side.activations, side.parts.select, tags.known)
     truth = tags.matrix[rows].toarray() > 0
-    seen = predict(subject, weights, tags.known, subject.parts.select)
+    seen = predict(side, weights, tags.known, side.parts.select)
     return {
         line: apply_platt(evidence, *fit_platt(seen[line], truth))
-        for line, evidence in predict(subject, weights, tags.known).items()
+        for line, evidence in predict(side, weights, tags.known).items()
     }
 
 
@@ -99,7 +174,7 @@ def retrieval_curves(
 
 
 def threshold_curves(
-    subject: Subject, truth: Bool[np.ndarray, "texts descriptors"], known: np.ndarray, seed: int
+    side: Side, truth: Bool[np.ndarray, "texts descriptors"], known: np.ndarray, seed: int
 ) -> pl.DataFrame:
     """Precision and recall of a neuron's own descriptors, against the composition threshold.
 
@@ -107,18 +182,16 @@ def threshold_curves(
     descriptors does the text carry (pairs whose unit has some), and which share of the text's
     descriptors does the unit have (texts that carry some). Intervals are over texts.
     """
-    fires = sp.vstack(
-        [f[known[rows]] for rows, f in subject.activations.by_example(subject.parts.score)]
-    ).tocsr()
+    fires = sp.vstack([f[known[rows]] for rows, f in side.activations.by_example(side.parts.score)]).tocsr()
     carried = truth.sum(1)
     share = np.divide(truth, carried[:, None], out=np.zeros(truth.shape), where=carried[:, None] > 0)
     rows = []
-    shuffled = subject.exchanged(seed)
+    shuffled = side.exchanged(seed)
     for control, order in (("", slice(None)), (SHUFFLED, shuffled)):
         line = Line("composition", control=control)
         precisions, recalls = [], []
         for threshold in THRESHOLDS:
-            assigned = subject.assigned("composition", threshold)[order].astype(np.float64)
+            assigned = side.assigned("composition", threshold)[order].astype(np.float64)
             sizes = assigned.sum(1)
             some = (sizes > 0).astype(float)
             own = sp.csr_matrix(assigned / np.maximum(sizes, 1)[:, None])
@@ -158,26 +231,26 @@ def probe_scores(
     """The upper line: a linear probe from all activations to every descriptor.
 
     Ridge regression on standardised activations in its dual form, so that the cost grows with the
-    number of texts (at most `limit` calibration texts are used) and not of units. The penalty,
-    relative to the mean eigenvalue, is the one with the best precision@2 on validation texts.
+    number of texts (at most `limit` describe texts are used) and not of units. The penalty,
+    relative to the mean eigenvalue, is the one with the best precision@2 on select texts.
     Memory is two square matrices of the texts used and blocks of activations, however many texts
     there are.
     """
     high = activations.only(activations.units.filter(sign=1)["id"].to_list())
     rows = {name: high.order(part) for name, part in parts._asdict().items()}
     chosen = {name: np.flatnonzero(tags.known[r]) for name, r in rows.items()}
-    for split in (DESCRIBE, SELECT):
-        if len(chosen[split]) > limit:
-            picked = np.random.default_rng(seed).choice(chosen[split], limit, replace=False)
-            chosen[split] = np.sort(picked)
+    for part in (DESCRIBE, SELECT):
+        if len(chosen[part]) > limit:
+            picked = np.random.default_rng(seed).choice(chosen[part], limit, replace=False)
+            chosen[part] = np.sort(picked)
     truth = {s: tags.matrix[rows[s][keep]].toarray() for s, keep in chosen.items()}
     width = high.units.height
     mean, std = high.units.select("mean", "std").to_numpy().T
     scale = np.where(std > 0, 1 / np.maximum(std, 1e-12), 0.0)
 
-    def standardised(split: str) -> Iterator[tuple[slice, Float[np.ndarray, "texts block"]]]:
-        for block, values in high.blocks(getattr(parts, split), cells=1 << 22):
-            kept = (values[chosen[split]] - mean[block]) * scale[block]
+    def standardised(part: str) -> Iterator[tuple[slice, Float[np.ndarray, "texts block"]]]:
+        for block, values in high.blocks(getattr(parts, part), cells=1 << 22):
+            kept = (values[chosen[part]] - mean[block]) * scale[block]
             yield block, kept.astype(np.float32)
 
     gram = np.zeros((len(chosen[DESCRIBE]),) * 2)
@@ -199,8 +272,8 @@ def probe_scores(
         for number, dual in enumerate(duals):
             weights[number, block] = values.T @ dual
 
-    def guessed(split: str, weights: Float[np.ndarray, "units descriptors"]) -> np.ndarray:
-        return base + sum(values @ weights[block] for block, values in standardised(split))
+    def guessed(part: str, weights: Float[np.ndarray, "units descriptors"]) -> np.ndarray:
+        return base + sum(values @ weights[block] for block, values in standardised(part))
 
     def quality(number: int) -> float:
         guess = guessed(SELECT, weights[number])
@@ -216,14 +289,13 @@ def _positive(scores: np.ndarray) -> np.ndarray:
     return scores - scores.min() + 1.0
 
 
-def consistency(subject: Subject, rule: str, threshold: float, seed: int) -> tuple[Interval, Interval, int]:
-    """Jaccard of calibration against validation, the same with another unit's, and empty units.
+def consistency(side: Side, rule: str, threshold: float, seed: int) -> tuple[Interval, Interval, int]:
+    """Jaccard of describe against select texts, the same with another unit's, and empty units.
 
     Intervals are over units; units without descriptors on both sides are only counted.
     """
-    first = subject.assigned(rule, threshold)
-    second = subject.assigned(rule, threshold, SELECT)
-    ok = (subject.units["state"] == "ok").to_numpy()
+    first, second = (side.assigned(rule, threshold, part) for part in (DESCRIBE, SELECT))
+    ok = side.ok
     own = jaccard(first[ok], second[ok])
     others = jaccard_with_others(first[ok], second[ok], seed=seed)
     intervals = bootstrap_means(np.stack([own, others], axis=1), seed=seed, resamples=400)
@@ -270,9 +342,8 @@ def curve_point(curves: pl.DataFrame, figure: str, line: Line, x: float) -> Inte
 
 def _table(rows: Sequence[tuple[str, Line, float, Interval]]) -> pl.DataFrame:
     """Table `curves`."""
-    return table_of(
-        "curves",
-        [(figure, *line, x, *map(_number, interval[:3]), interval.n) for figure, line, x, interval in rows],
+    return CURVES.frame(
+        [(figure, *line, x, *map(_number, interval[:3]), interval.n) for figure, line, x, interval in rows]
     )
 
 
@@ -286,41 +357,48 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def curve_table(
-    study: Study,
-    subject: Subject,
-    control: Subject | None,
-    carried: dict[str, Tags],
-    threshold: float,
-    seed: int,
-) -> pl.DataFrame:
-    """Step 7: table `curves`.
+@dataclass(frozen=True)
+class Curves:
+    """The paper's evaluation: table `curves`, and what it comes to at two descriptors a text."""
 
-    `carried` holds the tags by source: "all", and "lexical" where an encoder tags as well.
-    """
-    tags = carried[ALL_TAGS]
-    rows = answered_rows(subject.activations, subject.parts.score, tags.known)
+    threshold: float
+    tables: Sequence[Table] = (CURVES,)
+
+    def add(self, run: Run) -> list[Metric]:
+        """Raises InputError where too few score texts have tags."""
+        seed = run.resources.seed
+        with run.resources.progress("evaluation", 1):
+            side = side_of(run.subject, run.examples)
+            control = None if run.control is None else side_of(run.control, run.examples)
+            words = None
+            if "encoder" in run.study.table(TAGS)["source"]:
+                lexical = stored_tags(run.study, run.examples.ids, (LEXICAL,))
+                words = run.examples.with_tags(lexical)
+            curves = run.study.table(CURVES, lambda: curve_table(run, side, control, words, self.threshold))
+            return headline(curves, side, control, self.threshold, seed)
+
+
+def curve_table(
+    run: Run, side: Side, control: Side | None, words: Examples | None, threshold: float
+) -> pl.DataFrame:
+    """Table `curves`; `words` are the examples with lexical tags alone, where an encoder tags as well."""
+    tags, seed = run.examples.tags, run.resources.seed
+    assert tags is not None
+    rows = answered_rows(side.activations, side.parts.score, tags.known)
     if len(rows) < 2:
         raise InputError(f"only {len(rows)} held-out sentences have tags; give more sentences")
-    frames = [prediction_curves(subject, control, tags, rows, threshold, seed)]
-    if LEXICAL in carried:
-        words = carried[LEXICAL]
-        retagged = make_subject(
-            subject.activations.responses,
-            subject.units,
-            study.exemplars,
-            study.examples,
-            words,
-            compare=False,
-        ).without_p()
-        frames.append(prediction_curves(retagged, None, words, rows, threshold, seed, named=LEXICAL))
+    frames = [prediction_curves(side, control, tags, rows, threshold, seed)]
+    if words is not None:
+        assert words.tags is not None
+        retagged = side_of(run.subject, words, compare=False)
+        frames.append(prediction_curves(retagged, None, words.tags, rows, threshold, seed, named=LEXICAL))
     truth = tags.matrix[rows].toarray() > 0
-    return pl.concat([*frames, threshold_curves(subject, truth, tags.known, seed)])
+    return pl.concat([*frames, threshold_curves(side, truth, tags.known, seed)])
 
 
 def prediction_curves(
-    subject: Subject,
-    control: Subject | None,
+    side: Side,
+    control: Side | None,
     tags: Tags,
     rows: np.ndarray,
     threshold: float,
@@ -332,33 +410,33 @@ def prediction_curves(
     truth = tags.matrix[rows].toarray() > 0
     # Equal scores rank by column; a random order of columns keeps that from favouring frequent ones.
     order = np.random.default_rng(seed).permutation(truth.shape[1])
-    scores = _rule_scores(subject, tags, threshold, Line(tags=named))
+    scores = _rule_scores(side, tags, threshold, Line(tags=named))
     # Each unit votes with another unit's descriptors: the link to its exemplars is broken.
-    exchanged = subject.exchanged(seed)
-    scores |= _rule_scores(subject, tags, threshold, Line(tags=named, control=SHUFFLED), exchanged)
+    exchanged = side.exchanged(seed)
+    scores |= _rule_scores(side, tags, threshold, Line(tags=named, control=SHUFFLED), exchanged)
     if control is not None:
         scores |= _rule_scores(control, tags, threshold, Line(tags=named, control=RANDOM))
-    calibration = answered_rows(subject.activations, subject.parts.describe, tags.known)
-    frequency = np.asarray(tags.matrix[calibration].mean(0))
+    seen = answered_rows(side.activations, side.parts.describe, tags.known)
+    frequency = np.asarray(tags.matrix[seen].mean(0))
     scores[Line(tags=named, control=FREQUENT)] = np.tile(frequency, (len(rows), 1))
     if named == ALL_TAGS:
-        probe = probe_scores(subject.activations, subject.parts, tags, seed=seed)
+        probe = probe_scores(side.activations, side.parts, tags, seed=seed)
         scores[Line(tags=named, control=PROBE)] = probe
     ordered = {line: values[:, order] for line, values in scores.items()}
     return retrieval_curves(ordered, truth[:, order], named, seed)
 
 
 def _rule_scores(
-    subject: Subject, tags: Tags, threshold: float, line: Line, order: np.ndarray | slice = slice(None)
+    side: Side, tags: Tags, threshold: float, line: Line, order: np.ndarray | slice = slice(None)
 ) -> dict[Line, np.ndarray]:
-    weights = {line._replace(rule=rule): subject.weights(rule, threshold)[order] for rule in RULES}
+    weights = {line._replace(rule=rule): side.weights(rule, threshold)[order] for rule in RULES}
     enriched = line._replace(rule="enrichment")
     calibrated = {enriched._replace(calibrated=True): weights[enriched]}
-    return {**predict(subject, weights, tags.known), **predict_calibrated(subject, calibrated, tags)}
+    return {**predict(side, weights, tags.known), **predict_calibrated(side, calibrated, tags)}
 
 
 def headline(
-    curves: pl.DataFrame, subject: Subject, control: Subject | None, threshold: float, seed: int
+    curves: pl.DataFrame, side: Side, control: Side | None, threshold: float, seed: int
 ) -> list[Metric]:
     """precision@2, recall@2 and Jaccard of every rule, with their controls, bounds and references."""
     metrics = []
@@ -394,7 +472,7 @@ def headline(
                     )
                 )
     for rule in RULES:
-        own, others, empty = consistency(subject, rule, threshold, seed)
+        own, others, empty = consistency(side, rule, threshold, seed)
         controls = {"another neuron": others}
         if control is not None:
             controls["random weights"] = consistency(control, rule, threshold, seed)[0]

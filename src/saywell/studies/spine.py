@@ -1,0 +1,332 @@
+"""One way through: examples and units in, checked descriptions out. Every question is a run of this.
+
+1. the examples, and what each of them carries       examples, rejected, descriptors, tags
+2. every unit's response to every example            arrays/activations, units
+3. where each responds most, and where it does not   exemplars, contrasts
+4. words for each unit, by every describer           descriptions
+5. read by those who see the words alone             scores, floors, counterexamples
+6. the same where there is nothing to find           control_scores
+7. what the question adds of its own                 its extras' tables
+8. figures, notes, page                              metrics.json, report.html
+
+Descriptions are written from `describe` examples, chosen and calibrated on `select` examples, and scored
+on `score` examples, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from saywell.data.examples import CONVERTED, REJECTED, Examples
+from saywell.data.parts import DESCRIBE, SCORE, SELECT
+from saywell.data.splits import hash_numbers
+from saywell.describers.describer import Describer, Evidence, Tagger
+from saywell.describers.descriptors.taggers import LLMTags, need_descriptors
+from saywell.describers.llm import ByLLM
+from saywell.description import Description
+from saywell.language_models import DryRun, StepPlan
+from saywell.language_models.dry_run import made_up
+from saywell.readers.reader import AsksElse, Reader
+from saywell.report.page import write_report
+from saywell.resources import Resources
+from saywell.scorers.evaluate import Budget, Evaluated, HeldOut, choose, evaluate, evaluate_costly
+from saywell.scorers.floors import ANOTHER, FLOORS, Described, Floor, NearestSibling
+from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED
+from saywell.store.study import Metric, Study, StudyWriter, write_study
+from saywell.store.table import UNANSWERED, Table
+from saywell.studies.cost import note_cost
+from saywell.studies.described import DESCRIPTIONS, described_units, description_table
+from saywell.studies.notes import note_run
+from saywell.studies.verified import verified_metrics
+from saywell.units.activations import Activations
+from saywell.units.exemplars import CONTRASTS, EXEMPLARS, contrast_table, exemplar_table
+from saywell.units.responses import Responses, open_responses
+from saywell.units.source import ActivationSource, Prepares
+from saywell.units.statistics import UNITS, unit_table
+
+NO_BUDGET = Budget(0)
+MOST_OF_CONTROL = 1000
+"""Units of the control that are described and read at most, drawn by their ids."""
+
+
+class Extra(Protocol):
+    """What a question adds of its own once descriptions are scored: its paper's tables, figures, pictures."""
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """What it leaves in the study."""
+        ...
+
+    def add(self, run: Run) -> list[Metric]:
+        """Make its tables, and give its headline figures."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: whose units, who may write, who reads. The first reader decides what is verified."""
+
+    kind: str
+    source: ActivationSource
+    describers: Sequence[Describer]
+    readers: Sequence[Reader]
+    config: Mapping[str, Any]
+    """What is stored of the settings: all that can change what the study holds."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprints of what is read beside the examples."""
+    tagger: Tagger | None = None
+    floors: Sequence[Floor] = tuple(FLOORS.values())
+    extras: Sequence[Extra] = ()
+    strongest: int = 50
+    """Exemplars of a unit at most."""
+    budget: Budget = NO_BUDGET
+    """What readers may read whose readings cost."""
+    caveats: Mapping[str, str] = field(default_factory=dict)
+    """By reader, what has to be known of its verdicts."""
+    control: bool = True
+    """Whether the same is done where there is nothing to find, if the source knows of such a thing."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the units of a source do on the examples, and where most. `exemplars`: of describe and select."""
+
+    name: str
+    activations: Activations
+    exemplars: pl.DataFrame
+    contrasts: pl.DataFrame
+
+    def evidence(self, examples: Examples, seed: int) -> Evidence:
+        """What a describer may see of them."""
+        describe = examples.parts.describe
+        return Evidence(
+            self.activations.units,
+            examples.only(describe),
+            self.activations.within(describe),
+            self.exemplars.filter(part=DESCRIBE),
+            self.contrasts,
+            seed,
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that an extra may look at."""
+
+    question: Question
+    study: StudyWriter
+    examples: Examples
+    resources: Resources
+    subject: Subject
+    control: Subject | None
+
+    @property
+    def for_profiles(self) -> Resources | None:
+        """What profiles of units are made with, where a floor asks which of them are alike."""
+        asked = any(isinstance(floor, NearestSibling) for floor in self.question.floors)
+        return self.resources if asked else None
+
+
+def run(
+    question: Question,
+    examples: Examples,
+    *,
+    out: str | Path,
+    resources: Resources,
+    command: Sequence[str] = (),
+) -> Study:
+    """The study of a question, begun in the folder `out` or gone on with where it was stopped.
+
+    Raises StudyError when `out` holds another study, InputError for what cannot be described.
+    """
+    source = question.source
+    if isinstance(source, Prepares):
+        examples = source.prepare(examples)
+    with write_study(
+        out,
+        kind=question.kind,
+        config=question.config,
+        inputs={"examples": examples.fingerprint, **question.inputs},
+        command=list(command),
+        report=write_report,
+    ) as study:
+        if not study.finished:
+            resources.study = study
+            _answer(question, examples, study, resources)
+    return Study(out)
+
+
+def plan(question: Question, examples: Examples, resources: Resources, counting: DryRun) -> list[StepPlan]:
+    """What `run` would ask the language model, step by step; nothing is sent, collected or stored.
+
+    What depends on replies, or on what the units do, is counted with words that are made up.
+    """
+    if isinstance(question.source, Prepares):
+        examples = question.source.prepare(examples)
+    if isinstance(question.tagger, LLMTags):
+        question.tagger.expect(counting, examples, resources)
+    for describer in question.describers:
+        if isinstance(describer, ByLLM):
+            describer.expect(counting, examples, resources, question.source.units().height)
+    # Both parts are read twice, with the unit's description and with another's.
+    descriptions = [Description("", made_up(number)) for number in range(2 * question.budget.units)]
+    for reader in question.readers:
+        if reader.costly:
+            predict = reader.open(examples, resources)
+            with counting.guessing():
+                for rows in (examples.parts.select.rows, examples.parts.score.rows):
+                    predict(descriptions, rows[: question.budget.examples])
+    return counting.plan()
+
+
+def _answer(question: Question, examples: Examples, study: StudyWriter, resources: Resources) -> None:
+    """All steps in order; what an earlier run has done is not done again."""
+    study.table(REJECTED, lambda: examples.rejected)
+    if examples.kind == "image":
+        study.table(CONVERTED, lambda: examples.converted)
+    study.table(examples.declared, lambda: examples.table)
+    if question.tagger is not None:
+        examples = question.tagger.tag(examples, resources, study)
+        assert examples.tags is not None, "a tagger gives tags"
+        if all(describer.needs_tags for describer in question.describers):
+            need_descriptors(examples.tags, examples)
+    subject = _observe(question, examples, study, resources)
+    control = _observe_control(question, examples, study, resources)
+    now = Run(question, study, examples, resources, subject, control)
+    _describe_and_score(now)
+    beside = None
+    if control is not None:
+        beside = study.table(CONTROL_SCORES, lambda: _control_scores(now, control))
+    figures = [figure for extra in question.extras for figure in extra.add(now)]
+    called = control.name if control is not None else ""
+    study.write_metrics([*figures, *verified_metrics(study.scores, beside, called, question.caveats)])
+    note_run(study, examples)
+    note_cost(study)
+
+
+def _collect(
+    source: ActivationSource, name: str, examples: Examples, study: StudyWriter, resources: Resources
+) -> Responses:
+    """Every unit's response to every example."""
+    folder = study.arrays(name)
+
+    def collect() -> None:
+        source.collect(examples, folder, resources)
+
+    study.step(name, collect, files=(f"arrays/{name}",), uses=("examples",))
+    return open_responses(folder, len(examples))
+
+
+def _observe(question: Question, examples: Examples, study: StudyWriter, resources: Resources) -> Subject:
+    """Steps 2 and 3."""
+    source, name = question.source, "activations"
+    responses = _collect(source, name, examples, study, resources)
+    describe = examples.parts.describe
+    study.table(UNITS, lambda: unit_table(source.units(), responses, source.firing, describe), uses=(name,))
+    activations = Activations(responses, study.units, source.firing)
+    study.table(EXEMPLARS, lambda: _exemplars(question, activations, examples), uses=(name, UNITS.name))
+    study.table(
+        CONTRASTS,
+        lambda: contrast_table(activations, examples.ids, describe, resources.seed),
+        uses=(name, UNITS.name),
+    )
+    return Subject(source.name, activations, study.exemplars, study.table(CONTRASTS))
+
+
+def _observe_control(
+    question: Question, examples: Examples, study: StudyWriter, resources: Resources
+) -> Subject | None:
+    """The same of the control, all of whose tables stay in memory."""
+    source = question.source.control(resources.seed) if question.control else None
+    if source is None:
+        return None
+    responses = _collect(source, "activations-control", examples, study, resources)
+    units = unit_table(source.units(), responses, source.firing, examples.parts.describe)
+    activations = Activations(responses, units, source.firing)
+    return Subject(source.name, activations, _exemplars(question, activations, examples), CONTRASTS.empty())
+
+
+def _exemplars(question: Question, activations: Activations, examples: Examples) -> pl.DataFrame:
+    parts = {DESCRIBE: examples.parts.describe, SELECT: examples.parts.select}
+    if any(isinstance(reader, AsksElse) for reader in question.readers):
+        parts[SCORE] = examples.parts.score
+    locate = question.source.locate(examples)
+    return exemplar_table(activations, examples.ids, parts, question.strongest, locate)
+
+
+def _describe_and_score(now: Run) -> None:
+    """Steps 4 and 5: every describer's words for every unit, and what every reader makes of them."""
+    question, study, resources = now.question, now.study, now.resources
+    evidence = now.subject.evidence(now.examples, resources.seed)
+    written = [describer.describe(evidence, resources, study) for describer in question.describers]
+
+    def make() -> tuple[pl.DataFrame, ...]:
+        with resources.progress("scores", 1):
+            described = [
+                described_units(describer.name, number, said, evidence, now.for_profiles)
+                for number, (describer, said) in enumerate(zip(question.describers, written, strict=True))
+            ]
+            units = list(dict.fromkeys(unit for each in described for unit in each.units))
+            held = HeldOut(
+                now.subject.activations, now.examples, units, resources.seed, now.subject.exemplars
+            )
+            evaluated = [_evaluated(now, each, held) for each in described]
+        texts = description_table(
+            question.describers, written, choose(evaluated, described), now.examples.tags
+        )
+        _keep_lost(study, resources)
+        return texts, *(pl.concat(tables) for tables in zip(*(each[:3] for each in evaluated), strict=True))
+
+    study.tables((DESCRIPTIONS, SCORED, FLOORED, AGAINST), make)
+
+
+def _evaluated(now: Run, described: Described, held: HeldOut) -> Evaluated:
+    """What all readers make of one describer's words: cheap readers of all, costly ones of some."""
+    question, resources = now.question, now.resources
+    cheap = [(r, r.open(now.examples, resources)) for r in question.readers if not r.costly]
+    found = evaluate(described, cheap, held, question.floors, now.study.path)
+    nobody = np.full(len(described.units), -1)
+    others = next((each.stand_ins.get(ANOTHER, nobody) for each in found.found.values()), nobody)
+    more = [
+        evaluate_costly(described, reader, held, resources, question.budget, others)
+        for reader in question.readers
+        if reader.costly
+    ]
+    scores, floors = (
+        pl.concat([own, *(tables[place] for tables in more)])
+        for place, own in enumerate((found.scores, found.floors))
+    )
+    return found._replace(scores=scores, floors=floors)
+
+
+def _keep_lost(study: StudyWriter, resources: Resources) -> None:
+    """What the LLM did not answer while this step was made, by the step it was asked for."""
+    rows = UNANSWERED.frame(resources.lost)
+    for (step,), own in rows.group_by("step", maintain_order=True):
+        study.unanswered(str(step), own)
+    resources.lost.clear()
+
+
+def _control_scores(now: Run, control: Subject) -> pl.DataFrame:
+    """Table `control_scores`: the first describer's words for the control, read by the first cheap reader."""
+    question, resources = now.question, now.resources
+    readers = [reader for reader in question.readers if not reader.costly][:1]
+    evidence = control.evidence(now.examples, resources.seed)
+    describer = question.describers[0]
+    said = describer.describe(evidence, resources, now.study)
+    described = described_units(describer.name, 0, said, evidence, now.for_profiles)
+    keys = hash_numbers(described.units, resources.seed, "units of the control")
+    kept = described.only(np.sort(np.argsort(keys, kind="stable")[:MOST_OF_CONTROL]))
+    held = HeldOut(control.activations, now.examples, kept.units, resources.seed)
+    opened = [(reader, reader.open(now.examples, resources)) for reader in readers]
+    scores = evaluate(kept, opened, held, question.floors, now.study.path).scores
+    texts = pl.DataFrame(
+        {"description": kept.ids, "text": kept.texts}, schema={"description": pl.String, "text": pl.String}
+    )
+    return scores.join(texts, on="description", maintain_order="left").select(list(CONTROL_SCORES.columns))
