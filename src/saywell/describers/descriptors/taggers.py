@@ -167,9 +167,10 @@ class PhraseTags:
 def need_descriptors(tags: Tags, examples: Examples) -> None:
     """Raise InputError where a tagger found nothing to describe with."""
     if not tags.ids:
+        more = "more of them, an LLM (--llm) or tags of your own (--tags COLUMN)"
         raise InputError(
-            f"no two descriptors were found among the {len(examples)} {examples.kind}s; give"
-            " more of them, an LLM (--llm) or tags of your own (--tags COLUMN)"
+            f"no two descriptors were found among the {len(examples)} {examples.kind}s; give "
+            + (more if examples.kind != "image" else "phrases to describe them with")
         )
 
 
