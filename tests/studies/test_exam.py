@@ -15,10 +15,10 @@ from saywell.data.parts import SPLITS
 from saywell.describers.controls import NoDescription
 from saywell.describers.registry import DESCRIBERS, describers_of
 from saywell.errors import InputError
-from saywell.language_models import Scripted
+from saywell.language_models import DryRun, Scripted
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
-from saywell.studies.exam import run_exam, stored_exam
+from saywell.studies.exam import plan_exam, run_exam, stored_exam
 from saywell.studies.exam_scoring import TRUTH, with_recovery
 from saywell.studies.exam_summary import by_kind
 from saywell.studies.exam_tasks import read_tasks
@@ -316,3 +316,18 @@ def test_an_exam_is_stored_shown_and_audited(corpus, tmp_path):
     shown = CliRunner().invoke(app, ["show", str(tmp_path / "e")])
     assert shown.exit_code == 0 and "enrichment" in shown.stdout
     assert set(audit_study(study)["status"]) == {"ok"}
+
+
+def test_a_dry_run_counts_the_questions_that_would_be_asked(corpus, tmp_path):
+    asked = []
+    with Scripted(lambda request: asked.append(request) or oracle(request)) as model:
+        of, (step,) = plan_exam(
+            corpus, tags="tags", encoder=TopicEncoder(), llm=DryRun(model), per_kind=1, noise_units=3
+        )
+        assert (of, asked) == (f"{corpus.height} texts", [])
+        found = run_exam(
+            corpus, tags="tags", encoder=TopicEncoder(), llm=model, describer="llm", per_kind=1, noise_units=3
+        )
+    calls = dict(found.costs.select("describer", "calls").iter_rows())
+    assert (step.step, step.calls, step.guessed) == ("describe", calls["llm"], 0)
+    assert plan_exam(corpus, tags="tags", encoder=TopicEncoder()).steps == []

@@ -43,7 +43,7 @@ from saywell.progress import Progress, automatic, silent
 from saywell.readers.cosine import by_nearest
 from saywell.readers.lexical import by_words
 from saywell.resources import Resources
-from saywell.studies.exam_describers import STRONGEST, Material, describe_examples, planted_evidence
+from saywell.studies.exam_describers import STRONGEST, Material, answer, describe_examples, planted_evidence
 from saywell.studies.exam_images import image_paper
 from saywell.studies.exam_network import train_network_units
 from saywell.studies.exam_scoring import World
@@ -86,9 +86,13 @@ def run_exam(
     asked, frame = _asked(texts, settings, options, encoder, llm)
     folder = None if out is None else Path(out)
     with opened_llm(asked, folder, llm) as model:
-        paper = _paper(asked, frame, encoder, model, progress, clock)
+        paper = _paper(asked, frame, encoder, model, progress)
         return kept_exam(
-            paper.sit, folder, inputs=paper.inputs, settings=asked.stored() | paper.settings, command=command
+            lambda: sit_exam(paper.worlds(), paper.describers, asked.seed, progress, clock),
+            folder,
+            inputs=paper.inputs,
+            settings=asked.stored() | paper.settings,
+            command=command,
         )
 
 
@@ -107,12 +111,11 @@ def plan_exam(
     """
     asked, frame = _asked(texts, settings, options, encoder, llm)
     with counting_llm(asked, None if out is None else Path(out), llm) as counting:
-        paper = _paper(asked, frame, encoder, counting, silent, time.perf_counter)
-        if counting is None or LLM not in paper.settings["describer"]:
-            return Plan(paper.of, [])
-        alone = asked.model_copy(update={"describer": [LLM]})
-        _paper(alone, frame, encoder, counting, silent, time.perf_counter).sit()
-        return Plan(paper.of, counting.plan())
+        paper = _paper(asked, frame, encoder, counting, silent)
+        asking = [describer for describer in paper.describers if describer.name == LLM]
+        for world in paper.worlds() if counting is not None and asking else ():
+            answer(asking[0], world.material())
+        return Plan(paper.of, [] if counting is None else counting.plan())
 
 
 def _asked(
@@ -135,11 +138,10 @@ def _paper(
     encoder: Any,
     llm: LanguageModel | None,
     progress: Progress,
-    clock: Callable[[], float],
 ) -> Paper:
     """The exam that is asked for, with the questions that its examples allow."""
     if asked.images:
-        return image_paper(asked, encoder, progress, clock)
+        return image_paper(asked, encoder, progress)
     reader, describers = _checked(asked, llm)
     encoder = encoder or asked.encoder or "minilm"
     encoder = open_sentence_encoder(encoder) if isinstance(encoder, str) else encoder
@@ -147,17 +149,13 @@ def _paper(
     worlds, of, facts, inputs = (
         _planted(asked, frame, room) if asked.tasks is None else _tasks(asked.tasks, asked, room)
     )
-
-    def sit() -> Exam:
-        return sit_exam(worlds(), describers, asked.seed, progress, clock)
-
     settings = facts | {
         "describer": [describer.name for describer in describers],
         "reader": [reader],
         "encoder": encoder.name,
         "prompts": {DESCRIBE: load_prompt(DESCRIBE, asked.prompts).hash} if llm else {},
     }
-    return Paper(sit, of, settings, inputs | {"encoder": [encoder_fingerprint(encoder)]})
+    return Paper(worlds, describers, of, settings, inputs | {"encoder": [encoder_fingerprint(encoder)]})
 
 
 class _Room(NamedTuple):

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -30,15 +30,13 @@ from saywell.readers.cosine import by_nearest
 from saywell.resources import Resources
 from saywell.studies.exam_describers import STRONGEST, Material, describe_examples, planted_evidence
 from saywell.studies.exam_scoring import World
-from saywell.studies.exam_sitting import Exam, Paper, sit_exam
+from saywell.studies.exam_sitting import Paper
 from saywell.studies.settings import ExamSettings
 
 _BATCH = 64
 
 
-def image_paper(
-    asked: ExamSettings, encoder: str | DualEncoder | None, progress: Progress, clock: Callable[[], float]
-) -> Paper:
+def image_paper(asked: ExamSettings, encoder: str | DualEncoder | None, progress: Progress) -> Paper:
     """An exam on planted units over so many pictures of the planted world.
 
     `encoder` describes and reads: the planted world's own (None), or a checkpoint by name or folder.
@@ -53,7 +51,7 @@ def image_paper(
     name = encoder if isinstance(encoder, str) else encoder.name
     seeing = open_dual_encoder(encoder) if isinstance(encoder, str) else encoder
 
-    def sit() -> Exam:
+    def worlds() -> list[World[Material]]:
         vectors, brightness = see_scenes(scenes, seeing, seed, progress)
         units = plant_image_units(
             scenes,
@@ -67,8 +65,7 @@ def image_paper(
                 f"no rule holds of enough of the {asked.pictures} pictures to ask about; give more pictures"
             )
         parts = parts_of(pl.DataFrame({"id": ids, "part": assign_parts(ids, seed)}))
-        world = _world(ids, vectors, parts, units, seeing, seed)
-        return sit_exam([world], chosen, seed, progress, clock)
+        return [_world(ids, vectors, parts, units, seeing, seed)]
 
     settings = {
         "questions": "planted pictures",
@@ -77,7 +74,7 @@ def image_paper(
         "encoder": name,
     }
     inputs = {"pictures": ids, "encoder": [seeing.fingerprint]}
-    return Paper(sit, f"{asked.pictures} pictures", settings, inputs)
+    return Paper(worlds, chosen, f"{asked.pictures} pictures", settings, inputs)
 
 
 def see_scenes(

@@ -39,9 +39,10 @@ class Exam:
 
 
 class Paper(NamedTuple):
-    """An exam that can be sat: what it is of, in words, and what tells it from another."""
+    """An exam that can be sat: its worlds, made when it is; what they are of; what tells it from another."""
 
-    sit: Callable[[], Exam]
+    worlds: Callable[[], list[World[Material]]]
+    describers: list[Describer]
     of: str
     settings: dict[str, Any]
     inputs: Mapping[str, Iterable[str]]

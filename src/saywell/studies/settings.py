@@ -94,7 +94,7 @@ Names = Annotated[list[str], BeforeValidator(_listed)]
 class Settings(BaseModel):
     """Options: plain values that are checked, and refused where they are unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     def stored(self) -> dict[str, Any]:
         """What a study keeps of them: all that can change what it holds."""
@@ -301,8 +301,9 @@ class ExamSettings(StudySettings, LlmSettings):
         for option, forms in _ONLY.items():
             value = getattr(self, option)
             if form not in forms and value != type(self).model_fields[option].default:
+                shown = str(value) if isinstance(value, Path) else value
                 raise ValueError(
-                    f"{option}={str(value)!r} (--{option.replace('_', '-')}) is for exams of"
+                    f"{option}={shown!r} (--{option.replace('_', '-')}) is for exams of"
                     f" {' or '.join(forms)}, and this is one of {form}; leave it out"
                 )
         return self
