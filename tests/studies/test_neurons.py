@@ -103,8 +103,8 @@ def test_row_order_and_batch_size_change_nothing(study, corpus, bert, tokenizer,
 
 STEPS = [
     "neurons.tokenize",
-    "neuron_descriptors._gold_tags",
-    "neurons.collect_activations",
+    "neuron_descriptors.need_descriptors",
+    "neurons.run_pass",
     "neurons.unit_table",
     "neurons.strongest_texts",
     "neurons.association_table",
