@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import pkgutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+import saywell
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Metric, Study, write_study
+from saywell.store.table import Table
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -136,7 +141,7 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
     }
     with write_study(path, kind="neurons", config={"model": model, "llm": HOSTILE[1]}, inputs={}) as writing:
         for name, rows in tables.items():
-            writing.table(name, lambda name=name, rows=rows: _frame(name, rows))
+            writing.table(every_table()[name], lambda name=name, rows=rows: _frame(name, rows))
         writing.write_metrics(
             [
                 Metric(
@@ -298,7 +303,7 @@ def write_classes(path: Path) -> Path:
         path, kind="classes", config={"encoder": "an encoder", "select": "ift-proponent"}, inputs={}
     ) as writing:
         for name, rows in tables.items():
-            writing.table(name, lambda name=name, rows=rows: _frame(name, rows))
+            writing.table(every_table()[name], lambda name=name, rows=rows: _frame(name, rows))
         figure = {"value": 0.6, "ci_low": 0.5, "ci_high": 0.7, "n": 50, "of": "test images"}
         name = "zero-shot accuracy"
         writing.write_metrics([Metric(name=f"{name}, {HOSTILE[0]}", figure=name, **figure)])
@@ -310,9 +315,21 @@ def read_study(path: Path) -> Study:
     return Study(path)
 
 
+@cache
+def every_table() -> dict[str, Table]:
+    """All tables that any module of saywell declares, by name."""
+    found = {}
+    for told in pkgutil.walk_packages(saywell.__path__, "saywell."):
+        if told.name.split(".")[1] not in ("cli", "explorer", "__main__"):
+            for value in vars(importlib.import_module(told.name)).values():
+                if isinstance(value, Table):
+                    found[value.name] = value
+    return found | dict(SCHEMAS)
+
+
 def _frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Columns that no row has are null, so a study stays readable when its schema grows."""
-    return pl.DataFrame(rows, schema=dict(SCHEMAS[name].columns))
+    return pl.DataFrame(rows, schema=dict(every_table()[name].columns))
 
 
 def _unit(number: int, sign: int, model: str) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -14,7 +16,7 @@ import polars as pl
 import pytest
 
 from saywell.errors import SchemaError, StudyError
-from saywell.store.schemas import SCHEMAS, check_table, empty_table
+from saywell.store.schemas import check_table, empty_table
 from saywell.store.study import STUDY_VERSION, Metric, Study, write_study
 from saywell.store.table import Table
 from saywell.studies.audit import audit_study
@@ -122,12 +124,16 @@ def test_a_tampered_table_is_refused_on_read(tmp_path):
         Study(tmp_path / "s").table("rejected")
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+HOSTILE = runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))
+TABLES = HOSTILE["every_table"]()
+
+
+@pytest.mark.parametrize("name", TABLES)
 def test_every_table_opens_in_pandas_and_duckdb(tmp_path, name):
     with write_study(tmp_path / "s", **RUN) as study:
-        study.table(name, lambda: empty_table(name))
+        study.table(TABLES[name], TABLES[name].empty)
     path = tmp_path / "s" / f"{name}.parquet"
-    columns = list(SCHEMAS[name].columns)
+    columns = list(TABLES[name].columns)
     assert list(pd.read_parquet(path).columns) == columns
     assert duckdb.sql(f"select * from '{path}'").columns == columns
 

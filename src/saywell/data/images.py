@@ -28,10 +28,13 @@ from saywell.data.pictures import BadPicture, decode
 from saywell.data.splits import check_fractions, check_seed, hash_numbers
 from saywell.data.tables import shown as called
 from saywell.errors import InputError
+from saywell.store.table import Table
 
 if TYPE_CHECKING:
     from PIL import Image
 
+CLASSES = Table("classes", {"name": pl.String, **dict.fromkeys(PARTS, pl.Int64)}, key=("name",))
+"""Classes of images, and how many usable images each part has of them."""
 _RANK = {DESCRIBE: 0, SELECT: 1, SCORE: 2}  # a published test set is to stay whole
 
 _EXAMPLES = {
@@ -150,8 +153,7 @@ def class_counts(examples: Examples) -> pl.DataFrame:
     counts = {name: dict.fromkeys(PARTS, 0) for name in examples.classes}
     for label, part in examples.table.select("label", "part").drop_nulls().iter_rows():
         counts[label][part] += 1
-    schema = {"name": pl.String, **dict.fromkeys(PARTS, pl.Int64)}
-    return pl.DataFrame([{"name": n, **c} for n, c in counts.items()], schema=schema)
+    return CLASSES.frame([(name, *(own[part] for part in PARTS)) for name, own in counts.items()])
 
 
 def _pictures(

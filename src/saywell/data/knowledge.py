@@ -21,32 +21,43 @@ from saywell.data.sentences import sentence_spans
 from saywell.data.tables import is_missing, open_table
 from saywell.data.wikipedia import MOST_CHARACTERS, Wiki
 from saywell.errors import InputError
+from saywell.store.table import Table
 
 NONE, WIKIPEDIA = "none", "wikipedia"
 FILES = (".txt", ".md", ".html", ".htm")
 TABLES = (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 
 _FIELDS = ("class", "text", "title", "url", "revision", "language")
-_ARTICLES = {
-    "class": pl.String,
-    "status": pl.String,
-    "title": pl.String,
-    "url": pl.String,
-    "revision": pl.String,
-    "language": pl.String,
-    "text": pl.String,
-    "truncated": pl.Boolean,
-    "detail": pl.String,
-    "options": pl.List(pl.String),
-}
-_PASSAGES = {
-    "id": pl.String,
-    "class": pl.String,
-    "section": pl.String,
-    "start": pl.Int64,
-    "end": pl.Int64,
-    "text": pl.String,
-}
+ARTICLES = Table(
+    "articles",
+    {
+        "class": pl.String,
+        "status": pl.String,
+        "title": pl.String,
+        "url": pl.String,
+        "revision": pl.String,
+        "language": pl.String,
+        "text": pl.String,
+        "truncated": pl.Boolean,
+        "detail": pl.String,
+        "options": pl.List(pl.String),
+    },
+    key=("class",),
+)
+"""What outside texts say of each class: an article, or why there is none."""
+PASSAGES = Table(
+    "passages",
+    {
+        "id": pl.String,
+        "class": pl.String,
+        "section": pl.String,
+        "start": pl.Int64,
+        "end": pl.Int64,
+        "text": pl.String,
+    },
+    key=("id",),
+)
+"""Passages of the articles; start and end are characters in the article's text."""
 _HEADING = re.compile(r"=+ (.*?) =+|#+ (.*?)")
 _MOST_BYTES = 8 * 2**20  # of one local article
 
@@ -127,7 +138,7 @@ def load_knowledge(
             progress(done)
     else:
         rows, unused = _local(source, classes)
-    articles = pl.DataFrame(rows, schema=_ARTICLES, orient="row")
+    articles = ARTICLES.frame(rows)
     return Knowledge(articles, cut_passages(articles, passage_chars), unused)
 
 
@@ -146,7 +157,7 @@ def cut_passages(articles: pl.DataFrame, most: int = 600) -> pl.DataFrame:
                 piece = paragraph[start:end]
                 digest = blake2b(f"{name}\n{begin + start}\n{piece}".encode("utf-8", "replace"))
                 rows.append(("p" + digest.hexdigest()[:12], name, section, begin + start, begin + end, piece))
-    return pl.DataFrame(rows, schema=_PASSAGES, orient="row")
+    return PASSAGES.frame(rows)
 
 
 def _runs(paragraph: str, most: int) -> list[tuple[int, int]]:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from saywell.data.files import NotRegular, check_regular, open_regular
+from saywell.store.table import Table
 
 if TYPE_CHECKING:
     from PIL import Image
 
+THUMBNAILS = Table("thumbnails", {"example": pl.String, "jpeg": pl.Binary}, key=("example",))
+"""Small pictures of the images that pages show."""
 SMALLEST = 8  # pixels on the shorter side; fewer show nothing that a text could describe
 MOST_PIXELS = 100_000_000  # of 8 bits a channel; one of 16 bits counts as two
 MOST_BYTES = 256 * 2**20  # of one image file

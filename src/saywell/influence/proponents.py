@@ -5,7 +5,27 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Int
+
+from saywell.store.table import Table
+
+INFLUENCE = Table(
+    "influence",
+    {
+        "model": pl.String,
+        "class": pl.String,
+        "side": pl.String,
+        "rank": pl.Int32,
+        "example": pl.String,
+        "value": pl.Float64,
+    },
+    key=("model", "class", "side", "rank"),
+)
+"""Training images that help a class most (proponent) or harm it (opponent).
+
+`model`: the classifier that influence was measured in.
+"""
 
 
 class Strongest(NamedTuple):

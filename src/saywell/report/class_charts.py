@@ -24,7 +24,14 @@ from saywell.report.charts import (
     extent,
 )
 from saywell.report.parts import clip, visible
+from saywell.store.table import Table
 
+PLANE = Table(
+    "plane",
+    {"kind": pl.String, "id": pl.String, "class": pl.String, "x": pl.Float64, "y": pl.Float64},
+    key=("kind", "id"),
+)
+"""Places of images and texts on a plane."""
 ROLES = {
     "rule": Style(BLUE, role="measured"),
     "control": Style(VERMILLION, shape="cross"),

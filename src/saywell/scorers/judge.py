@@ -20,11 +20,25 @@ from saywell.language_models import DryRun, LanguageModel, Prompt, Request
 from saywell.language_models.dry_run import made_up
 from saywell.language_models.requests import Image, Message
 from saywell.scorers.intervals import Interval, share_interval
-from saywell.store.schemas import empty_table
+from saywell.store.table import Table
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
+JUDGEMENTS = Table(
+    "judgements",
+    {
+        "class": pl.String,
+        "repeat": pl.String,
+        "criterion": pl.String,
+        "order": pl.List(pl.String),
+        "ranking": pl.List(pl.String),
+        "status": pl.String,
+        "detail": pl.String,
+    },
+    key=("class", "repeat", "criterion"),
+)
+"""What an LLM made of the descriptions of several sources, shown blind in the given order."""
 JUDGE = "judge_descriptions"
 CRITERIA = ("helpful", "informative", "relevant")
 FIRST, AGAIN, TURNED = "first", "again", "turned around"
@@ -92,7 +106,7 @@ def judge_descriptions(
             elif reply.parsed is not None:
                 status, detail = "unparsed", f"{numbers[:20]} is no order of {len(placed)} numbers"
             rows.append((name, repeat, criterion, placed, ranking, status, detail))
-    return pl.DataFrame(rows, schema=empty_table("judgements").schema, orient="row")
+    return JUDGEMENTS.frame(rows)
 
 
 def expect_judgements(

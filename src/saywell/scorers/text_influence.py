@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from saywell.encoders.vectors import unit_length
@@ -19,8 +20,28 @@ from saywell.influence.proponents import Strongest, opponents, proponents
 from saywell.influence.tracin import HeadCheckpoints, Labelled
 from saywell.influence.training import train_head
 from saywell.scorers.stepwise import stepwise
+from saywell.store.table import Table
 from saywell.transfer.centring import balanced_mean, centred
 
+TEXT_SCORES = Table(
+    "text_scores",
+    {
+        "text": pl.String,
+        "class": pl.String,
+        "rule": pl.String,
+        "network": pl.Boolean,
+        "score": pl.Float64,
+        "rank": pl.Int32,
+        "chosen": pl.Boolean,
+    },
+    key=("text", "rule", "network"),
+    version=2,
+)
+"""What each rule and control says of each usable text, from describe and select images.
+
+`rank` 1 is the best of its class; null where the rule has nothing to go by. `network`: by influence in
+a network trained from pixels instead of in a linear head.
+"""
 PROPONENT_TEXTS = 10
 """Texts chosen for a class, as in the paper."""
 

@@ -31,6 +31,11 @@ class Table:
         """The columns' types, as a table that was read has them."""
         return dict(self.empty().schema)
 
+    @property
+    def required(self) -> dict[str, pl.DataType]:
+        """Those of the columns that may not be absent."""
+        return {name: kind for name, kind in self.types.items() if name not in self.optional}
+
     def frame(self, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
         """Rows, in the order of the columns; without any, with the right types."""
         return pl.DataFrame(list(rows), schema=dict(self.columns), orient="row")

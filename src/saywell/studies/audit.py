@@ -22,6 +22,7 @@ from saywell.store.files import file_hash
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import STUDY_VERSION, Study
 from saywell.studies import class_audit, neuron_audit
+from saywell.transfer.text_sets import TRANSFER, TRANSFER_SUMMARY
 
 OK, FAILED = "ok", "failed"
 CLOSE = 1e-9
@@ -194,8 +195,8 @@ def _scores_stand_above_their_floors(study: Study) -> Iterator[Finding]:
 
 
 def _classes_follow_from_tables(study: Study) -> Iterator[Finding]:
-    for name, again in zip(("transfer", "transfer_summary"), class_audit.transfer_again(study), strict=True):
-        yield compare_tables(name, study.table(name), again, SCHEMAS[name].key)
+    for table, again in zip((TRANSFER, TRANSFER_SUMMARY), class_audit.transfer_again(study), strict=True):
+        yield compare_tables(table.name, study.table(table), again, table.key)
     yield from _figures(study, class_audit.figures(study))
 
 

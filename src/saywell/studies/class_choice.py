@@ -11,10 +11,9 @@ import polars as pl
 from saywell.data.parts import DESCRIBE, SELECT
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder
-from saywell.influence.proponents import opponents, proponents
+from saywell.influence.proponents import INFLUENCE, opponents, proponents
 from saywell.scorers.text_influence import Measured
 from saywell.scorers.text_influence import select as select_texts
-from saywell.store.schemas import empty_table
 from saywell.store.study import Study, StudyWriter
 from saywell.studies.class_network import network_scores
 from saywell.studies.class_rows import (
@@ -87,7 +86,7 @@ def influence_table(
         for name, best in zip(space.names, strongest, strict=True):
             for rank, (row, value) in enumerate(zip(best.rows, best.values, strict=True), 1):
                 rows.append((model, name, side, rank, ids[row], float(value)))
-    return pl.DataFrame(rows, schema=empty_table("influence").schema, orient="row")
+    return INFLUENCE.frame(rows)
 
 
 def text_score_table(

@@ -20,8 +20,8 @@ from saywell.scorers.intervals import LEVEL, RESAMPLES, Interval
 from saywell.scorers.judge import AGAIN, CRITERIA, TURNED, self_agreement, share_best
 from saywell.scorers.transfer import Resampling
 from saywell.store.files import is_whole, read_arrays, write_arrays
-from saywell.store.schemas import empty_table
 from saywell.store.study import Metric
+from saywell.store.table import Table
 from saywell.studies.class_rows import (
     ALL_TEXTS,
     CLASS_NAMES,
@@ -40,7 +40,7 @@ from saywell.studies.class_rows import (
     weighted,
 )
 from saywell.transfer.cross_modal import IMAGES_ONLY, Joint, Outcome
-from saywell.transfer.text_sets import BASELINE, TextSet
+from saywell.transfer.text_sets import BASELINE, TRANSFER, TRANSFER_SUMMARY, ZERO_SHOT, TextSet
 from saywell.transfer.zero_shot import class_embeddings, predict
 
 DRAWS = 5
@@ -87,7 +87,7 @@ def zero_shot_table(
                 *over(right, searched.get(texts))[:3],
             )
         )
-    return _table("zero_shot", rows)
+    return _table(ZERO_SHOT, rows)
 
 
 def zero_shot_correct(
@@ -148,7 +148,7 @@ def transfer_tables(
             level, gain = draws.mean(outcome.correct), draws.difference(outcome.correct, base)
             seen = len(outcome.correct), level.n
             summary.append((*texts, training, shots, selection, *level[:3], *gain[:3], *seen))
-    return _table("transfer", by_seed), _table("transfer_summary", summary)
+    return _table(TRANSFER, by_seed), _table(TRANSFER_SUMMARY, summary)
 
 
 def _row_of(key: Hashable) -> tuple[TextSet, str]:
@@ -336,9 +336,9 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _table(name: str, rows: Sequence[tuple]) -> pl.DataFrame:
+def _table(table: Table, rows: Sequence[tuple]) -> pl.DataFrame:
     cells = [tuple(None if isinstance(v, float) and np.isnan(v) else v for v in row) for row in rows]
-    return pl.DataFrame(cells, schema=empty_table(name).schema, orient="row")
+    return table.frame(cells)
 
 
 def judge_metrics(judgements: pl.DataFrame, rule: str) -> list[Metric]:

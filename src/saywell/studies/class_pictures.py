@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 
 from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE
+from saywell.data.pictures import THUMBNAILS
 from saywell.progress import Progress
-from saywell.store.schemas import empty_table
+from saywell.report.class_charts import PLANE
 from saywell.store.study import StudyWriter
 from saywell.studies.class_rows import Pool
 from saywell.studies.class_subject import Space
@@ -44,7 +45,7 @@ def plane_table(
     seen = np.sort(random.permutation(train)[:MOST_IMAGES])
     said = np.sort(random.permutation(len(texts))[:MOST_TEXTS])
     if len(seen) + len(said) < 5:
-        return empty_table("plane")
+        return PLANE.empty()
     image_mean = balanced_mean(space.vectors[train], space.labels[train])
     parts = [centred(space.vectors[seen], image_mean)]
     if len(said):
@@ -58,7 +59,7 @@ def plane_table(
     identities = [*(ids[row] for row in seen), *(text_ids[row] for row in said)]
     kinds = ["image"] * len(seen) + ["text"] * len(said)
     rows = zip(kinds, identities, labels, *flat.astype(float).T.tolist(), strict=True)
-    return pl.DataFrame(list(rows), schema=empty_table("plane").schema, orient="row")
+    return PLANE.frame(list(rows))
 
 
 def thumbnail_table(
@@ -73,7 +74,7 @@ def thumbnail_table(
         small.save(kept, "JPEG", quality=70)
         rows.append((id, kept.getvalue()))
         progress(1)
-    return pl.DataFrame(rows, schema=empty_table("thumbnails").schema, orient="row").sort("example")
+    return THUMBNAILS.frame(rows).sort("example")
 
 
 def picture_tables(
@@ -89,7 +90,7 @@ def picture_tables(
 
     table, text_class = usable_texts(study, space.names)
     study.table(
-        "plane",
+        PLANE,
         lambda: plane_table(
             space,
             study.examples["id"].to_list(),
@@ -99,4 +100,4 @@ def picture_tables(
             seed=seed,
         ),
     )
-    study.table("thumbnails", thumbnails)
+    study.table(THUMBNAILS, thumbnails)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from saywell.data.examples import Examples
-from saywell.data.images import class_counts
+from saywell.data.images import CLASSES, class_counts
 from saywell.data.parts import PARTS
 from saywell.encoders.cache import EmbeddingCache, embed_images
 from saywell.encoders.dual import DualEncoder
@@ -21,7 +21,7 @@ def example_tables(study: StudyWriter, shown: Examples) -> None:
     study.table("examples", lambda: shown.table)
     study.table("rejected", lambda: shown.rejected)
     study.table("converted", lambda: shown.converted)
-    study.table("classes", lambda: class_counts(shown))
+    study.table(CLASSES, lambda: class_counts(shown))
 
 
 class Space(NamedTuple):

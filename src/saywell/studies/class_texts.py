@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import polars as pl
 
-from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
+from saywell.data.knowledge import ARTICLES, PASSAGES, WIKIPEDIA, Knowledge, load_knowledge
 from saywell.data.wikipedia import Wiki
 from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_texts, write_texts
 from saywell.describers.class_texts.given import GIVEN, given_texts
@@ -46,7 +46,7 @@ def article_tables(
             study.note(f"{len(found.unused)} articles belong to no class, such as {found.unused[0]!r}.")
         return found.articles, found.passages
 
-    study.tables(("articles", "passages"), make)
+    study.tables((ARTICLES, PASSAGES), make)
 
 
 def text_table(

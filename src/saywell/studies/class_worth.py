@@ -37,7 +37,7 @@ from saywell.studies.class_subject import Space, Steps
 from saywell.studies.class_texts import as_unanswered, usable_texts
 from saywell.transfer.cross_modal import Embedded, Outcome, Settings, transfer
 from saywell.transfer.linear_heads import one_thread
-from saywell.transfer.text_sets import TextSet
+from saywell.transfer.text_sets import TRANSFER, TRANSFER_SUMMARY, TextSet
 
 WITH_VALIDATION, INSIDE = SELECT, "shots"
 
@@ -124,7 +124,7 @@ def measure_transfer(
                 runs[number, form] = evaluation.kept_outcomes(path, run, of=of)
         return evaluation.transfer_tables(runs, range(seeds), seed=seed)
 
-    study.tables(("transfer", "transfer_summary"), make, files=("arrays/transfer",))
+    study.tables((TRANSFER, TRANSFER_SUMMARY), make, files=("arrays/transfer",))
 
 
 def _draw(seed: int, fit: np.ndarray) -> int:

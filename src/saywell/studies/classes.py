@@ -33,16 +33,18 @@ from saywell.data.images import class_counts, load_images
 from saywell.data.knowledge import WIKIPEDIA, load_knowledge
 from saywell.data.parts import DESCRIBE, PARTS, SCORE, SELECT
 from saywell.data.wikipedia import Wiki
-from saywell.describers.class_texts.class_describer import WRITING, expect_texts
+from saywell.describers.class_texts.class_describer import CLASS_TEXTS, WRITING, expect_texts
 from saywell.encoders.cache import EmbeddingCache
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.fingerprints import combined, model_fingerprint
 from saywell.encoders.joined import JoinedEncoder, save_map
 from saywell.errors import InputError
+from saywell.influence.proponents import INFLUENCE
 from saywell.language_models import DryRun, LanguageModel, load_prompt
 from saywell.progress import Progress, automatic
 from saywell.report.page import write_report
-from saywell.scorers.judge import JUDGE, expect_judgements
+from saywell.scorers.judge import JUDGE, JUDGEMENTS, expect_judgements
+from saywell.scorers.text_influence import TEXT_SCORES
 from saywell.store.study import Study, write_study
 from saywell.studies.class_choice import influence_table, text_pool, text_score_table
 from saywell.studies.class_encoder import Opened, check_encoder, open_encoder
@@ -60,6 +62,7 @@ from saywell.studies.cost import note_cost
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import ClassSettings, named, settings_of
 from saywell.transfer.cross_modal import Settings as Training
+from saywell.transfer.text_sets import ZERO_SHOT
 
 
 class Given(NamedTuple):
@@ -191,7 +194,7 @@ def _described(
         example_tables(study, shown)
         article_tables(study, local, names, wiki, asked.context, progress)
         study.table(
-            "class_texts",
+            CLASS_TEXTS,
             lambda: text_table(
                 study,
                 names,
@@ -235,10 +238,8 @@ def _described(
         by = choosing(
             space.vectors, space.labels, space.rows[DESCRIBE], space.rows[SELECT], len(names), seed=seed
         )
-        study.table("influence", lambda: influence_table(study, space, by, measured, config, seed))
-        study.table(
-            "text_scores", lambda: text_score_table(study, space, pool, by, measured, per_class, seed)
-        )
+        study.table(INFLUENCE, lambda: influence_table(study, space, by, measured, config, seed))
+        study.table(TEXT_SCORES, lambda: text_score_table(study, space, pool, by, measured, per_class, seed))
         study.table("descriptions", lambda: description_table(study, space, rule))
         with progress("scores", 1):
             study.tables(
@@ -246,7 +247,7 @@ def _described(
                 lambda: class_score_tables(study, space, pool, rule, per_class, seed),
             )
         with progress("zero-shot", 1):
-            study.table("zero_shot", lambda: zero_shot(study, space, pool, by, rule, per_class, seed))
+            study.table(ZERO_SHOT, lambda: zero_shot(study, space, pool, by, rule, per_class, seed))
         measure_transfer(
             study,
             space,
@@ -263,8 +264,7 @@ def _described(
         if asked.judge and llm is not None:
             with progress("judge", 0) as advance:
                 study.table(
-                    "judgements",
-                    lambda: judged(study, shown, files, names, llm, rule, prompts, seed, advance),
+                    JUDGEMENTS, lambda: judged(study, shown, files, names, llm, rule, prompts, seed, advance)
                 )
         study.write_metrics(class_metrics(study, names, rule, seed))
         picture_tables(study, shown, space, pool, seed, progress)

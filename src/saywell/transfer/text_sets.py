@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from saywell.store.table import Table
 
 RULE, CONTROL, BASELINE, FILE = "rule", "control", "baseline", "file"
 
@@ -37,3 +41,44 @@ class TextSet(NamedTuple):
         }
         kind = "file: " if self.role == FILE else ""
         return kind + self.method + "".join(words for words, holds in told.items() if holds)
+
+
+_TEXTS: dict[str, Any] = {
+    name: pl.String if name in ("method", "role") else pl.Boolean for name in TextSet._fields
+}
+_ACCURACY = ("accuracy", "ci_low", "ci_high", "difference", "difference_low", "difference_high")
+_OVER_RANDOM = ("over_random", "over_random_low", "over_random_high")
+_RUN = {"training": pl.String, "shots": pl.Int32, "selection": pl.String}
+ZERO_SHOT = Table(
+    "zero_shot",
+    {
+        **_TEXTS,
+        "texts": pl.Int64,
+        **dict.fromkeys(_ACCURACY, pl.Float64),
+        "n": pl.Int64,
+        **dict.fromkeys(_OVER_RANDOM, pl.Float64),
+    },
+    key=TextSet._fields,
+    optional=frozenset(_OVER_RANDOM),
+    version=2,
+)
+"""Accuracy of texts alone, and its difference to class names in templates; for the study's rule also to
+what the same rule chooses among random words."""
+TRANSFER = Table(
+    "transfer",
+    {**_TEXTS, **_RUN, "seed": pl.Int64, "accuracy": pl.Float64, "chosen": pl.Float64},
+    key=(*TextSet._fields, *_RUN, "seed"),
+    version=2,
+)
+"""Accuracy of classifiers of images that go on learning from texts, seed by seed.
+
+`shots` 0 is all training images; `selection` says which labelled images chose texts and learning rates:
+"select" (beside the shots) or "shots" (inside them alone).
+"""
+TRANSFER_SUMMARY = Table(
+    "transfer_summary",
+    {**_TEXTS, **_RUN, **dict.fromkeys(_ACCURACY, pl.Float64), "seeds": pl.Int64, "n": pl.Int64},
+    key=(*TextSet._fields, *_RUN),
+    version=2,
+)
+"""The same over seeds, with the paired difference to images only."""

@@ -25,6 +25,7 @@ from saywell.describers.class_texts.visible import facts, trim, visibility
 from saywell.encoders.dual import DualEncoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, Prompt, Request, ask_items, load_prompt
+from saywell.store.table import Table
 
 EXTRACTIVE, GROUNDED = "extractive", "two-stage"
 USABLE = ("grounded", "ungrounded")
@@ -36,23 +37,33 @@ MOST_COMPONENTS = 12
 MOST_WORDS = 18
 MOST_CHARACTERS = 6000  # of passages in one request
 _LONGEST = 500  # characters of one text
-_SCHEMA = {
-    "id": pl.String,
-    "class": pl.String,
-    "component": pl.String,
-    "text": pl.String,
-    "status": pl.String,
-    "passage": pl.String,
-    "quotation": pl.String,
-    "support": pl.Float64,
-    "visibility": pl.Float64,
-    "tokens": pl.Int64,
-    "source": pl.String,
-    "describer": pl.String,
-    "llm": pl.String,
-    "prompt_hash": pl.String,
-    "detail": pl.String,
-}
+CLASS_TEXTS = Table(
+    "class_texts",
+    {
+        "id": pl.String,
+        "class": pl.String,
+        "component": pl.String,
+        "text": pl.String,
+        "status": pl.String,
+        "passage": pl.String,
+        "quotation": pl.String,
+        "support": pl.Float64,
+        "visibility": pl.Float64,
+        "tokens": pl.Int64,
+        "source": pl.String,
+        "describer": pl.String,
+        "llm": pl.String,
+        "prompt_hash": pl.String,
+        "detail": pl.String,
+        "gold": pl.Boolean,
+    },
+    key=("id",),
+    optional=frozenset({"gold"}),
+)
+"""Texts about classes, usable ("grounded", "ungrounded") or not.
+
+`gold` is what is known of a text and nobody gets to see: whether it is worth choosing.
+"""
 
 
 class ClassComponents(BaseModel):
@@ -411,7 +422,7 @@ def _finish(rows: list[dict[str, Any]], classes: Sequence[str], encoder: DualEnc
         # Rows without text, and repeats, are told apart by what they are about and their count.
         named = f"{row['class']}\n{row['text']}\n{row['status']}\n{row.get('component') or ''}\n{times}"
         row["id"] = "t" + blake2b(named.encode("utf-8", "replace"), digest_size=6).hexdigest()
-    return pl.DataFrame(finished, schema=_SCHEMA, orient="row")
+    return pl.DataFrame(finished, schema=CLASS_TEXTS.required, orient="row")
 
 
 def _split(text: str, encoder: DualEncoder) -> Fitted:

@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from saywell.describers.class_texts.class_describer import fit_texts
+from saywell.describers.class_texts.class_describer import CLASS_TEXTS, fit_texts
 from saywell.describers.class_texts.visible import component
 from saywell.encoders.dual import DualEncoder
-from saywell.store.schemas import empty_table
 
 GIVEN = "given"
 
@@ -25,7 +24,6 @@ def given_texts(
     source: str,
 ) -> pl.DataFrame:
     """Table `class_texts` of texts without an article: ungrounded, too long, or said twice."""
-    schema = {k: t for k, t in empty_table("class_texts").schema.items() if k != "gold"}
     rows = []
     seen: set[tuple[str, str]] = set()
     listed = list(classes)
@@ -54,4 +52,4 @@ def given_texts(
                     "detail": detail,
                 }
             )
-    return pl.DataFrame(rows, schema=schema, orient="row").unique("id", maintain_order=True)
+    return pl.DataFrame(rows, schema=CLASS_TEXTS.required, orient="row").unique("id", maintain_order=True)
