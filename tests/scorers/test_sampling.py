@@ -152,6 +152,32 @@ def test_a_sample_of_everything_is_no_sample():
         assert getattr(with_it, name)[0] == pytest.approx(getattr(without, name)[0])
 
 
+def test_what_is_not_known_is_as_if_it_were_not_there():
+    response, fires, said = rare_unit(np.random.default_rng(0), examples=300, rate=0.1)
+    known = np.arange(300) % 3 > 0
+    some = {"examples": [f"e{n}" for n in range(300)], "units": ["u0"], "seed": 0}
+    for budget in (90, 250):
+        both = sample_examples(response[None], fires[None], budget=budget, known=known[None], **some)
+        ids = [id for id, own in zip(some["examples"], known, strict=True) if own]
+        alone = sample_examples(
+            response[known][None], fires[known][None], budget=budget, **(some | {"examples": ids})
+        )
+        read = both.strata[0] >= 0
+        assert both.rows[0, read].tolist() == np.flatnonzero(known)[alone.rows[0]].tolist()
+        assert (both.sizes == alone.sizes).all() and both.weights[0, read].tolist() == alone.weights[
+            0
+        ].tolist()
+        # Answers about what stands there twice count once.
+        found, expected = (
+            measure_skill(
+                said[rows][None].astype(float), {}, fires[rows][None], units=["u0"], seed=0, sample=sample
+            )
+            for rows, sample in ((both.rows[0], both), (np.flatnonzero(known)[alone.rows[0]], alone))
+        )
+        assert found.n == expected.n == min(budget, 200) and found.unanswered == 0
+        assert found.value == expected.value and found.skill_low == expected.skill_low
+
+
 def test_a_stratum_without_answers_leaves_nothing_to_say():
     response, fires, said = rare_unit(np.random.default_rng(0))
     sample = sampled(response, fires, seed=0)
