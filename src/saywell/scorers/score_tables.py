@@ -46,20 +46,21 @@ SCORED = Table(
         "resamples": pl.Int64,
     },
     key=("unit", "description", "measure", "reader", "part"),
-    optional=frozenset({"resamples"}),
+    optional=frozenset({"resamples", "describer"}),
     version=3,
 )
 """A description's agreement with its unit on examples that its writer never saw.
 
 `control` is the best of its floors and `floor` its name; skill = value - control, with its own
 interval. q is p after Benjamini and Hochberg over all descriptions of a describer, by each reader; n
-counts the examples read, `resamples` how many the intervals and p are from.
+counts the examples read, `resamples` how many the intervals and p are from. Studies of format 2 do not
+name the describer: there was one.
 """
 FLOORED = Table(
     "floors",
     {**_WHOSE, "floor": pl.String, "value": pl.Float64, "left_out": pl.Int64},
     key=("unit", "description", "measure", "reader", "part", "floor"),
-    optional=frozenset({"left_out"}),
+    optional=frozenset({"left_out", "describer"}),
     version=2,
 )
 """The same measure and reader fed what should fail: another unit's description, always, never ...
