@@ -24,14 +24,14 @@ from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLM
 from saywell.describers.registry import find_describers
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel, StepPlan
+from saywell.language_models import DryRun, LanguageModel
 from saywell.progress import Progress, automatic, silent
 from saywell.readers.detection import DETECT
 from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.scorers.evaluate import Budget
 from saywell.store.study import Study
-from saywell.studies.llm import counting_llm, opened_llm
+from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.meanings import Meanings
 from saywell.studies.neurons.curves import Curves
 from saywell.studies.neurons.extras import AssociationsOf, Recovered
@@ -90,7 +90,7 @@ def plan_neurons(
     llm: DryRun | str | None = None,
     tokenizer: Any = None,
     **options: Any,
-) -> list[StepPlan]:
+) -> Plan:
     """What `describe_neurons` would ask a language model, step by step; nothing is sent or stored.
 
     The arguments are those of `describe_neurons` and are checked as it does. Replies that the study
@@ -101,7 +101,8 @@ def plan_neurons(
         resources = _resources(asked, counting, asked.encoder, silent)
         examples = _examples(texts, asked)
         question = neuron_question(examples, _load(model, tokenizer, asked), asked, resources)
-        return [] if counting is None else plan(question, examples, resources, counting)
+        of = f"{len(examples)} texts, {question.source.units()['name'].n_unique()} neurons"
+        return Plan(of, [] if counting is None else plan(question, examples, resources, counting))
 
 
 def neuron_question(
