@@ -15,7 +15,8 @@ import scipy.sparse as sp
 from saywell.data.examples import Examples
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
-from saywell.store.files import read_arrays, read_parquet, storing
+from saywell.store.files import read_parquet, storing
+from saywell.units.arrays import read_tensors
 from saywell.units.exemplars import Locate, nowhere
 from saywell.units.firing import STRONGEST, Above, Firing
 from saywell.units.responses import InMemory, Responses, Sparse, order_of
@@ -197,7 +198,7 @@ def _read(path: Path) -> Any:
     except (ValueError, OSError, KeyError, EOFError) as error:
         raise InputError(f"{str(path)!r} cannot be read as {path.suffix}: {error}") from error
     if path.suffix == ".safetensors":
-        return _tensor(read_arrays(path), path)
+        return _tensor(read_tensors(path), path)
     raise InputError(f"activations are read from {FORMATS}, not from {str(path)!r}")
 
 

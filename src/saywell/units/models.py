@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.checkpoints import find_checkpoint, read_settings
 from saywell.encoders.fingerprints import model_fingerprint
 from saywell.encoders.loading import load_part, load_weights, opening, refuse_wordless
 from saywell.encoders.positions import position_limit, token_ids
+from saywell.encoders.vision import blank, open_image_processor
 from saywell.errors import InputError
 from saywell.units.probe import first_tensor
 from saywell.units.sites import encoder_of
@@ -103,7 +105,11 @@ def random_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
 
     Raises InputError when a part of the model does not say how to initialise itself.
     """
-    original = loaded.model
+    return wrap_model(random_weights(loaded.model, seed), loaded.tokenizer, loaded.name)
+
+
+def random_weights(original: nn.Module, seed: int) -> nn.Module:
+    """See `random_twin`."""
     device = next(original.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -120,8 +126,64 @@ def random_twin(loaded: LoadedModel, seed: int) -> LoadedModel:
                         " the control with random weights cannot be made; switch it off with"
                         " --no-random-control (random_control=False from Python)"
                     )
-    dtype = next(original.parameters()).dtype
-    return wrap_model(twin.to(device=device, dtype=dtype), loaded.tokenizer, loaded.name)
+    return twin.to(device=device, dtype=next(original.parameters()).dtype).eval()
+
+
+@dataclass(frozen=True)
+class VisionModel:
+    """An image model and how it is shown pictures."""
+
+    name: str
+    model: nn.Module
+    processor: Any
+    """Turns RGB pictures into `pixel_values`, as the image processors of transformers do."""
+    fingerprint: str
+    labels: tuple[str, ...] = ()
+    """What a classifier calls its outputs."""
+
+
+def load_vision_model(name: str, *, device: str = "auto") -> VisionModel:
+    """An image model of transformers by folder or hub name: a classifier with its head, else the model.
+
+    Of a model for images and texts together, the part that sees is used.
+
+    Raises InputError when it is not an image model, or lacks weights or settings for its pictures.
+    """
+    from transformers import AutoModel, AutoModelForImageClassification
+
+    checkpoint = find_checkpoint(name)
+    with opening("the image model", name, checkpoint):
+        processor = open_image_processor(checkpoint)
+        made_as = read_settings(Path(checkpoint) / "config.json").get("architectures") or [""]
+        classifies = str(made_as[0]).endswith("ForImageClassification")
+
+        def probe(model: Any) -> Any:
+            return first_tensor(model(**processor(blank(), return_tensors="pt")))
+
+        model = load_weights(
+            AutoModelForImageClassification if classifies else AutoModel,
+            checkpoint,
+            dtype=torch.float32,
+            probe=probe,
+            part=lambda model: getattr(model, "vision_model", model),
+        )
+        return wrap_vision_model(model.to(pick_device(device)), processor, name)
+
+
+def wrap_vision_model(model: nn.Module, processor: Any, name: str | None = None) -> VisionModel:
+    """Any module that takes `pixel_values`, with what makes them."""
+    model.eval()
+    known = getattr(getattr(model, "config", None), "id2label", None) or {}
+    labels = tuple(str(known[number]) for number in sorted(known))
+    return VisionModel(
+        name or type(model).__name__, model, processor, model_fingerprint(model, processor), labels
+    )
+
+
+def random_vision_twin(loaded: VisionModel, seed: int) -> VisionModel:
+    """See `random_twin`."""
+    twin = random_weights(loaded.model, seed)
+    return replace(wrap_vision_model(twin, loaded.processor, loaded.name), labels=loaded.labels)
 
 
 def pick_device(device: str) -> torch.device:

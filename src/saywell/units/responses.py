@@ -243,10 +243,11 @@ class Shards:
 
     def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
         """See `Responses`. Positions are known of the parts, and as many examples, as the pass kept."""
+        known = np.sort(rows[self._where(rows)[0] < len(self._paths)])
         for name, stored in self.parts.items():
-            if len(stored) == len(rows) and np.array_equal(np.sort(stored), np.sort(rows)):
+            if len(stored) == len(known) and np.array_equal(np.sort(stored), known):
                 kept = self.kept(name, sign)
-                if kept is not None and min(m, len(rows)) <= kept.values.shape[1]:
+                if kept is not None and min(m, len(known)) <= kept.values.shape[1]:
                     return Exemplars(*(part[:, :m] for part in kept))
         return streamed_top(self, rows, m, sign)
 
