@@ -97,7 +97,7 @@ class Directions:
         if isinstance(self.model, VisionModel):
             [tap] = place_taps([self._place()])
             taps = [Tap(self.module, tap.side, len(self.names), self._along(tap.view))]
-            looking = Looking(self.model, taps, self.top)
+            looking = Looking(self.model, taps, self.pool, self.top)
             return looking.collect(examples, folder, resources, of=self.fingerprint)
         taps = [Tap(self.module, "output", len(self.names), self._along(_by_token))]
         reading = Reading(self.model, taps, self.pool, self.top, low=False)

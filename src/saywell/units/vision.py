@@ -17,6 +17,7 @@ from saywell.units.firing import STRONGEST, Firing
 from saywell.units.hooks import BrokenActivations, Tap, run_pass
 from saywell.units.models import VisionModel, random_vision_twin
 from saywell.units.pictures import PictureFeed, Place, find_places, place_taps, region_finder
+from saywell.units.pooling import Pooling
 from saywell.units.responses import Responses, Shards
 from saywell.units.shards import Keep
 from saywell.units.statistics import source_units
@@ -27,23 +28,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vision:
-    """Units of an image model, each with the maximum over the places of a picture.
+    """Units of an image model, each with the maximum, or the mean, over the places of a picture.
 
-    A unit's `name` is what the classifier calls an output: no describer may see it.
+    Where units have a largest value (ReLU6), many pictures reach it and the maximum tells them apart no
+    more; the mean does. The place is that of the maximum either way. A unit's `name` is what the
+    classifier calls an output: no describer may see it.
     """
 
     model: VisionModel
     what: str
     """outputs, channels or modules"""
     places: tuple[Place, ...]
+    pool: Pooling = "max"
     top: int = 50
     firing: Firing = STRONGEST
 
     @staticmethod
-    def of(model: VisionModel, modules: Sequence[str] | str = "channels", *, top: int = 50) -> Vision:
+    def of(
+        model: VisionModel, modules: Sequence[str] | str = "channels", *, pool: Pooling = "max", top: int = 50
+    ) -> Vision:
         """Units at "outputs", at "channels", or at modules by path; see `find_places`."""
+        if pool not in ("max", "mean"):
+            raise InputError(f"units of an image model are pooled by max or mean, not by {pool!r}")
         what = modules if modules in ("outputs", "channels") else "modules"
-        return Vision(model, str(what), tuple(find_places(model, modules)), top)
+        return Vision(model, str(what), tuple(find_places(model, modules)), pool, top)
 
     @property
     def kind(self) -> str:
@@ -57,8 +65,8 @@ class Vision:
 
     @property
     def fingerprint(self) -> str:
-        """Of the model and the places."""
-        return combined(self.model.fingerprint, *map(repr, self.places))
+        """Of the model, the places and the pooling."""
+        return combined(self.model.fingerprint, *map(repr, self.places), self.pool)
 
     def units(self) -> pl.DataFrame:
         """Called `outputs/17`, `channels/17`, or `path.of.module/17`."""
@@ -80,7 +88,7 @@ class Vision:
 
     def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
         """One pass over the pictures."""
-        looking = Looking(self.model, place_taps(self.places), self.top)
+        looking = Looking(self.model, place_taps(self.places), self.pool, self.top)
         return looking.collect(examples, folder, resources, of=self.fingerprint)
 
     def control(self, seed: int) -> Vision:
@@ -98,6 +106,7 @@ class Looking:
 
     model: VisionModel
     taps: Sequence[Tap]
+    pool: Pooling = "max"
     top: int = 50
 
     def collect(self, examples: Examples, folder: Path, resources: Resources, *, of: str) -> Responses:
@@ -108,7 +117,7 @@ class Looking:
         with resources.progress("activations", len(examples)) as advance:
             keep = Keep(self.top, of, progress=advance)
             try:
-                run_pass(self.model.model, self.taps, feed, parts, folder, keep, low=False)
+                run_pass(self.model.model, self.taps, feed, parts, folder, keep, pool=self.pool, low=False)
             except BrokenActivations as error:
                 name = examples.table["name"][error.example]
                 raise InputError(f"{error}: {name!r}") from error
