@@ -101,7 +101,7 @@ def run(address: str, examples: Examples, descriptions: list[Description], block
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description="Requests of a reader in flight.")
     options.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options.add_argument("--descriptions", type=int, default=32)
     options.add_argument("--examples", type=int, default=100)

@@ -173,6 +173,8 @@ def test_what_is_not_known_is_left_out_like_what_has_no_answer(world, right, tmp
 def test_of_several_descriptions_the_best_on_select_examples_is_chosen(world, right, tmp_path):
     turned = described(world, [["bed"], ["soup"], ["bed"], ["bed"], ["bed"], ["waiter"]], "turned")
     both = [evaluate(own, readers(world), world, [], tmp_path) for own in (right, turned)]
+    nobody = [evaluate(own, [], world, [], tmp_path) for own in (right, turned)]
+    assert choose(nobody, [right, turned]) == right.ids and nobody[0].scores.is_empty()
     assert choose(both, [right, turned]) == [f"u{n}#words" for n in range(5)] + ["u5#turned"]
 
 

@@ -134,7 +134,10 @@ class Evaluated(NamedTuple):
     counterexamples: pl.DataFrame
     found: dict[str, Scores]
     select_f1: Float[np.ndarray, " units"]
-    """F1 of each description on select examples by the first reader: for choosing, it is no score."""
+    """F1 of each description on select examples by the first reader; NaN where nobody cheap reads.
+
+    It is for choosing, and no score.
+    """
 
 
 def evaluate(
@@ -149,12 +152,12 @@ def evaluate(
     The first reader decides which descriptions are verified; counterexamples are the last one's.
     Readings wait in `folder`, so that memory does not grow with descriptions times examples.
     """
+    select_f1 = np.full(len(described.units), np.nan)
     if not described.units or held.lacks:
-        nothing = np.full(len(described.units), np.nan)
-        return Evaluated(SCORED.empty(), FLOORED.empty(), AGAINST.empty(), {}, nothing)
+        return Evaluated(SCORED.empty(), FLOORED.empty(), AGAINST.empty(), {}, select_f1)
     responding, parts = held.of(described.units), held.parts
     found: dict[str, Scores] = {}
-    against, select_f1 = AGAINST.empty(), np.zeros(0)
+    against = AGAINST.empty()
     with temporary_folder(folder, "readings") as readings:
         for number, (reader, predict) in enumerate(readers):
             texts, stand_ins = _stand_ins(described, floors, reader.name, held.seed)

@@ -291,8 +291,7 @@ def _evaluated(now: Run, described: Described, held: HeldOut) -> Evaluated:
     question, resources = now.question, now.resources
     cheap = [(r, r.open(now.examples, resources)) for r in question.readers if not r.costly]
     found = evaluate(described, cheap, held, question.floors, now.study.path)
-    nobody = np.full(len(described.units), -1)
-    others = next((each.stand_ins.get(ANOTHER, nobody) for each in found.found.values()), nobody)
+    others = next((each.stand_ins.get(ANOTHER) for each in found.found.values()), None)
     more = [
         evaluate_costly(described, reader, held, resources, question.budget, others)
         for reader in question.readers
