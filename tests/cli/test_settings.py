@@ -131,6 +131,16 @@ def test_a_wrong_value_is_one_line_with_the_option_as_it_was_given(cook, options
         assert told == f"{typed} {said}"
 
 
+def test_an_endless_value_is_cut_and_a_secret_one_is_not_shown():
+    with pytest.raises(InputError) as caught:
+        settings_of(Soup, options={"taste": "sweet", "herbs": dict.fromkeys(range(9999))})
+    assert len(str(caught.value)) < 300
+    with pytest.raises(InputError) as caught:
+        settings_of(NeuronSettings, options={"llm": "openai:x", "llm_url": b"http://me:secret@host"})
+    assert "secret" not in str(caught.value) and "llm_url=... is not a text" in str(caught.value)
+    assert "secret" not in repr(NeuronSettings(llm="openai:x", llm_url="http://me:secret@host"))
+
+
 def test_help_says_what_the_record_says_in_its_order_and_80_columns(cook):
     lines = cook("--help").splitlines()
     assert max(map(len, lines)) <= 80

@@ -50,8 +50,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _as_typed(name: str, value: Any) -> str:
-    return f"--{name.replace('_', '-')} {value!r}"
+def _as_typed(name: str, value: str) -> str:
+    return f"--{name.replace('_', '-')} {value}"
 
 
 def options_of(record: type[Settings]) -> Iterator[inspect.Parameter]:

@@ -21,6 +21,8 @@ from pydantic.fields import FieldInfo
 from saywell.errors import InputError
 
 EXTRACTIVE = "extractive"
+_MOST_SHOWN = 200
+"""Letters of a wrong value."""
 
 
 def nearest(wrong: str, known: Sequence[str]) -> str | None:
@@ -114,7 +116,7 @@ class LlmSettings(Settings):
     """Which language model is asked, and what it may take."""
 
     llm: str = Field("extractive", description="Who is asked: PROVIDER:MODEL, or 'extractive' for nobody.")
-    llm_url: str | None = Field(None, exclude=True, description="Base URL of the LLM's endpoint.")
+    llm_url: str | None = Field(None, exclude=True, repr=False, description="Base URL of the LLM's endpoint.")
     llm_deadline: float = Field(
         600.0, gt=0, exclude=True, description="Most seconds to wait while the LLM answers nothing."
     )
@@ -350,9 +352,14 @@ def only_its_own(asked: StudySettings) -> None:
             )
 
 
-def keyword(name: str, value: Any) -> str:
-    """An option as it is written in Python."""
-    return f"{name}={value!r}"
+def keyword(name: str, value: str) -> str:
+    """An option as it is written in Python; `value` is shown already."""
+    return f"{name}={value}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def settings_of(
@@ -360,7 +367,7 @@ def settings_of(
     settings: S | None = None,
     options: Mapping[str, Any] | None = None,
     *,
-    written: Callable[[str, Any], str] = keyword,
+    written: Callable[[str, str], str] = keyword,
 ) -> S:
     """The record with the fields of `settings` and, over them, the `options`.
 
@@ -379,7 +386,12 @@ def settings_of(
     try:
         return record(**(given | options))
     except ValidationError as error:
-        raise InputError(_said(error.errors(), given | options, written)) from None
+        # A value that is not to be seen (repr=False) may be a secret.
+        seen = {
+            name: _shown(value) if record.model_fields[name].repr else "..."
+            for name, value in (given | options).items()
+        }
+        raise InputError(_said(error.errors()[0], seen, written)) from None
 
 
 _KINDS = {
@@ -400,9 +412,8 @@ _BOUNDS = {
 }
 
 
-def _said(errors: Sequence[Any], given: Mapping[str, Any], written: Callable[[str, Any], str]) -> str:
-    """The first mistake: the option with its value, and what it has to be."""
-    error = errors[0]
+def _said(error: Any, seen: Mapping[str, str], written: Callable[[str, str], str]) -> str:
+    """A mistake: the option with its value, and what it has to be."""
     kind, facts = error["type"], error.get("ctx", {})
     if kind == "value_error":
         words = str(facts["error"])
@@ -421,5 +432,5 @@ def _said(errors: Sequence[Any], given: Mapping[str, Any], written: Callable[[st
     else:
         words = error["msg"][0].lower() + error["msg"][1:]
     option, *inside = error["loc"]
-    start = written(str(option), given.get(str(option)))
-    return f"{start}: {error['input']!r} {words}" if inside else f"{start} {words}"
+    start = written(str(option), seen[str(option)])
+    return f"{start}: {_shown(error['input'])} {words}" if inside else f"{start} {words}"
