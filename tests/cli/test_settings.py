@@ -113,7 +113,7 @@ def test_every_kind_of_field_is_an_option(cook):
         ({"heat": 2.0}, "--heat 2.0", "must be below 2"),
         ({"heat": float("nan")}, "--heat nan", "is not a finite number"),
         ({"taste": "swete"}, "--taste 'swete'", "is not one of sweet, sour, salty; did you mean 'sweet'?"),
-        ({"hours": [1, 0]}, None, "0 must be 1 or more"),
+        ({"hours": [1, 0]}, None, "has 0, which must be 1 or more"),
         ({"depth": 2.5}, None, "is not a whole number"),
         ({"depth": True}, None, "is not a whole number"),
         ({"lid": 1}, None, "is not True or False"),
@@ -129,6 +129,15 @@ def test_a_wrong_value_is_one_line_with_the_option_as_it_was_given(cook, options
     if typed is not None:
         told = cook("b", *([] if name == "taste" else ["--taste", "sweet"]), *typed.replace("'", "").split())
         assert told == f"{typed} {said}"
+
+
+def test_a_record_that_is_made_by_hand_tells_the_same():
+    with pytest.raises(InputError, match="top=1 must be 3 or more"):
+        NeuronSettings(top=1)
+    with pytest.raises(InputError, match="no option 'tpo'; did you mean 'top'"):
+        NeuronSettings(tpo=1)  # type: ignore[call-arg]
+    with pytest.raises(InputError, match=r"taste \(--taste\) must be given"):
+        settings_of(Soup)
 
 
 def test_an_endless_value_is_cut_and_a_secret_one_is_not_shown():

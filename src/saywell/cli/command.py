@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from saywell.studies.settings import Settings, Written, bounds, own_first, settings_of
+from saywell.errors import InputError
+from saywell.studies.settings import OptionError, Settings, Written, bounds, own_first
 
 _MOST = 40
 """Letters of choices that stand beside an option; more are listed in its help."""
@@ -42,16 +43,16 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         for name, record in records.items():
             options = {field: given.pop(field) for field in record.model_fields}
             options = {field: value for field, value in options.items() if value is not None}
-            made[name] = settings_of(record, options=options, written=_as_typed)
+            try:
+                made[name] = record(**options)
+            except OptionError as error:
+                typed = f"--{error.option.replace('_', '-')} {error.shown}"
+                raise InputError(f"{typed} {error.words}") from None
         return function(**given, **made)
 
     run.__signature__ = signature.replace(parameters=spread)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in spread}
     return run
-
-
-def _as_typed(name: str, value: str) -> str:
-    return f"--{name.replace('_', '-')} {value}"
 
 
 def options_of(record: type[Settings]) -> Iterator[inspect.Parameter]:

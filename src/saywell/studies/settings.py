@@ -9,11 +9,11 @@ Fields with `exclude=True` change nothing that a study holds, and are not stored
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from inspect import get_annotations
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -93,10 +93,30 @@ Names = Annotated[list[str], BeforeValidator(_listed)]
 """An option that can be given more than once; in Python also one alone."""
 
 
+class OptionError(InputError):
+    """An option with a value that it cannot have; `shown` is the value as it may be printed."""
+
+    def __init__(self, option: str, shown: str, words: str) -> None:
+        super().__init__(f"{option}={shown} {words}")
+        self.option, self.shown, self.words = option, shown, words
+
+
 class Settings(BaseModel):
-    """Options: plain values that are checked, and refused where they are unknown."""
+    """Options: plain values that are checked, and refused where they are unknown.
+
+    Raises InputError, in one line, for an option that is none (with the nearest that is one) and for a
+    value that cannot be.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
+
+    if not TYPE_CHECKING:  # whose reading of the fields is better than this signature
+
+        def __init__(self, **options: Any) -> None:
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                raise _mistake(error.errors()[0], type(self), options) from None
 
     def stored(self) -> dict[str, Any]:
         """What a study keeps of them: all that can change what it holds."""
@@ -115,25 +135,29 @@ def named(**objects: Any) -> dict[str, str]:
 class LlmSettings(Settings):
     """Which language model is asked, and what it may take."""
 
-    llm: str = Field("extractive", description="Who is asked: PROVIDER:MODEL, or 'extractive' for nobody.")
-    llm_url: str | None = Field(None, exclude=True, repr=False, description="Base URL of the LLM's endpoint.")
+    llm: str = Field(
+        default="extractive", description="Who is asked: PROVIDER:MODEL, or 'extractive' for nobody."
+    )
+    llm_url: str | None = Field(
+        default=None, exclude=True, repr=False, description="Base URL of the LLM's endpoint."
+    )
     llm_deadline: float = Field(
-        600.0, gt=0, exclude=True, description="Most seconds to wait while the LLM answers nothing."
+        default=600.0, gt=0, exclude=True, description="Most seconds to wait while the LLM answers nothing."
     )
     llm_effort: str | None = Field(
-        None, exclude=True, description="How long an LLM that reasons may do so: none, low, ..."
+        default=None, exclude=True, description="How long an LLM that reasons may do so: none, low, ..."
     )
     llm_reply_tokens: Count = Field(
-        16_384, exclude=True, description="Most tokens of one reply, when a smaller limit cut it off."
+        default=16_384, exclude=True, description="Most tokens of one reply, when a smaller limit cut it off."
     )
-    max_calls: int | None = Field(None, ge=0, exclude=True, description="Stop before more LLM calls.")
-    max_usd: float | None = Field(None, ge=0, exclude=True, description="Stop before spending more.")
-    max_tokens: int | None = Field(None, ge=0, exclude=True, description="Stop before more tokens.")
-    concurrency: Count = Field(16, exclude=True, description="LLM requests under way at once.")
+    max_calls: int | None = Field(default=None, ge=0, exclude=True, description="Stop before more LLM calls.")
+    max_usd: float | None = Field(default=None, ge=0, exclude=True, description="Stop before spending more.")
+    max_tokens: int | None = Field(default=None, ge=0, exclude=True, description="Stop before more tokens.")
+    concurrency: Count = Field(default=16, exclude=True, description="LLM requests under way at once.")
     replay: bool = Field(
-        False, exclude=True, description="Use stored LLM replies only; fail on a missing one."
+        default=False, exclude=True, description="Use stored LLM replies only; fail on a missing one."
     )
-    prompts: File | None = Field(None, exclude=True, description="Folder with prompts of your own.")
+    prompts: File | None = Field(default=None, exclude=True, description="Folder with prompts of your own.")
 
     @model_validator(mode="after")
     def _of_a_model(self) -> LlmSettings:
@@ -145,35 +169,41 @@ class LlmSettings(Settings):
 class StudySettings(Settings):
     """What every study has."""
 
-    describer: Names = Field([], description="Who writes, by name.")
-    reader: Names = Field([], description="Who reads, by name; the first decides what is verified.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Splits, samples and controls depend on it.")
+    describer: Names = Field(default=[], description="Who writes, by name.")
+    reader: Names = Field(default=[], description="Who reads, by name; the first decides what is verified.")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Splits, samples and controls depend on it.")
 
 
 class NeuronSettings(StudySettings, LlmSettings):
     """Options of `saywell neurons` and `describe_neurons`."""
 
-    text: str = Field("text", description="Column with the text.")
-    tags: str | None = Field(None, description="Column with tags to use as the descriptors.")
-    gold: str | None = Field(None, description="Column with tags to compare with, seen by nobody.")
-    limit: int | None = Field(None, description="Use that many texts, chosen by content.")
-    encoder: str = Field("minilm", description="Sentence encoder that merges and tags.")
+    text: str = Field(default="text", description="Column with the text.")
+    tags: str | None = Field(default=None, description="Column with tags to use as the descriptors.")
+    gold: str | None = Field(default=None, description="Column with tags to compare with, seen by nobody.")
+    limit: int | None = Field(default=None, description="Use that many texts, chosen by content.")
+    encoder: str = Field(default="minilm", description="Sentence encoder that merges and tags.")
     llm_units: int = Field(
-        0, ge=0, description="Units that the LLM also scores as a reader; drawn by chance."
+        default=0, ge=0, description="Units that the LLM also scores as a reader; drawn by chance."
     )
-    kind: Literal["ffn", "residual", "attention-head"] = Field("ffn", description="Units to describe.")
+    kind: Literal["ffn", "residual", "attention-head"] = Field(
+        default="ffn", description="Units to describe."
+    )
     layers: Annotated[list[int] | None, BeforeValidator(_ranges), Written(",")] = Field(
-        None, exclude=True, description="Layers, such as 0,3-5; all by default."
+        default=None, exclude=True, description="Layers, such as 0,3-5; all by default."
     )
     modules: Annotated[list[str] | None, BeforeValidator(_split), Written(",")] = Field(
-        None, description="Module paths, with commas, instead of searching."
+        default=None, description="Module paths, with commas, instead of searching."
     )
-    pool: Literal["max", "mean", "cls", "last"] = Field("max", description="From tokens to one value a text.")
-    top: int = Field(50, ge=3, description="Exemplars per neuron and side.")
-    threshold: float = Field(0.5, gt=0, le=1, description="Composition threshold: share of exemplars.")
-    random_control: bool = Field(True, description="Also run the model with random weights.")
-    device: str = Field("auto", exclude=True, description="auto, cpu, cuda, mps.")
-    dtype: str | None = Field(None, description="float32, bfloat16 or float16.")
+    pool: Literal["max", "mean", "cls", "last"] = Field(
+        default="max", description="From tokens to one value a text."
+    )
+    top: int = Field(default=50, ge=3, description="Exemplars per neuron and side.")
+    threshold: float = Field(
+        default=0.5, gt=0, le=1, description="Composition threshold: share of exemplars."
+    )
+    random_control: bool = Field(default=True, description="Also run the model with random weights.")
+    device: str = Field(default="auto", exclude=True, description="auto, cpu, cuda, mps.")
+    dtype: str | None = Field(default=None, description="float32, bfloat16 or float16.")
 
     @model_validator(mode="after")
     def _something_to_find(self) -> NeuronSettings:
@@ -208,67 +238,70 @@ class DualSettings(Settings):
     """What sees images and reads texts: a dual encoder, two models that are joined, or vectors in files."""
 
     encoder: str | None = Field(
-        None, description="CLIP or SigLIP checkpoint: folder, hub name; 'planted' for the demo's alone."
+        default=None,
+        description="CLIP or SigLIP checkpoint: folder, hub name; 'planted' for the demo's alone.",
     )
     vision: str | None = Field(
-        None, exclude=True, description="Without a dual encoder: vision model to be joined."
+        default=None, exclude=True, description="Without a dual encoder: vision model to be joined."
     )
     sentences: str = Field(
-        "minilm", exclude=True, description="With --vision: sentence encoder to be joined."
+        default="minilm", exclude=True, description="With --vision: sentence encoder to be joined."
     )
     join_on: str | None = Field(
-        None, exclude=True, description="With --vision: named or captioned images to fit on."
+        default=None, exclude=True, description="With --vision: named or captioned images to fit on."
     )
     join_label: str = Field(
-        "label", exclude=True, description="With --join-on: column with names or captions."
+        default="label", exclude=True, description="With --join-on: column with names or captions."
     )
     join_caption: str = Field(
-        "{}", exclude=True, description="With --join-on: what is around a name, as 'a photo of a {}'."
+        default="{}", exclude=True, description="With --join-on: what is around a name, as 'a photo of a {}'."
     )
     image_vectors: File | None = Field(
-        None, exclude=True, description="Instead of an encoder: file with vectors of the images."
+        default=None, exclude=True, description="Instead of an encoder: file with vectors of the images."
     )
     text_vectors: File | None = Field(
-        None, exclude=True, description="With --image-vectors: file with vectors of texts."
+        default=None, exclude=True, description="With --image-vectors: file with vectors of texts."
     )
-    device: str | None = Field(None, exclude=True, description="cpu, cuda or mps, for encoders.")
+    device: str | None = Field(default=None, exclude=True, description="cpu, cuda or mps, for encoders.")
 
 
 class ClassSettings(DualSettings, StudySettings, LlmSettings):
     """Options of `saywell classes` and `describe_classes`."""
 
     knowledge: str | Path | Mapping[str, str] = Field(
-        "none", description="'wikipedia', a folder or table of articles, or 'none'."
+        default="none", description="'wikipedia', a folder or table of articles, or 'none'."
     )
     texts: File | Mapping[str, Sequence[str]] | None = Field(
-        None, description="Choose from these texts (JSON, Parquet, CSV); write none."
+        default=None, description="Choose from these texts (JSON, Parquet, CSV); write none."
     )
-    select: Rule = Field("ift", description="Rule that chooses: ift for true texts, stepwise for accuracy.")
-    per_class: Count = Field(10, description="Texts chosen for a class.")
+    select: Rule = Field(
+        default="ift", description="Rule that chooses: ift for true texts, stepwise for accuracy."
+    )
+    per_class: Count = Field(default=10, description="Texts chosen for a class.")
     shots: Annotated[list[Count], BeforeValidator(_numbers), Written(",")] = Field(
-        [1, 2, 4, 8, 16], description="Images a class in low-shot rows."
+        default=[1, 2, 4, 8, 16], description="Images a class in low-shot rows."
     )
-    seeds: Count = Field(5, description="Draws of the shots.")
+    seeds: Count = Field(default=5, description="Draws of the shots.")
     compare: Annotated[list[File] | Mapping[str, Mapping[str, Sequence[str]]], BeforeValidator(_listed)] = (
-        Field([], description="File of class -> texts, a further row.")
+        Field(default=[], description="File of class -> texts, a further row.")
     )
-    judge: bool = Field(False, description="Have the LLM compare texts.")
+    judge: bool = Field(default=False, description="Have the LLM compare texts.")
     network: str | None = Field(
-        None, description="Also influence from pixels: resnet34 or a classifier's name."
+        default=None, description="Also influence from pixels: resnet34 or a classifier's name."
     )
-    network_epochs: Count = Field(200, description="How long the network learns.")
-    network_side: Count = Field(64, description="Side of the network's images, pixels.")
-    superclass: str = Field("", description="What all classes are, such as bird.")
+    network_epochs: Count = Field(default=200, description="How long the network learns.")
+    network_side: Count = Field(default=64, description="Side of the network's images, pixels.")
+    superclass: str = Field(default="", description="What all classes are, such as bird.")
     context: Annotated[list[str], BeforeValidator(_words), Written(" ")] = Field(
-        [], description="Words that decide what an ambiguous class name means."
+        default=[], description="Words that decide what an ambiguous class name means."
     )
-    language: str = Field("en", description="Language of the Wikipedia.")
+    language: str = Field(default="en", description="Language of the Wikipedia.")
     contact: str = Field(
-        "", exclude=True, description="Your address or page, told to Wikipedia with each request."
+        default="", exclude=True, description="Your address or page, told to Wikipedia with each request."
     )
-    label: str = Field("label", description="Column with the class.")
-    split: str | None = Field(None, description="Column with train, validation, test; else by hash.")
-    limit: int | None = Field(None, description="Use that many images, of all classes.")
+    label: str = Field(default="label", description="Column with the class.")
+    split: str | None = Field(default=None, description="Column with train, validation, test; else by hash.")
+    limit: int | None = Field(default=None, description="Use that many images, of all classes.")
 
     @model_validator(mode="after")
     def _someone_to_judge(self) -> ClassSettings:
@@ -281,18 +314,18 @@ class ExamSettings(StudySettings, LlmSettings):
     """Options of `saywell exam` and `run_exam`."""
 
     tasks: File | None = Field(
-        None, description="File of two-group tasks with gold descriptions, instead of rules."
+        default=None, description="File of two-group tasks with gold descriptions, instead of rules."
     )
-    limit: Count | None = Field(150, description="Texts of each group of a task in each split.")
-    texts: str | None = Field(None, description="Texts to plant rules in, instead of the demo's.")
-    text: str = Field("text", description="Column of --texts with the text.")
-    tags: str | None = Field(None, description="Column of --texts with true topics.")
-    images: bool = Field(False, description="Rules over drawn pictures, instead of texts.")
-    pictures: Count = Field(2400, description="With --images: how many are drawn.")
-    per_kind: Count = Field(8, description="Units of each kind of rule.")
-    noise_units: int = Field(60, ge=0, description="Units that follow no rule.")
+    limit: Count | None = Field(default=150, description="Texts of each group of a task in each split.")
+    texts: str | None = Field(default=None, description="Texts to plant rules in, instead of the demo's.")
+    text: str = Field(default="text", description="Column of --texts with the text.")
+    tags: str | None = Field(default=None, description="Column of --texts with true topics.")
+    images: bool = Field(default=False, description="Rules over drawn pictures, instead of texts.")
+    pictures: Count = Field(default=2400, description="With --images: how many are drawn.")
+    per_kind: Count = Field(default=8, description="Units of each kind of rule.")
+    noise_units: int = Field(default=60, ge=0, description="Units that follow no rule.")
     encoder: str | None = Field(
-        None, description="Sentence encoder (minilm); with --images a dual encoder (planted)."
+        default=None, description="Sentence encoder (minilm); with --images a dual encoder (planted)."
     )
 
     @model_validator(mode="after")
@@ -352,46 +385,20 @@ def only_its_own(asked: StudySettings) -> None:
             )
 
 
-def keyword(name: str, value: str) -> str:
-    """An option as it is written in Python; `value` is shown already."""
-    return f"{name}={value}"
-
-
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
-def settings_of(
-    record: type[S],
-    settings: S | None = None,
-    options: Mapping[str, Any] | None = None,
-    *,
-    written: Callable[[str, str], str] = keyword,
-) -> S:
+def settings_of(record: type[S], settings: S | None = None, options: Mapping[str, Any] | None = None) -> S:
     """The record with the fields of `settings` and, over them, the `options`.
 
-    Raises InputError, in one line, for an option that is none (with the nearest that is one) and for a
-    value that cannot be. `written` says how an option is shown.
+    Raises InputError as the record does.
     """
     if settings is not None and not isinstance(settings, record):
-        raise InputError(f"settings={settings!r} is no {record.__name__}")
-    options = dict(options or {})
-    known = list(record.model_fields)
-    for name in options:
-        if name not in known:
-            near = nearest(name, known)
-            raise InputError(f"no option {name!r}" + (f"; did you mean {near!r}?" if near else ""))
+        raise InputError(f"settings={_shown(settings)} is no {record.__name__}")
     given = {} if settings is None else {name: getattr(settings, name) for name in settings.model_fields_set}
-    try:
-        return record(**(given | options))
-    except ValidationError as error:
-        # A value that is not to be seen (repr=False) may be a secret.
-        seen = {
-            name: _shown(value) if record.model_fields[name].repr else "..."
-            for name, value in (given | options).items()
-        }
-        raise InputError(_said(error.errors()[0], seen, written)) from None
+    return record(**{**given, **(options or {})})
 
 
 _KINDS = {
@@ -412,18 +419,23 @@ _BOUNDS = {
 }
 
 
-def _said(error: Any, seen: Mapping[str, str], written: Callable[[str, str], str]) -> str:
-    """A mistake: the option with its value, and what it has to be."""
+def _mistake(error: Any, record: type[Settings], given: Mapping[str, Any]) -> InputError:
+    """What is wrong with the options given: which one, its value, and what it has to be."""
     kind, facts = error["type"], error.get("ctx", {})
+    if not error["loc"]:  # of several together
+        return InputError(str(facts["error"]))
+    option, *inside = error["loc"]
+    if kind == "extra_forbidden":
+        near = nearest(str(option), list(record.model_fields))
+        return InputError(f"no option {option!r}" + (f"; did you mean {near!r}?" if near else ""))
+    if kind == "missing":
+        return InputError(f"{option} (--{str(option).replace('_', '-')}) must be given")
     if kind == "value_error":
         words = str(facts["error"])
-        if not error["loc"]:
-            return words
     elif kind == "literal_error":
-        choices = facts["expected"].replace(" or ", ", ")
-        words = f"is not one of {choices}".replace("'", "")
-        near = nearest(str(error["input"]), choices.replace("'", "").split(", "))
-        words += f"; did you mean {near!r}?" if near else ""
+        choices = facts["expected"].replace(" or ", ", ").replace("'", "")
+        near = nearest(str(error["input"]), choices.split(", "))
+        words = f"is not one of {choices}" + (f"; did you mean {near!r}?" if near else "")
     elif kind in _BOUNDS:
         key, form = _BOUNDS[kind]
         words = f"must be {form.format(f'{facts[key]:,}'.removesuffix('.0'))}"
@@ -431,6 +443,6 @@ def _said(error: Any, seen: Mapping[str, str], written: Callable[[str, str], str
         words = f"is not {_KINDS[kind]}"
     else:
         words = error["msg"][0].lower() + error["msg"][1:]
-    option, *inside = error["loc"]
-    start = written(str(option), seen[str(option)])
-    return f"{start}: {_shown(error['input'])} {words}" if inside else f"{start} {words}"
+    # A value that is not to be seen (repr=False) may be a secret.
+    shown = _shown(given[option]) if record.model_fields[option].repr else "..."
+    return OptionError(option, shown, f"has {_shown(error['input'])}, which {words}" if inside else words)
