@@ -268,28 +268,22 @@ class Probe:
         )
 
     def _placed(self, sites: Sequence[Site]) -> _Places:
-        """The study's units, and where the opened model has each of them.
+        """The study's units, and where the opened model has each of them."""
+        from saywell.units.statistics import with_places
 
-        Places go by module: with `modules`, sites are numbered by their place in that list, as in a
-        whole study; a study of some layers keeps the layers' own numbers.
-        """
-        first = np.cumsum([0, *(site.units for site in sites)])
-        start = {site.module: int(first[n]) for n, site in enumerate(sites)}
-        modules = pl.col("name").str.replace(r"\[[^\[]*$", "")
+        stored = with_places(self._tables.study.units).select("id", "place")
         units = (
             self._tables.frame(
-                "select no, name, index, coalesce(sign, 1) as sign, threshold, coalesce(std, 0) as std,"
+                "select no, id, coalesce(sign, 1) as sign, threshold, coalesce(std, 0) as std,"
                 " verdict = 'verified' as verified, status = 'described' as described from cards"
                 " where state = 'ok' and index is not null order by no"
             )
-            .with_columns(
-                place=modules.replace_strict(start, default=None, return_dtype=pl.Int64) + pl.col("index"),
-                # What has no threshold never reaches it.
-                threshold=pl.col("threshold").fill_null(float("inf")),
-            )
-            .drop_nulls("place")
+            .join(stored, on="id", maintain_order="left")
+            .filter(pl.col("place") < sum(site.units for site in sites))
+            # What has no threshold never reaches it.
+            .with_columns(threshold=pl.col("threshold").fill_null(float("inf")))
         )
-        return _Places(units.drop("place", "name", "index"), units["place"].to_numpy())
+        return _Places(units.drop("place", "id"), units["place"].to_numpy())
 
     def see(self, image: bytes, *, classes: int = 3, texts: int = 3) -> list[dict[str, Any]]:
         """The likeliest classes of an image and the chosen texts that speak for each.
