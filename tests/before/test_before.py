@@ -165,6 +165,10 @@ CHANGES: list[Change] = [
         studies=NEURONS,
     ),
     *(
+        Change(why, now=f"scores.{column}")
+        for column, why in (("stated", "what it promised"), ("meant", "and where a unit should fire"))
+    ),
+    *(
         Change("who wrote stands beside what it scores", now=f"{t}.describer", studies=NEURONS)
         for t in ("scores", "floors")
     ),

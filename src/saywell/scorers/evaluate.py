@@ -6,7 +6,7 @@ examples; costly ones read of some units, drawn by their ids, a few dozen exampl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from saywell.data.examples import Examples
 from saywell.data.parts import SCORE, SELECT, Parts
@@ -61,6 +61,8 @@ class HeldOut:
     units: Sequence[str]
     seed: int
     exemplars: pl.DataFrame | None = None
+    meant: Mapping[str, Bool[np.ndarray, " examples"]] | None = None
+    """Of units that were made to a plan, where each should fire."""
 
     @property
     def parts(self) -> Parts:
@@ -76,7 +78,8 @@ class HeldOut:
         """How these units respond, by their place among them."""
         fired, unknown = self._seen
         place = np.array([self._place[unit] for unit in units], dtype=np.int64)
-        return Responding(units, self.activations, fired[place], unknown[place])
+        meant = None if self.meant is None else np.array([self.meant[unit] for unit in units])
+        return Responding(units, self.activations, fired[place], unknown[place], meant)
 
     @cached_property
     def _place(self) -> dict[str, int]:
@@ -105,6 +108,7 @@ class Responding(NamedTuple):
     activations: Activations
     fired: sp.csr_matrix
     unknown: sp.csr_matrix
+    meant: Bool[np.ndarray, "units examples"] | None = None
 
     def fires(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Whether they fire; never where nobody knows."""
@@ -113,6 +117,14 @@ class Responding(NamedTuple):
     def known(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Whether anybody knows."""
         return ~_cells(self.unknown, numbers, rows)
+
+    @property
+    def should(self) -> Fires | None:
+        """Whether they are meant to fire; None where there is no plan."""
+        meant = self.meant
+        if meant is None:
+            return None
+        return lambda numbers, rows: meant[numbers[:, None], rows]
 
     def values(self, numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Signed so that more is stronger; NaN where nobody knows."""
@@ -171,6 +183,7 @@ def evaluate(
                 stand_ins,
                 described.own,
                 known=responding.known if responding.unknown.nnz else None,
+                meant=responding.should,
             )
             tallied = tally_units(task, seed=held.seed)
             found[reader.name] = settled(tallied)
@@ -184,7 +197,7 @@ def evaluate(
 
 def settled(tallied: Tallied) -> Scores:
     """What a tally comes to."""
-    return Scores(settle(tallied.counted), tallied.thresholds, tallied.stand_ins, tallied.left_out)
+    return tallied.scored(settle(tallied.counted))
 
 
 def evaluate_costly(
@@ -215,8 +228,8 @@ def evaluate_costly(
     if not all(len(sample.sizes) and sample.sizes.any() for sample in asked.samples):
         return SCORED.empty(), FLOORED.empty()
     if others is None:
-        drawn = AnotherUnit().stand_ins(described, held.seed).whose[:, 0]
-        others = np.where(drawn < 0, NONE, described.own[drawn])
+        others = another_of(described, (AnotherUnit(),), held.seed)
+        assert others is not None
     predict = reader.open(asked.examples, resources)
     task = Task(
         chosen.units,
@@ -227,6 +240,7 @@ def evaluate_costly(
         {ANOTHER: others[some]},
         described.own[some],
         asked.samples,
+        meant=asked.meant,
     )
     return score_tables(chosen, {reader.name: score_units(task, seed=held.seed)})
 
@@ -237,6 +251,7 @@ class _Asked(NamedTuple):
     examples: Examples
     fires: Fires
     samples: tuple[Sample, Sample]
+    meant: Fires | None
 
 
 def _sampled(units: Sequence[str], held: HeldOut, budget: int) -> _Asked:
@@ -256,7 +271,8 @@ def _sampled(units: Sequence[str], held: HeldOut, budget: int) -> _Asked:
         )
 
     parts = held.parts
-    return _Asked(held.examples, responding.fires, (sample(parts.select.rows), sample(parts.score.rows)))
+    samples = sample(parts.select.rows), sample(parts.score.rows)
+    return _Asked(held.examples, responding.fires, samples, responding.should)
 
 
 def _items(reader: AsksElse, units: Sequence[str], held: HeldOut) -> _Asked:
@@ -283,7 +299,22 @@ def _items(reader: AsksElse, units: Sequence[str], held: HeldOut) -> _Asked:
 
     parts = shown.parts
     samples = (whole(parts.select.rows), whole(parts.score.rows))
-    return _Asked(shown, lambda numbers, rows: right[rows], samples)
+
+    def fires(numbers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return right[rows]
+
+    return _Asked(shown, fires, samples, None if held.meant is None else fires)
+
+
+def another_of(
+    described: Described, floors: Sequence[Floor], seed: int
+) -> Int64[np.ndarray, " described"] | None:
+    """For each unit the number of the distinct description that the floor of that name draws; -1: none."""
+    found = next((floor.stand_ins(described, seed) for floor in floors if floor.name == ANOTHER), None)
+    if found is None:
+        return None
+    drawn = found.whose[:, 0]
+    return np.where(drawn < 0, NONE, described.own[drawn])
 
 
 def choose(evaluated: Sequence[Evaluated], described: Sequence[Described]) -> list[str]:

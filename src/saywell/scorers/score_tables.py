@@ -44,16 +44,20 @@ SCORED = Table(
         "unanswered": pl.Int64,
         "threshold": pl.Float64,
         "resamples": pl.Int64,
+        "stated": pl.Float64,
+        "meant": pl.Float64,
     },
     key=("unit", "description", "measure", "reader", "part"),
-    optional=frozenset({"resamples", "describer"}),
+    optional=frozenset({"resamples", "describer", "stated", "meant"}),
     version=3,
 )
 """A description's agreement with its unit on examples that its writer never saw.
 
 `control` is the best of its floors and `floor` its name; skill = value - control, with its own
 interval. q is p after Benjamini and Hochberg over all descriptions of a describer, by each reader; n
-counts the examples read, `resamples` how many the intervals and p are from. Studies of format 2 do not
+counts the examples read, `resamples` how many the intervals and p are from. `stated` is the same measure on
+select examples, which the threshold was fitted on: no score, but what it promised. `meant` is against where
+a unit that was made to a plan should fire; null where there is no plan. Studies of format 2 do not
 name the describer: there was one.
 """
 FLOORED = Table(
@@ -112,7 +116,8 @@ is nothing to find. Units drawn by chance where they are many."""
 def score_tables(described: Described, found: Mapping[str, Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `scores` and `floors` by reader, the one that decides first."""
     scores, floors = [SCORED.empty()], [FLOORED.empty()]
-    for reader, (skill, thresholds, _, left_out) in found.items():
+    for reader, own in found.items():
+        skill = own.skill
         tested = ~np.isnan(skill.p)
         q = np.full(len(tested), np.nan)
         q[tested] = benjamini_hochberg(skill.p[tested])
@@ -140,13 +145,15 @@ def score_tables(described: Described, found: Mapping[str, Scores]) -> tuple[pl.
             "p": skill.p,
             "q": q,
             "unanswered": skill.unanswered,
-            "threshold": thresholds,
+            "threshold": own.thresholds,
             "resamples": skill.resamples,
+            "stated": own.select_f1,
+            "meant": own.meant_f1,
         }
         scores.append(pl.DataFrame(row, schema=SCORED.types, strict=False))
         floors += [
             pl.DataFrame(
-                {**whose, "floor": name, "value": values, "left_out": left_out.get(name)},
+                {**whose, "floor": name, "value": values, "left_out": own.left_out.get(name)},
                 schema=FLOORED.types,
                 strict=False,
             )

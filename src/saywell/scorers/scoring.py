@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int64
 
 from saywell.data.parts import Rows, ScoreRows, SelectRows, require
 from saywell.errors import LeakError
-from saywell.scorers.agreement import Predictions
+from saywell.scorers.agreement import Predictions, f1
 from saywell.scorers.floors import reads_alike
 from saywell.scorers.sampling import Sample
 from saywell.scorers.skill import Skill, Tally, measure, settle, tally
@@ -40,6 +40,7 @@ class Task:
     `floors` names the descriptions that stand in for them (see scorers/floors.py), -1 for none.
     `samples` are the examples read of `select` and of `score` where not all of them are. Where `known`
     says no, nobody knows whether the unit fires: the example is left out, as one without an answer is.
+    `meant` is where a unit should fire, of units that were made to a plan that they do not always follow.
     """
 
     units: Sequence[str]
@@ -51,25 +52,29 @@ class Task:
     own: Int64[np.ndarray, " units"] | None = None
     samples: tuple[Sample, Sample] | None = None
     known: Fires | None = None
+    meant: Fires | None = None
 
 
 class Scores(NamedTuple):
     """What `score_units` finds: the skill of every unit's description, and the thresholds used.
 
     `stand_ins` are the descriptions that each floor read, `left_out` how many before them read like
-    the unit's own.
+    the unit's own. `select_f1` and `meant_f1` as in `Tallied`.
     """
 
     skill: Skill
     thresholds: Float[np.ndarray, " units"]
     stand_ins: dict[str, Int64[np.ndarray, " units"]]
     left_out: dict[str, Int64[np.ndarray, " units"]]
+    select_f1: Float[np.ndarray, " units"]
+    meant_f1: Float[np.ndarray, " units"]
 
 
 class Tallied(NamedTuple):
     """All that skill depends on, as in `Scores`, and the F1 on selection examples that thresholds got.
 
-    The latter is for choosing between descriptions. It is not a score: it is too high.
+    The latter is for choosing between descriptions. It is not a score: it is too high. `meant_f1` is on
+    score examples, of the same decisions against where the unit is meant to fire; NaN where nobody knows.
     """
 
     counted: Tally
@@ -77,6 +82,11 @@ class Tallied(NamedTuple):
     stand_ins: dict[str, Int64[np.ndarray, " units"]]
     left_out: dict[str, Int64[np.ndarray, " units"]]
     select_f1: Float[np.ndarray, " units"]
+    meant_f1: Float[np.ndarray, " units"]
+
+    def scored(self, skill: Skill) -> Scores:
+        """With the skill that it comes to."""
+        return Scores(skill, *self[1:])
 
 
 def score_units(
@@ -88,7 +98,7 @@ def score_units(
     """
     found = tally_units(task, seed=seed, block=block)
     skill = settle(found.counted) if resamples is None else measure(found.counted, resamples)
-    return Scores(skill, found.thresholds, found.stand_ins, found.left_out)
+    return found.scored(skill)
 
 
 def tally_units(task: Task, *, seed: int, block: int = BLOCK) -> Tallied:
@@ -108,7 +118,7 @@ def tally_units(task: Task, *, seed: int, block: int = BLOCK) -> Tallied:
     units = len(task.units)
     own = np.arange(units) if task.own is None else task.own
     parts: list[Tally] = []
-    thresholds, select_f1 = np.full(units, np.inf), np.zeros(units)
+    thresholds, select_f1, meant_f1 = np.full(units, np.inf), np.zeros(units), np.full(units, np.nan)
     candidates = {name: whose[:, None] if whose.ndim == 1 else whose for name, whose in task.floors.items()}
     stand_ins = {name: whose[:, 0].copy() for name, whose in candidates.items()}
     left_out = {name: np.zeros(units, dtype=np.int64) for name in candidates}
@@ -119,6 +129,9 @@ def tally_units(task: Task, *, seed: int, block: int = BLOCK) -> Tallied:
         thresholds[here], select_f1[here] = fit(predicted, select.fires, select.weights)
         own_said = decide(predicted, thresholds[here])
         said = {_OWN: decide(score.read(own[here]), thresholds[here])}
+        if task.meant is not None:
+            meant = task.meant(np.arange(units)[here], score.rows)
+            meant_f1[here] = f1(said[_OWN], meant, score.weights)
         for name, whose in candidates.items():
             stand_ins[name][here], left_out[name][here], fitted = first_apart(
                 own_said, whose[here], select.read, select.fires, select.weights
@@ -127,7 +140,7 @@ def tally_units(task: Task, *, seed: int, block: int = BLOCK) -> Tallied:
         parts.append(
             tally(said.pop(_OWN), said, score.fires, units=task.units[here], seed=seed, sample=score.sample)
         )
-    return Tallied(Tally.joined(parts), thresholds, stand_ins, left_out, select_f1)
+    return Tallied(Tally.joined(parts), thresholds, stand_ins, left_out, select_f1, meant_f1)
 
 
 class _Shown(NamedTuple):

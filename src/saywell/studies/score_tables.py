@@ -23,7 +23,8 @@ def score_tables(
     """Tables `scores` and `floors`; the first of the readers in `found` is the one that decides."""
     scores, floors = [empty_table("scores")], [empty_table("floors")]
     common = {"unit": list(units), "description": list(descriptions), "measure": F1, "part": SCORE}
-    for reader, (skill, thresholds, _, left_out) in found.items():
+    for reader, own in found.items():
+        skill, thresholds, left_out = own.skill, own.thresholds, own.left_out
         tested = ~np.isnan(skill.p)
         q = np.full(len(tested), np.nan)
         q[tested] = benjamini_hochberg(skill.p[tested])

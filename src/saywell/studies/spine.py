@@ -32,10 +32,10 @@ from saywell.describers.llm import ByLLM
 from saywell.description import Description
 from saywell.language_models import DryRun, StepPlan
 from saywell.language_models.dry_run import made_up
-from saywell.readers.reader import AsksElse, Reader
+from saywell.readers.reader import AsksElse, Predict, Reader
 from saywell.report.page import write_report
 from saywell.resources import Resources
-from saywell.scorers.evaluate import Budget, Evaluated, HeldOut, choose, evaluate, evaluate_costly
+from saywell.scorers.evaluate import Budget, Evaluated, HeldOut, another_of, choose, evaluate, evaluate_costly
 from saywell.scorers.floors import ANOTHER, FLOORS, Described, Floor, NearestSibling
 from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED
 from saywell.store.study import Metric, Study, StudyWriter, write_study
@@ -47,7 +47,7 @@ from saywell.studies.verified import verified_metrics
 from saywell.units.activations import Activations
 from saywell.units.exemplars import CONTRASTS, EXEMPLARS, contrast_table, exemplar_table
 from saywell.units.responses import Responses, open_responses
-from saywell.units.source import ActivationSource, Prepares
+from saywell.units.source import ActivationSource, Planned, Prepares
 from saywell.units.statistics import UNITS, unit_table
 
 NO_BUDGET = Budget(0)
@@ -174,8 +174,9 @@ def plan(question: Question, examples: Examples, resources: Resources, counting:
     for describer in question.describers:
         if isinstance(describer, ByLLM):
             describer.expect(counting, examples, resources, question.source.units().height)
-    # Both parts are read twice, with the unit's description and with another's.
-    descriptions = [Description("", made_up(number)) for number in range(2 * question.budget.units)]
+    # Both parts are read twice of every describer, with the unit's description and with another's.
+    number = 2 * question.budget.units * len(question.describers)
+    descriptions = [Description("", made_up(n)) for n in range(number)]
     for reader in question.readers:
         if reader.costly:
             predict = reader.open(examples, resources)
@@ -273,10 +274,11 @@ def _describe_and_score(now: Run) -> None:
                 for number, (describer, said) in enumerate(zip(question.describers, written, strict=True))
             ]
             units = list(dict.fromkeys(unit for each in described for unit in each.units))
-            held = HeldOut(
-                now.subject.activations, now.examples, units, resources.seed, now.subject.exemplars
-            )
-            evaluated = [_evaluated(now, each, held) for each in described]
+            source, subject = question.source, now.subject
+            meant = source.meant() if isinstance(source, Planned) else None
+            held = HeldOut(subject.activations, now.examples, units, resources.seed, subject.exemplars, meant)
+            cheap = [(r, r.open(now.examples, resources)) for r in question.readers if not r.costly]
+            evaluated = [_evaluated(now, each, cheap, held) for each in described]
         texts = description_table(
             question.describers, written, choose(evaluated, described), now.examples.tags
         )
@@ -286,12 +288,15 @@ def _describe_and_score(now: Run) -> None:
     study.tables((DESCRIPTIONS, SCORED, FLOORED, AGAINST), make)
 
 
-def _evaluated(now: Run, described: Described, held: HeldOut) -> Evaluated:
+def _evaluated(
+    now: Run, described: Described, cheap: Sequence[tuple[Reader, Predict]], held: HeldOut
+) -> Evaluated:
     """What all readers make of one describer's words: cheap readers of all, costly ones of some."""
     question, resources = now.question, now.resources
-    cheap = [(r, r.open(now.examples, resources)) for r in question.readers if not r.costly]
     found = evaluate(described, cheap, held, question.floors, now.study.path)
     others = next((each.stand_ins.get(ANOTHER) for each in found.found.values()), None)
+    if others is None:
+        others = another_of(described, question.floors, resources.seed)
     more = [
         evaluate_costly(described, reader, held, resources, question.budget, others)
         for reader in question.readers

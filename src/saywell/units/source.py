@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from saywell.data.examples import Examples
 from saywell.data.splits import hash_numbers
@@ -73,6 +74,15 @@ class Prepares(Protocol):
 
     def prepare(self, examples: Examples) -> Examples:
         """The examples that it can read, the others among the rejected."""
+        ...
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A source whose units were made to a plan, which they do not always follow."""
+
+    def meant(self) -> Mapping[str, Bool[np.ndarray, " examples"]]:
+        """By unit, where it should fire."""
         ...
 
 
