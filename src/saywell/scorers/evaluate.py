@@ -225,7 +225,12 @@ def evaluate_costly(
         asked = _items(reader, chosen.units, held)
     else:
         asked = _sampled(chosen.units, held, budget.examples)
-    if not all(len(sample.sizes) and sample.sizes.any() for sample in asked.samples):
+    if not all(sample.sizes.any() for sample in asked.samples):
+        if resources.study is not None:
+            resources.study.note(
+                f"The reader {reader.name!r} had nothing to read: of no drawn unit are there examples to show"
+                " in both of the parts select and score."
+            )
         return SCORED.empty(), FLOORED.empty()
     if others is None:
         others = another_of(described, (AnotherUnit(),), held.seed)

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Int
 from safetensors import safe_open
 
-from saywell.data.parts import DESCRIBE, SELECT
+from saywell.data.parts import PARTS
 from saywell.store.files import is_whole, write_arrays
 from saywell.units.strongest import Exemplars, TopExamples
 
@@ -71,7 +71,7 @@ class Keep:
 
     top: int = 50
     of: str = ""
-    parts: Sequence[str] = (DESCRIBE, SELECT)
+    parts: Sequence[str] = PARTS
     progress: Callable[[int], None] = lambda examples: None
 
 
