@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import pkgutil
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import polars as pl
 
 import saywell
+from saywell.report.class_charts import PLANE
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Metric, Study, write_study
 from saywell.store.table import Table
@@ -320,11 +322,12 @@ def every_table() -> dict[str, Table]:
     """All tables that any module of saywell declares, by name."""
     found = {}
     for told in pkgutil.walk_packages(saywell.__path__, "saywell."):
-        if told.name.split(".")[1] not in ("cli", "explorer", "__main__"):
-            for value in vars(importlib.import_module(told.name)).values():
-                if isinstance(value, Table):
-                    found[value.name] = value
-    return found | dict(SCHEMAS)
+        if told.name.split(".")[1] not in ("cli", "explorer", "report", "__main__"):
+            with suppress(ImportError):  # of packages that are not installed
+                for value in vars(importlib.import_module(told.name)).values():
+                    if isinstance(value, Table):
+                        found[value.name] = value
+    return found | {PLANE.name: PLANE} | dict(SCHEMAS)
 
 
 def _frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:

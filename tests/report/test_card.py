@@ -8,11 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from saywell.errors import InputError
+from saywell.errors import InputError, StudyError
 from saywell.report.card import Example
 from saywell.report.listing import choose_example
+from saywell.report.parts import Text
+from saywell.report.tables import ASKED
+from saywell.report.unit_cards import Around, unit_card
 from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Study, write_study
+from saywell.store.table import Table
 
 HOSTILE = runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))
 TEXTS = [
@@ -246,3 +250,71 @@ def test_a_long_sentence_is_cut_around_what_is_responsible(span, most):
         part = shown.text[slice(*shown.span)]
         assert part and text[start:end].startswith(part)
         assert part == text[start:end] or len(part) == most // 2
+
+
+@pytest.mark.parametrize("write", ["write_neurons", "write_classes"])
+def test_odd_columns_with_right_hashes_are_one_error_whatever_is_asked(write, tmp_path, put_tables):
+    folder = HOSTILE[write](tmp_path / "s")
+    tables, told = Study(folder).manifest.tables, (folder / "study.json").read_bytes()
+    unit = Study(folder).table("descriptions")["unit"][0]
+    questions = (
+        lambda study: study.unit(unit),
+        lambda study: study.tidy(),
+        lambda study: study.best(3),
+        lambda study: study.readers(),
+        lambda study: study.search("a"),
+    )
+    for name in set(tables) & set(ASKED):
+        kept = pl.read_parquet(folder / f"{name}.parquet")
+        column = sorted(ASKED[name].required)[-1]
+        for odd in (kept.drop(column), kept.with_columns(pl.lit(b"").alias(column))):
+            put_tables(folder, **{name: odd})
+            for ask in questions:
+                try:
+                    ask(Study(folder))
+                except StudyError as error:
+                    assert repr(name) in str(error)
+            (folder / "study.json").write_bytes(told)
+        put_tables(folder, **{name: kept})
+        told = (folder / "study.json").read_bytes()
+    assert all(ask(Study(folder)) is not None for ask in questions)
+
+
+def test_a_card_goes_by_the_tables_that_are_there(tmp_path):
+    """Two describers, pictures with their responsible part, contrasts: of a study of no known kind."""
+    row = {"unit": "u", "rank": 0, "llm": None, "selected": False, "status": "described", "sources": []}
+    box = {
+        f"region_{side}": value
+        for side, value in zip("left top right bottom".split(), (0, 0, 0.5, 1.0), strict=True)
+    }
+    tables = {
+        "examples": pl.DataFrame({"id": ["a", "b"], "part": ["describe"] * 2, "name": ["a.png", "b.png"]}),
+        "descriptions": pl.DataFrame(
+            [
+                {**row, "id": f"u#{n}", "text": text, "describer": by, "descriptors": [], "selected": n == 1}
+                for n, (by, text) in enumerate((("phrases", "a dog"), ("an LLM", "a wet dog")))
+            ],
+            schema_overrides={"rank": pl.Int32, "llm": pl.String, "descriptors": pl.List(pl.String)},
+        ),
+        "exemplars": pl.DataFrame(
+            [{"unit": "u", "part": "describe", "rank": 0, "example": "a", "activation": 2.0, **box}],
+            schema_overrides={"rank": pl.Int32, "activation": pl.Float32},
+        ),
+        "contrasts": pl.DataFrame(
+            [{"unit": "u", "rank": 0, "example": "b", "activation": 0.0}],
+            schema_overrides={"rank": pl.Int32, "activation": pl.Float32},
+        ),
+    }
+    with write_study(tmp_path / "s", kind="anything", config={}, inputs={}) as study:
+        for name, frame in tables.items():
+            study.table(Table(name, frame.schema, ()), lambda frame=frame: frame)
+    card = Study(tmp_path / "s").unit("u")
+    assert [(one.describer, one.text) for one in card.written] == [
+        ("an LLM", "a wet dog"),
+        ("phrases", "a dog"),
+    ]
+    assert card.pictures and card.description == "a wet dog" and not card.readings
+    assert card.exemplars[0].region == (0, 0, 0.5, 1.0) and card.contrasts[0].text == "b.png"
+    shown = unit_card(card, Around(picture=lambda one: Text(one.text))).html()
+    assert '<rect x="0.0" y="0.0" width="50.0" height="100.0">' in shown
+    assert shown.index("a wet dog") < shown.index("a dog")

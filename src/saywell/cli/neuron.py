@@ -56,7 +56,9 @@ def _with_other_side(study: Study, unit: str) -> list[str]:
     """The unit and, where it goes high, the same place going low."""
     if "units" not in study.manifest.tables:
         return [unit]
-    units = study.units
+    from saywell.report.tables import asked
+
+    units = asked(study, "units")
     own = units.filter(id=unit, sign=1).select("model", "kind", "layer", "index")
     other = units.filter(sign=-1).join(own, on=own.columns, how="semi")
     return [unit, *other["id"]]

@@ -116,7 +116,9 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
         for note in dict.fromkeys(f"{m.name}: {m.note}" for m in found if m.note):
             console.print(plain(note), style="dim", markup=False)
     if "recovered" in manifest.tables:
-        recovered = study.table("recovered")
+        from saywell.report.tables import asked
+
+        recovered = asked(study, "recovered")
         found = recovered.filter(found=True).height
         console.print(f"Gold descriptors found: {found} of {recovered.height}")
     for note in manifest.notes if figures else []:
@@ -130,9 +132,10 @@ def _print_best(study: Study, console: Console, top: int) -> None:
     from saywell.cli.terminal import plain
     from saywell.report.best import meaning, none_verified
     from saywell.report.listing import verified_by_all
+    from saywell.report.tables import deciding_scores
 
     best = study.best(top)
-    verified = study.verdicts().filter(status="verified").height
+    verified = deciding_scores(study).filter(status="verified").height
     if best:
         console.print()
         head = f"{len(best)} of {verified:,} verified descriptions"
@@ -246,13 +249,14 @@ def _counts(study: Study) -> list[str]:
     from saywell.data.parts import PARTS
     from saywell.describers.class_texts.class_describer import USABLE
     from saywell.report.card import of_pictures
+    from saywell.report.tables import asked, deciding_scores
 
-    examples = study.examples
+    examples = asked(study, "examples")
     counts = dict(examples["part"].value_counts().iter_rows())
     sizes = ", ".join(f"{counts.get(part, 0):,} to {part}" for part in PARTS)
     of = f" of {study.table('classes').height:,} classes" if "classes" in has else ""
     lines = [f"{examples.height:,} {'images' if of_pictures(examples) else 'sentences'} ({sizes}){of}"]
-    if "units" in has and (units := study.units).height:
+    if "units" in has and (units := asked(study, "units")).height:
         kinds, models = (", ".join(units[c].drop_nulls().unique().sort()) for c in ("kind", "model"))
         layers, sides = units["layer"].drop_nulls().n_unique(), units["sign"].drop_nulls().n_unique()
         places = units.filter(units["sign"].fill_null(1) > 0).height
@@ -261,9 +265,10 @@ def _counts(study: Study) -> list[str]:
         lines.append(words + (", each going high and going low" if sides > 1 else ""))
         if "scores" in has:
             what = "sides have" if sides > 1 else "units have"
-            lines.append(f"{study.verdicts()['unit'].n_unique():,} of {units.height:,} {what} a description")
+            described = deciding_scores(study)["unit"].n_unique()
+            lines.append(f"{described:,} of {units.height:,} {what} a description")
     if "class_texts" in has:
-        texts = study.table("class_texts")
+        texts = asked(study, "class_texts")
         usable = texts.filter(texts["status"].is_in(USABLE)).height
         lines.append(f"{usable:,} texts that can be chosen; chosen by {study.manifest.config['select']}")
     return lines

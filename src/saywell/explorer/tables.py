@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 
 from saywell.errors import StudyError
+from saywell.report.tables import ASKED
 from saywell.store.files import damaged
-from saywell.store.schemas import SCHEMAS
 from saywell.store.study import STUDY_VERSION, Study
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -47,14 +47,14 @@ class Tables:
         self._paths = []
         for name in study.manifest.tables:
             path = study.path / f"{name}.parquet"
-            if not _NAME.fullmatch(name) or (name not in SCHEMAS and not path.is_file()):
+            if not _NAME.fullmatch(name) or (name not in ASKED and not path.is_file()):
                 continue
             if path.resolve().parent != study.path.resolve():
                 raise StudyError(
                     f"the table {name!r} of the study {str(study.path)!r} is a link out of its folder;"
                     " copy the file into the folder"
                 )
-            if name in SCHEMAS and study.manifest.schema_version == STUDY_VERSION:
+            if name in ASKED and study.manifest.schema_version == STUDY_VERSION:
                 _check_types(name, study.verify(name))
             # The permission is asked for the pattern as it is written.
             self._paths += [str(path.resolve()), _plain(path.resolve())]
@@ -141,8 +141,8 @@ def _check_types(name: str, path: Path) -> None:
             types = pl.read_parquet_schema(file)
     except pl.exceptions.PolarsError as error:
         raise damaged(path, error) from error
-    for column, type_ in SCHEMAS[name].types.items():
-        if column not in types and column not in SCHEMAS[name].optional:
+    for column, type_ in ASKED[name].types.items():
+        if column not in types and column not in ASKED[name].optional:
             raise StudyError(
                 f"table {name!r} lacks the column {column!r} ({type_}); the command that wrote the"
                 " study makes it again"

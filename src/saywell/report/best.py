@@ -10,6 +10,7 @@ from saywell.report.card import Unit, of_pictures
 from saywell.report.formats import count, two
 from saywell.report.listing import verified_by_all
 from saywell.report.parts import Element, Part, clip, el, said
+from saywell.report.tables import asked, deciding_scores
 from saywell.report.unit_cards import marked_sentence, thumbnails
 from saywell.store.study import Study
 
@@ -36,11 +37,11 @@ def meaning(of_classes: bool) -> str:
 
 def none_verified(study: Study) -> str:
     """That nothing was verified, by how much it failed, and what to do about it."""
-    tested = study.verdicts().filter(pl.col("q").is_not_null(), pl.col("skill").is_not_null())
+    tested = deciding_scores(study).filter(pl.col("q").is_not_null(), pl.col("skill").is_not_null())
     said = "No description was verified"
     if tested.is_empty():
         return f"{said}: none could be tested."
-    pictures = "examples" in study.manifest.tables and of_pictures(study.examples)
+    pictures = "examples" in study.manifest.tables and of_pictures(asked(study, "examples"))
     held = f"{count(int(tested['n'].max()))} held-out {'images' if pictures else 'sentences'}"  # type: ignore[arg-type]
     better = tested.filter(pl.col("skill") > 0)
     of = f"of the {count(tested.height)} tested on {held}"
@@ -67,7 +68,7 @@ def best_section(
     """The descriptions to begin with; `has` says whether an anchor is on the page."""
     if "scores" not in study.manifest.tables:
         return None
-    verified = study.verdicts().filter(status="verified").height
+    verified = deciding_scores(study).filter(status="verified").height
     if not best:
         why = None if verified else none_verified(study)
         return None if why is None else el("p", {"class": "lede"}, said(why, len(why)))

@@ -16,6 +16,7 @@ import polars as pl
 
 from saywell.data.parts import DESCRIBE
 from saywell.errors import InputError
+from saywell.report.tables import ASKED, asked
 from saywell.store.study import Study
 
 VERIFIED, DESCRIBED = "verified", "described"
@@ -299,7 +300,7 @@ class StudyRows:
 
     def _table(self, name: str) -> pl.DataFrame:
         if name not in self._read:
-            self._read[name] = self._study.table(name)
+            self._read[name] = self._study.table(ASKED.get(name, name))
         return self._read[name]
 
 
@@ -318,7 +319,8 @@ def read_unit(study: Study, unit: str, *, examples: int = 8) -> Unit:
     """
     found = read_units(StudyRows(study), [unit], examples=examples)
     if unit not in found:
-        known = study.units["id"] if "units" in study.manifest.tables else study.descriptions["unit"]
+        table, column = ("units", "id") if "units" in study.manifest.tables else ("descriptions", "unit")
+        known = asked(study, table)[column]
         raise unknown_unit(unit, known.unique(maintain_order=True).to_list())
     return found[unit]
 

@@ -10,19 +10,20 @@ from saywell.report.class_charts import LINES, ROLES, plane_chart, transfer_char
 from saywell.report.figures import folded_table, marks_key
 from saywell.report.formats import count, interval, two
 from saywell.report.parts import Drawing, Element, clip, el, said
+from saywell.report.tables import asked
 from saywell.store.study import Study
 from saywell.transfer.text_sets import CONTROL, RULE, TextSet
 
 
 def zero_shot_rows(study: Study) -> pl.DataFrame:
     """Table `zero_shot`, best first, with a `name` for people."""
-    return _named(study.table("zero_shot")).sort("accuracy", descending=True)
+    return _named(asked(study, "zero_shot")).sort("accuracy", descending=True)
 
 
 def transfer_rows(study: Study) -> tuple[pl.DataFrame, list[str]]:
     """Table `transfer_summary` with a `name` per texts and training, and the names to draw."""
     own = TextSet(study.manifest.config["select"], RULE)
-    table = _named(study.table("transfer_summary")).with_columns(
+    table = _named(asked(study, "transfer_summary")).with_columns(
         name=pl.when(pl.col("training") == "joint").then(pl.col("name") + ", joint").otherwise("name")
     )
     there = set(table["name"])
@@ -48,10 +49,10 @@ def plane_points(study: Study) -> pl.DataFrame:
     """Table `plane`; texts that the study's rule chose are of kind "chosen"."""
     chosen: list[str] = []
     if "text_scores" in study.manifest.tables:
-        scores = study.table("text_scores")
+        scores = asked(study, "text_scores")
         rule = study.manifest.config["select"]
         chosen = scores.filter(rule=rule, network=False, chosen=True)["text"].to_list()
-    return study.table("plane").with_columns(
+    return asked(study, "plane").with_columns(
         kind=pl.when((pl.col("kind") == "text") & pl.col("id").is_in(chosen))
         .then(pl.lit("chosen"))
         .otherwise("kind")
@@ -165,7 +166,7 @@ def _swatch(name: str, place: int) -> Element:
 
 def judge_table(study: Study) -> Element | None:
     """How often each source was ranked first."""
-    table = study.table("judgements")
+    table = asked(study, "judgements")
     if table.is_empty():
         return None
     best = (
@@ -215,11 +216,11 @@ def judge_table(study: Study) -> Element | None:
 
 def plane_figure(study: Study) -> Element | None:
     """Texts among images, where near means similar."""
-    plane = study.table("plane")
+    plane = asked(study, "plane")
     if plane.is_empty():
         return None
     label = f"{plane.height} images and texts on a plane; near means similar"
-    points, names = plane_points(study), study.table("classes")["name"].to_list()
+    points, names = plane_points(study), asked(study, "classes")["name"].to_list()
     return el(
         "section",
         {"aria-labelledby": "h-plane"},

@@ -22,6 +22,7 @@ from saywell.report.charts import (
 )
 from saywell.report.formats import count, interval, two
 from saywell.report.parts import Drawing, Element, Part, clip, el, said
+from saywell.report.tables import asked
 from saywell.report.unit_cards import score_bar
 from saywell.report.units import UnitVerdicts
 from saywell.store.study import Study
@@ -198,7 +199,7 @@ def layer_counts(found: UnitVerdicts) -> pl.DataFrame:
 
 def descriptor_counts(study: Study, found: UnitVerdicts) -> pl.DataFrame:
     """Units described by each descriptor, and those verified; the most frequent first."""
-    names = study.table("descriptors").select(descriptor="id", text="text")
+    names = asked(study, "descriptors").select(descriptor="id", text="text")
     return (
         found.described.select("descriptors", "verdict")
         .explode("descriptors")
@@ -307,7 +308,7 @@ def descriptor_figure(study: Study, found: UnitVerdicts | None) -> Element | Non
 
 def recovered_section(study: Study) -> Element | None:
     """Gold descriptors: found or not, and how closely."""
-    table = study.table("recovered").sort(
+    table = asked(study, "recovered").sort(
         "found", "value", "gold", descending=[True, True, False], nulls_last=True
     )
     if table.is_empty():

@@ -26,6 +26,7 @@ from saywell.report.card import (
     shown_words,
     strongest,
 )
+from saywell.report.tables import asked, deciding_scores, selected_descriptions
 from saywell.store.study import Study
 
 _SEEN = 10
@@ -43,21 +44,18 @@ def tidy_table(study: Study) -> pl.DataFrame:
     reader, verified_by       who decides; every reader by whom it is verified
     example             a strong example around its responsible part, which is between « and »
     """
-    written = (
-        study.descriptions.sort("selected", "rank", descending=[True, False])
-        .unique("unit", keep="first", maintain_order=True)
-        .select("unit", "status", description="text", _id="id")
-    )
+    written = selected_descriptions(study, "status", description="text", _id="id")
     scored = pl.DataFrame(schema=_SCORED)
     if "scores" in study.manifest.tables:
         keys = {"unit": "unit", "_id": "description"}
         by = (
-            study.scores.filter(status=VERIFIED)
+            asked(study, "scores")
+            .filter(status=VERIFIED)
             .group_by("unit", "description", maintain_order=True)
             .agg(verified_by="reader")
         )
         scored = (
-            study.verdicts()
+            deciding_scores(study)
             .join(by, on=["unit", "description"], how="left")
             .select(
                 **keys,
@@ -163,17 +161,17 @@ def best_units(study: Study, number: int = 10) -> list[Unit]:
     """
     if "scores" not in study.manifest.tables:
         return []
-    counted = study.scores.filter(status=VERIFIED).group_by("unit", "description").len("readers")
+    counted = asked(study, "scores").filter(status=VERIFIED).group_by("unit", "description").len("readers")
     rows = (
-        study.verdicts()
+        deciding_scores(study)
         .filter(status=VERIFIED)
-        .join(study.descriptions.select("id", "text"), left_on="description", right_on="id")
+        .join(asked(study, "descriptions").select("id", "text"), left_on="description", right_on="id")
         .join(counted, on=["unit", "description"])
         .sort("readers", "skill_low", "unit", descending=[True, True, False], nulls_last=True)
     )
     layers: dict[str, Any] = {}
     if "units" in study.manifest.tables:
-        layers = dict(study.units.select("id", "layer").iter_rows())
+        layers = dict(asked(study, "units").select("id", "layer").iter_rows())
     tables = StudyRows(study)
     shown = _say_it(tables, rows)
     candidates = [
@@ -199,7 +197,8 @@ def readers_of(study: Study) -> pl.DataFrame:
     reader (in words), tested, verified; the reader who decides comes first.
     """
     return (
-        study.scores.group_by("reader", maintain_order=True)
+        asked(study, "scores")
+        .group_by("reader", maintain_order=True)
         .agg(tested=pl.col("skill").is_not_null().sum(), verified=(pl.col("status") == VERIFIED).sum())
         .with_columns(pl.col("reader").map_elements(reader_name, return_dtype=pl.String))
     )
@@ -207,7 +206,7 @@ def readers_of(study: Study) -> pl.DataFrame:
 
 def verified_by_all(study: Study) -> int:
     """Descriptions that every reader who tested them verifies."""
-    by = study.scores.group_by("unit", "description").agg(all=(pl.col("status") == VERIFIED).all())
+    by = asked(study, "scores").group_by("unit", "description").agg(all=(pl.col("status") == VERIFIED).all())
     return int(by["all"].sum())
 
 

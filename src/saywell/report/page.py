@@ -18,6 +18,7 @@ from saywell.report.figures import curve_figures, descriptor_figure, key, layer_
 from saywell.report.formats import count, dated, duration, percent
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
 from saywell.report.parts import Drawing, Element, Page, Part, el, said
+from saywell.report.tables import asked
 from saywell.report.units import UnitVerdicts, unit_section, unit_verdicts
 from saywell.store.study import Metric, Study
 
@@ -45,7 +46,7 @@ class Seen:
     @cached_property
     def jpegs(self) -> Mapping[str, bytes]:
         """Small pictures by example."""
-        return dict(self.study.table("thumbnails").iter_rows()) if "thumbnails" in self.has else {}
+        return dict(asked(self.study, "thumbnails").iter_rows()) if "thumbnails" in self.has else {}
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -55,7 +56,7 @@ class Seen:
     @property
     def pictures(self) -> bool:
         """Whether the examples are images."""
-        return "examples" in self.has and of_pictures(self.study.examples)
+        return "examples" in self.has and of_pictures(asked(self.study, "examples"))
 
 
 class Section(NamedTuple):
@@ -73,7 +74,7 @@ def _section(name: str, title: str, make: Callable[[Seen], Part | None], *needs:
 
 SECTIONS = (
     _section(
-        "figures", "How far the descriptors hold", lambda s: curve_figures(s.study.table("curves")), "curves"
+        "figures", "How far the descriptors hold", lambda s: curve_figures(asked(s.study, "curves")), "curves"
     ),
     _section("layers", "Layer by layer", lambda s: layer_figure(s.found), "units", "descriptions", "scores"),
     _section(
@@ -176,7 +177,7 @@ def _tiles(seen: Seen) -> Element:
             held = " of the descriptions hold on held-out examples better than every floor"
             tiles.append((count(verified), "verified", percent(verified, described) + held))
     if "class_texts" in seen.has:
-        texts = seen.study.table("class_texts")
+        texts = asked(seen.study, "class_texts")
         usable = texts.filter(pl.col("status").is_in(_USABLE)).height
         grounded = texts.filter(status="grounded").height
         tiles.append((count(usable), "texts to choose from", f"{count(grounded)} rest on a passage"))
@@ -202,15 +203,15 @@ def _facts(seen: Seen) -> Element:
     if config.get("model"):
         rows.append(("Model", _short(config["model"])))
     if "units" in seen.has:
-        units = seen.study.units
+        units = asked(seen.study, "units")
         layers = units["layer"].drop_nulls().n_unique()
         places = units.filter(pl.col("sign").fill_null(1) > 0).height
         kinds = ", ".join(units["kind"].unique().sort())
         rows.append(("Units", f"{count(places)} {kinds}" + (f" in {layers} layers" if layers else "")))
     elif "classes" in seen.has:
-        rows.append(("Classes", count(seen.study.table("classes").height)))
+        rows.append(("Classes", count(asked(seen.study, "classes").height)))
     if "examples" in seen.has:
-        examples = seen.study.examples
+        examples = asked(seen.study, "examples")
         splits = dict(examples["part"].value_counts().iter_rows())
         uses = ((DESCRIBE, "to describe"), (SELECT, "to choose and to compare"), (SCORE, "to score"))
         sizes = ", ".join(f"{count(splits[name])} {use}" for name, use in uses if name in splits)
@@ -259,20 +260,20 @@ def _failures(seen: Seen) -> Element:
         rows.extend((f"{name}{why}", count(number)) for why, number in counts.head(_MOST_REASONS).iter_rows())
 
     if "rejected" in seen.has:
-        rejected = seen.study.table("rejected")
+        rejected = asked(seen.study, "rejected")
         add(f"{'image' if seen.pictures else 'row'} not used: ", rejected["reason"].value_counts(sort=True))
         names = rejected["name"].drop_nulls().to_list() if "name" in rejected.columns else []
         if names:
             rows.append((f"these are {', '.join(names[:20])}", ""))
     if "converted" in seen.has:
-        add("image converted: ", seen.study.table("converted")["change"].value_counts(sort=True))
+        add("image converted: ", asked(seen.study, "converted")["change"].value_counts(sort=True))
     if "unanswered" in seen.has:
-        lost = seen.study.table("unanswered").group_by("step", "reason").len()
+        lost = asked(seen.study, "unanswered").group_by("step", "reason").len()
         lost = lost.sort("len", "step", "reason", descending=[True, False, False])
         for step, reason, number in lost.head(_MOST_REASONS).iter_rows():
             rows.append((f"no answer ({step}): {reason}", count(number)))
     if "class_texts" in seen.has:
-        states = seen.study.table("class_texts").filter(~pl.col("status").is_in(_USABLE))
+        states = asked(seen.study, "class_texts").filter(~pl.col("status").is_in(_USABLE))
         add("text not used: ", states["status"].value_counts(sort=True))
     if "descriptions" in seen.has:
         add("", seen.found.undescribed["status"].value_counts(sort=True))

@@ -18,6 +18,7 @@ from saywell.report.charts import MEASURED, STYLES, Style, svg
 from saywell.report.class_figures import plane_points, transfer_rows, zero_shot_rows
 from saywell.report.figures import AXES, POINTS, descriptor_counts, layer_counts, tags_said
 from saywell.report.parts import clip, visible
+from saywell.report.tables import asked
 from saywell.report.units import unit_verdicts
 from saywell.store.files import write_whole
 from saywell.store.study import Study
@@ -44,7 +45,7 @@ def plots_of(study: Study) -> dict[str, Callable[[], Plot]]:
     if study.has("metrics.json"):
         found["headline"] = lambda: _headline(study)
     if "curves" in has:
-        curves = study.table("curves")
+        curves = asked(study, "curves")
         for figure in curves["figure"].unique(maintain_order=True):
             for panel in charts.panels(curves, figure):
                 name = ", ".join(part for part in (figure, panel.rule, tags_said(panel.tags)) if part)
@@ -58,10 +59,10 @@ def plots_of(study: Study) -> dict[str, Callable[[], Plot]]:
             "Zero-shot accuracy", class_charts.zero_shot_chart(zero_shot_rows(study))
         )
     if "transfer_summary" in has:
-        for selection in study.table("transfer_summary")["selection"].unique(maintain_order=True):
+        for selection in asked(study, "transfer_summary")["selection"].unique(maintain_order=True):
             found[f"transfer, {selection}"] = lambda chosen=selection: _transfer(study, chosen)
     if "plane" in has and study.manifest.tables["plane"].rows:
-        names = study.table("classes")["name"].to_list()
+        names = asked(study, "classes")["name"].to_list()
         found["plane"] = lambda: Plot(
             "Texts among images, t-SNE", class_charts.plane_chart(plane_points(study), names)
         )

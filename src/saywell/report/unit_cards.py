@@ -122,14 +122,14 @@ def _examples(unit: Unit, around: Around) -> Iterator[Part]:
     if unit.pictures:
         sides = [
             (title, shots)
-            for title, found in (
-                ("Images that speak for it" if not unit.sentences else "Images that help it", unit.exemplars),
-                ("Images that harm it", unit.opponents),
-                ("Its words say so, and it does not respond", unit.silent),
-                ("It responds, and its words do not say so", unit.unforeseen),
-                ("For comparison, images that leave it alone", unit.contrasts),
+            for title, found, valued in (
+                ("Images that help it" if unit.sentences else "Strongest images", unit.exemplars, True),
+                ("Images that harm it", unit.opponents, True),
+                ("Its words say so, and it does not respond", unit.silent, False),
+                ("It responds, and its words do not say so", unit.unforeseen, False),
+                ("For comparison, images that leave it alone", unit.contrasts, False),
             )
-            if (shots := _shots(found, around)) is not None
+            if (shots := _shots(found, around, valued=valued)) is not None
         ]
         if sides:
             columns = (el("div", None, el("h4", None, title), shots) for title, shots in sides)
@@ -142,12 +142,12 @@ def _examples(unit: Unit, around: Around) -> Iterator[Part]:
         yield el("p", {"class": "how"}, "No example on which it fires.")
 
 
-def _shots(found: Iterable[Example], around: Around) -> Element | None:
+def _shots(found: Iterable[Example], around: Around, *, valued: bool = True) -> Element | None:
     items = []
     for one in found:
         picture = around.picture(one)
         if picture is not None:
-            value = "" if one.value is None else f"{one.value:+.2g}"
+            value = "" if one.value is None or not valued else f"{one.value:+.2g}"
             items.append(el("li", None, el("span", {"class": "shot"}, picture, *_box(one)), value))
     return el("ul", {"class": "shots"}, *items, needs=CSS) if items else None
 

@@ -13,6 +13,7 @@ from saywell.report.card import DESCRIBED, VERIFIED, StudyRows, Unit, read_units
 from saywell.report.formats import count, two
 from saywell.report.listing import choose_example
 from saywell.report.parts import Element, Part, Rendered, clip, el, said, visible
+from saywell.report.tables import asked, deciding_scores, selected_descriptions
 from saywell.report.unit_cards import Around, score_bar, summary_line, thumbnails, unit_card
 from saywell.store.study import Study
 
@@ -52,18 +53,15 @@ def unit_verdicts(study: Study) -> UnitVerdicts:
 
     A study without a table of units has those that it describes.
     """
-    descriptions = (
-        study.descriptions.sort("selected", "rank", descending=[True, False])
-        .unique("unit", keep="first", maintain_order=True)
-        .select("unit", "text", "descriptors", "status", "describer", "llm", description="id")
-    )
+    columns = ("text", "descriptors", "status", "describer", "llm")
+    descriptions = selected_descriptions(study, *columns, description="id")
     if "units" in study.manifest.tables:
-        units = study.units.select("id", *_PLACE)
+        units = asked(study, "units").select("id", *_PLACE)
     else:
         nowhere = (pl.lit(None, dtype=kind).alias(name) for name, kind in _PLACE.items())
         units = descriptions.select("unit", *nowhere).rename({"unit": "id"})
     scored = "scores" in study.manifest.tables
-    scores = (study.verdicts() if scored else pl.DataFrame(schema=_SCORES)).select(
+    scores = (deciding_scores(study) if scored else pl.DataFrame(schema=_SCORES)).select(
         *("unit", "description", "value", "ci_low", "ci_high", "control", "skill"), scored="status"
     )
     verdict = (
@@ -250,7 +248,8 @@ class _Table:
         verdict, side = row["verdict"], "low" if (row["sign"] or 1) < 0 else "high"
         card = self.cards[unit]
         card = replace(card, exemplars=card.exemplars[: EXEMPLARS_SHOWN[verdict]])
-        words = said(row["text"], 160) if row["text"] else el("em", None, said(card.first.why_not, 160))
+        said_first = card.texts[0] if card.sentences and card.texts else row["text"]
+        words = said(said_first, 160) if row["text"] else el("em", None, said(card.first.why_not, 160))
         bar = score_bar(row["value"], row["ci_low"], row["ci_high"], row["control"])
         cells = {
             "description": el("td", {"class": "c-description"}, words),

@@ -1,0 +1,172 @@
+"""What pages, terminal and explorer ask of a study's tables: the columns they read, and no more.
+
+Who makes a table declares all of it; who reads it says here what it needs. A table with more columns
+will do, one without one of these is one error that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+
+from saywell.store.study import Study
+from saywell.store.table import Table
+
+_WORDS, _NUMBER, _COUNT, _RANK, _TRUE = pl.String, pl.Float64, pl.Int64, pl.Int32, pl.Boolean
+_INTERVAL = dict.fromkeys(("value", "ci_low", "ci_high"), _NUMBER)
+_DIFFERENCE = dict.fromkeys(("difference", "difference_low", "difference_high"), _NUMBER)
+_ACCURACY = {"accuracy": _NUMBER, "ci_low": _NUMBER, "ci_high": _NUMBER, **_DIFFERENCE, "n": _COUNT}
+_TEXTS = {
+    **dict.fromkeys(("method", "role"), _WORDS),
+    **dict.fromkeys(("network", "name_free", "weighted", "searched"), _TRUE),
+}
+_OF_UNIT = {"unit": _WORDS, "rank": _RANK, "example": _WORDS}
+_PART = {"part": _WORDS}
+
+
+def _words(*names: str) -> dict[str, Any]:
+    return dict.fromkeys(names, pl.String)
+
+
+def _read(name: str, columns: Mapping[str, Any], *optional: str, version: int = 1) -> Table:
+    return Table(name, columns, (), frozenset(optional), version, extensible=True)
+
+
+_TABLES = (
+    _read(
+        "examples", _words("id", "part", "text", "first", "second", "name"), "text", "first", "second", "name"
+    ),
+    _read("rejected", _words("reason", "name"), "name"),
+    _read("converted", _words("change")),
+    _read("unanswered", _words("step", "reason")),
+    _read(
+        "units",
+        {
+            **_words("id", "kind", "model", "name", "state"),
+            "layer": pl.Int32,
+            "index": pl.Int32,
+            "sign": pl.Int8,
+            **dict.fromkeys(("mean", "std", "minimum", "maximum", "threshold", "fires"), _NUMBER),
+            "histogram": pl.List(pl.Int32),
+        },
+        version=2,
+    ),
+    _read("exemplars", {**_OF_UNIT, **_PART, "activation": pl.Float32}),
+    _read("contrasts", {**_OF_UNIT, "activation": pl.Float32}),
+    _read("counterexamples", {**_OF_UNIT, "kind": _WORDS, "activation": pl.Float32}),
+    _read(
+        "descriptions",
+        {
+            **_words("id", "unit", "text", "describer", "llm", "status"),
+            "descriptors": pl.List(pl.String),
+            "rank": _RANK,
+            "selected": _TRUE,
+        },
+    ),
+    _read(
+        "scores",
+        {
+            **_words("unit", "description", "measure", "reader", "status", "floor"),
+            **_INTERVAL,
+            **dict.fromkeys(("control", "skill", "skill_low", "skill_high", "q"), _NUMBER),
+            "n": _COUNT,
+        },
+        version=3,
+    ),
+    _read(
+        "floors", {**_words("unit", "description", "measure", "reader", "floor"), "value": _NUMBER}, version=2
+    ),
+    _read(
+        "meanings",
+        {"unit": _WORDS, "part": _RANK, "text": _WORDS, "exemplars": _RANK, "value": _NUMBER, **_DIFFERENCE},
+    ),
+    _read(
+        "associations",
+        {
+            **_words("unit", "part", "descriptor"),
+            "hits": _RANK,
+            "exemplars": _RANK,
+            "lift": _NUMBER,
+            "q": _NUMBER,
+            "composed": _TRUE,
+            "enriched": _TRUE,
+        },
+    ),
+    _read("descriptors", _words("id", "text")),
+    _read("tags", _words("example", "descriptor")),
+    _read(
+        "curves",
+        {
+            **_words("figure", "rule", "tags", "control"),
+            "calibrated": _TRUE,
+            "x": _NUMBER,
+            **_INTERVAL,
+            "n": _COUNT,
+        },
+        version=2,
+    ),
+    _read(
+        "recovered",
+        {
+            **_words("gold", "descriptor", "text"),
+            **_INTERVAL,
+            "control": _NUMBER,
+            "n": _COUNT,
+            "units": _COUNT,
+            "found": _TRUE,
+        },
+    ),
+    _read("classes", _words("name")),
+    _read("articles", _words("class", "status", "title", "url", "revision")),
+    _read(
+        "class_texts",
+        {**_words("id", "class", "component", "text", "status", "quotation"), "gold": _TRUE},
+        "gold",
+    ),
+    _read(
+        "text_scores",
+        {
+            **_words("text", "class", "rule"),
+            "network": _TRUE,
+            "score": _NUMBER,
+            "rank": _RANK,
+            "chosen": _TRUE,
+        },
+        version=2,
+    ),
+    _read("influence", {**_words("model", "class", "side", "example"), "rank": _RANK, "value": _NUMBER}),
+    _read("zero_shot", {**_TEXTS, "texts": _COUNT, **_ACCURACY}, version=2),
+    _read(
+        "transfer_summary",
+        {**_TEXTS, **_words("training", "selection"), "shots": _RANK, **_ACCURACY},
+        version=2,
+    ),
+    _read("judgements", {"criterion": _WORDS, "ranking": pl.List(pl.String)}),
+    _read("plane", {**_words("kind", "id", "class"), "x": _NUMBER, "y": _NUMBER}),
+    _read("thumbnails", {"example": _WORDS, "jpeg": pl.Binary}),
+)
+ASKED: Mapping[str, Table] = MappingProxyType({table.name: table for table in _TABLES})
+
+
+def asked(study: Study, name: str) -> pl.DataFrame:
+    """A table that pages ask something of, with what they ask.
+
+    Raises SchemaError for one that lacks it, StudyError for one that is not there or not as it was
+    written.
+    """
+    return study.table(ASKED[name])
+
+
+def deciding_scores(study: Study) -> pl.DataFrame:
+    """One row per description: its score by the reader who decides, the first of table `scores`."""
+    return asked(study, "scores").unique(["unit", "description"], keep="first", maintain_order=True)
+
+
+def selected_descriptions(study: Study, *columns: str, **renamed: str) -> pl.DataFrame:
+    """One row per unit: the description that stands for it; unit, then these columns."""
+    table = asked(study, "descriptions")
+    table = table.sort("selected", "rank", descending=[True, False], maintain_order=True)
+    return table.unique("unit", keep="first", maintain_order=True).select("unit", *columns, **renamed)
