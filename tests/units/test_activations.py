@@ -15,7 +15,7 @@ from saywell.units.exemplars import KEPT_CONTRASTS, contrast_table, exemplar_tab
 from saywell.units.firing import Above, Given, TopShare
 from saywell.units.neurons import unit_id
 from saywell.units.responses import InMemory, Shards, Sparse, open_responses
-from saywell.units.statistics import source_units, unit_table
+from saywell.units.statistics import declared, source_units, unit_table
 
 KINDS = ("in memory", "sparse", "shards")
 
@@ -173,7 +173,9 @@ def test_what_fires_on_nearly_all_is_said_to(tmp_path):
     values = np.ones((100, 3), dtype=np.float32)
     values[:2, 0] = values[:10, 1] = values[:99, 2] = 0
     units = source_units(["nearly all", "most", "one"], "made")
+    units = units.with_columns(density=pl.Series([0.98, 0.9, 0.01]))  # a column of the source's own
     found = unit_table(units, InMemory(values, np.arange(100)), Above(0.5), DescribeRows(np.arange(100)))
+    assert declared(units).check(found)["density"].to_list() == [0.98, 0.9, 0.01]
     assert found["state"].to_list() == ["dense", "ok", "rare"]
 
 

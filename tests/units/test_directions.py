@@ -152,5 +152,6 @@ def test_neurons_as_a_source(bert, tokenizer, sentences, examples, tmp_path):
     hook.remove()
     inside = seen["x"][0][1:-1, 7]
     assert (low, high) == pytest.approx((-inside.min().item(), inside.max().item()), rel=1e-4, abs=1e-6)
+    assert all((stored.top(part.rows, 5).positions > 0).all() for part in ready.parts)
     control = source.control(3)
     assert control.units()["id"].equals(source.units()["id"]) and control.name == "random weights"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -65,6 +66,12 @@ def source_units(
             "name": pl.Series(ids if names is None else names, dtype=pl.String),
         }
     )
+
+
+def declared(units: pl.DataFrame) -> Table:
+    """Table `units` with the columns of a source's own."""
+    own = {name: dtype for name, dtype in units.schema.items() if name not in UNITS.columns}
+    return replace(UNITS, columns={**UNITS.columns, **own}) if own else UNITS
 
 
 def unit_table(
