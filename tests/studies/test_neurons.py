@@ -95,26 +95,24 @@ def test_row_order_and_batch_size_change_nothing(study, corpus, bert, tokenizer,
         "floors",
         "contrasts",
         "counterexamples",
-        "meanings",
         "curves",
     ):
         assert study.table(name).equals(other.table(name), null_equal=True), name
 
 
 STEPS = [
-    "neurons.tokenize",
-    "neuron_descriptors.need_descriptors",
-    "neurons.run_pass",
-    "neurons.unit_table",
-    "neurons.strongest_texts",
-    "neurons.association_table",
-    "neurons.make_control",
-    "neuron_evaluation.prediction_curves",
-    "neurons.description_table",
-    "neurons.score_described",
-    "neurons.counterexample_table",
-    "neurons._notes",
-    "neurons.write_report",
+    "units.neurons.tokenize",
+    "describers.descriptors.taggers.gold_tags",
+    "units.neurons.run_pass",
+    "studies.spine.unit_table",
+    "studies.spine.strongest_of",
+    "studies.spine.contrast_table",
+    "studies.spine.evaluate",
+    "studies.spine.description_table",
+    "studies.spine.control_scores",
+    "studies.neurons.curves.prediction_curves",
+    "studies.spine.note_run",
+    "studies.spine.write_report",
 ]
 
 
@@ -127,10 +125,10 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_tables(
 
     run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20)
     with monkeypatch.context() as patched:
-        patched.setattr(f"saywell.studies.{step}", stop)
+        patched.setattr(f"saywell.{step}", stop)
         with pytest.raises(KeyboardInterrupt):
             describe_neurons(corpus, bert, **run)
-    if step not in ("neurons.tokenize", "neurons.write_report"):
+    if step != "units.neurons.tokenize":
         assert Study(tmp_path / "s").manifest.status == "stopped"
     assert_same(study, describe_neurons(corpus, bert, **run))
 
@@ -322,7 +320,8 @@ def test_one_unit_is_verified_claim_by_claim(study):
     unit = study.verdicts().filter(status="verified")["unit"][0]
     found = verify_unit(study, unit)
     assert set(found["status"]) == {"ok"}
-    assert {"threshold", "exemplars, describe", "descriptors", "f1 by tags: skill"} <= set(found["claim"])
+    claims = {"units, threshold", "exemplars", "associations", "scores, tags, skill"}
+    assert claims <= set(found["claim"])
     with pytest.raises(InputError, match=r"no unit .layer\.9/9."):
         verify_unit(study, "layer.9/9")
 

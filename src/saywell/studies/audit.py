@@ -18,28 +18,38 @@ from saywell.data.duplicates import near_duplicate_groups
 from saywell.data.parts import DESCRIBE, SCORE, Parts, check_apart, parts_of
 from saywell.data.texts import NEAR
 from saywell.errors import InputError, LeakError, SaywellError, StudyError
+from saywell.report.card import unknown_unit
+from saywell.scorers.score_tables import FLOORED, SCORED
 from saywell.store.files import file_hash
-from saywell.store.schemas import SCHEMAS
-from saywell.store.study import STUDY_VERSION, Study
-from saywell.studies import class_audit, neuron_audit
+from saywell.store.study import STUDY_VERSION, Metric, Study
+from saywell.store.table import Table
+from saywell.studies import class_audit
+from saywell.studies.again import figures_again, stored_run, tables_again
+from saywell.studies.questions import own_of
+from saywell.studies.spine import RESPONSES
 from saywell.transfer.text_sets import TRANSFER, TRANSFER_SUMMARY
+from saywell.units.statistics import UNITS
 
 OK, FAILED = "ok", "failed"
 CLOSE = 1e-9
 """Figures that are computed again may differ by rounding."""
 
 Finding = tuple[str, str, str]
+_OBVIOUS = ("id", "unit", "description", "measure", "part")
+"""Columns that need not be said of a claim about one unit."""
+_ONE_BY_ONE = (UNITS, SCORED)
+"""Tables whose every value is a claim; of others the rows of a unit are one."""
 
 
 def audit_study(study: Study) -> pl.DataFrame:
     """One row per check: check, status ("ok" or "failed"), detail. Nothing is written.
 
-    A study of neurons is derived again from its activations; a study of classes from its tables,
+    What has units is derived again from their stored responses; a study of classes from its tables, too,
     since its images are not part of it.
     """
     rows: list[Finding] = []
     study = _AsItIs(study)
-    checks = _CHECKS.get(study.manifest.kind, [_files_are_as_written])
+    checks = _CHECKS.get(study.manifest.kind, [*_ALL, _units_follow_from_responses])
     if study.manifest.schema_version != STUDY_VERSION:  # today's steps would not make these tables
         checks = [check for check in checks if check in _ALL]
         derived = "not derived again: the version that wrote the study does it"
@@ -58,21 +68,41 @@ def audit_study(study: Study) -> pl.DataFrame:
 def verify_unit(study: Study, unit: str) -> pl.DataFrame:
     """What is claimed of a unit beside what its stored activations give: claim, stored, again, status.
 
-    Raises InputError for a unit that the study does not have, or a study of another kind.
+    Raises InputError for a unit that the study does not have, and for a study without responses.
     """
     if study.manifest.schema_version != STUDY_VERSION:
         raise InputError(
             f"{str(study.path)!r} has format {study.manifest.schema_version}, whose units are verified by the"
             " version that wrote it; make the study again, with another --out"
         )
-    if study.manifest.kind != "neurons":
-        raise InputError(
-            f"{str(study.path)!r} is a study of {study.manifest.kind}; single units are verified in"
-            " studies of neurons. Check the whole study with: saywell audit"
-        )
-    claims = neuron_audit.claims(study, unit)
+    claims = _claims(study, unit)
     rows = [(name, _shown(a), _shown(b), OK if agrees(a, b) else FAILED) for name, a, b in claims]
     return pl.DataFrame(rows, schema=["claim", "stored", "again", "status"], orient="row")
+
+
+def _claims(study: Study, unit: str) -> Iterator[tuple[str, Any, Any]]:
+    """What is stored of a unit, and what follows from its responses: (claim, stored, again)."""
+    if unit not in study.units["id"]:
+        raise unknown_unit(unit, study.units["id"].to_list())
+    run = stored_run(study, *own_of(study))
+    derived = [*tables_again(run), *(each for each in figures_again(run) if not isinstance(each, Metric))]
+    for table, again in derived:
+        key = "id" if table is UNITS else "unit"
+        if key not in again.columns:
+            continue
+        old, new = (frame.filter(pl.col(key) == unit) for frame in (study.table(table), again))
+        if table in _ONE_BY_ONE:
+            by = [column for column in table.key if column not in _OBVIOUS]
+            for row in new.iter_rows(named=True):
+                same = {column: row[column] for column in table.key}
+                found = old.filter(**same)
+                for column in (column for column in again.columns if column not in table.key):
+                    named = [str(row[c]) for c in by]
+                    was = found.row(0, named=True)[column] if found.height else None
+                    yield ", ".join([table.name, *named, column]), was, row[column]
+        else:
+            order = list(table.key)
+            yield table.name, old.select(again.columns).sort(order).rows(), new.sort(order).rows()
 
 
 def agrees(stored: Any, again: Any) -> bool:
@@ -151,13 +181,14 @@ def _examples_serve_one_purpose(study: Study) -> Iterator[Finding]:
     describe, score = (set(ids[rows.rows].tolist()) for rows in (parts.describe, parts.score))
     uses: list[tuple[str, set[str], set[str]]] = []
     tables = study.manifest.tables
-    if study.manifest.kind == "neurons":
-        sources = study.descriptions["sources"].explode().drop_nulls()
-        uses.append(("sources of descriptions", set(sources), describe))
-        if "candidates" in tables:
-            uses.append(("candidates", set(study.table("candidates")["example"]), describe))
+    if "exemplars" in tables:
         first = study.exemplars.filter(part=DESCRIBE)
         uses.append(("exemplars that were described", set(first["example"]), describe))
+    if "candidates" in tables:
+        uses.append(("candidates", set(study.table("candidates")["example"]), describe))
+    if "descriptions" in tables:
+        sources = set(study.descriptions["sources"].explode().drop_nulls()) & set(ids.tolist())
+        uses.append(("sources of descriptions", sources, describe))
     if "counterexamples" in tables:
         uses.append(("counterexamples", set(study.table("counterexamples")["example"]), score))
     for name, used, allowed in uses:
@@ -200,14 +231,27 @@ def _classes_follow_from_tables(study: Study) -> Iterator[Finding]:
     yield from _figures(study, class_audit.figures(study))
 
 
-def _neurons_follow_from_activations(study: Study) -> Iterator[Finding]:
-    for name, again in neuron_audit.tables(study):
-        stored = study.table(name).select(again.columns)
-        if name in ("scores", "floors"):
-            # A reader whose encoder cannot be had here is left out.
-            stored = stored.filter(pl.col("reader").is_in(again["reader"].unique().implode()))
-        yield compare_tables(name, stored, again, SCHEMAS[name].key)
-    yield from _figures(study, neuron_audit.figures(study))
+def _units_follow_from_responses(study: Study) -> Iterator[Finding]:
+    """Tables and figures of whatever has units, from their stored responses."""
+    if RESPONSES not in study.manifest.steps:
+        return
+    run = stored_run(study, *own_of(study))
+    for table, again in tables_again(run):
+        yield _compared(study, table, again)
+    figures = []
+    for each in figures_again(run):
+        if isinstance(each, Metric):
+            figures.append(each)
+        else:
+            yield _compared(study, *each)
+    yield from _figures(study, figures)
+
+
+def _compared(study: Study, table: Table, again: pl.DataFrame) -> Finding:
+    stored = study.table(table).select(again.columns)
+    if table in (SCORED, FLOORED):  # a reader whose encoder cannot be had here is left out
+        stored = stored.filter(pl.col("reader").is_in(again["reader"].unique().implode()))
+    return compare_tables(table.name, stored, again, table.key)
 
 
 def _figures(study: Study, again: Sequence[Any]) -> Iterator[Finding]:
@@ -241,6 +285,6 @@ _ALL = [
     _scores_stand_above_their_floors,
 ]
 _CHECKS: dict[str, list[Callable[[Study], Iterator[Finding]]]] = {
-    "neurons": [*_ALL, _neurons_follow_from_activations],
+    "neurons": [*_ALL, _units_follow_from_responses],
     "classes": [*_ALL, _classes_follow_from_tables],
 }

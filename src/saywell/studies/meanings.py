@@ -57,6 +57,10 @@ class Meanings:
         run.study.table(MEANINGS, lambda: _meaning_table(run))
         return []
 
+    def again(self, run: Run) -> tuple[list[pl.DataFrame], list[Metric]]:
+        """The table, not stored."""
+        return [_meaning_table(run)], []
+
 
 def _meaning_table(run: Run) -> pl.DataFrame:
     question, resources = run.question, run.resources

@@ -51,6 +51,8 @@ from saywell.units.source import ActivationSource, Planned, Prepares
 from saywell.units.statistics import UNITS, unit_table
 
 NO_BUDGET = Budget(0)
+RESPONSES, CONTROL = "activations", "activations-control"
+"""The steps, and folders of arrays, of what units do."""
 MOST_OF_CONTROL = 1000
 """Units of the control that are described and read at most, drawn by their ids."""
 
@@ -151,7 +153,7 @@ def run(
     with write_study(
         out,
         kind=question.kind,
-        config=question.config,
+        config={**question.config, "firing": str(question.source.firing), "top": question.strongest},
         inputs={"examples": examples.fingerprint, **question.inputs},
         command=list(command),
         report=write_report,
@@ -203,7 +205,7 @@ def _answer(question: Question, examples: Examples, study: StudyWriter, resource
     _describe_and_score(now)
     beside = None
     if control is not None:
-        beside = study.table(CONTROL_SCORES, lambda: _control_scores(now, control))
+        beside = study.table(CONTROL_SCORES, lambda: control_scores(now, control))
     figures = [figure for extra in question.extras for figure in extra.add(now)]
     called = control.name if control is not None else ""
     study.write_metrics([*figures, *verified_metrics(study.scores, beside, called, question.caveats)])
@@ -226,12 +228,12 @@ def _collect(
 
 def _observe(question: Question, examples: Examples, study: StudyWriter, resources: Resources) -> Subject:
     """Steps 2 and 3."""
-    source, name = question.source, "activations"
+    source, name = question.source, RESPONSES
     responses = _collect(source, name, examples, study, resources)
     describe = examples.parts.describe
     study.table(UNITS, lambda: unit_table(source.units(), responses, source.firing, describe), uses=(name,))
     activations = Activations(responses, study.units, source.firing)
-    study.table(EXEMPLARS, lambda: _exemplars(question, activations, examples), uses=(name, UNITS.name))
+    study.table(EXEMPLARS, lambda: strongest_of(question, activations, examples), uses=(name, UNITS.name))
     study.table(
         CONTRASTS,
         lambda: contrast_table(activations, examples.ids, describe, resources.seed),
@@ -247,13 +249,14 @@ def _observe_control(
     source = question.source.control(resources.seed) if question.control else None
     if source is None:
         return None
-    responses = _collect(source, "activations-control", examples, study, resources)
+    responses = _collect(source, CONTROL, examples, study, resources)
     units = unit_table(source.units(), responses, source.firing, examples.parts.describe)
     activations = Activations(responses, units, source.firing)
-    return Subject(source.name, activations, _exemplars(question, activations, examples), CONTRASTS.empty())
+    return Subject(source.name, activations, strongest_of(question, activations, examples), CONTRASTS.empty())
 
 
-def _exemplars(question: Question, activations: Activations, examples: Examples) -> pl.DataFrame:
+def strongest_of(question: Question, activations: Activations, examples: Examples) -> pl.DataFrame:
+    """Table `exemplars`, of the parts that anybody asks for."""
     parts = {DESCRIBE: examples.parts.describe, SELECT: examples.parts.select}
     if any(isinstance(reader, AsksElse) for reader in question.readers):
         parts[SCORE] = examples.parts.score
@@ -278,17 +281,15 @@ def _describe_and_score(now: Run) -> None:
             meant = source.meant() if isinstance(source, Planned) else None
             held = HeldOut(subject.activations, now.examples, units, resources.seed, subject.exemplars, meant)
             cheap = [(r, r.open(now.examples, resources)) for r in question.readers if not r.costly]
-            evaluated = [_evaluated(now, each, cheap, held) for each in described]
-        texts = description_table(
-            question.describers, written, choose(evaluated, described), now.examples.tags
-        )
+            found = [evaluated(now, each, cheap, held) for each in described]
+        texts = description_table(question.describers, written, choose(found, described), now.examples.tags)
         _keep_lost(study, resources)
-        return texts, *(pl.concat(tables) for tables in zip(*(each[:3] for each in evaluated), strict=True))
+        return texts, *(pl.concat(tables) for tables in zip(*(each[:3] for each in found), strict=True))
 
     study.tables((DESCRIPTIONS, SCORED, FLOORED, AGAINST), make)
 
 
-def _evaluated(
+def evaluated(
     now: Run, described: Described, cheap: Sequence[tuple[Reader, Predict]], held: HeldOut
 ) -> Evaluated:
     """What all readers make of one describer's words: cheap readers of all, costly ones of some."""
@@ -317,7 +318,7 @@ def _keep_lost(study: StudyWriter, resources: Resources) -> None:
     resources.lost.clear()
 
 
-def _control_scores(now: Run, control: Subject) -> pl.DataFrame:
+def control_scores(now: Run, control: Subject) -> pl.DataFrame:
     """Table `control_scores`: the first describer's words for the control, read by the first cheap reader."""
     question, resources = now.question, now.resources
     readers = [reader for reader in question.readers if not reader.costly][:1]

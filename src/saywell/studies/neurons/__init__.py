@@ -9,7 +9,7 @@ how well firing neurons tell what a sentence carries           curves, metrics.j
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from saywell.studies.meanings import Meanings
 from saywell.studies.neurons.curves import Curves
 from saywell.studies.neurons.extras import AssociationsOf, Recovered
 from saywell.studies.settings import NeuronSettings, named, settings_of
-from saywell.studies.spine import Question, plan, run
+from saywell.studies.spine import Extra, Question, plan, run
 from saywell.units.models import LoadedModel, load_model, wrap_model
 from saywell.units.neurons import Neurons
 from saywell.units.sites import find_sites
@@ -115,8 +115,6 @@ def neuron_question(
     readers = ["tags", "lexical", *([] if asked.tags else ["sentence-encoder"])]
     readers += ["detection"] if resources.llm and asked.llm_units else []
     describers = find_describers(asked.describer or ["enrichment"], examples.kind)
-    by_tags = asked.encoder == loaded.name and not asked.tags
-    extras = [AssociationsOf(asked.threshold), Curves(asked.threshold)]
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": None if asked.tags else asked.encoder,
@@ -133,12 +131,25 @@ def neuron_question(
         config,
         inputs if asked.tags else inputs | {"encoder": resources.fingerprint(examples)},
         tagger,
-        extras=[*extras, *([Recovered()] if asked.gold else []), *([] if asked.tags else [Meanings()])],
+        extras=extras_of(config),
         strongest=asked.top,
         budget=Budget(asked.llm_units),
         control=asked.random_control,
-        caveats={"tags": OWN_TAGS if by_tags else TRUE_OF},
+        caveats=caveats_of(config),
     )
+
+
+def extras_of(config: Mapping[str, Any]) -> list[Extra]:
+    """What the paper adds, by the stored settings of a study."""
+    threshold = config["threshold"]
+    gold: list[Extra] = [Recovered()] if config["gold"] else []
+    meanings: list[Extra] = [] if config["tags"] else [Meanings()]
+    return [AssociationsOf(threshold), Curves(threshold), *gold, *meanings]
+
+
+def caveats_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """What has to be known of verdicts, by reader."""
+    return {"tags": OWN_TAGS if config["encoder"] == config["model"] else TRUE_OF}
 
 
 def _resources(

@@ -366,16 +366,27 @@ class Curves:
 
     def add(self, run: Run) -> list[Metric]:
         """Raises InputError where too few score texts have tags."""
-        seed = run.resources.seed
         with run.resources.progress("evaluation", 1):
-            side = side_of(run.subject, run.examples)
-            control = None if run.control is None else side_of(run.control, run.examples)
-            words = None
-            if "encoder" in run.study.table(TAGS)["source"]:
-                lexical = stored_tags(run.study, run.examples.ids, (LEXICAL,))
-                words = run.examples.with_tags(lexical)
-            curves = run.study.table(CURVES, lambda: curve_table(run, side, control, words, self.threshold))
-            return headline(curves, side, control, self.threshold, seed)
+            sides = self._sides(run)
+            curves = run.study.table(CURVES, lambda: self._table(run, *sides))
+            return headline(curves, *sides, self.threshold, run.resources.seed)
+
+    def again(self, run: Run) -> tuple[list[pl.DataFrame], list[Metric]]:
+        """The table, not stored, and the figures."""
+        sides = self._sides(run)
+        curves = self._table(run, *sides)
+        return [curves], headline(curves, *sides, self.threshold, run.resources.seed)
+
+    def _sides(self, run: Run) -> tuple[Side, Side | None]:
+        control = None if run.control is None else side_of(run.control, run.examples)
+        return side_of(run.subject, run.examples), control
+
+    def _table(self, run: Run, side: Side, control: Side | None) -> pl.DataFrame:
+        words = None
+        if "encoder" in run.study.table(TAGS)["source"]:
+            lexical = stored_tags(run.study, run.examples.ids, (LEXICAL,))
+            words = run.examples.with_tags(lexical)
+        return curve_table(run, side, control, words, self.threshold)
 
 
 def curve_table(

@@ -67,6 +67,10 @@ class AssociationsOf:
         run.study.table(ASSOCIATIONS, lambda: self._table(run))
         return []
 
+    def again(self, run: Run) -> tuple[list[pl.DataFrame], list[Metric]]:
+        """The table, not stored."""
+        return [self._table(run)], []
+
     def _table(self, run: Run) -> pl.DataFrame:
         tags, exemplars = run.examples.tags, run.subject.exemplars
         assert tags is not None
@@ -90,6 +94,10 @@ class Recovered:
         """No figures."""
         run.study.table(RECOVERED, lambda: self._table(run))
         return []
+
+    def again(self, run: Run) -> tuple[list[pl.DataFrame], list[Metric]]:
+        """The table, not stored."""
+        return [self._table(run)], []
 
     def _table(self, run: Run) -> pl.DataFrame:
         study, tags, parts = run.study, run.examples.tags, run.examples.parts

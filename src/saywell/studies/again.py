@@ -1,0 +1,214 @@
+"""What a study claims of its units, made again from what it stores: responses, tags, descriptions, vectors.
+
+Nothing is opened but the encoders of readers, and a reader that cannot be had here is left out. What a
+describer wrote, or a language model read, is taken as it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast, runtime_checkable
+
+import polars as pl
+
+from saywell.data.examples import EXAMPLES, REJECTED, Examples
+from saywell.describers.descriptors.tables import DESCRIPTORS, TAGS, stored_tags
+from saywell.describers.registry import DESCRIBERS
+from saywell.description import Description
+from saywell.errors import InputError, SaywellError
+from saywell.readers.reader import Reader
+from saywell.readers.registry import READERS
+from saywell.resources import VECTORS, Resources
+from saywell.scorers.evaluate import HeldOut
+from saywell.scorers.score_tables import CONTROL_SCORES, FLOORED, SCORED
+from saywell.store.files import read_array
+from saywell.store.study import Metric, Study, StudyWriter
+from saywell.store.table import Table
+from saywell.studies.described import DESCRIPTIONS, described_units
+from saywell.studies.spine import (
+    CONTROL,
+    RESPONSES,
+    Extra,
+    Question,
+    Run,
+    Subject,
+    control_scores,
+    evaluated,
+    strongest_of,
+)
+from saywell.studies.verified import VERIFIED, verified_metrics
+from saywell.units.activations import Activations
+from saywell.units.exemplars import CONTRASTS, EXEMPLARS, Locate, contrast_table, nowhere
+from saywell.units.firing import Firing, firing_rule
+from saywell.units.responses import Responses, open_responses
+from saywell.units.statistics import SOURCE, UNITS, unit_table
+
+
+@runtime_checkable
+class Derives(Protocol):
+    """An extra whose tables and figures follow from what is stored."""
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """What it leaves in a study."""
+        ...
+
+    def again(self, run: Run) -> tuple[Sequence[pl.DataFrame], list[Metric]]:
+        """Its tables, in their order, and its figures."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The source of a study that was made: its units, and responses that are not collected again."""
+
+    study: Study
+    firing: Firing
+    name: str
+    kind: str = "stored"
+    fingerprint: str = ""
+
+    def units(self) -> pl.DataFrame:
+        """As the study has them, without their statistics."""
+        return self.study.units.select(name for name in SOURCE if name in self.study.units.columns)
+
+    def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
+        """What there is."""
+        return open_responses(folder, len(examples))
+
+    def control(self, seed: int) -> None:
+        """What there is of it is read from its own folder."""
+
+    def locate(self, examples: Examples) -> Locate:
+        """Spans are not made again."""
+        return nowhere
+
+
+def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]) -> Run:
+    """All that the steps after collecting need. Raises InputError for a study that keeps no responses."""
+    config = study.manifest.config
+    if RESPONSES not in study.manifest.steps or "firing" not in config:
+        raise InputError(f"{str(study.path)!r} keeps no responses of its units to start from")
+    firing, examples = firing_rule(config["firing"]), _examples(study)
+    seed = int(config.get("seed", 0))
+    encoder = str(config.get("encoder") or "minilm")
+    resources = Resources(encoder, dual=encoder, seed=seed)
+    if study.has(VECTORS):
+        resources.keep(examples, read_array(study.file(VECTORS), "examples"))
+    written, scores = study.table(DESCRIPTIONS), study.table(SCORED)
+    found = written["describer"].unique(maintain_order=True).to_list()
+    readers = [READERS[n] for n in scores["reader"].unique(maintain_order=True) if n in READERS]
+    question = Question(
+        study.manifest.kind,
+        Stored(study, firing, str(config.get("model", ""))),
+        [DESCRIBERS[name] for name in found if name in DESCRIBERS],
+        [reader for reader in readers if not reader.costly and _opens(reader, examples, resources)],
+        config,
+        extras=extras,
+        strongest=int(config.get("top", Question.strongest)),
+        caveats=caveats,
+    )
+    responses = open_responses(study.arrays(RESPONSES), len(examples))
+    subject = Subject(
+        question.source.name,
+        Activations(responses, study.units, firing),
+        study.table(EXEMPLARS),
+        study.table(CONTRASTS),
+    )
+    reading = cast(StudyWriter, study)  # nothing that is made again is stored
+    return Run(question, reading, examples, resources, subject, _control(study, question, examples))
+
+
+def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
+    """Tables as they follow from what they were made of, one after the other."""
+    study, source, examples = run.study, run.question.source, run.examples
+    responses, describe = run.subject.activations.responses, examples.parts.describe
+    yield UNITS, unit_table(source.units(), responses, source.firing, describe)
+    found = strongest_of(run.question, run.subject.activations, examples)
+    yield EXEMPLARS, found.select("unit", "part", "rank", "example", "activation")
+    yield CONTRASTS, contrast_table(run.subject.activations, examples.ids, describe, run.resources.seed)
+    if run.control is not None and CONTROL_SCORES.name in study.manifest.tables and run.question.describers:
+        yield CONTROL_SCORES, control_scores(run, run.control)
+    if run.question.readers:
+        yield from zip((SCORED, FLOORED), scores_again(run), strict=True)
+
+
+def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
+    """Tables and figures of the question's own, then how many descriptions are verified."""
+    for extra in run.question.extras:
+        if isinstance(extra, Derives):
+            tables, figures = extra.again(run)
+            yield from zip(extra.tables, tables, strict=True)
+            yield from figures
+    tables = run.study.manifest.tables
+    beside = run.study.table(CONTROL_SCORES) if CONTROL_SCORES.name in tables else None
+    called = run.control.name if run.control is not None else ""
+    yield from verified_metrics(run.study.scores, beside, called, run.question.caveats)
+
+
+def scores_again(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Tables `scores` and `floors` of the stored descriptions, by the readers that can be had."""
+    written = run.study.table(DESCRIPTIONS)
+    evidence = run.subject.evidence(run.examples, run.resources.seed)
+    cheap = [(reader, reader.open(run.examples, run.resources)) for reader in run.question.readers]
+    frames = []
+    for number, name in enumerate(written["describer"].unique(maintain_order=True)):
+        said = _said(run.study, written.filter(describer=name))
+        described = described_units(name, number, said, evidence, run.for_profiles)
+        held = HeldOut(
+            run.subject.activations, run.examples, described.units, run.resources.seed, run.subject.exemplars
+        )
+        frames.append(evaluated(run, described, cheap, held)[:2])
+    scores, floors = (pl.concat(tables) for tables in zip(*frames, strict=True))
+    return scores, floors
+
+
+def _examples(study: Study) -> Examples:
+    table = study.examples
+    kind = "pair" if "first" in table.columns else "text" if "text" in table.columns else "image"
+    rejected = study.table(REJECTED)
+    print_ = study.manifest.inputs.get(EXAMPLES.name, "")
+    examples = Examples(table, kind, print_, rejected, table.height + rejected.height)
+    if TAGS.name in study.manifest.tables:
+        examples = examples.with_tags(stored_tags(study, examples.ids))
+    return examples
+
+
+def _control(study: Study, question: Question, examples: Examples) -> Subject | None:
+    if CONTROL not in study.manifest.steps:
+        return None
+    responses = open_responses(study.arrays(CONTROL), len(examples))
+    units = unit_table(question.source.units(), responses, question.source.firing, examples.parts.describe)
+    activations = Activations(responses, units, question.source.firing)
+    verified = next((metric for metric in study.headline() if metric.figure == VERIFIED), None)
+    named = "" if verified is None else next(iter(verified.controls), "")
+    return Subject(named, activations, strongest_of(question, activations, examples), CONTRASTS.empty())
+
+
+def _opens(reader: Reader, examples: Examples, resources: Resources) -> bool:
+    try:
+        reader.open(examples, resources)
+    except SaywellError:
+        return False
+    return True
+
+
+def _said(study: Study, written: pl.DataFrame) -> list[Description]:
+    """Stored descriptions, with their parts."""
+    texts: dict[str, str] = {}
+    for name in (DESCRIPTORS.name, "class_texts"):
+        if name in study.manifest.tables:
+            texts |= dict(study.table(name).select("id", "text").iter_rows())
+    columns = written.select("unit", "text", "status", "descriptors").iter_rows()
+    return [
+        Description(
+            unit,
+            text,
+            status,
+            parts=tuple(texts[name] for name in names if name in texts),
+            descriptors=tuple(names),
+        )
+        for unit, text, status, names in columns
+    ]

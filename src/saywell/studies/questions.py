@@ -1,0 +1,17 @@
+"""The questions that add something of their own to the loop, by the kind of their studies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from saywell.store.study import Study
+from saywell.studies import neurons
+from saywell.studies.spine import Extra
+
+
+def own_of(study: Study) -> tuple[Sequence[Extra], Mapping[str, str]]:
+    """The extras of a stored study's question, and what has to be known of each reader's verdicts."""
+    config = study.manifest.config
+    if study.manifest.kind == "neurons":
+        return neurons.extras_of(config), neurons.caveats_of(config)
+    return (), {}
