@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from saywell.store.study import Study
     from saywell.studies.classes import describe_classes
     from saywell.studies.neurons import describe_neurons
+    from saywell.studies.units import describe_units
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Unit",
     "describe_classes",
     "describe_neurons",
+    "describe_units",
     "load_texts",
     "open_language_model",
 ]
@@ -40,6 +42,7 @@ _HOMES = {
     "Unit": "saywell.report.card",
     "describe_classes": "saywell.studies.classes",
     "describe_neurons": "saywell.studies.neurons",
+    "describe_units": "saywell.studies.units",
     "load_texts": "saywell.data.texts",
     "open_language_model": "saywell.language_models",
 }

@@ -21,6 +21,7 @@ from saywell.cli.neurons import neurons
 from saywell.cli.plot import plot
 from saywell.cli.serve import serve
 from saywell.cli.show import show
+from saywell.cli.units import units
 from saywell.errors import SaywellError
 from saywell.studies.settings import nearest
 
@@ -32,6 +33,7 @@ COMMANDS = {
     demo: "Run both studies below on data that ships with saywell.",
     neurons: "Say what each neuron of a language model responds to.",
     classes: "Describe classes of images with the texts that help.",
+    units: "Say what numbers, columns or directions of your own respond to.",
     show: "Print a study's best descriptions and its figures.",
     neuron: "Show one neuron or class with its evidence.",
     export: "Write a study's descriptions as CSV, Parquet or JSON lines.",

@@ -260,7 +260,8 @@ def _counts(study: Study) -> list[str]:
         kinds, models = (", ".join(units[c].drop_nulls().unique().sort()) for c in ("kind", "model"))
         layers, sides = units["layer"].drop_nulls().n_unique(), units["sign"].drop_nulls().n_unique()
         places = units.filter(units["sign"].fill_null(1) > 0).height
-        words = f"{places:,} {plain(kinds)} units" + (f" of {plain(models)}" if models else "")
+        what = "units" if kinds == "unit" else f"{plain(kinds)} units"
+        words = f"{places:,} {what}" + (f" of {plain(models)}" if models else "")
         words += f" in {layers} layers" if layers else ""
         lines.append(words + (", each going high and going low" if sides > 1 else ""))
         if "scores" in has:

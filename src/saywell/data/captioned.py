@@ -66,7 +66,7 @@ def load_captioned(
     return found
 
 
-def typical_side(source: Any, *, image: str = "image", label: str = "label", most: int = 200) -> int:
+def typical_side(source: Any, *, image: str = "image", label: str | None = "label", most: int = 200) -> int:
     """The median shorter side, in pixels, of the pictures of a source (as in `load_images`).
 
     Read from the headers of at most `most` pictures with a label, evenly spaced over the rows; of
@@ -76,7 +76,7 @@ def typical_side(source: Any, *, image: str = "image", label: str = "label", mos
     Raises InputError where the source cannot be used or no header can be read.
     """
     opened = open_source(source, image, label, None)
-    rows = opened.rows.drop_nulls("label")["row"].to_list()
+    rows = (opened.rows if label is None else opened.rows.drop_nulls("label"))["row"].to_list()
     rounds = max(1, -(-len(rows) // most))
     for first in range(rounds):
         # Every so-manieth row, from another one in each round: each row is looked at once.

@@ -94,8 +94,10 @@ class ImageSource:
     notes: tuple[str, ...] = ()
 
 
-def open_source(source: Any, image: str, label: str, split: str | None) -> ImageSource:
+def open_source(source: Any, image: str, label: str | None, split: str | None) -> ImageSource:
     """The images of a folder of class folders, a file or files of a table, a dataset, or a list.
+
+    `label` None: nobody asks for their classes, and a folder may hold them in any way.
 
     Raises InputError for a source or columns that cannot be used, MissingPackage when a saved
     Hugging Face dataset is given and `datasets` is not installed.
@@ -119,7 +121,7 @@ def open_source(source: Any, image: str, label: str, split: str | None) -> Image
                 f"split={split!r} names a column, but {name} is a folder: put the class folders into"
                 " folders called train, validation and test, or leave split out"
             )
-        return _folder(path, name)
+        return _folder(path, name) if label is not None else _any_folder(path)
     if not path.exists():
         found = files_that_fit(source)
         if not found:
@@ -128,7 +130,25 @@ def open_source(source: Any, image: str, label: str, split: str | None) -> Image
     return _files_of_tables([path], image, label, split)
 
 
+def holds_pictures(source: Any, text: str) -> bool:
+    """Whether a source is of images: a folder of them, or a table with a column of them and none called `text`.
+
+    A table with both, or with paths alone, could as well be one of texts.
+    """
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is not None and path.is_dir() and not is_saved_dataset(path):
+        return _holds_images(path)
+    kinds = open_table(source, "examples").kinds
+    return IMAGES in kinds.values() and text not in kinds
+
+
 # ---- folders
+
+
+def _any_folder(top: Path) -> ImageSource:
+    paths = sorted(_files(top, deep=True), key=lambda file: file.relative_to(top).as_posix())
+    rows = [(row, file.relative_to(top).as_posix(), None, None) for row, file in enumerate(paths)]
+    return ImageSource(_table(rows), [], lambda wanted: _read_files(paths, wanted))
 
 
 def _folder(top: Path, name: str) -> ImageSource:
@@ -277,7 +297,7 @@ def _shards_in(folder: Path) -> list[Path]:
     return [file for file in _files(folder, deep=False) if suffix_of(file) not in (None, ".txt")]
 
 
-def _files_of_tables(files: Sequence[Path], image: str, label: str, split: str | None) -> ImageSource:
+def _files_of_tables(files: Sequence[Path], image: str, label: str | None, split: str | None) -> ImageSource:
     """The rows of files of one kind, one after another."""
     for file in files:
         if suffix_of(file) in (None, ".txt", ".txt.gz"):
@@ -324,16 +344,15 @@ def _one_after_another(sources: Sequence[ImageSource]) -> ImageSource:
     )
 
 
-def _of_table(table: SourceTable, folder: Path, image: str, label: str, split: str | None) -> ImageSource:
+def _of_table(table: SourceTable, folder: Path, image: str, label: str | None, split: str | None) -> ImageSource:
     """Images whose bytes, pictures or paths are in a table that is in memory, or paths in a file."""
     table, image = _image_column(table, image)
     table, label = _label_column(table, label, image)
     if split is not None:
         table.require(split, "split")
-    pictures, *others = table.take([c for c in (image, label, split) if c is not None])
-    labels = _labels(list(others[0]), table, label)
-    parts = list(others[1]) if split is not None else [None] * len(labels)
+    [pictures] = table.take([image])
     values = list(pictures) if isinstance(pictures, pl.Series) else pictures
+    labels, parts = _told(table, label, split, len(values))
     rows = [
         (row, value if isinstance(value, str) and value else f"row {row}", named, _part(part))
         for row, (value, named, part) in enumerate(zip(values, labels, parts, strict=True))
@@ -347,7 +366,7 @@ def _of_table(table: SourceTable, folder: Path, image: str, label: str, split: s
     return ImageSource(rows, _class_list(table, label, rows), fetch, table.notes)
 
 
-def _parquet(path: Path, image: str, label: str, split: str | None) -> ImageSource:
+def _parquet(path: Path, image: str, label: str | None, split: str | None) -> ImageSource:
     import pyarrow.parquet as pq
 
     table = open_table(path)
@@ -357,9 +376,7 @@ def _parquet(path: Path, image: str, label: str, split: str | None) -> ImageSour
         table.require(split, "split")
     outer, *inner = [image] if image in pq.read_schema(path).names else image.split(".")
     _check_image_type(pq.read_schema(path).field(outer).type, inner, table.name, image)
-    found = table.take([c for c in (label, split) if c is not None])
-    labels = _labels(list(found[0]), table, label)
-    parts = list(found[1]) if split is not None else [None] * len(labels)
+    labels, parts = _told(table, label, split, pq.read_metadata(path).num_rows)
     rows = _table(
         [
             (row, f"row {row}", named, _part(part))
@@ -397,7 +414,7 @@ def _read_parquet(
             begin = end
 
 
-def _dataset(loaded: Any, folder: Path, name: str, image: str, label: str, split: str | None) -> ImageSource:
+def _dataset(loaded: Any, folder: Path, name: str, image: str, label: str | None, split: str | None) -> ImageSource:
     """The images of a Dataset, or of all parts of a DatasetDict; its parts are splits."""
     import datasets
 
@@ -411,9 +428,8 @@ def _dataset(loaded: Any, folder: Path, name: str, image: str, label: str, split
             table.require(split, "split")
         if isinstance(data.features.get(its_image), datasets.Image):
             data = data.cast_column(its_image, datasets.Image(decode=False))
-        found = table.take([c for c in (its_label, split) if c is not None])
-        labels = _labels(list(found[0]), table, its_label)
-        given = list(found[1]) if split is not None else [part if own else None] * len(labels)
+        labels, given = _told(table, its_label, split, len(data))
+        given = given if split is not None or not own else [part] * len(labels)
         rows = _table(
             [
                 (row, f"row {row}", named, _part(its_part))
@@ -459,8 +475,10 @@ def _are_paths(values: pl.Series | list[Any]) -> bool:
     return bool(first) and all(value.endswith(SUFFIXES) for value in first)
 
 
-def _label_column(table: SourceTable, label: str, image: str) -> tuple[SourceTable, str]:
+def _label_column(table: SourceTable, label: str | None, image: str) -> tuple[SourceTable, str | None]:
     """The column of labels: the one named, or else the only one of class labels, or of text."""
+    if label is None:
+        return table, None
     if label in table.kinds or label != "label":
         return table, table.require(label, "label")
     fit = [c for c, kind in table.kinds.items() if kind == NAMES and c != image]
@@ -524,6 +542,14 @@ def _check_image_type(dtype: Any, inner: Sequence[str], name: str, image: str) -
         )
 
 
+def _told(
+    table: SourceTable, label: str | None, split: str | None, count: int
+) -> tuple[list[str | None], list[Any]]:
+    """Of each of so many rows its label and its split, None where nobody asks."""
+    labels = [None] * count if label is None else _labels(list(table.take([label])[0]), table, label)
+    return labels, [None] * count if split is None else list(table.take([split])[0])
+
+
 def _labels(values: list[Any], table: SourceTable, label: str) -> list[str | None]:
     wrong = next((v for v in values if not is_missing(v) and not isinstance(v, str)), None)
     if wrong is not None:
@@ -541,7 +567,9 @@ def _part(value: Any) -> str | None:
     return None if is_missing(value) else str(value)
 
 
-def _class_list(table: SourceTable, label: str, rows: pl.DataFrame) -> list[str]:
+def _class_list(table: SourceTable, label: str | None, rows: pl.DataFrame) -> list[str]:
+    if label is None:
+        return []
     names = table.classes.get(label) or rows["label"].drop_nulls().unique().sort()
     return [encodable(name, "?") for name in names]
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CLASSES = Table("classes", {"name": pl.String, **dict.fromkeys(PARTS, pl.Int64)}, key=("name",))
 """Classes of images, and how many usable images each part has of them."""
+UNLABELLED = "image"
 _RANK = {DESCRIBE: 0, SELECT: 1, SCORE: 2}  # a published test set is to stay whole
 
 _EXAMPLES = {
@@ -54,7 +55,7 @@ def load_images(
     source: Any,
     *,
     image: str = "image",
-    label: str = "label",
+    label: str | None = "label",
     split: str | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -86,6 +87,9 @@ def load_images(
     training images that are near duplicates of a validation or test image are rejected. One split
     alone is none.
 
+    With `label` None nobody's class matters: a folder may hold its images in any way, there is no
+    column `label`, and images are shared out and limited as if all were of one class.
+
     `limit` keeps about that many images, chosen by a hash of content and `seed`: each class has its
     share, and at least one. A larger limit keeps what a smaller one kept.
 
@@ -100,6 +104,8 @@ def load_images(
     check_seed(seed)
     shown = called(source)
     opened = open_source(source, image, label, split)
+    if label is None:  # one class of all, without a name
+        opened = replace(opened, rows=opened.rows.with_columns(label=pl.lit(UNLABELLED)), classes=[UNLABELLED])
     names = class_names(opened.classes, shown)
     given = _parts(opened.rows, shown)
     notes = opened.notes if given is None else (*opened.notes, *_notes_on_splits(given))
@@ -132,6 +138,8 @@ def load_images(
         schema=_EXAMPLES,
         orient="row",
     ).sort("id")
+    if label is None:
+        table = table.drop("label")
     kept = set(table["row"])
     converted = [(f.row, f.name, change) for f in found if f.row in kept for change in f.changes]
     examples = Examples(
@@ -143,9 +151,9 @@ def load_images(
         notes,
         partial(_pictures, opened, dict(table.select("id", "row").iter_rows())),
         CONVERTED.frame(converted).sort("row", "change"),
-        tuple(sorted({name for name in names.values() if name})),
+        tuple(sorted({name for name in names.values() if name})) if label is not None else (),
     )
-    return examples if given is None else examples.noted(_notes_on_classes(class_counts(examples)))
+    return examples if given is None or label is None else examples.noted(_notes_on_classes(class_counts(examples)))
 
 
 def class_counts(examples: Examples) -> pl.DataFrame:
@@ -442,7 +450,7 @@ def _with_all_parts(
 
 def _fingerprint(examples: pl.DataFrame) -> str:
     digest = blake2b(digest_size=16)
-    for values in examples.select("id", "label", "part").iter_rows():
+    for values in examples.select(pl.col("id", "^label$", "part")).iter_rows():
         digest.update(f"{values!r}\n".encode())
     return digest.hexdigest()
 

@@ -54,7 +54,7 @@ def check_encoder(asked: DualSettings) -> None:
             raise InputError(f"--join-caption {asked.join_caption!r} has no {{}} for the name to stand in")
 
 
-def open_encoder(asked: DualSettings, images: str | Path, label: str) -> Opened:
+def open_encoder(asked: DualSettings, images: str | Path, label: str | None) -> Opened:
     """The encoder that `check_encoder` found nothing against.
 
     Two models are joined for pictures of the size that those of `images` have, whose classes are in

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from saywell.data.examples import Examples
+from saywell.data.names import read_names
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
 from saywell.store.files import read_parquet, storing
@@ -144,7 +144,7 @@ def load_matrix(
     width = found.shape[1]
     given = found.names or tuple(f"unit/{number}" for number in range(width))
     if names is not None:
-        given = tuple(_read_names(names))
+        given = tuple(read_names(names))
     if len(given) != width:
         raise InputError(f"{called} has {width:,} units, and there are {len(given):,} names for them")
     if len(set(given)) < len(given):
@@ -280,23 +280,3 @@ def _keys(column: pl.Series, called: str) -> tuple[str, ...] | tuple[int, ...]:
             " of a row"
         )
     return tuple(column.to_list())
-
-
-def _read_names(names: Sequence[str] | str | Path) -> Sequence[str]:
-    if not isinstance(names, str | Path):
-        return [str(name) for name in names]
-    path = Path(names)
-    with storing(path):
-        try:
-            text = path.read_text("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"the names in {str(path)!r} are not UTF-8") from error
-    if path.suffix != ".json":
-        return text.splitlines()
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} is no JSON: {error}") from error
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise InputError(f"{str(path)!r} is no list of names")
-    return found

@@ -1,0 +1,62 @@
+"""`saywell units`: describe whatever has a number for each example."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saywell.cli.command import command
+from saywell.cli.options import AsJson, Out, PlanOnly
+from saywell.studies.settings import UnitSettings
+
+
+@command
+def units(
+    examples: Annotated[
+        str, typer.Argument(help="Texts (Parquet, CSV, JSONL, lines ...), or pictures (a folder, Parquet ...).")
+    ],
+    out: Out,
+    settings: UnitSettings,
+    activations: Annotated[
+        Path | None,
+        typer.Option(help="Numbers, examples x units: .npy, .safetensors, .npz, or Parquet, wide or long."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="With --module: model by folder, Hugging Face name, or 'minilm'.")
+    ] = None,
+    directions: Annotated[
+        Path | None, typer.Option(help="With --model: vectors at the module, .safetensors or .npy.")
+    ] = None,
+    dry_run: PlanOnly = False,
+    json: AsJson = False,
+) -> None:
+    """Say what your own units respond to, and how far to believe it.
+
+    A unit is anything with a number for each example. Units come from one of:
+
+      --activations FILE   examples x units: .npy, .safetensors, .npz of SciPy, or Parquet, wide (a column
+                           a unit, and `example` or `row`) or long (unit, example, value)
+
+      --column NAME        a column of the examples: a number, or a unit for each name in it
+
+      --model M --module PATH --directions FILE   vectors or probes at a place of a model
+
+    Without a column of ids, there is one row for each row of the examples' file, in its order.
+    Pictures also need --vocabulary and an encoder (--encoder).
+    """
+    from saywell.cli.llm import print_plan
+    from saywell.cli.progress import terminal_progress
+    from saywell.cli.show import print_study
+    from saywell.studies.units import describe_units, plan_units
+
+    brought = {"model": model, "directions": directions, "settings": settings}
+    if dry_run:
+        print_plan(plan_units(examples, activations, out=out, **brought), json=json)
+        return
+    study = describe_units(
+        examples, activations, out=out, command=sys.argv, progress=terminal_progress, **brought
+    )
+    print_study(study, json=json)

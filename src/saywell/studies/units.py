@@ -1,0 +1,432 @@
+"""What do somebody's own units respond to? Numbers, columns, functions or directions, over texts or pictures.
+
+The loop of `saywell.studies.spine`, with nothing added: this file says which source, who writes and who reads.
+
+The first reader decides what is verified, so it has to be the one whose word is worth most. That is the
+encoder, which sees only the words, unless the units are of that encoder itself: it would then be asked about
+its own thoughts, and the words at their face decide. Tags decide only where somebody else brought them: those
+that are found here are what the descriptions are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from torch import nn
+
+from saywell.data.examples import Examples
+from saywell.data.image_sources import holds_pictures
+from saywell.data.images import load_images
+from saywell.data.names import read_names
+from saywell.data.tables import SourceTable, open_table
+from saywell.data.texts import load_texts
+from saywell.describers.composition import Composition
+from saywell.describers.describer import Tagger
+from saywell.describers.descriptors.asking import FIND, TAG
+from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, PhraseTags
+from saywell.describers.registry import find_describers
+from saywell.encoders.dual import DualEncoder
+from saywell.encoders.fingerprints import combined
+from saywell.encoders.sentence import SentenceEncoder
+from saywell.errors import InputError
+from saywell.language_models import DryRun, LanguageModel
+from saywell.progress import Progress, automatic, silent
+from saywell.readers.detection import DETECT
+from saywell.readers.registry import find_reader
+from saywell.resources import Resources
+from saywell.scorers.evaluate import Budget
+from saywell.store.study import Study
+from saywell.studies.class_encoder import check_encoder, open_encoder
+from saywell.studies.llm import Plan, counting_llm, opened_llm
+from saywell.studies.meanings import Meanings
+from saywell.studies.settings import UnitSettings, named, settings_of
+from saywell.studies.spine import Question, plan, run
+from saywell.units.columns import Columns
+from saywell.units.firing import AboveMedian, Above, Given, TopShare, firing_rule
+from saywell.units.functions import Functions
+from saywell.units.matrix import load_matrix
+from saywell.units.models import load_model, wrap_model
+from saywell.units.exemplars import Locate
+from saywell.units.responses import Responses
+from saywell.units.source import ActivationSource, Prepares, Shuffled, exchanged
+
+TRUE_OF = "Verified means true of the unit on examples that nobody was shown, not that it is all there is to it."
+OWN_ENCODER = "The encoder that compares words with examples is the model that the units are of. "
+OWN_TAGS = "Descriptions are made of these tags. "
+GIVE = (
+    "give one of: activations (--activations FILE), columns of the examples (--column NAME), or a model with"
+    " a module and directions (--model M --module PATH --directions FILE)"
+)
+
+
+def describe_units(
+    examples: Any,
+    activations: Any = None,
+    *,
+    out: str | Path,
+    model: str | nn.Module | None = None,
+    directions: Any = None,
+    settings: UnitSettings | None = None,
+    llm: LanguageModel | str | None = None,
+    encoder: str | SentenceEncoder | DualEncoder | None = None,
+    tokenizer: Any = None,
+    command: Sequence[str] = (),
+    progress: Progress = automatic,
+    **options: Any,
+) -> Study:
+    """Describe what your own units respond to: anything with a number for each example.
+
+    `examples`     texts (a file, table, list: see `load_texts`) or pictures (see `load_images`).
+    `activations`  a file, array, sparse matrix or table of numbers, examples x units (see `load_matrix`);
+                   or functions by name, each of one example or of a list of them; or a source of your own.
+    `model`        instead, with `module=...`: a model by name or folder, or a module with its `tokenizer`.
+    `directions`   with `model`: vectors by name, an array units x width, or a file of either. Without it,
+                   the outputs or channels of an image model are the units.
+    `settings`, `options`: the fields of `UnitSettings`, as a record or one by one (`column="stars"`).
+    `llm`          finds and tags descriptors and reads: a model, or its name; None for nobody.
+    `encoder`      compares examples with words: an encoder, or its name.
+
+    A stopped run goes on where it was when called again with the same arguments, and leaves the
+    same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
+    """
+    asked = settings_of(UnitSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
+    brought = _Brought(examples, activations, model, directions, tokenizer, encoder)
+    with opened_llm(asked, Path(out), llm) as opened:
+        question, loaded, resources = _posed(brought, asked, opened, progress)
+        return run(question, loaded, out=out, resources=resources, command=command)
+
+
+def plan_units(
+    examples: Any,
+    activations: Any = None,
+    *,
+    out: str | Path | None = None,
+    model: str | nn.Module | None = None,
+    directions: Any = None,
+    settings: UnitSettings | None = None,
+    llm: DryRun | str | None = None,
+    encoder: str | SentenceEncoder | DualEncoder | None = None,
+    tokenizer: Any = None,
+    **options: Any,
+) -> Plan:
+    """What `describe_units` would ask a language model, step by step; nothing is sent or stored.
+
+    The arguments are those of `describe_units` and are checked as it does. Replies that the study
+    in `out` has already are counted as such. Raises InputError for unusable input.
+    """
+    asked = settings_of(UnitSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
+    brought = _Brought(examples, activations, model, directions, tokenizer, encoder)
+    with counting_llm(asked, None if out is None else Path(out), llm) as counting:
+        question, loaded, resources = _posed(brought, asked, counting, silent)
+        of = f"{len(loaded)} {loaded.kind}s, {question.source.units().height} units"
+        return Plan(of, [] if counting is None else plan(question, loaded, resources, counting))
+
+
+class _Brought(NamedTuple):
+    """What is no plain value."""
+
+    examples: Any
+    activations: Any
+    model: str | nn.Module | None
+    directions: Any
+    tokenizer: Any
+    encoder: str | SentenceEncoder | DualEncoder | None
+
+
+def _posed(
+    brought: _Brought, asked: UnitSettings, llm: LanguageModel | None, progress: Progress
+) -> tuple[Question, Examples, Resources]:
+    _check(brought, asked)
+    examples = _load_examples(brought.examples, asked, progress)
+    pictures = examples.kind == "image"
+    resources = Resources(
+        "minilm" if pictures else brought.encoder or asked.encoder or "minilm",
+        _dual(brought, asked) if pictures else None,
+        llm=llm,
+        seed=asked.seed,
+        progress=progress,
+        prompts=asked.prompts,
+        device=asked.device or "auto",
+    )
+    source = _source(brought, asked, examples)
+    if isinstance(source, Prepares):
+        examples = source.prepare(examples)
+    if asked.firing and (rule := _rule(asked.firing)) is None:
+        source = Marked(source, examples, asked.firing)
+    return _question(source, examples, asked, resources), examples, resources
+
+
+def _question(
+    source: ActivationSource, examples: Examples, asked: UnitSettings, resources: Resources
+) -> Question:
+    """Who writes, who reads, and what has to be known of it."""
+    pictures, kind = examples.kind == "image", examples.kind
+    phrases = () if asked.vocabulary is None else phrases_in(asked.vocabulary)
+    own = _same_model(source, asked, pictures)
+    describers = find_describers(asked.describer or ["enrichment"], kind)
+    with_encoder = pictures or not asked.tags or "sentence-encoder" in asked.reader
+    config = asked.stored() | {
+        "llm_units": asked.llm_units if resources.llm else 0,
+        "encoder": (asked.encoder or "minilm") if with_encoder and not pictures else asked.encoder,
+        "units": source.name,
+        "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
+    }
+    inputs = {"units": source.fingerprint}
+    if phrases:
+        inputs["vocabulary"] = combined(*phrases)
+    if with_encoder:
+        inputs["encoder"] = resources.fingerprint(examples)
+    return Question(
+        "units",
+        source,
+        [Composition(asked.threshold) if d.name == "composition" else d for d in describers],
+        [find_reader(name, kind) for name in asked.reader or _readers(asked, resources, pictures, own)],
+        config,
+        inputs,
+        _tagger(asked, resources, phrases, pictures),
+        extras=[Meanings()] if with_encoder else [],
+        strongest=asked.top,
+        budget=Budget(asked.llm_units),
+        control=asked.control,
+        caveats=_caveats(asked, own),
+    )
+
+
+def _readers(asked: UnitSettings, resources: Resources, pictures: bool, own: bool) -> list[str]:
+    """The one whose word is worth most first; see the head of this file."""
+    if pictures:
+        names = ["dual-encoder", "tags"]
+    elif asked.tags:
+        names = ["tags", "lexical"]
+    else:
+        names = ["lexical", "sentence-encoder", "tags"] if own else ["sentence-encoder", "lexical", "tags"]
+    return [*names, "detection"] if resources.llm and asked.llm_units else names
+
+
+def _tagger(asked: UnitSettings, resources: Resources, phrases: Sequence[str], pictures: bool) -> Tagger:
+    if phrases:
+        return PhraseTags(phrases)
+    if pictures:
+        raise InputError("pictures are described by phrases that somebody brings: vocabulary=... (--vocabulary FILE)")
+    return GoldTags() if asked.tags else LLMTags() if resources.llm else ExtractiveTags()
+
+
+def phrases_in(vocabulary: Path | Sequence[str]) -> list[str]:
+    """The phrases of a list or a file, each once, in order. Raises InputError where there are none."""
+    found = [" ".join(phrase.split()) for phrase in read_names(vocabulary, "phrases")]
+    phrases = list(dict.fromkeys(phrase for phrase in found if phrase))
+    if len(phrases) < 2:
+        raise InputError(
+            f"vocabulary={str(vocabulary)[:80]!r} has {len(phrases)} phrases; give two or more, one a line"
+        )
+    return phrases
+
+
+def _same_model(source: ActivationSource, asked: UnitSettings, pictures: bool) -> bool:
+    """Whether the units are of the model that reads."""
+    model = getattr(getattr(source, "model", None), "name", None)
+    return model is not None and model in (
+        (asked.encoder, asked.vision) if pictures else (asked.encoder or "minilm",)
+    )
+
+
+def _caveats(asked: UnitSettings, own: bool) -> dict[str, str]:
+    encoders = ("sentence-encoder", "dual-encoder")
+    return {
+        "tags": ("" if asked.tags else OWN_TAGS) + TRUE_OF,
+        "lexical": TRUE_OF,
+        **dict.fromkeys(encoders, (OWN_ENCODER if own else "") + TRUE_OF),
+    }
+
+
+# ---- what is brought
+
+
+def _check(brought: _Brought, asked: UnitSettings) -> None:
+    """Refuse what does not go together before anything is read."""
+    given = [brought.activations is not None, bool(asked.column), brought.model is not None]
+    if sum(given) != 1:
+        what = ("activations", f"column={asked.column!r}", "model")
+        both = " and ".join(name for name, there in zip(what, given, strict=True) if there)
+        raise InputError(f"units come from one place, not from {both or 'none'}: {GIVE}")
+    if brought.model is None:
+        for option, value in (("module", asked.module), ("directions", brought.directions)):
+            if value is not None:
+                shown = repr(value) if isinstance(value, str) else "..."
+                raise InputError(f"{option}={shown} (--{option}) is of a model; name it: model=... (--model)")
+    elif asked.module is None:
+        raise InputError("a model's units are at a module of it; name it: module=... (--module PATH)")
+    if asked.column and asked.names is not None:
+        raise InputError("columns have names already: leave out names=... (--names)")
+    if asked.vocabulary is not None and asked.tags:
+        raise InputError(
+            f"tags={asked.tags!r} (--tags) and a vocabulary (--vocabulary) both say what to describe with;"
+            " give one of them"
+        )
+
+
+def _load_examples(source: Any, asked: UnitSettings, progress: Progress) -> Examples:
+    """Texts or pictures, with the columns that are asked for."""
+    if asked.images or holds_pictures(source, asked.text):
+        if asked.column or asked.tags:
+            raise InputError("columns (--column, --tags) are of tables of texts, and these examples are pictures")
+        with progress("pictures", 1):
+            return load_images(source, image=asked.image, label=None, limit=asked.limit, seed=asked.seed)
+    table = open_table(source)
+    wanted = [table.require(column, "column") for column in dict.fromkeys(asked.column)]
+    if asked.firing and _rule(asked.firing) is None:
+        wanted.append(_firing_column(asked.firing, table))
+    named: dict[str, Any] = {ours: ours for ours in ("label", "target") if ours in wanted}
+    if "tags" in wanted and asked.tags not in (None, "tags"):
+        raise InputError(f"the columns 'tags' and {asked.tags!r} would both be called tags; rename one of them")
+    if asked.tags in asked.column:
+        raise InputError(f"tags={asked.tags!r} (--tags) gives away what column={asked.tags!r} is to be described by")
+    tags = "tags" if "tags" in wanted else asked.tags
+    covariates = [column for column in dict.fromkeys(wanted) if column not in (*named, "tags")]
+    return load_texts(
+        source, text=asked.text, tags=tags, covariates=covariates, limit=asked.limit, seed=asked.seed, **named
+    )
+
+
+def _rule(firing: str) -> TopShare | Above | AboveMedian | None:
+    """The rule of that name; None where it can only be a column."""
+    return firing_rule(firing) if firing.partition(":")[0] in ("top", "above", "median") else None
+
+
+def _firing_column(firing: str, table: SourceTable) -> str:
+    if firing in table.kinds:
+        return firing
+    raise InputError(
+        f"firing={firing!r} (--firing) is neither top:SHARE, above:VALUE or median, nor a column of"
+        f" {table.name}, which has {', '.join(table.kinds)}"
+    )
+
+
+def _source(brought: _Brought, asked: UnitSettings, examples: Examples) -> ActivationSource:
+    """Where the units come from."""
+    rule = _rule(asked.firing) if asked.firing else None
+    given = brought.activations
+    if asked.column:
+        return Columns.of(examples, asked.column, rule)
+    if brought.model is not None:
+        return _in_model(brought, asked, examples, rule)
+    if callable(getattr(given, "collect", None)) and hasattr(given, "fingerprint"):
+        return replace(given, firing=rule) if rule else given
+    if callable(given):
+        given = {getattr(given, "__name__", "function"): given}
+    if isinstance(given, Mapping):
+        if given and all(map(callable, given.values())):
+            functions = Functions(dict(given))
+            return replace(functions, firing=rule) if rule else functions
+        given = _as_table(given)
+    return load_matrix(given, names=asked.names, firing=rule)
+
+
+def _as_table(given: Mapping[str, Any]) -> pl.DataFrame:
+    try:
+        return pl.DataFrame(dict(given))
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise InputError(
+            "activations by name are functions of an example, or one number for each example:"
+            f" {str(error)[:200]}"
+        ) from error
+
+
+def _in_model(
+    brought: _Brought, asked: UnitSettings, examples: Examples, rule: Any
+) -> ActivationSource:
+    from saywell.units.directions import Directions
+    from saywell.units.models import load_vision_model
+    from saywell.units.vision import Vision
+
+    model, module, device = brought.model, asked.module, asked.device or "auto"
+    assert model is not None and module is not None  # see _check
+    names = None if asked.names is None else read_names(asked.names)
+    pictures = examples.kind == "image"
+    if isinstance(model, str):
+        loaded = load_vision_model(model, device=device) if pictures else load_model(model, device=device)
+    elif pictures or brought.tokenizer is None:
+        needs = "looks at pictures is given by its name or folder" if pictures else "reads texts needs its tokenizer: tokenizer=..."
+        raise InputError(f"a model that is given as a module and {needs}")
+    else:
+        loaded = wrap_model(model, brought.tokenizer)
+    if brought.directions is not None:
+        source = Directions.of(loaded, module, brought.directions, names=names, pool=asked.pool, top=asked.top)
+    elif pictures:
+        source = Vision.of(loaded, module, pool=asked.pool, top=asked.top)
+    else:
+        raise InputError(
+            "directions are missing: directions=... (--directions FILE); the units of a module as they are"
+            f" are described by saywell neurons --modules {module}"
+        )
+    return replace(source, firing=rule) if rule else source
+
+
+def _dual(brought: _Brought, asked: UnitSettings) -> DualEncoder | Callable[[], DualEncoder]:
+    """What sees pictures and reads words."""
+    if brought.encoder is not None and not isinstance(brought.encoder, str):
+        return brought.encoder  # type: ignore[return-value]
+    check_encoder(asked)
+    return lambda: open_encoder(asked, brought.examples, None).encoder
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Units of a source that all fire where a column of the examples says yes."""
+
+    of: ActivationSource
+    examples: Examples
+    column: str
+    seed: int | None = None
+    """Of a control: fires where the example does that it is exchanged with."""
+
+    @property
+    def kind(self) -> str:
+        """As of the source."""
+        return self.of.kind
+
+    @property
+    def name(self) -> str:
+        """As of the source."""
+        return self.of.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the source and the column."""
+        return combined(self.of.fingerprint, self.column)
+
+    @property
+    def firing(self) -> Given:
+        """Raises InputError where the column is not yes and no."""
+        values = self.examples.table[self.column]
+        if values.dtype == pl.String or values.null_count() or not values.is_in([0, 1]).all():
+            wrong = values.filter(~values.cast(pl.String).is_in(["0.0", "1.0"]) | values.is_null())
+            raise InputError(
+                f"column {self.column!r} is to say of each example whether units fire, by 1 and 0 or true"
+                f" and false, not {wrong[0]!r}"
+            )
+        fires = values.to_numpy() > 0
+        if self.seed is not None:
+            fires = fires[exchanged(self.examples, self.seed)]
+        return Given(np.broadcast_to(fires, (self.of.units().height, len(fires))))
+
+    def units(self) -> pl.DataFrame:
+        """As of the source."""
+        return self.of.units()
+
+    def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
+        """As of the source."""
+        return self.of.collect(examples, folder, resources)
+
+    def control(self, seed: int) -> Marked:
+        """Responses and firing of another example."""
+        return Marked(Shuffled(self.of, seed), self.examples, self.column, seed)
+
+    def locate(self, examples: Examples) -> Locate:
+        """As of the source."""
+        return self.of.locate(examples)
