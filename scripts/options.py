@@ -14,8 +14,8 @@ from saywell.studies.settings import Settings
 
 HEAD = """# Options
 
-The options of `saywell neurons`, `classes` and `exam`, and of the functions behind them. `--llm-units 5` on
-the command line is `llm_units=5` in Python:
+The options of `saywell neurons`, `classes`, `units` and `exam`, and of the functions behind them.
+`--llm-units 5` on the command line is `llm_units=5` in Python:
 
     saywell.describe_neurons("reviews.csv", "minilm", out="study", llm_units=5)
 
@@ -31,7 +31,8 @@ would be asked, and `--json` prints for programs. This page is printed by `scrip
 PARTS = {
     "NeuronSettings": "Neurons: `saywell neurons`, `describe_neurons`",
     "ClassSettings": "Classes: `saywell classes`, `describe_classes`",
-    "DualSettings": "Classes: what sees the images",
+    "UnitSettings": "Units of your own: `saywell units`, `describe_units`",
+    "DualSettings": "Classes and units: what sees pictures",
     "ExamSettings": "Exams: `saywell exam`, `run_exam`",
     "StudySettings": "All of them",
     "LlmSettings": "All of them: the language model",

@@ -29,6 +29,7 @@ from saywell.studies.settings import (
     Names,
     NeuronSettings,
     Settings,
+    UnitSettings,
     Written,
     nearest,
     settings_of,
@@ -189,7 +190,7 @@ def test_two_letters_swapped_are_told_with_the_right_name(name, data):
     assert nearest("qqqqqqqq", list(NeuronSettings.model_fields)) is None
 
 
-@given(some.sampled_from([NeuronSettings, ClassSettings, ExamSettings]), some.data())
+@given(some.sampled_from([NeuronSettings, ClassSettings, UnitSettings, ExamSettings]), some.data())
 def test_no_value_is_anything_but_taken_or_told(record, data):
     strange = some.one_of(
         some.none(),
@@ -226,7 +227,12 @@ def test_every_option_is_described_and_the_page_of_options_is_theirs():
     assert (ROOT / "docs" / "options.md").read_text("utf-8") == page, (
         "run scripts/options.py > docs/options.md"
     )
-    for name, record in (("neurons", NeuronSettings), ("classes", ClassSettings), ("exam", ExamSettings)):
+    for name, record in (
+        ("neurons", NeuronSettings),
+        ("classes", ClassSettings),
+        ("units", UnitSettings),
+        ("exam", ExamSettings),
+    ):
         shown = " ".join(CliRunner().invoke(app, [name, "--help"]).output.replace("-\n", "-").split())
         for field, info in record.model_fields.items():
             assert info.description in shown and f"--{field.replace('_', '-')}" in shown

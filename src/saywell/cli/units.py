@@ -16,10 +16,11 @@ from saywell.studies.settings import UnitSettings
 @command
 def units(
     examples: Annotated[
-        str, typer.Argument(help="Texts (Parquet, CSV, JSONL, lines ...), or pictures (a folder, Parquet ...).")
+        str,
+        typer.Argument(help="Texts (Parquet, CSV, JSONL, lines ...), or pictures (a folder, Parquet ...)."),
     ],
+    *,
     out: Out,
-    settings: UnitSettings,
     activations: Annotated[
         Path | None,
         typer.Option(help="Numbers, examples x units: .npy, .safetensors, .npz, or Parquet, wide or long."),
@@ -30,22 +31,22 @@ def units(
     directions: Annotated[
         Path | None, typer.Option(help="With --model: vectors at the module, .safetensors or .npy.")
     ] = None,
+    settings: UnitSettings,
     dry_run: PlanOnly = False,
     json: AsJson = False,
 ) -> None:
-    """Say what your own units respond to, and how far to believe it.
+    """Say what units of your own respond to, and how far to believe it.
 
-    A unit is anything with a number for each example. Units come from one of:
+    A unit is anything with a number for each example. Give one of:
 
-      --activations FILE   examples x units: .npy, .safetensors, .npz of SciPy, or Parquet, wide (a column
-                           a unit, and `example` or `row`) or long (unit, example, value)
+    \b
+    --activations FILE  a file with one row for each row of EXAMPLES, in order,
+                        or with a column of ids: example, id or row
+    --column NAME       a column of EXAMPLES: a number, or a unit a name
+    --model M --module PATH --directions FILE
+                        vectors or probes at a place of a model
 
-      --column NAME        a column of the examples: a number, or a unit for each name in it
-
-      --model M --module PATH --directions FILE   vectors or probes at a place of a model
-
-    Without a column of ids, there is one row for each row of the examples' file, in its order.
-    Pictures also need --vocabulary and an encoder (--encoder).
+    Pictures also need --vocabulary and --encoder.
     """
     from saywell.cli.llm import print_plan
     from saywell.cli.progress import terminal_progress

@@ -131,7 +131,7 @@ def open_source(source: Any, image: str, label: str | None, split: str | None) -
 
 
 def holds_pictures(source: Any, text: str) -> bool:
-    """Whether a source is of images: a folder of them, or a table with a column of them and none called `text`.
+    """Whether a source is of images: a folder of them, or a table with a column of them and none `text`.
 
     A table with both, or with paths alone, could as well be one of texts.
     """
@@ -147,8 +147,12 @@ def holds_pictures(source: Any, text: str) -> bool:
 
 def _any_folder(top: Path) -> ImageSource:
     paths = sorted(_files(top, deep=True), key=lambda file: file.relative_to(top).as_posix())
-    rows = [(row, file.relative_to(top).as_posix(), None, None) for row, file in enumerate(paths)]
-    return ImageSource(_table(rows), [], lambda wanted: _read_files(paths, wanted))
+    names = [file.relative_to(top).as_posix() for file in paths]
+    return ImageSource(
+        _table([(row, name, None, None) for row, name in enumerate(names)]),
+        [],
+        lambda wanted: _read_files(paths, wanted),
+    )
 
 
 def _folder(top: Path, name: str) -> ImageSource:
@@ -344,7 +348,9 @@ def _one_after_another(sources: Sequence[ImageSource]) -> ImageSource:
     )
 
 
-def _of_table(table: SourceTable, folder: Path, image: str, label: str | None, split: str | None) -> ImageSource:
+def _of_table(
+    table: SourceTable, folder: Path, image: str, label: str | None, split: str | None
+) -> ImageSource:
     """Images whose bytes, pictures or paths are in a table that is in memory, or paths in a file."""
     table, image = _image_column(table, image)
     table, label = _label_column(table, label, image)
@@ -414,7 +420,9 @@ def _read_parquet(
             begin = end
 
 
-def _dataset(loaded: Any, folder: Path, name: str, image: str, label: str | None, split: str | None) -> ImageSource:
+def _dataset(
+    loaded: Any, folder: Path, name: str, image: str, label: str | None, split: str | None
+) -> ImageSource:
     """The images of a Dataset, or of all parts of a DatasetDict; its parts are splits."""
     import datasets
 
@@ -546,8 +554,9 @@ def _told(
     table: SourceTable, label: str | None, split: str | None, count: int
 ) -> tuple[list[str | None], list[Any]]:
     """Of each of so many rows its label and its split, None where nobody asks."""
-    labels = [None] * count if label is None else _labels(list(table.take([label])[0]), table, label)
-    return labels, [None] * count if split is None else list(table.take([split])[0])
+    nothing: list[Any] = [None] * count
+    labels = nothing if label is None else _labels(list(table.take([label])[0]), table, label)
+    return labels, nothing if split is None else list(table.take([split])[0])
 
 
 def _labels(values: list[Any], table: SourceTable, label: str) -> list[str | None]:

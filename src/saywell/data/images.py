@@ -105,7 +105,9 @@ def load_images(
     shown = called(source)
     opened = open_source(source, image, label, split)
     if label is None:  # one class of all, without a name
-        opened = replace(opened, rows=opened.rows.with_columns(label=pl.lit(UNLABELLED)), classes=[UNLABELLED])
+        opened = replace(
+            opened, rows=opened.rows.with_columns(label=pl.lit(UNLABELLED)), classes=[UNLABELLED]
+        )
     names = class_names(opened.classes, shown)
     given = _parts(opened.rows, shown)
     notes = opened.notes if given is None else (*opened.notes, *_notes_on_splits(given))
@@ -153,7 +155,11 @@ def load_images(
         CONVERTED.frame(converted).sort("row", "change"),
         tuple(sorted({name for name in names.values() if name})) if label is not None else (),
     )
-    return examples if given is None or label is None else examples.noted(_notes_on_classes(class_counts(examples)))
+    return (
+        examples
+        if given is None or label is None
+        else examples.noted(_notes_on_classes(class_counts(examples)))
+    )
 
 
 def class_counts(examples: Examples) -> pl.DataFrame:

@@ -276,24 +276,32 @@ class UnitSettings(DualSettings, StudySettings, LlmSettings):
         default=None, exclude=True, description="File with the units' names, one a line or a JSON list."
     )
     module: str | None = Field(
-        default=None, description="With --model: path of a module; of an image model also 'outputs' or 'channels'."
+        default=None,
+        description="With --model: path of a module; of an image model also 'outputs' or 'channels'.",
     )
     pool: Literal["max", "mean", "cls", "last"] = Field(
         default="max", description="With --model: from tokens or places to one value an example."
     )
     text: str = Field(default="text", description="Column with the text.")
-    images: bool = Field(default=False, description="The examples are pictures, where they could be texts as well.")
+    images: bool = Field(
+        default=False, description="The examples are pictures, where they could be texts as well."
+    )
     image: str = Field(default="image", description="Column with pictures, or their paths.")
     tags: str | None = Field(default=None, description="Column with tags to use as the descriptors.")
     vocabulary: Annotated[File | Sequence[str] | None, Field(union_mode="left_to_right")] = Field(
-        default=None, exclude=True, description="File of phrases to describe with, one a line or a JSON list; pictures need it."
+        default=None,
+        exclude=True,
+        description="File of phrases to describe with, one a line or a JSON list; pictures need it.",
     )
     encoder: str | None = Field(
-        default=None, description="Compares examples with words: of texts (minilm), of pictures CLIP or SigLIP."
+        default=None,
+        description="Compares examples with words: of texts (minilm), of pictures CLIP or SigLIP.",
     )
     limit: int | None = Field(default=None, description="Use that many examples, chosen by content.")
     top: int = Field(default=50, ge=3, description="Exemplars per unit.")
-    threshold: float = Field(default=0.5, gt=0, le=1, description="Describer composition: share of exemplars.")
+    threshold: float = Field(
+        default=0.5, gt=0, le=1, description="Describer composition: share of exemplars."
+    )
     llm_units: int = Field(
         default=0, ge=0, description="Units that the LLM also scores as a reader; drawn by chance."
     )

@@ -1,6 +1,6 @@
-"""What do somebody's own units respond to? Numbers, columns, functions or directions, over texts or pictures.
+"""What do somebody's own units respond to? Numbers, columns, functions, directions; of texts or pictures.
 
-The loop of `saywell.studies.spine`, with nothing added: this file says which source, who writes and who reads.
+The loop of `saywell.studies.spine`, with nothing added: this says which source, who writes and who reads.
 
 The first reader decides what is verified, so it has to be the one whose word is worth most. That is the
 encoder, which sees only the words, unless the units are of that encoder itself: it would then be asked about
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from jaxtyping import Bool
 from torch import nn
 
 from saywell.data.examples import Examples
@@ -47,15 +48,17 @@ from saywell.studies.meanings import Meanings
 from saywell.studies.settings import UnitSettings, named, settings_of
 from saywell.studies.spine import Question, plan, run
 from saywell.units.columns import Columns
-from saywell.units.firing import AboveMedian, Above, Given, TopShare, firing_rule
+from saywell.units.exemplars import Locate
+from saywell.units.firing import Above, AboveMedian, Given, TopShare, firing_rule
 from saywell.units.functions import Functions
 from saywell.units.matrix import load_matrix
-from saywell.units.models import load_model, wrap_model
-from saywell.units.exemplars import Locate
+from saywell.units.models import LoadedModel, load_model, wrap_model
 from saywell.units.responses import Responses
 from saywell.units.source import ActivationSource, Prepares, Shuffled, exchanged
 
-TRUE_OF = "Verified means true of the unit on examples that nobody was shown, not that it is all there is to it."
+TRUE_OF = (
+    "Verified means true of the unit on examples that nobody was shown, not that it is all there is to it."
+)
 OWN_ENCODER = "The encoder that compares words with examples is the model that the units are of. "
 OWN_TAGS = "Descriptions are made of these tags. "
 GIVE = (
@@ -145,7 +148,7 @@ def _posed(
     examples = _load_examples(brought.examples, asked, progress)
     pictures = examples.kind == "image"
     resources = Resources(
-        "minilm" if pictures else brought.encoder or asked.encoder or "minilm",
+        "minilm" if pictures else brought.encoder or asked.encoder or "minilm",  # type: ignore[arg-type]
         _dual(brought, asked) if pictures else None,
         llm=llm,
         seed=asked.seed,
@@ -156,8 +159,9 @@ def _posed(
     source = _source(brought, asked, examples)
     if isinstance(source, Prepares):
         examples = source.prepare(examples)
-    if asked.firing and (rule := _rule(asked.firing)) is None:
+    if asked.firing and _rule(asked.firing) is None:
         source = Marked(source, examples, asked.firing)
+        source.fires()  # refused here if at all
     return _question(source, examples, asked, resources), examples, resources
 
 
@@ -212,7 +216,9 @@ def _tagger(asked: UnitSettings, resources: Resources, phrases: Sequence[str], p
     if phrases:
         return PhraseTags(phrases)
     if pictures:
-        raise InputError("pictures are described by phrases that somebody brings: vocabulary=... (--vocabulary FILE)")
+        raise InputError(
+            "pictures are described by phrases that somebody brings: vocabulary=... (--vocabulary FILE)"
+        )
     return GoldTags() if asked.tags else LLMTags() if resources.llm else ExtractiveTags()
 
 
@@ -274,7 +280,9 @@ def _load_examples(source: Any, asked: UnitSettings, progress: Progress) -> Exam
     """Texts or pictures, with the columns that are asked for."""
     if asked.images or holds_pictures(source, asked.text):
         if asked.column or asked.tags:
-            raise InputError("columns (--column, --tags) are of tables of texts, and these examples are pictures")
+            raise InputError(
+                "columns (--column, --tags) are of tables of texts, and these examples are pictures"
+            )
         with progress("pictures", 1):
             return load_images(source, image=asked.image, label=None, limit=asked.limit, seed=asked.seed)
     table = open_table(source)
@@ -283,9 +291,13 @@ def _load_examples(source: Any, asked: UnitSettings, progress: Progress) -> Exam
         wanted.append(_firing_column(asked.firing, table))
     named: dict[str, Any] = {ours: ours for ours in ("label", "target") if ours in wanted}
     if "tags" in wanted and asked.tags not in (None, "tags"):
-        raise InputError(f"the columns 'tags' and {asked.tags!r} would both be called tags; rename one of them")
+        raise InputError(
+            f"the columns 'tags' and {asked.tags!r} would both be called tags; rename one of them"
+        )
     if asked.tags in asked.column:
-        raise InputError(f"tags={asked.tags!r} (--tags) gives away what column={asked.tags!r} is to be described by")
+        raise InputError(
+            f"tags={asked.tags!r} (--tags) gives away what column={asked.tags!r} is to be described by"
+        )
     tags = "tags" if "tags" in wanted else asked.tags
     covariates = [column for column in dict.fromkeys(wanted) if column not in (*named, "tags")]
     return load_texts(
@@ -320,7 +332,12 @@ def _source(brought: _Brought, asked: UnitSettings, examples: Examples) -> Activ
     if callable(given):
         given = {getattr(given, "__name__", "function"): given}
     if isinstance(given, Mapping):
-        if given and all(map(callable, given.values())):
+        if any(map(callable, given.values())):
+            strange = next((name for name, call in given.items() if not callable(call)), None)
+            if strange is not None:
+                raise InputError(
+                    f"activations[{strange!r}] is no function, as others are; give only functions"
+                )
             functions = Functions(dict(given))
             return replace(functions, firing=rule) if rule else functions
         given = _as_table(given)
@@ -337,9 +354,7 @@ def _as_table(given: Mapping[str, Any]) -> pl.DataFrame:
         ) from error
 
 
-def _in_model(
-    brought: _Brought, asked: UnitSettings, examples: Examples, rule: Any
-) -> ActivationSource:
+def _in_model(brought: _Brought, asked: UnitSettings, examples: Examples, rule: Any) -> ActivationSource:
     from saywell.units.directions import Directions
     from saywell.units.models import load_vision_model
     from saywell.units.vision import Vision
@@ -351,13 +366,19 @@ def _in_model(
     if isinstance(model, str):
         loaded = load_vision_model(model, device=device) if pictures else load_model(model, device=device)
     elif pictures or brought.tokenizer is None:
-        needs = "looks at pictures is given by its name or folder" if pictures else "reads texts needs its tokenizer: tokenizer=..."
+        needs = (
+            "looks at pictures is given by its name or folder"
+            if pictures
+            else "reads texts needs its tokenizer: tokenizer=..."
+        )
         raise InputError(f"a model that is given as a module and {needs}")
     else:
         loaded = wrap_model(model, brought.tokenizer)
     if brought.directions is not None:
-        source = Directions.of(loaded, module, brought.directions, names=names, pool=asked.pool, top=asked.top)
-    elif pictures:
+        source = Directions.of(
+            loaded, module, brought.directions, names=names, pool=asked.pool, top=asked.top
+        )
+    elif not isinstance(loaded, LoadedModel):
         source = Vision.of(loaded, module, pool=asked.pool, top=asked.top)
     else:
         raise InputError(
@@ -400,19 +421,22 @@ class Marked:
         """Of the source and the column."""
         return combined(self.of.fingerprint, self.column)
 
-    @property
-    def firing(self) -> Given:
+    def fires(self) -> Bool[np.ndarray, " examples"]:
         """Raises InputError where the column is not yes and no."""
-        values = self.examples.table[self.column]
-        if values.dtype == pl.String or values.null_count() or not values.is_in([0, 1]).all():
-            wrong = values.filter(~values.cast(pl.String).is_in(["0.0", "1.0"]) | values.is_null())
+        values = self.examples.table[self.column].to_list()
+        wrong = [value for value in values if value not in (0, 1)]
+        if wrong:
             raise InputError(
                 f"column {self.column!r} is to say of each example whether units fire, by 1 and 0 or true"
-                f" and false, not {wrong[0]!r}"
+                f" and false, not {str(wrong[0])[:80]!r}"
             )
-        fires = values.to_numpy() > 0
-        if self.seed is not None:
-            fires = fires[exchanged(self.examples, self.seed)]
+        fires = np.array(values, dtype=bool)
+        return fires if self.seed is None else fires[exchanged(self.examples, self.seed)]
+
+    @property
+    def firing(self) -> Given:
+        """The same for all units."""
+        fires = self.fires()
         return Given(np.broadcast_to(fires, (self.of.units().height, len(fires))))
 
     def units(self) -> pl.DataFrame:

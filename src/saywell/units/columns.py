@@ -105,6 +105,11 @@ def _units_of(table: pl.DataFrame, column: str) -> list[tuple[str, str | None]]:
             f"column {column!r} has {len(names):,} different values, such as {names[0][:60]!r}; a unit for"
             f" each is made of up to {MOST_VALUES:,}"
         )
+    if len(names) == len(flat):
+        raise InputError(
+            f"column {column!r} has another value in each of {len(names):,} examples, such as"
+            f" {names[0][:60]!r}; units are made of names that several share"
+        )
     return [(column, name) for name in names]
 
 

@@ -18,7 +18,7 @@ from saywell.errors import InputError
 from saywell.store.files import read_parquet, storing
 from saywell.units.arrays import read_tensors
 from saywell.units.exemplars import Locate, nowhere
-from saywell.units.firing import STRONGEST, Above, Firing
+from saywell.units.firing import STRONGEST, YES, Above, Firing
 from saywell.units.responses import InMemory, Responses, Sparse, order_of
 from saywell.units.source import Shuffled
 from saywell.units.statistics import source_units
@@ -66,6 +66,11 @@ class Matrix:
     def units(self) -> pl.DataFrame:
         """One for each column, called as it is."""
         return source_units(self.names, self.kind)
+
+    def prepare(self, examples: Examples) -> Examples:
+        """The examples as they are. Raises InputError where the rows are not theirs."""
+        self._rows(examples)
+        return examples
 
     def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
         """The rows of these examples.
@@ -129,7 +134,8 @@ def load_matrix(
     A table is dense (a column for each unit, and `example`, `id` or `row` to say which example a row
     is of), or long (unit, example, value); what a long table does not hold is `absent`: 0, or NaN where
     nothing is known of it. `names` are those of the units, in order, or a file of them (one a line, or a
-    JSON list). Fires above 0 where the numbers are sparse, else on the top 5 %.
+    JSON list). Fires above 0 where the numbers are sparse, where all of them are 0 and 1 on the ones,
+    else on the top 5 %.
 
     Raises InputError for what is no matrix of numbers, and for names that are not one for each unit.
     """
@@ -150,8 +156,15 @@ def load_matrix(
     if len(set(given)) < len(given):
         twice = next(name for name in given if given.count(name) > 1)
         raise InputError(f"two units of {called} are called {twice!r}; give each a name of its own")
-    rule = firing or (Above(0.0) if sp.issparse(found.values) else STRONGEST)
+    rule = firing or _usual(found.values)
     return replace(found, names=given, firing=rule)
+
+
+def _usual(values: Any) -> Firing:
+    """When units fire if nobody says so."""
+    if sp.issparse(values):
+        return Above(0.0)
+    return YES if ((values == 0) | (values == 1) | np.isnan(values)).all() else STRONGEST
 
 
 def check_numbers(values: np.ndarray, names: Sequence[str]) -> None:

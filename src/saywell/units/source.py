@@ -70,7 +70,7 @@ class ActivationSource(Protocol):
 
 @runtime_checkable
 class Prepares(Protocol):
-    """A source that cannot read every example."""
+    """A source that cannot read every example, or knows before anything else is done whose they are."""
 
     def prepare(self, examples: Examples) -> Examples:
         """The examples that it can read, the others among the rejected."""

@@ -1,0 +1,259 @@
+"""Units of one's own: from any source to descriptions that hold, and one error for what cannot be described."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import scipy.sparse as sp
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+
+import saywell
+from saywell.errors import InputError, SaywellError, StudyError
+from saywell.studies.units import describe_units, plan_units
+
+SEED = np.random.default_rng(0)
+NOISE = SEED.normal(size=(300, 4))
+
+
+def numbers(corpus, *, noise=4):
+    """A column for each topic, strong where a text is of it, and columns of noise; rows as in the corpus."""
+    topics = ["battery", "food", "room"]
+    about = np.array([[float(topic in own) for topic in topics] for own in corpus["topic"]])
+    weak = np.random.default_rng(1).normal(0, 0.1, about.shape)
+    return np.concatenate([about + weak, NOISE[:, :noise]], axis=1)
+
+
+def told(study):
+    """What is verified, by unit."""
+    rows = study.scores.filter(status="verified", reader=study.scores["reader"][0])
+    texts = dict(study.descriptions.select("id", "text").iter_rows())
+    return {unit: texts[own] for unit, own in rows.select("unit", "description").iter_rows()}
+
+
+HOW = {"firing": "above:0.5", "reader": ["lexical", "sentence-encoder", "tags"]}
+NAMES = ["battery", "food", "room", "n0", "n1", "n2", "n3"]
+SAID = {
+    "battery": {"battery", "charger", "phone"},
+    "food": {"food", "soup", "waiter"},
+    "room": {"room", "bed"},
+}
+
+
+def check(found):
+    """The true units are told in words of their own, and noise is not."""
+    assert set(found) == set(SAID)
+    for unit, words in SAID.items():
+        others = set().union(*(own for other, own in SAID.items() if other != unit))
+        assert set(found[unit].replace(",", "").split()) & words
+        assert not set(found[unit].replace(",", "").split()) & others
+
+
+@pytest.fixture(scope="module")
+def study(corpus, encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("units")
+    np.save(folder / "a.npy", numbers(corpus))
+    return describe_units(corpus, folder / "a.npy", out=folder / "s", names=NAMES, encoder=encoder, **HOW)
+
+
+def test_a_matrix_is_described_where_there_is_something_to_say(study):
+    check(told(study))
+    control = study.table("control_scores")
+    assert not (control["status"] == "verified").any()
+    assert study.manifest.kind == "units" and (study.path / "report.html").exists()
+    assert set(study.scores["reader"]) == {"sentence-encoder", "lexical", "tags"}
+    assert study.unit("food").exemplars and study.search("soup").height
+
+
+@pytest.mark.parametrize("form", ["safetensors", "npz", "wide", "long", "array", "mapping"])
+def test_every_form_of_the_same_numbers_is_the_same_study(form, study, corpus, encoder, tmp_path):
+    values = numbers(corpus).astype(np.float64)
+    given = tmp_path / f"a.{form}"
+    if form == "safetensors":
+        save_file({"a": values}, given)
+    elif form == "npz":
+        sp.save_npz(given, sp.csr_matrix(values))
+    elif form == "array":
+        given = values
+    elif form == "mapping":
+        given = {name: values[:, column] for column, name in enumerate(NAMES)}
+    else:
+        given, table = tmp_path / "a.parquet", pl.DataFrame(values, schema=NAMES).with_row_index("example")
+        table = table.with_columns(pl.col("example").cast(pl.Int64)).sample(fraction=1, shuffle=True, seed=1)
+        if form == "long":
+            table = table.unpivot(index="example", variable_name="unit", value_name="value")
+        table.write_parquet(given)
+    names = NAMES if form in ("safetensors", "npz", "array") else None
+    # Without a run: the page and the sentences are the same, only the way in differs.
+    found = describe_units(
+        corpus, given, out=tmp_path / "s", names=names, encoder=encoder, control=False, **HOW
+    )
+    for table, key in (("scores", ["unit", "reader", "part"]), ("exemplars", ["unit", "part", "rank"])):
+        here, there = found.table(table).sort(key), study.table(table).sort(key)
+        assert here.equals(there)
+
+
+def test_columns_of_the_table(corpus, encoder, tmp_path):
+    table = corpus.with_columns(
+        label=pl.col("topic").list.first(),
+        stars=pl.col("topic").list.first().replace_strict({"food": 5, "room": 1, "battery": 2}),
+    )
+    study = describe_units(
+        table, column=["label", "stars"], out=tmp_path / "s", encoder=encoder, reader="lexical"
+    )
+    found = told(study)
+    assert {"label=battery", "label=food", "label=room", "stars", "stars-"} == set(study.units["id"])
+    check({unit.removeprefix("label="): text for unit, text in found.items() if "label" in unit})
+    assert "food" in found["stars"] or "soup" in found["stars"]
+
+
+def test_functions_and_lists_of_names(corpus, encoder, tmp_path):
+    study = saywell.describe_units(
+        corpus,
+        {"food": lambda text: "soup" in text or "food" in text},
+        out=tmp_path / "s",
+        encoder=encoder,
+        firing="above:0",
+        reader="lexical",
+    )
+    assert "food" in told(study)["food"] or "soup" in told(study)["food"]
+
+
+def test_units_can_fire_where_a_column_says_so(corpus, encoder, tmp_path):
+    table = corpus.with_columns(bought=pl.col("topic").list.contains("room"))
+    run = dict(out=tmp_path / "s", encoder=encoder, firing="bought", reader="lexical")
+    study = describe_units(table, NOISE[:, 0], **run)
+    assert set(told(study)["unit/0"].replace(",", "").split()) & SAID["room"]
+    assert not (study.table("control_scores")["status"] == "verified").any()
+    again = describe_units(table, NOISE[:, 0], **run)
+    assert again.descriptions.equals(study.descriptions)
+    with pytest.raises(StudyError):
+        describe_units(table, NOISE[:, 1], **run)
+
+
+def test_directions_are_described_at_their_place(corpus, bert, tokenizer, encoder, tmp_path):
+    width = bert.config.hidden_size
+    vectors = {name: np.random.default_rng(n).normal(size=width) for n, name in enumerate(("one", "two"))}
+    module = next(name for name, _ in bert.named_modules() if name.endswith("output.LayerNorm"))
+    study = describe_units(
+        corpus,
+        model=bert,
+        tokenizer=tokenizer,
+        module=module,
+        directions=vectors,
+        encoder=encoder,
+        out=tmp_path / "s",
+    )
+    assert set(study.units["id"]) == {"one", "two"}
+    assert study.exemplars["span_start"].null_count() == 0
+
+
+class Colours:
+    """Sees the mean colour of a picture, and knows the words for it."""
+
+    name = fingerprint = "colours"
+    dim, max_tokens = 3, 20
+
+    def encode_images(self, pictures):
+        found = np.stack([np.asarray(p, dtype=np.float32).reshape(-1, 3).mean(0) for p in pictures]) - 80
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    def encode_texts(self, texts):
+        axes = {"red": 0, "green": 1, "blue": 2}
+        found = np.full((len(texts), 3), -0.4, dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.replace(",", "").split():
+                found[row, axes[word]] = 1
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    def count_tokens(self, texts):
+        return np.array([len(text.split()) for text in texts])
+
+
+def test_pictures_are_described_by_a_vocabulary(tmp_path):
+    colours, draw = np.array([(200, 40, 40), (40, 200, 40), (40, 40, 200)]), np.random.default_rng(0)
+    (tmp_path / "pictures" / "deep").mkdir(parents=True)
+    which = draw.integers(0, 3, 150)
+    for number, own in enumerate(which):
+        pixels = np.clip(draw.normal(colours[own], 20, (12, 12, 3)), 0, 255).astype(np.uint8)
+        folder = tmp_path / "pictures" / ("deep" if number >= 75 else "")
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    order = sorted(
+        f.relative_to(tmp_path / "pictures").as_posix() for f in (tmp_path / "pictures").rglob("*.png")
+    )
+    rows = [int(name[-7:-4]) for name in order]
+    values = np.stack([which[rows] == n for n in range(3)], axis=1) + draw.normal(0, 0.1, (150, 3))
+    (tmp_path / "words.json").write_text(json.dumps(["red", "green", "blue", "blue"]))
+    run = dict(out=tmp_path / "s", names=["a", "b", "c"], encoder=Colours(), firing="above:0.5")
+    with pytest.raises(InputError, match=r"--vocabulary FILE"):
+        describe_units(tmp_path / "pictures", values, **run)
+    study = describe_units(tmp_path / "pictures", values, vocabulary=tmp_path / "words.json", **run)
+    assert told(study) == {"a": "red", "b": "green", "c": "blue"}
+    assert study.scores["reader"][0] == "dual-encoder" and "label" not in study.examples.columns
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "said"),
+    [
+        (None, {}, "not from none: give one of: activations"),
+        (np.zeros((300, 2)), {"column": "topic"}, "not from activations and column"),
+        (np.zeros((299, 2)), {}, r"299 rows, and the examples were read from 300"),
+        (np.full((300, 2), np.inf), {}, "unit/0 is inf on row"),
+        (np.full((300, 2), np.nan), {}, None),
+        ("nowhere.npy", {}, "no file 'nowhere.npy'"),
+        ("text.csv", {}, "activations are read from .npy"),
+        (np.array([["a"] * 2] * 300), {}, "no matrix of numbers"),
+        (np.eye(300)[:, :2], {"names": ["a"]}, "2 units, and there are 1 names"),
+        (np.eye(300)[:, :2], {"names": ["a", "a"]}, "are called 'a'"),
+        (np.eye(300)[:, :2], {"firing": "topp:0.1"}, "'topp:0.1' .* is neither top:SHARE"),
+        (np.eye(300)[:, :2], {"firing": "top:2"}, "top share above 0 and up to 0.5"),
+        (np.eye(300)[:, :2], {"firing": "words"}, "column 'words' is to say"),
+        (np.eye(300)[:, :2], {"module": "a.b"}, r"module='a.b' \(--module\) is of a model"),
+        (np.eye(300)[:, :2], {"vocabulary": ["one"]}, "1 phrases"),
+        (np.eye(300)[:, :2], {"describer": "nobody"}, "unknown describer 'nobody'"),
+        (np.eye(300)[:, :2], {"reader": "dual-encoder"}, "reads image examples only"),
+        (np.eye(300)[:, :2], {"modul": "x"}, "no option 'modul'; did you mean 'module'"),
+        (None, {"column": "nothing"}, "no column 'nothing'.*--column"),
+        (None, {"column": "words"}, "column 'words' has another value in each of 300 examples"),
+        (None, {"column": "one"}, "only the value"),
+        (None, {"column": "text"}, "called like a column that every study has"),
+        (None, {"column": "topic", "tags": "topic"}, "gives away"),
+        ({"f": lambda text: float("nan")}, {}, "function 'f' on example"),
+        ({"f": lambda text: 1.0, "g": 3}, {}, r"activations\['g'\] is no function"),
+        (None, {"model": "minilm"}, "name it: module="),
+        ({"a": [1, 2], "b": [1]}, {}, "activations by name are functions of an example, or one number"),
+    ],
+)
+def test_what_cannot_be_described_is_one_error_and_leaves_nothing(
+    given, options, said, corpus, encoder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.csv").write_text("a,b\n1,2\n")
+    table = corpus.with_columns(words=pl.col("text").str.head(9) + pl.int_range(300).cast(pl.String), one=1)
+    run = dict(out=tmp_path / "s", encoder=encoder, **options)
+    if said is None:
+        study = describe_units(table, given, **run)
+        assert set(study.descriptions["status"]) == {"no description: nothing is known of it"}
+        return
+    with pytest.raises(SaywellError, match=said):
+        describe_units(table, given, **run)
+
+
+def test_pickles_are_refused(corpus, encoder, tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"cannot be read as \.npy"):
+        describe_units(corpus, tmp_path / "a.npy", out=tmp_path / "s", encoder=encoder)
+    torch.save(torch.zeros(3), tmp_path / "a.pt")
+    with pytest.raises(InputError, match="activations are read from"):
+        describe_units(corpus, tmp_path / "a.pt", out=tmp_path / "s", encoder=encoder)
+
+
+def test_a_plan_checks_the_same_and_asks_nobody(corpus, encoder, tmp_path):
+    planned = plan_units(corpus, numbers(corpus), encoder=encoder)
+    assert planned.of == "300 texts, 7 units" and planned.steps == []
+    with pytest.raises(InputError, match="299 rows"):
+        plan_units(corpus, numbers(corpus)[1:], encoder=encoder)
