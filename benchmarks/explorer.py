@@ -37,6 +37,9 @@ from urllib.parse import quote, urlencode
 import numpy as np
 import polars as pl
 
+from saywell.data.examples import EXAMPLES
+from saywell.describers.descriptors.tables import DESCRIPTORS as NAMES
+from saywell.describers.descriptors.tables import TAGS
 from saywell.explorer.app import build_app
 from saywell.explorer.connections import bounded_protocol
 from saywell.explorer.filters import Filters
@@ -44,9 +47,17 @@ from saywell.explorer.security import Door
 from saywell.explorer.server import listen
 from saywell.explorer.shelf import open_studies
 from saywell.explorer.units import find_units
-from saywell.store.schemas import SCHEMAS
+from saywell.scorers.score_tables import SCORED
 from saywell.store.study import write_study
+from saywell.studies.described import DESCRIPTIONS
+from saywell.studies.neurons.extras import ASSOCIATIONS
+from saywell.units.exemplars import EXEMPLARS
+from saywell.units.statistics import UNITS
 
+TABLES = {
+    table.name: table
+    for table in (EXAMPLES, NAMES, TAGS, UNITS, EXEMPLARS, ASSOCIATIONS, DESCRIPTIONS, SCORED)
+}
 SENTENCES = 20_000
 DESCRIPTORS = 2_000
 LAYERS = 12
@@ -76,7 +87,7 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
         made = pl.DataFrame(columns)
         return made.select(
             (pl.col(name) if name in made.columns else pl.lit(None)).cast(kind).alias(name)
-            for name, kind in SCHEMAS[table].columns.items()
+            for name, kind in TABLES[table].columns.items()
         )
 
     tables = {
@@ -174,7 +185,7 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
     }
     with write_study(folder, kind="neurons", config={"model": "synthetic"}, inputs={}) as study:
         for name, make in tables.items():
-            study.table(name, make)
+            study.table(TABLES[name], make)
 
 
 def serve(folder: str, listening: socket.socket, ready: object) -> None:

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from saywell.describers.descriptors.candidates import extract_candidates
+from saywell.describers.descriptors.tables import CANDIDATES
 from saywell.describers.phrases import PhraseCounts, log_odds_z, topic_labels
-from saywell.store.schemas import check_table
 
 TOPICS = {
     "battery": ["battery life", "charger cable", "power bank"],
@@ -39,7 +39,7 @@ def corpus(count=240, seed=0):
 
 def test_candidates_are_said_by_their_sentence_and_typical():
     ids, texts, vectors = corpus()
-    table = check_table("candidates", extract_candidates(ids, texts, vectors))
+    table = CANDIDATES.check(extract_candidates(ids, texts, vectors))
     by_id = dict(zip(ids, texts, strict=True))
     assert table.height > 200
     for example, rank, text, score in table.iter_rows():
@@ -103,7 +103,7 @@ def test_few_or_no_sentences_give_no_candidates():
         table = extract_candidates(
             [str(n) for n in range(count)], ["battery life"] * count, np.eye(4, dtype=np.float32)[:count]
         )
-        assert check_table("candidates", table).height == 0
+        assert CANDIDATES.check(table).height == 0
 
 
 @pytest.mark.parametrize("name", ["restaurants", "amazon_reviews"])

@@ -10,7 +10,7 @@ from saywell.describers.descriptors.merging import (
     gold_descriptors,
     merge_candidates,
 )
-from saywell.store.schemas import check_table
+from saywell.describers.descriptors.tables import DESCRIPTORS
 
 
 class Directions:
@@ -48,7 +48,7 @@ def test_wordings_merge_under_the_most_central_with_all_members():
         "g": ["soup"],
     }
     merged = merge_candidates(candidates(said), ENCODER)
-    table = check_table("descriptors", merged.table)
+    table = DESCRIPTORS.check(merged.table)
     assert table["text"].to_list() == ["battery", "rude waiter"]
     assert table["members"].to_list() == [["battery", "battery life", "long battery life"], ["rude waiter"]]
     assert table["mentions"].to_list() == [6, 3]
@@ -117,7 +117,7 @@ def test_what_too_few_mention_is_no_descriptor(said):
 
 
 def test_gold_descriptors_count_examples():
-    table = check_table("descriptors", gold_descriptors([["b", "a"], None, [], ["b", "b"], ["ü", "a"]]))
+    table = DESCRIPTORS.check(gold_descriptors([["b", "a"], None, [], ["b", "b"], ["ü", "a"]]))
     assert table["text"].to_list() == ["a", "b", "ü"]
     assert table["mentions"].to_list() == [2, 2, 1]
     assert table["members"].to_list() == [["a"], ["b"], ["ü"]]

@@ -16,8 +16,9 @@ from saywell.describers.descriptors.asking import (
     clean_descriptors,
     tag_requests,
 )
+from saywell.describers.descriptors.tables import CANDIDATES, TAGS
 from saywell.language_models import Scripted, load_prompt
-from saywell.store.schemas import check_table
+from saywell.store.table import UNANSWERED
 
 FIND, TAG = load_prompt("find_descriptors"), load_prompt("tag_descriptors")
 WORDS = {"battery": "Battery Life.", "soup": "cold soup", "waiter": "rude waiter", "room": "room"}
@@ -67,8 +68,8 @@ def descriptors(*texts):
 def ask(answer, texts=TEXTS, **more):
     with Scripted(answer) as model:
         found = ask_candidates(model, texts, FIND, **more)
-    check_table("unanswered", found.unanswered)
-    check_table("candidates", found.table)
+    UNANSWERED.check(found.unanswered)
+    CANDIDATES.check(found.table)
     return found
 
 
@@ -76,8 +77,8 @@ def ask_held(answer, texts=TEXTS, table=None, **more):
     table = descriptors("battery", "soup", "waiter", "room") if table is None else table
     with Scripted(answer) as model:
         found = ask_tags(model, texts, table, TAG, **more)
-    check_table("unanswered", found.unanswered)
-    check_table("tags", found.table)
+    UNANSWERED.check(found.unanswered)
+    TAGS.check(found.table)
     return found
 
 

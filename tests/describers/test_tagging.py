@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from saywell.describers.descriptors.tables import TAGS
 from saywell.describers.descriptors.tagging import (
     MIN_LEXICAL,
     drop_incoherent,
@@ -14,7 +15,6 @@ from saywell.describers.descriptors.tagging import (
     lexical_matrix,
     tag_sentences,
 )
-from saywell.store.schemas import check_table
 
 
 def descriptors(*members):
@@ -73,9 +73,7 @@ def test_no_texts_or_no_descriptors(texts, table):
     vectors = np.ones((len(texts), 2))
     assert lexical_matrix(texts, table).shape == (len(texts), len(table))
     everything = np.ones(len(texts), dtype=bool)
-    assert (
-        check_table("tags", tag_sentences(["a"][: len(texts)], texts, vectors, table, everything)).height == 0
-    )
+    assert TAGS.check(tag_sentences(["a"][: len(texts)], texts, vectors, table, everything)).height == 0
     assert drop_incoherent(table, vectors, texts).equals(table)
 
 
@@ -132,7 +130,7 @@ def test_encoder_tags_are_at_or_above_the_threshold_and_lexical_tags_stay():
     texts, vectors = planted()
     table, ids = descriptors(["soup"]), [f"e{n}" for n in range(60)]
     calibration = np.arange(60) % 4 != 3
-    tags = check_table("tags", tag_sentences(ids, texts, vectors, table, calibration))
+    tags = TAGS.check(tag_sentences(ids, texts, vectors, table, calibration))
     said = np.array(["soup" in text for text in texts])
     similarity, threshold, _ = loop_prototypes(vectors, said, calibration)
     encoder = tags.filter(source="encoder")

@@ -9,7 +9,7 @@ import pytest
 
 from saywell.errors import StudyError
 from saywell.explorer.shelf import open_studies
-from saywell.store.schemas import table_of
+from saywell.scorers.score_tables import AGAINST as COUNTEREXAMPLES
 
 
 def _ids(client, query):
@@ -151,7 +151,7 @@ def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse, p
     scores = pl.read_parquet(folder / "scores.parquet").with_columns(
         skill=1 - pl.col("value"), a_new_column=pl.lit(0.123)
     )
-    against = table_of("counterexamples", [("layer.0/0", "layer.0/0#0", "silent", 0, "e30", 0.25, 1.0)])
+    against = COUNTEREXAMPLES.frame([("layer.0/0", "layer.0/0#0", "silent", 0, "e30", 0.25, 1.0)])
     client = browse(put_tables(folder, scores=scores, counterexamples=against))
     assert "39" in _ids(client, "?verdict=not+verified")[0]  # the skill of the file, not our own
     html = client.get("/1/unit?id=layer.0/0").text

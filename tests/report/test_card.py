@@ -14,11 +14,11 @@ from saywell.report.listing import choose_example
 from saywell.report.parts import Text
 from saywell.report.tables import ASKED
 from saywell.report.unit_cards import Around, unit_card
-from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Study, write_study
 from saywell.store.table import Table
 
 HOSTILE = runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))
+TABLES = HOSTILE["every_table"]()
 TEXTS = [
     "they sent my refund at once",
     "a refund took weeks",
@@ -32,7 +32,7 @@ TEXTS = [
 
 
 def frame(name: str, rows: list[dict]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=dict(SCHEMAS[name].columns))
+    return pl.DataFrame(rows, schema=dict(TABLES[name].columns))
 
 
 def made(path: Path, units: list[tuple]) -> Study:
@@ -118,7 +118,7 @@ def made(path: Path, units: list[tuple]) -> Study:
     }
     with write_study(path, kind="made", config={}, inputs={}) as study:
         for name, rows in tables.items():
-            study.table(name, lambda name=name, rows=rows: frame(name, rows))
+            study.table(TABLES[name], lambda name=name, rows=rows: frame(name, rows))
     return Study(path)
 
 

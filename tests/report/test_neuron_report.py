@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import pytest
 from saywell.report import charts, page
 from saywell.report.class_charts import plane_chart
 from saywell.report.page import write_report
-from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Metric, Study, write_study
 
 HOSTILE = [
@@ -28,10 +28,11 @@ HOSTILE = [
 ]
 UNITS = 40
 VOID = {"meta", "input", "br", "hr", "img", "link"}
+TABLES = runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))["every_table"]()
 
 
 def _frame(name: str, rows: list[dict]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=dict(SCHEMAS[name].columns))
+    return pl.DataFrame(rows, schema=dict(TABLES[name].columns))
 
 
 def _unit(number: int, sign: int) -> dict:
@@ -187,7 +188,7 @@ def study(tmp_path: Path) -> Study:
         tmp_path / "study", kind="neurons", config={"model": HOSTILE[0], "llm": HOSTILE[1]}, inputs={}
     ) as writing:
         for name, rows in tables.items():
-            writing.table(name, lambda name=name, rows=rows: _frame(name, rows))
+            writing.table(TABLES[name], lambda name=name, rows=rows: _frame(name, rows))
         writing.write_metrics(
             [
                 Metric(

@@ -10,11 +10,14 @@ import polars as pl
 import pytest
 
 import saywell.store.study as store
+from saywell.data.examples import REJECTED
+from saywell.describers.descriptors.tables import CANDIDATES, TAGS
 from saywell.errors import StorageError, StudyError
 from saywell.store.files import is_whole, read_array, write_arrays, write_whole
-from saywell.store.schemas import table_of
 from saywell.store.study import STUDY_VERSION, Study, write_study
+from saywell.store.table import UNANSWERED, Table
 
+CURVES = Table("curves", {"figure": pl.String, "x": pl.Float64, "value": pl.Float64}, ("figure", "x"))
 RUN = dict(kind="neurons", config={"seed": 0}, inputs={"texts": "abc"})
 
 
@@ -32,8 +35,8 @@ class World:
         with write_study(self.folder, **RUN, report=self._report) as study:
             if study.finished:
                 return Study(self.folder)
-            study.table("rejected", self._make("rejected", table_of("rejected", [])))
-            study.table("candidates", lambda: self._ask(study, "candidates"))
+            study.table(REJECTED, self._make("rejected", REJECTED.frame([])))
+            study.table(CANDIDATES, lambda: self._ask(study, "candidates"))
 
             def collect():
                 self.made.append("arrays")
@@ -42,9 +45,9 @@ class World:
 
             study.step("arrays", collect, files=("arrays/a",), uses=("rejected",))
             said = study.table("candidates").height
-            study.table("tags", lambda: self._ask(study, "tags"))
-            curve = ("f", "r", False, "all", "", 0.0, float(said), None, None, 3)
-            study.table("curves", self._make("curves", table_of("curves", [curve])))
+            study.table(TAGS, lambda: self._ask(study, "tags"))
+            curve = ("f", 0.0, float(said))
+            study.table(CURVES, self._make("curves", CURVES.frame([curve])))
             study.write_metrics([])
             study.note("of the run")
         return Study(self.folder)
@@ -61,12 +64,12 @@ class World:
         lost = [
             (step, item, "failed: HTTP 500", None, "failed") for item in "abc" if (step, item) in self.down
         ] + [(step, "refused", "refused: no", None, "refused")]
-        study.unanswered(step, table_of("unanswered", lost))
+        study.unanswered(step, UNANSWERED.frame(lost))
         study.note(f"{step} were asked")
         kept = [item for item in "abc" if (step, item) not in self.down]
         if step == "tags":
-            return table_of("tags", [(item, "d", "llm", 1.0) for item in kept])
-        return table_of("candidates", [(item, 0, "x", 1.0) for item in kept])
+            return TAGS.frame([(item, "d", "llm", 1.0) for item in kept])
+        return CANDIDATES.frame([(item, 0, "x", 1.0) for item in kept])
 
     def _report(self, study):
         self.made.append("report")
@@ -168,8 +171,8 @@ def test_tables_that_changed_places_are_noticed(world):
 @pytest.mark.parametrize("moment", range(3))
 def test_tables_of_a_step_are_there_together_or_not_at_all(tmp_path, monkeypatch, moment):
     """Killed between the tables of a step, before study.json names them, or in its first writing."""
-    rows = table_of("unanswered", [("tags", "a", "refused: no", None, "refused")])
-    rejected = table_of("rejected", [(1, None, "empty", "")])
+    rows = UNANSWERED.frame([("tags", "a", "refused: no", None, "refused")])
+    rejected = REJECTED.frame([(1, None, "empty", "")])
     write, count = store.write_parquet, iter(range(9))
 
     def killed(*arguments):
@@ -184,7 +187,7 @@ def test_tables_of_a_step_are_there_together_or_not_at_all(tmp_path, monkeypatch
     for name in ("write_parquet",) if moment else ("write_json",):
         monkeypatch.setattr(store, name, killed if moment else lambda *a, **k: killed())
     with pytest.raises(SystemExit), write_study(tmp_path / "s", **RUN) as study:
-        study.table("rejected", lambda: step(study))
+        study.table(REJECTED, lambda: step(study))
         raise SystemExit
     monkeypatch.undo()
     if not moment:
@@ -192,7 +195,7 @@ def test_tables_of_a_step_are_there_together_or_not_at_all(tmp_path, monkeypatch
     else:
         assert moment == 2 or not Study(tmp_path / "s").manifest.tables
     with write_study(tmp_path / "s", **RUN) as study:
-        assert study.table("rejected", lambda: step(study)).equals(rejected)
+        assert study.table(REJECTED, lambda: step(study)).equals(rejected)
         assert study.table("unanswered").height == 1
     assert not list((tmp_path / "s").glob(".*.part*"))
 
@@ -295,17 +298,17 @@ def test_an_item_that_failed_in_one_question_and_not_in_another_is_asked_again(t
         ("tags", "b", "empty: no", None, "empty"),
         ("tags", "a", "failed: no", None, "failed"),
     ]
-    rejected = table_of("rejected", [(1, None, "empty", "")])
+    rejected = REJECTED.frame([(1, None, "empty", "")])
     asked = []
 
     def step(study, rows):
         asked.append(rows)
-        study.unanswered("tags", table_of("unanswered", rows))
+        study.unanswered("tags", UNANSWERED.frame(rows))
         return rejected
 
     for rows in (lost, lost[1:2], pytest.fail):
         with write_study(tmp_path / "s", **RUN) as study:
-            study.table("rejected", lambda rows=rows, study=study: step(study, rows))
+            study.table(REJECTED, lambda rows=rows, study=study: step(study, rows))
         assert study.manifest.failed == (rows is lost)
     assert asked == [lost, lost[1:2]]
     assert study.table("unanswered")["item"].to_list() == ["b"]

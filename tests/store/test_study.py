@@ -15,8 +15,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from saywell.data.examples import REJECTED as TABLE
 from saywell.errors import SchemaError, StudyError
-from saywell.store.schemas import check_table, empty_table
 from saywell.store.study import STUDY_VERSION, Metric, Study, write_study
 from saywell.store.table import Table
 from saywell.studies.audit import audit_study
@@ -27,15 +27,15 @@ RUN = dict(kind="neurons", config={"seed": 0, "top": 50}, inputs={"texts": "abc"
 
 def test_a_finished_step_is_read_and_not_made_again(tmp_path):
     with write_study(tmp_path / "s", **RUN) as study:
-        study.table("rejected", lambda: REJECTED)
+        study.table(TABLE, lambda: REJECTED)
     with write_study(tmp_path / "s", **RUN) as study:
-        assert study.table("rejected", lambda: pytest.fail("made again")).equals(REJECTED)
+        assert study.table(TABLE, lambda: pytest.fail("made again")).equals(REJECTED)
     assert Study(tmp_path / "s").manifest.status == "complete"
 
 
 def test_a_stopped_run_keeps_its_finished_steps(tmp_path):
     with pytest.raises(KeyboardInterrupt), write_study(tmp_path / "s", **RUN) as study:
-        study.table("rejected", lambda: REJECTED)
+        study.table(TABLE, lambda: REJECTED)
         raise KeyboardInterrupt
     stopped = Study(tmp_path / "s")
     assert stopped.manifest.status == "stopped"
@@ -86,15 +86,15 @@ def test_two_processes_cannot_write_one_study(tmp_path):
 def test_a_killed_writer_leaves_no_lock_and_no_half_table(tmp_path):
     script = (
         "import os, signal, polars as pl\n"
-        "from saywell.store.study import write_study\n"
+        "from saywell.data.examples import REJECTED\nfrom saywell.store.study import write_study\n"
         f"with write_study({str(tmp_path / 's')!r}, kind='neurons', config={RUN['config']!r},"
         f" inputs={RUN['inputs']!r}) as study:\n"
-        "    study.table('rejected', lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
+        "    study.table(REJECTED, lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
     assert killed.returncode == -9
     with write_study(tmp_path / "s", **RUN) as study:
-        assert study.table("rejected", lambda: REJECTED).equals(REJECTED)
+        assert study.table(TABLE, lambda: REJECTED).equals(REJECTED)
     assert not list((tmp_path / "s").glob("*.part"))
 
 
@@ -110,15 +110,15 @@ def test_a_killed_writer_leaves_no_lock_and_no_half_table(tmp_path):
 )
 def test_what_does_not_fit_the_schema_is_refused(tmp_path, table, message):
     with pytest.raises(SchemaError, match=message):
-        check_table("rejected", table)
+        TABLE.check(table)
     with pytest.raises(SchemaError), write_study(tmp_path / "s", **RUN) as study:
-        study.table("rejected", lambda: table)
+        study.table(TABLE, lambda: table)
     assert not (tmp_path / "s" / "rejected.parquet").exists()
 
 
 def test_a_tampered_table_is_refused_on_read(tmp_path):
     with write_study(tmp_path / "s", **RUN) as study:
-        study.table("rejected", lambda: REJECTED)
+        study.table(TABLE, lambda: REJECTED)
     REJECTED.drop("detail").write_parquet(tmp_path / "s" / "rejected.parquet")
     with pytest.raises(StudyError, match="is not what the study wrote"):
         Study(tmp_path / "s").table("rejected")
@@ -178,7 +178,7 @@ def test_figures_come_back_as_they_were_and_show_in_a_notebook(tmp_path):
 
 def test_a_manifest_without_end_and_a_pipe_for_a_table_are_told_at_once(tmp_path):
     with write_study(tmp_path / "s", **RUN) as study:
-        study.table("rejected", lambda: empty_table("rejected"))
+        study.table(TABLE, lambda: TABLE.empty())
     (tmp_path / "s" / "rejected.parquet").unlink()
     os.mkfifo(tmp_path / "s" / "rejected.parquet")
     with pytest.raises(StudyError, match=r"rejected\.parquet' is missing"):

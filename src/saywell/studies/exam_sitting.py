@@ -17,13 +17,14 @@ from saywell.data.splits import content_ids
 from saywell.describers.describer import Describer
 from saywell.describers.llm import ASKED
 from saywell.progress import Progress
-from saywell.store.schemas import empty_table, table_of
 from saywell.store.study import Study, write_study
+from saywell.store.table import UNANSWERED
 from saywell.studies.exam_describers import Material, answer
 from saywell.studies.exam_scoring import TRUTH, World, score_answers, with_recovery
 from saywell.studies.exam_summary import summarize
+from saywell.studies.exam_tables import EXAM_ANSWERS, EXAM_COSTS, EXAM_SUMMARY, EXAM_UNITS
 
-TABLES = ("exam_units", "exam_answers", "exam_summary", "exam_costs")
+TABLES = (EXAM_UNITS, EXAM_ANSWERS, EXAM_SUMMARY, EXAM_COSTS)
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def sit_exam(
         _unit_table([unit for world in worlds for unit in world.units]),
         answers,
         summarize(answers, seed),
-        table_of("exam_costs", costs),
-        table_of("unanswered", lost),
+        EXAM_COSTS.frame(costs),
+        UNANSWERED.frame(lost),
     )
 
 
@@ -138,6 +139,6 @@ def kept_exam(
 def stored_exam(study: Study) -> Exam:
     """The exam that a study holds."""
     lost = "unanswered" in study.manifest.tables  # of an earlier version, which left it out
-    units, answers, summary, costs = (study.table(name) for name in TABLES)
-    unanswered = study.table("unanswered") if lost else empty_table("unanswered")
+    units, answers, summary, costs = (study.table(table) for table in TABLES)
+    unanswered = study.table("unanswered") if lost else UNANSWERED.empty()
     return Exam(units, answers, summary, costs, unanswered)
