@@ -24,8 +24,8 @@ from saywell.data.planted.world import write_pictures
 from saywell.encoders.dual import open_dual_encoder
 from saywell.influence.tracin import Labelled
 from saywell.scorers.intervals import LEVEL, RESAMPLES
-from saywell.scorers.text_influence import Measured, clip_only, score_texts, standardised
-from saywell.studies.class_evaluation import auroc_within
+from saywell.selection.text_influence import Measured, clip_only, score_texts, standardised
+from saywell.studies.classes.figures import auroc_within
 from saywell.studies.planted import planted_gold
 
 SHARES = (0.0, 0.1, 0.2, 0.4, 0.6)

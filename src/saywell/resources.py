@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from saywell.data.examples import Examples
+from saywell.encoders.cache import EmbeddingCache, embed_images, embed_texts
+from saywell.encoders.precomputed import Precomputed
 from saywell.encoders.sentence import (
     SentenceEncoder,
     encode_in_chunks,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from saywell.store.study import StudyWriter
 
 VECTORS = "arrays/embeddings.safetensors"
-_BATCH = 64
+CACHE = "embeddings.sqlite"
 
 
 @dataclass
@@ -86,8 +88,19 @@ class Resources:
     def encode(self, examples: Examples, wordings: Sequence[str]) -> Float[np.ndarray, "wordings dim"]:
         """Unit vectors of wordings, in the space in which `vectors` has these examples."""
         if examples.kind == "image":
-            return self.dual_encoder.encode_texts(wordings)
+            return embed_texts(self.dual_encoder, wordings, self._cache)
         return self.sentence_encoder(wordings)
+
+    def reads(self, examples: Examples, wordings: Sequence[str]) -> Bool[np.ndarray, " wordings"]:
+        """Of which wordings `encode` makes vectors: those with words that its encoder reads whole."""
+        told = np.array([bool(text.strip()) for text in wordings], dtype=bool)
+        if examples.kind != "image":
+            return told
+        encoder = self.dual_encoder
+        if isinstance(encoder, Precomputed):
+            known = set(encoder.texts)
+            return np.array([text in known for text in wordings], dtype=bool)
+        return told & (np.asarray(encoder.count_tokens(wordings)) <= encoder.max_tokens)
 
     def fingerprint(self, examples: Examples) -> str:
         """Of the encoder of these examples."""
@@ -134,22 +147,10 @@ class Resources:
         if examples.kind != "image":
             with self.progress("sentence vectors", len(examples)) as advance:
                 return encode_in_chunks(self.sentence_encoder, examples.texts, progress=advance)
-        assert examples.pictures is not None
-        place = {id: number for number, id in enumerate(examples.ids)}
-        found = np.zeros((len(examples), self.dual_encoder.dim), dtype=np.float32)
-        batch: list[tuple[str, Any]] = []
-
-        def flush() -> None:
-            if batch:
-                rows = [place[id] for id, _ in batch]
-                found[rows] = self.dual_encoder.encode_images([picture for _, picture in batch])
-                batch.clear()
-
         with self.progress("image vectors", len(examples)) as advance:
-            for one in examples.pictures(None):
-                batch.append(one)
-                if len(batch) == _BATCH:
-                    flush()
-                advance(1)
-            flush()
-        return found
+            return embed_images(self.dual_encoder, examples, cache=self._cache, progress=advance)
+
+    @property
+    def _cache(self) -> EmbeddingCache | None:
+        """Where pictures and wordings are kept by their content, so that a run that was stopped goes on."""
+        return None if self.study is None else EmbeddingCache(self.study.path / CACHE)

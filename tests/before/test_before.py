@@ -91,17 +91,23 @@ def _without_fields(tables: Tables) -> Rows:
     return {column: [values[n] for n in kept] for column, values in rows.items()}
 
 
+def _without_verified(tables: Tables) -> Rows:
+    """The same without how many descriptions are verified, which no figure said of classes."""
+    rows = _without_fields(tables)
+    kept = [n for n, name in enumerate(rows["name"]) if not name.startswith("verified by ")]
+    return {column: [values[n] for n in kept] for column, values in rows.items()}
+
+
+def _by_mean(measure: str, reader: str) -> str:
+    return f"{measure}-{'dual-encoder' if reader == 'mean-of-texts' else reader}"
+
+
 def _variant(figure: str, rule: str, calibrated: bool, tags: str, control: str) -> str:
     """How a curve was called: what stood beside one against the threshold did not say of which rule."""
     own = rule + ", calibrated" * calibrated
     if figure.endswith("against threshold") and control:
         own = ""
     return ", ".join(filter(None, (own, control))) + " (lexical tags)" * (tags == "lexical")
-
-
-def _described(describer: str, selection: str | None) -> str:
-    """Who wrote, and the rule that chose, in one word."""
-    return ", ".join(filter(None, (describer, selection)))
 
 
 def _said(*fields) -> str:
@@ -128,7 +134,13 @@ def _of_described(today: Tables) -> Rows:
 
 CHANGES: list[Change] = [
     *(
-        Change(_MEASURE_AND_READER, f"{t}.scorer", (f"{t}.measure", f"{t}.reader"), value="{}-{}".format)
+        Change(
+            _MEASURE_AND_READER,
+            f"{t}.scorer",
+            (f"{t}.measure", f"{t}.reader"),
+            value="{}-{}".format,
+            studies=tuple(study for study in STUDIES if study not in CLASSES),
+        )
         for t in ("scores", "floors", "control_scores")
     ),
     Change(
@@ -142,14 +154,47 @@ CHANGES: list[Change] = [
         for t in ("zero_shot", "transfer", "transfer_summary")
     ),
     Change(_TEXTS, "text_scores.rule", ("text_scores.rule", "text_scores.network"), value=_rule),
-    Change(
-        "the rule that chose is no part of who wrote",
-        "descriptions.describer",
-        ("descriptions.describer", "descriptions.selection"),
-        value=_described,
-        studies=_CLASSES,
+    *(
+        Change(
+            "who wrote is one describer of classes; how each text was made stands beside it, the rule in the settings",
+            "descriptions.describer",
+            "descriptions.describer",
+            value={"class-texts": was},
+            studies=(study,),
+        )
+        for study, was in (
+            ("classes", "given, ift-proponent"),
+            ("classes-written", "two-stage, ift-proponent"),
+        )
     ),
+    Change("pictures of classes have no tags", now="descriptions.tagger", studies=_CLASSES),
     Change("figures say in fields what their names say", "metrics", _without_fields),
+    *(
+        Change("classes are units like any others", now=table, studies=_CLASSES)
+        for table in ("units", "exemplars", "contrasts")
+    ),
+    Change("and verified beside a control", now="control_scores", studies=_CLASSES),
+    Change("which is a figure like any other", "metrics", _without_verified, studies=_CLASSES),
+    *(
+        Change(
+            "the reader has the name of what it does",
+            f"{t}.scorer",
+            (f"{t}.measure", f"{t}.reader"),
+            value=_by_mean,
+            studies=_CLASSES,
+        )
+        for t in ("scores", "floors")
+    ),
+    *(
+        Change(
+            "a class is a unit",
+            f"{t}.floor",
+            f"{t}.floor",
+            value={"another unit": "another class"},
+            studies=_CLASSES,
+        )
+        for t in ("scores", "floors")
+    ),
     Change("a unit says where its values stand, so that no row order or name has to", now="units.module"),
     Change("as above", now="units.place"),
     *(
@@ -169,7 +214,7 @@ CHANGES: list[Change] = [
         for column, why in (("stated", "what it promised"), ("meant", "and where a unit should fire"))
     ),
     *(
-        Change("who wrote stands beside what it scores", now=f"{t}.describer", studies=NEURONS)
+        Change("who wrote stands beside what it scores", now=f"{t}.describer", studies=NEURONS + CLASSES)
         for t in ("scores", "floors")
     ),
     Change(

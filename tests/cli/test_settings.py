@@ -18,9 +18,9 @@ from saywell.cli.command import command
 from saywell.data import planted_units
 from saywell.errors import InputError
 from saywell.language_models.providers import EXTRACTIVE
+from saywell.selection.of_texts import CONTROLS, RULES
 from saywell.studies import settings
-from saywell.studies.class_request import SELECTS
-from saywell.studies.class_rows import CONTROLS, RULES
+from saywell.studies.classes.request import SELECTS
 from saywell.studies.settings import (
     ClassSettings,
     Count,

@@ -190,7 +190,7 @@ def test_an_image_is_looked_at(hostile, tmp_path, browse_shelf, monkeypatch):
             ]
         )
 
-    monkeypatch.setattr("saywell.studies.classify.classify_images", classify)
+    monkeypatch.setattr("saywell.studies.classes.classify.classify_images", classify)
     (one,) = open_studies([hostile.write_classes(tmp_path / "classes")])
     probe = Probe(one.tables, encode_images=lambda pictures: np.zeros((1, 4)))
     client = browse_shelf([dataclasses.replace(one, probe=probe)])

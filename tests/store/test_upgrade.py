@@ -10,10 +10,11 @@ import pytest
 from saywell.data.parts import DESCRIBE, SCORE, SELECT, parts_of
 from saywell.errors import SchemaError
 from saywell.explorer.tables import Tables
+from saywell.selection.of_texts import chosen_by
 from saywell.store.files import file_hash
 from saywell.store.study import Study
 from saywell.store.upgrade import upgraded_metric, upgraded_table
-from saywell.studies.class_rows import ALL_TEXTS, PERMUTED, SEARCHED, chosen_by, name_free, weighted
+from saywell.studies.classes.pool import ALL_TEXTS, PERMUTED, SEARCHED, name_free, weighted
 from saywell.transfer.text_sets import TextSet
 
 SETS = [

@@ -20,21 +20,21 @@ from saywell.encoders.precomputed import open_precomputed
 from saywell.errors import InputError, StudyError
 from saywell.language_models import DryRun, open_language_model
 from saywell.language_models.scripted import Scripted
+from saywell.selection.of_texts import chosen_by
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
-from saywell.studies.class_evaluation import auroc_intervals, auroc_within
-from saywell.studies.class_rows import (
+from saywell.studies.classes import describe_classes, plan_classes
+from saywell.studies.classes.classify import classify_images
+from saywell.studies.classes.figures import auroc_intervals, auroc_within
+from saywell.studies.classes.pool import (
     ALL_TEXTS,
     CLASS_NAMES,
     PERMUTED,
     RANDOM_WORDS,
     SEARCHED,
-    chosen_by,
     name_free,
     weighted,
 )
-from saywell.studies.classes import describe_classes, plan_classes
-from saywell.studies.classify import classify_images
 from saywell.transfer.cross_modal import Settings as Training
 from saywell.transfer.text_sets import TextSet
 
@@ -231,7 +231,7 @@ def test_a_run_killed_after_every_step_ends_the_same(world, tmp_path, study, mon
 
 
 def test_transfer_goes_on_behind_the_last_finished_run(world, tmp_path, monkeypatch):
-    import saywell.studies.class_worth as module
+    import saywell.studies.classes.transfer as module
 
     plain, calls = module._transfer_run, []
 
@@ -582,7 +582,7 @@ def test_the_audit_derives_every_figure_again(study):
 def test_classes_are_scored_beside_their_floors(study):
     scores, floors = study.scores, study.table("floors")
     assert set(scores["unit"]) <= set(study.table("classes")["name"])
-    assert {"another class", "nearest sibling", "class name", "always", "never"} == set(floors["floor"])
+    assert {"another unit", "nearest sibling", "class name", "always", "never"} == set(floors["floor"])
     assert floors.drop_nulls("value").group_by("floor").len()["len"].to_list() == [len(CLASSES)] * 5
     best = floors.group_by("unit").agg(best=pl.col("value").max())
     joined = scores.join(best, on="unit")

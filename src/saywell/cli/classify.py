@@ -23,7 +23,7 @@ def classify(
     """
     import json as json_module
 
-    from saywell.studies.classify import classify_images
+    from saywell.studies.classes.classify import classify_images
 
     table = classify_images(study, images, classes=max(1, top), texts=max(0, texts))
     none = table["problem"].is_not_null().all()

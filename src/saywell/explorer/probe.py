@@ -26,7 +26,7 @@ from saywell.explorer.units import units_at
 
 if TYPE_CHECKING:
     from saywell.encoders.sentence import SentenceEncoder
-    from saywell.studies.classify import EncodeImages
+    from saywell.studies.classes.classify import EncodeImages
     from saywell.units.models import LoadedModel
     from saywell.units.sites import Site
 
@@ -290,7 +290,7 @@ class Probe:
 
         Raises InputError for what is no usable picture, and what `classify_images` raises.
         """
-        from saywell.studies.classify import classify_images, open_image_encoder
+        from saywell.studies.classes.classify import classify_images, open_image_encoder
 
         if not self.can_see:
             raise InputError("only a study with texts about classes can look at an image")

@@ -11,7 +11,6 @@ from jaxtyping import Float
 
 from saywell.data.examples import Examples, Kind
 from saywell.description import Description
-from saywell.encoders.precomputed import Precomputed
 from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError
 from saywell.readers.alternatives import alternatives
@@ -38,6 +37,7 @@ class CosineReader:
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`. Reading raises InputError for a wording longer than the encoder reads."""
+        resources.fingerprint(examples)  # an encoder that cannot be had is told now
         return by_nearest(lambda texts: resources.encode(examples, texts), resources.vectors(examples))
 
 
@@ -57,20 +57,11 @@ class MeanOfTextsReader:
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`."""
+        resources.fingerprint(examples)
 
         def readable(texts: Sequence[str]) -> list[str]:
-            if examples.kind != "image":
-                return [text for text in texts if text.strip()]
-            encoder = resources.dual_encoder
-            if isinstance(encoder, Precomputed):
-                known = set(encoder.texts)
-                return [text for text in texts if text in known]
-            lengths = encoder.count_tokens(texts)
-            return [
-                text
-                for text, n in zip(texts, lengths, strict=True)
-                if text.strip() and n <= encoder.max_tokens
-            ]
+            known = resources.reads(examples, texts)
+            return [text for text, reads in zip(texts, known, strict=True) if reads]
 
         return by_mean(lambda texts: resources.encode(examples, texts), resources.vectors(examples), readable)
 

@@ -22,6 +22,7 @@ from saywell.readers.reader import Reader
 from saywell.readers.registry import READERS
 from saywell.resources import VECTORS, Resources
 from saywell.scorers.evaluate import HeldOut
+from saywell.scorers.floors import FLOORS
 from saywell.scorers.score_tables import CONTROL_SCORES, FLOORED, SCORED
 from saywell.store.files import read_array
 from saywell.store.study import Metric, Study, StudyWriter
@@ -106,6 +107,7 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
         [DESCRIBERS[name] for name in found if name in DESCRIBERS],
         [reader for reader in readers if not reader.costly and _opens(reader, examples, resources)],
         config,
+        floors=tuple(floor for name, floor in FLOORS.items() if name in set(study.table(FLOORED)["floor"])),
         extras=extras,
         strongest=int(config.get("top", Question.strongest)),
         caveats=caveats,

@@ -23,11 +23,9 @@ from saywell.scorers.score_tables import FLOORED, SCORED
 from saywell.store.files import file_hash
 from saywell.store.study import STUDY_VERSION, Metric, Study
 from saywell.store.table import Table
-from saywell.studies import class_audit
 from saywell.studies.again import figures_again, stored_run, tables_again
 from saywell.studies.questions import own_of
 from saywell.studies.spine import RESPONSES
-from saywell.transfer.text_sets import TRANSFER, TRANSFER_SUMMARY
 from saywell.units.statistics import UNITS
 
 OK, FAILED = "ok", "failed"
@@ -44,12 +42,11 @@ _ONE_BY_ONE = (UNITS, SCORED)
 def audit_study(study: Study) -> pl.DataFrame:
     """One row per check: check, status ("ok" or "failed"), detail. Nothing is written.
 
-    What has units is derived again from their stored responses; a study of classes from its tables, too,
-    since its images are not part of it.
+    What has units is derived again from their stored responses, and what a question adds from its tables.
     """
     rows: list[Finding] = []
     study = _AsItIs(study)
-    checks = _CHECKS.get(study.manifest.kind, [*_ALL, _units_follow_from_responses])
+    checks: list[Callable[[Study], Iterator[Finding]]] = [*_ALL, _units_follow_from_responses]
     if study.manifest.schema_version != STUDY_VERSION:  # today's steps would not make these tables
         checks = [check for check in checks if check in _ALL]
         derived = "not derived again: the version that wrote the study does it"
@@ -225,12 +222,6 @@ def _scores_stand_above_their_floors(study: Study) -> Iterator[Finding]:
     )
 
 
-def _classes_follow_from_tables(study: Study) -> Iterator[Finding]:
-    for table, again in zip((TRANSFER, TRANSFER_SUMMARY), class_audit.transfer_again(study), strict=True):
-        yield compare_tables(table.name, study.table(table), again, table.key)
-    yield from _figures(study, class_audit.figures(study))
-
-
 def _units_follow_from_responses(study: Study) -> Iterator[Finding]:
     """Tables and figures of whatever has units, from their stored responses."""
     if RESPONSES not in study.manifest.steps:
@@ -284,7 +275,3 @@ _ALL = [
     _examples_serve_one_purpose,
     _scores_stand_above_their_floors,
 ]
-_CHECKS: dict[str, list[Callable[[Study], Iterator[Finding]]]] = {
-    "neurons": [*_ALL, _units_follow_from_responses],
-    "classes": [*_ALL, _classes_follow_from_tables],
-}

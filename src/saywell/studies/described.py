@@ -74,9 +74,12 @@ def _profiles(
     if tags is None:
         parts = [description.parts or (description.text,) for description in own]
         flat = [text for texts in parts for text in texts]
-        vectors = resources.encode(examples, flat) if flat else np.zeros((0, 1), dtype=np.float32)
         whose = np.repeat(np.arange(len(parts)), [len(texts) for texts in parts])
-        return class_embeddings(vectors, whose, len(parts))
+        if not flat:
+            return np.zeros((0, 1), dtype=np.float32)
+        reads = resources.reads(examples, flat)
+        vectors = resources.encode(examples, [text for text, own in zip(flat, reads, strict=True) if own])
+        return np.nan_to_num(class_embeddings(vectors, whose[reads], len(parts)))
     known = np.flatnonzero(tags.known)
     units = [description.unit for description in own]
     exemplars = exemplar_matrix(evidence.exemplars, units, [examples.ids[row] for row in known])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from saywell.store.study import Study
-from saywell.studies import neurons
+from saywell.studies import classes, neurons
 from saywell.studies.spine import Extra
 
 
@@ -14,4 +14,6 @@ def own_of(study: Study) -> tuple[Sequence[Extra], Mapping[str, str]]:
     config = study.manifest.config
     if study.manifest.kind == "neurons":
         return neurons.extras_of(config), neurons.caveats_of(config)
+    if study.manifest.kind == "classes":
+        return classes.DERIVED, {}
     return (), {}

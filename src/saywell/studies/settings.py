@@ -329,6 +329,9 @@ class ClassSettings(DualSettings, StudySettings, LlmSettings):
         Field(default=[], description="File of class -> texts, a further row.")
     )
     judge: bool = Field(default=False, description="Have the LLM compare texts.")
+    llm_units: int = Field(
+        default=20, ge=0, description="Classes that a reader by LLM (--reader) reads; drawn by chance."
+    )
     network: str | None = Field(
         default=None, description="Also influence from pixels: resnet34 or a classifier's name."
     )

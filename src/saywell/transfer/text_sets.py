@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -82,3 +84,8 @@ TRANSFER_SUMMARY = Table(
     version=2,
 )
 """The same over seeds, with the paired difference to images only."""
+
+
+def without_nan(row: Iterable[Any]) -> tuple[Any, ...]:
+    """A row of these tables, where what is not known is null."""
+    return tuple(None if isinstance(value, float) and math.isnan(value) else value for value in row)

@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
 
 from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE
 from saywell.data.pictures import THUMBNAILS
-from saywell.progress import Progress
+from saywell.influence.proponents import INFLUENCE
 from saywell.report.class_charts import PLANE
-from saywell.store.study import StudyWriter
-from saywell.studies.class_rows import Pool
-from saywell.studies.class_subject import Space
-from saywell.studies.class_texts import usable_texts
+from saywell.scorers.score_tables import AGAINST
+from saywell.store.study import Metric
+from saywell.store.table import Table
+from saywell.studies.classes.pool import Compared, Space
+from saywell.studies.spine import Run
 from saywell.transfer.centring import balanced_mean, centred
 
 MOST_IMAGES, MOST_TEXTS, MOST_THUMBNAILS = 600, 400, 1500
 _SIDE = 56
 
 
-def plane_table(
-    space: Space,
-    ids: Sequence[str],
-    texts: Float[np.ndarray, "texts dim"],
-    text_class: Int[np.ndarray, " texts"],
-    text_ids: Sequence[str],
-    *,
-    seed: int = 0,
-) -> pl.DataFrame:
-    """Table `plane`: t-SNE of training images and texts together, each kind without its mean.
+@dataclass(frozen=True)
+class Pictures:
+    """Tables `plane` and `thumbnails`."""
+
+    compared: Compared
+    tables: Sequence[Table] = (PLANE, THUMBNAILS)
+
+    def add(self, run: Run) -> list[Metric]:
+        """No figures."""
+        run.study.table(PLANE, lambda: plane_table(self.compared.space(run)))
+        run.study.table(THUMBNAILS, lambda: self._thumbnails(run))
+        return []
+
+    def _thumbnails(self, run: Run) -> pl.DataFrame:
+        shown = [run.study.table(table)["example"] for table in (INFLUENCE, AGAINST)]
+        ids = pl.concat(shown).unique().sort().to_list()
+        with run.resources.progress("thumbnails", len(ids)) as advance:
+            return thumbnail_table(run.examples, ids, progress=advance)
+
+
+def plane_table(space: Space) -> pl.DataFrame:
+    """Table `plane`: t-SNE of describe images and texts together, each kind without its mean.
 
     At most 600 images and 400 texts, drawn evenly at random; with fewer than five points there is
     no picture.
     """
     from sklearn.manifold import TSNE
 
+    seed, train = space.compared.choice.seed, space.rows[DESCRIBE]
+    texts, (table, text_class) = space.pool.vectors[space.pool.texts], space.usable
     random = np.random.default_rng(seed)
-    train = space.rows[DESCRIBE]
     seen = np.sort(random.permutation(train)[:MOST_IMAGES])
     said = np.sort(random.permutation(len(texts))[:MOST_TEXTS])
     if len(seen) + len(said) < 5:
@@ -56,7 +70,7 @@ def plane_table(
     flat = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(points)
     names = np.array(space.names, dtype=object)
     labels = [*names[space.labels[seen]], *names[text_class[said]]]
-    identities = [*(ids[row] for row in seen), *(text_ids[row] for row in said)]
+    identities = [*(space.run.examples.ids[row] for row in seen), *table["id"].gather(said)]
     kinds = ["image"] * len(seen) + ["text"] * len(said)
     rows = zip(kinds, identities, labels, *flat.astype(float).T.tolist(), strict=True)
     return PLANE.frame(list(rows))
@@ -75,29 +89,3 @@ def thumbnail_table(
         rows.append((id, kept.getvalue()))
         progress(1)
     return THUMBNAILS.frame(rows).sort("example")
-
-
-def picture_tables(
-    study: StudyWriter, images: Examples, space: Space, pool: Pool, seed: int, progress: Progress
-) -> None:
-    """Step 10: tables `plane` and `thumbnails`."""
-
-    def thumbnails() -> pl.DataFrame:
-        shown = [study.table(name)["example"] for name in ("influence", "counterexamples")]
-        ids = pl.concat(shown).unique().sort().to_list()
-        with progress("thumbnails", len(ids)) as advance:
-            return thumbnail_table(images, ids, progress=advance)
-
-    table, text_class = usable_texts(study, space.names)
-    study.table(
-        PLANE,
-        lambda: plane_table(
-            space,
-            study.examples["id"].to_list(),
-            pool.vectors[pool.texts],
-            text_class,
-            table["id"].to_list(),
-            seed=seed,
-        ),
-    )
-    study.table(THUMBNAILS, thumbnails)

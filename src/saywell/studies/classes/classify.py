@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float, Int
 
+from saywell.data.images import CLASSES
 from saywell.data.pictures import BadPicture, decode, picture_bytes
+from saywell.describers.class_texts.class_describer import CLASS_TEXTS
+from saywell.encoders.joined import JoinedEncoder, save_map
 from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError, StudyError
+from saywell.selection.text_influence import TEXT_SCORES
 from saywell.store.files import read_array, write_arrays
-from saywell.store.study import Study
+from saywell.store.study import Metric, Study
+from saywell.store.table import Table
+from saywell.studies.classes.pool import Compared
+from saywell.studies.spine import Run
 from saywell.transfer.zero_shot import class_embeddings, class_scores
 
 if TYPE_CHECKING:
@@ -57,7 +64,7 @@ def classify_images(
             f"the study {str(opened.path)!r} is {opened.manifest.status}; run it to the end first"
         )
     path = opened.file(READER)
-    names = opened.table("classes")["name"].to_list()
+    names = opened.table(CLASSES)["name"].to_list()
     said = chosen_texts(opened)
     vectors, mean, spread = (read_array(path, key) for key in ("vectors", "mean", "spread"))
     place = {name: number for number, name in enumerate(names)}
@@ -103,10 +110,8 @@ def classify_images(
 
 def chosen_texts(study: Study) -> pl.DataFrame:
     """The texts that the study's rule chose, best first in each class: id, class, text, rank."""
-    scores = study.table("text_scores").filter(
-        rule=study.manifest.config["select"], network=False, chosen=True
-    )
-    texts = study.table("class_texts").select("id", "text")
+    scores = study.table(TEXT_SCORES).filter(rule=study.manifest.config["select"], network=False, chosen=True)
+    texts = study.table(CLASS_TEXTS).select("id", "text")
     return (
         scores.rename({"text": "id"})
         .join(texts, on="id", maintain_order="left")
@@ -115,25 +120,39 @@ def chosen_texts(study: Study) -> pl.DataFrame:
     )
 
 
-def keep_reader(
-    study: Study,
-    ids: Sequence[str],
-    vectors: Float[np.ndarray, "texts dim"],
-    train: Float[np.ndarray, "train dim"],
-) -> None:
-    """Store the chosen texts as vectors, and the cosines that training images have with them.
+@dataclass(frozen=True)
+class KeepReader:
+    """What `classify_images` goes by: the chosen texts as vectors, and what describe images make of them."""
 
-    `ids` names the rows of `vectors`, which may hold texts that were not chosen.
-    """
-    row = {id: number for number, id in enumerate(ids)}
-    kept = vectors[_rows(chosen_texts(study)["id"].to_list(), row)]
-    cosine = unit_length(train) @ unit_length(kept).T
-    spread = cosine.std(0)
-    arrays = {"vectors": kept, "mean": cosine.mean(0), "spread": np.where(spread > 0, spread, 1)}
-    write_arrays(
-        study.path / READER,
-        {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()},
-    )
+    compared: Compared
+    tables: Sequence[Table] = ()
+
+    def add(self, run: Run) -> list[Metric]:
+        """No figures."""
+        reader = run.resources.dual_encoder
+        joined = reader if isinstance(reader, JoinedEncoder) else None
+        files = (READER,) if joined is None else (READER, MAP)
+
+        def keep() -> None:
+            if joined is not None:
+                save_map(joined.mapping, run.study.path / MAP)
+            self._keep(run)
+
+        run.study.step("reader", keep, files=files)
+        return []
+
+    def _keep(self, run: Run) -> None:
+        space = self.compared.space(run)
+        table, vectors = space.usable[0], space.pool.vectors[space.pool.texts]
+        row = {id: number for number, id in enumerate(table["id"])}
+        kept = vectors[[row[id] for id in chosen_texts(run.study)["id"]]]
+        cosine = unit_length(np.asarray(self.compared.images.train.features)) @ unit_length(kept).T
+        spread = cosine.std(0)
+        arrays = {"vectors": kept, "mean": cosine.mean(0), "spread": np.where(spread > 0, spread, 1)}
+        write_arrays(
+            run.study.path / READER,
+            {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()},
+        )
 
 
 def open_image_encoder(study: Study) -> EncodeImages:
@@ -162,7 +181,3 @@ def open_image_encoder(study: Study) -> EncodeImages:
             " something else"
         )
     return encoder.encode_images
-
-
-def _rows(ids: Sequence[str], row: dict[str, int]) -> Int[np.ndarray, " texts"]:
-    return np.array([row[id] for id in ids], dtype=np.int64)

@@ -1,161 +1,80 @@
-"""What descriptions of classes are worth: zero-shot, transfer, and gold labels where there are any.
-
-Only this part of a study reads test images.
-"""
+"""The headline figures of a study of classes: what its chosen texts are worth, beside their controls."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Bool, Float, Int
 
+from saywell.data.images import CLASSES
 from saywell.data.parts import SELECT
+from saywell.describers.class_texts.describer import usable_texts
 from saywell.scorers.intervals import LEVEL, RESAMPLES, Interval
-from saywell.scorers.judge import AGAIN, CRITERIA, TURNED, self_agreement, share_best
-from saywell.scorers.transfer import Resampling
-from saywell.store.files import is_whole, read_arrays, write_arrays
-from saywell.store.study import Metric
-from saywell.store.table import Table
-from saywell.studies.class_rows import (
-    ALL_TEXTS,
-    CLASS_NAMES,
+from saywell.scorers.judge import AGAIN, CRITERIA, JUDGEMENTS, TURNED, self_agreement, share_best
+from saywell.selection.of_texts import (
     CLIP_ONLY,
     CONTROLS,
     LITERAL,
-    PERMUTED,
     PROPONENT,
-    RANDOM_WORDS,
     RULES,
-    SEARCHED,
     STANDARDISED,
-    Pool,
     chosen_by,
+    stored_scores,
+)
+from saywell.store.study import Metric, Study
+from saywell.store.table import Table
+from saywell.studies.classes.pool import (
+    ALL_TEXTS,
+    CLASS_NAMES,
+    PERMUTED,
+    RANDOM_WORDS,
+    SEARCHED,
     name_free,
     weighted,
 )
-from saywell.transfer.cross_modal import IMAGES_ONLY, Joint, Outcome
-from saywell.transfer.text_sets import BASELINE, TRANSFER, TRANSFER_SUMMARY, ZERO_SHOT, TextSet
-from saywell.transfer.zero_shot import class_embeddings, predict
-
-DRAWS = 5
-"""Random choices and random ties that a zero-shot figure is averaged over."""
-JOINT, TWO_PHASE = "joint", "two-phase"
+from saywell.studies.classes.transfer import TWO_PHASE
+from saywell.studies.spine import Run
+from saywell.transfer.cross_modal import IMAGES_ONLY
+from saywell.transfer.text_sets import TRANSFER_SUMMARY, ZERO_SHOT, TextSet
 
 
-def zero_shot_table(
-    pool: Pool,
-    draws: Sequence[Mapping[TextSet, Float[np.ndarray, " pool"]]],
-    images: Float[np.ndarray, "test dim"],
-    labels: Int[np.ndarray, " test"],
-    classes: int,
-    rule: str,
-    *,
-    seed: int = 0,
-) -> pl.DataFrame:
-    """Table `zero_shot`: the accuracy of every set of texts, averaged over draws of the sets."""
-    correct = {
-        texts: np.stack([zero_shot_correct(pool, sets[texts], images, labels, classes) for sets in draws])
-        for texts in draws[0]
-    }
-    own = chosen_by(rule)
-    searched = {own: SEARCHED, name_free(own): name_free(SEARCHED)}
+@dataclass(frozen=True)
+class Figures:
+    """What stands in the tables of all other extras, in a few figures."""
 
-    resampling = Resampling(len(draws), len(labels), seed=seed)
+    tables: Sequence[Table] = ()
 
-    def over(right: np.ndarray, base: TextSet | None) -> Interval:
-        if base is None or base not in correct:
-            return Interval(np.nan, np.nan, np.nan, 0)
-        return resampling.difference(right, correct[base])
+    def add(self, run: Run) -> list[Metric]:
+        """See `class_metrics`."""
+        return class_metrics(run.study)
 
-    rows = []
-    for texts, right in correct.items():
-        level = resampling.mean(right)
-        used = int((draws[0][texts] > 0).sum())
-        rows.append(
-            (
-                *texts,
-                used,
-                *level[:3],
-                *over(right, CLASS_NAMES)[:3],
-                level.n,
-                *over(right, searched.get(texts))[:3],
-            )
-        )
-    return _table(ZERO_SHOT, rows)
+    def again(self, run: Run) -> tuple[tuple[()], list[Metric]]:
+        """The same: no table of its own."""
+        return (), class_metrics(run.study)
 
 
-def zero_shot_correct(
-    pool: Pool,
-    weights: Float[np.ndarray, " pool"],
-    images: Float[np.ndarray, "test dim"],
-    labels: Int[np.ndarray, " test"],
-    classes: int,
-) -> Bool[np.ndarray, " test"]:
-    """Which images the mean cosine with a set of texts gets right."""
-    used = np.flatnonzero(weights)
-    means = class_embeddings(pool.vectors[used], pool.classes[used], classes, weights[used])
-    return predict(images, means) == labels
-
-
-def kept_outcomes(
-    path: Path, make: Callable[[], Mapping[Hashable, Outcome]], *, of: str = ""
-) -> dict[Hashable, Outcome]:
-    """The outcomes of one run of transfer, from `path` where an earlier run left those of `of`."""
-    if not is_whole(path, of=of):
-        arrays = {}
-        for key, outcome in make().items():
-            name = json.dumps([key.texts, JOINT] if isinstance(key, Joint) else [key, TWO_PHASE])
-            arrays[f"correct {name}"] = torch.from_numpy(outcome.correct.astype(np.uint8))
-            arrays[f"chosen {name}"] = torch.from_numpy(outcome.chosen.astype(np.float64))
-        write_arrays(path, arrays, of=of)
-    return read_outcomes(path)
-
-
-def read_outcomes(path: Path) -> dict[Hashable, Outcome]:
-    """The outcomes that `kept_outcomes` left in a file."""
-    stored = read_arrays(path)
-    found: dict[Hashable, Outcome] = {}
-    for name, chosen in stored.items():
-        kind, _, told = name.partition(" ")
-        if kind == "chosen":
-            texts, training = json.loads(told)
-            key = texts if isinstance(texts, str) else TextSet(*texts)
-            right = stored[f"correct {told}"].astype(bool)
-            found[Joint(key) if training == JOINT else key] = Outcome(right, chosen)
-    return found
-
-
-def transfer_tables(
-    runs: Mapping[tuple[int, str], Mapping[Hashable, Outcome]], seeds: Sequence[int], *, seed: int = 0
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Tables `transfer` and `transfer_summary` from outcomes by (shots, selection)."""
-    by_seed, summary = [], []
-    # Every run has the same seeds and test images.
-    shape = next((o[IMAGES_ONLY].correct.shape for o in runs.values()), (0, 0))
-    draws = Resampling(*shape, seed=seed)
-    for (shots, selection), outcomes in runs.items():
-        base = outcomes[IMAGES_ONLY].correct
-        rows = [(*_row_of(key), outcome) for key, outcome in outcomes.items()]
-        for texts, training, outcome in sorted(rows, key=lambda row: (row[0].said, row[1] == JOINT)):
-            for number, right, chosen in zip(seeds, outcome.correct, outcome.chosen, strict=True):
-                by_seed.append((*texts, training, shots, selection, number, right.mean(), chosen))
-            level, gain = draws.mean(outcome.correct), draws.difference(outcome.correct, base)
-            seen = len(outcome.correct), level.n
-            summary.append((*texts, training, shots, selection, *level[:3], *gain[:3], *seen))
-    return _table(TRANSFER, by_seed), _table(TRANSFER_SUMMARY, summary)
-
-
-def _row_of(key: Hashable) -> tuple[TextSet, str]:
-    """Which texts (or none) and which training an outcome is of."""
-    if isinstance(key, Joint):
-        return _row_of(key.texts)[0], JOINT
-    return key if isinstance(key, TextSet) else TextSet(str(key), BASELINE), TWO_PHASE
+def class_metrics(study: Study) -> list[Metric]:
+    """The headline figures, from the stored tables alone."""
+    rule, seed = study.manifest.config["select"], study.manifest.config["seed"]
+    names = study.table(CLASSES)["name"].to_list()
+    golds = {}
+    table, text_class = usable_texts(study, names)
+    if "gold" in table.columns and table["gold"].drop_nulls().n_unique() == 2:
+        known = table["gold"].is_not_null().to_numpy()
+        scores = {name: own[known] for name, own in stored_scores(study).items()}
+        good = table["gold"].drop_nulls().to_numpy()
+        # Against the second, what the rule gains is owed to influence and nothing else.
+        golds = {
+            against: auroc_intervals(scores, good, text_class[known], len(names), against=against, seed=seed)
+            for against in (chosen_by(CLIP_ONLY), chosen_by(STANDARDISED))
+        }
+    found = headline(study.table(ZERO_SHOT), study.table(TRANSFER_SUMMARY), golds, rule)
+    judged = JUDGEMENTS.name in study.manifest.tables
+    return found + (judge_metrics(study.table(JUDGEMENTS), rule) if judged else [])
 
 
 def auroc_within(
@@ -334,11 +253,6 @@ def _metric(
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _table(table: Table, rows: Sequence[tuple]) -> pl.DataFrame:
-    cells = [tuple(None if isinstance(v, float) and np.isnan(v) else v for v in row) for row in rows]
-    return table.frame(cells)
 
 
 def judge_metrics(judgements: pl.DataFrame, rule: str) -> list[Metric]:

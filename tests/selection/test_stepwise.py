@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saywell.scorers.stepwise import SCALES, stepwise
+from saywell.selection.stepwise import SCALES, stepwise
 
 
 def world(seed, images=12, texts=15, classes=3):
@@ -154,14 +154,14 @@ def test_classes_without_images_or_texts(scale):
 
 
 def test_of_many_images_an_equal_share_of_each_class_is_looked_at(monkeypatch):
-    monkeypatch.setattr("saywell.scorers.stepwise.MOST_IMAGES", 20)
+    monkeypatch.setattr("saywell.selection.stepwise.MOST_IMAGES", 20)
     random = np.random.default_rng(0)
     labels = np.repeat([0, 1], [1000, 12])
     similarity = random.uniform(-1, 1, size=(len(labels), 8))
     text_class = np.repeat([0, 1], 4)
     seen = []
     monkeypatch.setattr(
-        "saywell.scorers.stepwise._places",
+        "saywell.selection.stepwise._places",
         lambda cosines, truth, own, k, scale: seen.append(np.bincount(truth)) or np.ones(len(own)),
     )
     stepwise(similarity, labels, text_class, 2, scale=5)
@@ -171,5 +171,5 @@ def test_of_many_images_an_equal_share_of_each_class_is_looked_at(monkeypatch):
 def test_many_blocks_give_what_one_gives(monkeypatch):
     similarity, labels, text_class = world(9, images=100, texts=40)
     one = stepwise(similarity, labels, text_class, 4, scale=10)
-    monkeypatch.setattr("saywell.scorers.stepwise._BLOCK", 70)
+    monkeypatch.setattr("saywell.selection.stepwise._BLOCK", 70)
     assert np.array_equal(stepwise(similarity, labels, text_class, 4, scale=10), one)

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from saywell.influence.proponents import Strongest
 from saywell.influence.tracin import HeadCheckpoints, Labelled
-from saywell.scorers import text_influence as rules
+from saywell.selection import text_influence as rules
 
 # Images 0 and 1 of class 0, 2 and 3 of class 1; texts 0 and 1 of class 0, text 2 of class 1.
 SIMILARITY = np.array([[0.6, 0.3, 0.2], [0.4, 0.5, 0.2], [0.2, 0.3, 0.6], [0.4, 0.1, 0.2]])

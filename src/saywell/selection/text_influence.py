@@ -19,7 +19,7 @@ from saywell.influence import tracin
 from saywell.influence.proponents import Strongest, opponents, proponents
 from saywell.influence.tracin import HeadCheckpoints, Labelled
 from saywell.influence.training import train_head
-from saywell.scorers.stepwise import stepwise
+from saywell.selection.stepwise import stepwise
 from saywell.store.table import Table
 from saywell.transfer.centring import balanced_mean, centred
 

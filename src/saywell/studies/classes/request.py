@@ -10,24 +10,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
 from saywell.data.descriptor_files import load_descriptors
 from saywell.data.examples import Examples
 from saywell.data.image_sources import open_source
 from saywell.data.images import class_names
 from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
-from saywell.describers.class_texts.class_describer import USABLE, WRITING, extract_texts
+from saywell.describers.class_texts.class_describer import WRITING, extract_texts
+from saywell.describers.class_texts.describer import GivenTexts, check_usable
+from saywell.describers.class_texts.given import GIVEN
 from saywell.errors import InputError
 from saywell.language_models import load_prompt
 from saywell.scorers.judge import JUDGE
-from saywell.studies.settings import EXTRACTIVE, ClassSettings, only_its_own
+from saywell.studies.classes.pool import Texts
+from saywell.studies.settings import EXTRACTIVE, ClassSettings
 
 SELECTS = {"ift": "ift-proponent"}
 """Short names of rules."""
-ClassTexts = tuple[list[str], np.ndarray]
-"""Texts, and the place of the class of each."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class ClassRequest:
     rule: str
     names: list[str]
     knowledge: Knowledge | None
-    texts: ClassTexts | None
-    files: dict[str, ClassTexts]
+    texts: GivenTexts | None
+    files: Mapping[str, Texts]
 
 
 def read_request(images: str | Path | Examples, asked: ClassSettings) -> ClassRequest:
@@ -50,7 +48,6 @@ def read_request(images: str | Path | Examples, asked: ClassSettings) -> ClassRe
     Raises InputError for columns and files that are not there, classes that files do not name, and
     where no text for any class can come of it.
     """
-    only_its_own(asked)
     if isinstance(images, Examples):
         names = list(images.classes)
     else:
@@ -67,22 +64,14 @@ def read_request(images: str | Path | Examples, asked: ClassSettings) -> ClassRe
         for prompt in (*WRITING, *([JUDGE] if asked.judge else [])):
             load_prompt(prompt, asked.prompts)
     files = {name: load_descriptors(source, names) for name, source in _named(asked.compare).items()}
-    given = None if asked.texts is None else load_descriptors(asked.texts, names)
+    given = None
+    if asked.texts is not None:
+        called = asked.texts.name if isinstance(asked.texts, Path) else GIVEN
+        given = GivenTexts(*load_descriptors(asked.texts, names), called)
     local = None if asked.knowledge == WIKIPEDIA else load_knowledge(asked.knowledge, names)
     if local is not None and given is None and not asks:
         check_usable(extract_texts(names, local, None), names)
     return ClassRequest(SELECTS.get(asked.select, asked.select), names, local, given, files)
-
-
-def check_usable(texts: pl.DataFrame, names: Sequence[str]) -> None:
-    """Raise InputError where table `class_texts` has no text that can be chosen."""
-    if not texts["status"].is_in(USABLE).any():
-        common = texts["status"].mode().sort()[0]
-        raise InputError(
-            f"there is no usable text for any of the {len(names)} classes (most often: {common});"
-            " give texts=... (--texts), knowledge=... (--knowledge) or a language model, llm=..."
-            " (--llm)"
-        )
 
 
 def _named(

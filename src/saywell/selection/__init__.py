@@ -1,0 +1,1 @@
+"""Which of several texts describe a unit: chosen by what labelled examples say of them."""
