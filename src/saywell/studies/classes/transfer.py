@@ -44,16 +44,14 @@ class Transfer:
     shots: Sequence[int]
     seeds: int
     training: Settings
-    tables: Sequence[Table] = (TRANSFER, TRANSFER_SUMMARY)
+    tables: Sequence[Table] = ()
 
     def add(self, run: Run) -> list[Metric]:
-        """Figures follow in `figures.py`; each run of training is kept as soon as it is done."""
-        run.study.tables(
-            self.tables, lambda: self._made(self.compared.space(run)), files=(_KEPT,), uses=_FROM
-        )
+        """No figures; each run of training is kept as soon as it is done."""
+        run.study.step("training", lambda: self._train(self.compared.space(run)), files=(_KEPT,), uses=_FROM)
         return []
 
-    def _made(self, space: Space) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _train(self, space: Space) -> None:
         study, seed, fit = space.run.study, self.compared.choice.seed, space.rows[DESCRIBE]
         whole = _sets(space, space.by, space.scores, _draw(seed, fit))
         plan, of = self._plan(space), study.made_from(_FROM)
