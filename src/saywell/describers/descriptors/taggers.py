@@ -134,7 +134,7 @@ class ExtractiveTags:
             return tag_sentences(examples.ids, examples.texts, vectors, found, there)
 
         study.table(
-            CANDIDATES.name,
+            CANDIDATES,
             lambda: extract_candidates(describe.ids, describe.texts, vectors[known], seed=resources.seed),
         )
         study.table(DESCRIPTORS, descriptors)
