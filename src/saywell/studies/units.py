@@ -177,6 +177,7 @@ def _question(
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": (asked.encoder or "minilm") if with_encoder and not pictures else asked.encoder,
+        "firing": asked.firing or str(source.firing),
         "units": source.name,
         "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
     }

@@ -60,8 +60,10 @@ class Columns:
     def units(self) -> pl.DataFrame:
         """Called by column, or by column and value; `stars-` is the column `stars` going low."""
         names = [column if value is None else f"{column}={value}" for column, value in self.values]
-        high = source_units(names, self.kind)
         numbers = pl.Series([value is None for _, value in self.values], dtype=pl.Boolean)
+        high = source_units(names, self.kind).with_columns(
+            sign=pl.when(numbers).then(pl.lit(1, dtype=pl.Int8))
+        )
         low = high.filter(numbers).with_columns(id=pl.col("id") + "-", sign=pl.lit(-1, dtype=pl.Int8))
         return pl.concat([high, low])
 

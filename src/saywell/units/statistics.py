@@ -51,7 +51,7 @@ _STATISTICS = ("mean", "std", "minimum", "maximum", "threshold", "fires", "state
 def source_units(
     ids: Sequence[str], kind: str, names: Sequence[str] | None = None, model: str | None = None
 ) -> pl.DataFrame:
-    """Units of a source without layers or signs, each at the place of its number."""
+    """Units of a source without layers or sides, each at the place of its number."""
     numbers = pl.Series(range(len(ids)), dtype=pl.Int32)
     return pl.DataFrame(
         {
@@ -61,7 +61,7 @@ def source_units(
             "module": pl.Series([None] * len(ids), dtype=pl.String),
             "layer": pl.Series([None] * len(ids), dtype=pl.Int32),
             "index": numbers,
-            "sign": pl.Series([1] * len(ids), dtype=pl.Int8),
+            "sign": pl.Series([None] * len(ids), dtype=pl.Int8),
             "place": numbers,
             "name": pl.Series(ids if names is None else names, dtype=pl.String),
         }
