@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from saywell.cli import app
 from saywell.errors import InputError
-from saywell.studies.classes.encoder import check_encoder, open_encoder
+from saywell.studies.dual_encoder import check_encoder, open_encoder
 from saywell.studies.settings import ClassSettings, settings_of
 
 
@@ -72,8 +72,8 @@ def folder_of(folder, sizes, column="label"):
 @pytest.fixture
 def sees(monkeypatch):
     one = Sees()
-    monkeypatch.setattr("saywell.studies.classes.encoder.open_vision_encoder", lambda *a, **k: one)
-    monkeypatch.setattr("saywell.studies.classes.encoder.open_sentence_encoder", lambda *a, **k: reads)
+    monkeypatch.setattr("saywell.studies.dual_encoder.open_vision_encoder", lambda *a, **k: one)
+    monkeypatch.setattr("saywell.studies.dual_encoder.open_sentence_encoder", lambda *a, **k: reads)
     return one
 
 

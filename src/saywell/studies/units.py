@@ -42,7 +42,7 @@ from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.scorers.evaluate import Budget
 from saywell.store.study import Study
-from saywell.studies.class_encoder import check_encoder, open_encoder
+from saywell.studies.dual_encoder import check_encoder, open_encoder
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.meanings import Meanings
 from saywell.studies.settings import UnitSettings, named, settings_of

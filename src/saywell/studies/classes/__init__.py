@@ -53,7 +53,6 @@ from saywell.scorers.judge import JUDGE, expect_judgements
 from saywell.selection.of_texts import Choice, ChosenTexts, LabelledImages
 from saywell.store.study import Study
 from saywell.studies.classes.classify import KeepReader
-from saywell.studies.classes.encoder import check_encoder, open_encoder
 from saywell.studies.classes.figures import Figures
 from saywell.studies.classes.influence import Influence
 from saywell.studies.classes.judge import JUDGED, Judge
@@ -64,6 +63,7 @@ from saywell.studies.classes.pool import Compared, templates
 from saywell.studies.classes.request import ClassRequest, read_request
 from saywell.studies.classes.transfer import Gains, Transfer
 from saywell.studies.classes.zero_shot import ZeroShot
+from saywell.studies.dual_encoder import check_encoder, open_encoder
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import ClassSettings, named, settings_of
 from saywell.studies.spine import Extra, Question, run

@@ -1,4 +1,4 @@
-"""The dual encoder that a study of classes is asked to see with, named in one of three ways."""
+"""The dual encoder that a study of pictures is asked to see with, named in one of three ways."""
 
 from __future__ import annotations
 
