@@ -131,7 +131,7 @@ def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
     found = strongest_of(run.question, run.subject.activations, examples)
     yield EXEMPLARS, found.select("unit", "part", "rank", "example", "activation")
     yield CONTRASTS, contrast_table(run.subject.activations, examples.ids, describe, run.resources.seed)
-    if run.control is not None and CONTROL_SCORES.name in study.manifest.tables and run.question.describers:
+    if run.control is not None and CONTROL_SCORES.name in study.manifest.tables and run.of_control:
         yield CONTROL_SCORES, control_scores(run, run.control)
     if run.question.readers:
         yield from zip((SCORED, FLOORED), scores_again(run), strict=True)
@@ -146,8 +146,7 @@ def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
             yield from figures
     tables = run.study.manifest.tables
     beside = run.study.table(CONTROL_SCORES) if CONTROL_SCORES.name in tables else None
-    called = run.control.name if run.control is not None else ""
-    yield from verified_metrics(run.study.scores, beside, called, run.question.caveats)
+    yield from verified_metrics(run, beside)
 
 
 def scores_again(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -129,6 +129,13 @@ class Run:
     control: Subject | None
 
     @property
+    def of_control(self) -> tuple[Describer, Reader] | None:
+        """Who describes the control and reads of it: the first of each that asks no language model."""
+        free = (one for one in self.question.describers if not isinstance(one, ByLLM))
+        cheap = (reader for reader in self.question.readers if not reader.costly)
+        return next(zip(free, cheap, strict=False), None)
+
+    @property
     def for_profiles(self) -> Resources | None:
         """What profiles of units are made with, where a floor asks which of them are alike."""
         asked = any(isinstance(floor, NearestSibling) for floor in self.question.floors)
@@ -204,11 +211,10 @@ def _answer(question: Question, examples: Examples, study: StudyWriter, resource
     now = Run(question, study, examples, resources, subject, control)
     _describe_and_score(now)
     beside = None
-    if control is not None:
+    if control is not None and now.of_control is not None:
         beside = study.table(CONTROL_SCORES, lambda: control_scores(now, control))
     figures = [figure for extra in question.extras for figure in extra.add(now)]
-    called = control.name if control is not None else ""
-    study.write_metrics([*figures, *verified_metrics(study.scores, beside, called, question.caveats)])
+    study.write_metrics([*figures, *verified_metrics(now, beside)])
     note_run(study, examples)
     note_cost(study)
 
@@ -319,18 +325,17 @@ def _keep_lost(study: StudyWriter, resources: Resources) -> None:
 
 
 def control_scores(now: Run, control: Subject) -> pl.DataFrame:
-    """Table `control_scores`: the first describer's words for the control, read by the first cheap reader."""
-    question, resources = now.question, now.resources
-    readers = [reader for reader in question.readers if not reader.costly][:1]
+    """Table `control_scores`: words for units of the control, read by one reader (see `Run.of_control`)."""
+    assert now.of_control is not None
+    (describer, reader), resources = now.of_control, now.resources
     evidence = control.evidence(now.examples, resources.seed)
-    describer = question.describers[0]
     said = describer.describe(evidence, resources, now.study)
     described = described_units(describer.name, 0, said, evidence, now.for_profiles)
     keys = hash_numbers(described.units, resources.seed, "units of the control")
     kept = described.only(np.sort(np.argsort(keys, kind="stable")[:MOST_OF_CONTROL]))
     held = HeldOut(control.activations, now.examples, kept.units, resources.seed)
-    opened = [(reader, reader.open(now.examples, resources)) for reader in readers]
-    scores = evaluate(kept, opened, held, question.floors, now.study.path).scores
+    opened = [(reader, reader.open(now.examples, resources))]
+    scores = evaluate(kept, opened, held, now.question.floors, now.study.path).scores
     texts = pl.DataFrame(
         {"description": kept.ids, "text": kept.texts}, schema={"description": pl.String, "text": pl.String}
     )

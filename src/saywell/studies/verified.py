@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from saywell.report.card import VERIFIED, reader_name
 from saywell.scorers.intervals import Interval, share_interval
 from saywell.store.study import Metric
 
+if TYPE_CHECKING:
+    from saywell.studies.spine import Run
 
-def verified_metrics(
-    scores: pl.DataFrame, control: pl.DataFrame | None, called: str, caveats: Mapping[str, str]
-) -> list[Metric]:
-    """A figure for each describer and reader; `control` has the scores of the first of each.
 
-    `called` is what the control is; `caveats` say of a reader what has to be known.
-    """
-    metrics: list[Metric] = []
+def verified_metrics(run: Run, beside: pl.DataFrame | None) -> list[Metric]:
+    """A figure for each describer and reader of a scored study; `beside` is table `control_scores`."""
+    scores, metrics = run.study.scores, []
     pairs = scores.select("describer", "reader").unique(maintain_order=True).rows()
     several = len({describer for describer, _ in pairs}) > 1
+    same = tuple(one.name for one in run.of_control) if run.of_control is not None else ()
     for describer, reader in pairs:
         own = _share_verified(scores.filter(describer=describer, reader=reader))
         controls, of = {}, "descriptions"
-        if control is not None and not metrics:
-            found = _share_verified(control)
-            controls[called] = None if found.value != found.value else found.value
+        if beside is not None and run.control is not None and (describer, reader) == same:
+            found, called = _share_verified(beside), run.control.name
+            controls[called] = None if np.isnan(found.value) else found.value
             of = f"descriptions; with {called} of {found.n:,}"
         metrics.append(
             Metric(
@@ -39,7 +39,7 @@ def verified_metrics(
                 n=own.n,
                 of=of,
                 controls=controls,
-                note=caveats.get(reader, "") if not several or describer == pairs[0][0] else "",
+                note=run.question.caveats.get(reader, "") if describer == pairs[0][0] else "",
             )
         )
     return metrics
