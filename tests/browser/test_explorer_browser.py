@@ -122,7 +122,7 @@ PAGES = [
     "/1/export",
     "/compare?a=1&b=2",
     "/3/",
-    "/3/class?name=%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+    "/3/unit?id=%3Cscript%3Ealert(1)%3C%2Fscript%3E",
     "/3/text?id=t0-0",
     "/3/results",
     "/3/ask",

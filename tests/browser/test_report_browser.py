@@ -76,7 +76,7 @@ def test_a_phone_reads_the_page_in_one_column(open_page, pages, kind, width):
     assert page.evaluate("document.documentElement.scrollHeight") < 25_000
     # The answer stands on the first screen.
     assert page.locator(".firsts li").first.bounding_box()["y"] < 400
-    for folded in page.locator("details.class-card").all()[:2]:
+    for folded in page.locator("#unit-table .card details").all()[:2]:
         folded.locator("summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(NARROW, 200) == []

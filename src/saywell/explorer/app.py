@@ -155,7 +155,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
             filters=filters,
             rows=found.rows,
             paging=pager(filters, found.total, units.PAGE),
-            cards=read_units(here.tables, [row["id"] for row in found.rows], examples=units.SHOWN),
+            cards=read_units(here.listed, [row["id"] for row in found.rows], examples=units.SHOWN),
             judged=judged,
         )
 
@@ -275,7 +275,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
             table = sentences.every_text(here.tables)
         else:
             filters = Filters.of(request.query_params)
-            table = units.every_unit(here.tables, filters, here.people()).drop("no", "hay")
+            table = units.every_unit(here.tables, filters, here.people()).drop("no", "hay", "scored")
         table = export.with_verdicts(table, latest)
         if form == "neuronpedia" and here.placed:
             return _file("neuronpedia.zip", "application/zip", export.as_neuronpedia(table, here.about))

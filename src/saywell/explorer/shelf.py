@@ -12,7 +12,7 @@ from saywell.errors import StudyError
 from saywell.explorer.probe import Probe
 from saywell.explorer.sentences import build_sentences
 from saywell.explorer.tables import Tables
-from saywell.explorer.units import build_units, choices, units_by_verdict
+from saywell.explorer.units import Listed, build_units, choices, units_by_verdict
 from saywell.explorer.verdicts import HumanVerdicts
 from saywell.store.study import Study
 
@@ -24,6 +24,8 @@ class Opened:
     number: int
     study: Study
     tables: Tables
+    listed: Listed
+    """The same for the cards of a list."""
     verdicts: HumanVerdicts
     probe: Probe
     name: str
@@ -92,6 +94,7 @@ def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: i
         number,
         study,
         tables,
+        Listed(tables),
         HumanVerdicts(folder, clock),
         Probe(tables),
         folder.resolve().name or "study",

@@ -67,7 +67,7 @@ def build_units(tables: Tables) -> None:
             select u.id, {unit}, d.text, d.descriptors, d.describer, d.llm, d.description,
                 coalesce(d.status, 'no description: none was written') as status,
                 s.value, s.ci_low, s.ci_high, s.control, s.n, s.measure, s.reader, s.skill, s.floor,
-                s.skill_low, s.skill_high, s.q,
+                s.skill_low, s.skill_high, s.q, s.status as scored,
                 case when coalesce(d.status, '') <> 'described' then 'no description'
                      when s.status = 'verified' then 'verified' else 'not verified' end as verdict
             from {_units(tables)} u left join {_described(tables)} d on d.unit = u.id
@@ -76,7 +76,8 @@ def build_units(tables: Tables) -> None:
     tables.build("create unique index card_of on cards (id)")
     if tables.has("exemplars") and tables.has("examples", "text"):
         tables.build(f"""
-            create table shown as select c.no as unit, x.no as example
+            create table shown as
+            select c.no as unit, e.rank, x.no as example, e.activation{_spans(tables)}
             from exemplars e join cards c on c.id = e.unit
             join (select id, file_row_number::integer as no from examples) x on x.id = e.example
             where e.part = '{DESCRIBE}' and e.rank < {SHOWN}""")
@@ -85,8 +86,59 @@ def build_units(tables: Tables) -> None:
                 lower(left(text, {SEARCHED})) as hay
             from examples where file_row_number in (select example from shown)""")
     else:
-        tables.build("create table shown (unit integer, example integer)")
+        tables.build("create table shown (unit integer, rank integer, example integer, activation float)")
         tables.build("create table sentences (no integer, id varchar, text varchar, hay varchar)")
+
+
+class Listed:
+    """What the cards of a list show: tables that are in memory, and small ones. See `report.card.Rows`."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self.pictures = tables.pictures
+        self._said = dict(_IN_MEMORY)
+        if self.pictures:
+            del self._said["exemplars"], self._said["examples"]
+        if tables.has("class_texts"):
+            self._said["class_texts"] = "select * from said where {}"
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether there is such a table, with these columns."""
+        return table in self._said or (table in _SMALL and self._tables.has(table, *columns))
+
+    def where(self, table: str, column: str, values: Sequence[str] | None) -> pl.DataFrame:
+        """Its rows with one of these values in a column."""
+        if table not in self._said:
+            return self._tables.where(table, column, values)
+        chosen = f"{_IDS.get((table, column), column)} in (select unnest(?::varchar[]))"
+        return self._tables.frame(self._said[table].format(chosen), [list(values or ())])
+
+
+_SMALL = ("influence", "exemplars", "examples")
+"""Tables that are asked in their files where there is nothing in memory: of pictures."""
+_IDS = {
+    ("units", "id"): "id",
+    ("descriptions", "unit"): "id",
+    ("scores", "unit"): "id",
+    ("exemplars", "unit"): "c.id",
+}
+_IN_MEMORY = {
+    "units": "select id, layer, index, sign, threshold from cards where {}",
+    "descriptions": "select id as unit, description as id, text, status, describer, llm, descriptors,"
+    " 0 as rank, true as selected from cards where description is not null and {}",
+    "scores": "select id as unit, description, measure, reader, value, ci_low, ci_high, floor, control,"
+    " skill, skill_low, skill_high, q, n, scored as status from cards where scored is not null and {}",
+    "exemplars": "select c.id as unit, e.* exclude (unit, example), s.id as example from shown e"
+    " join cards c on c.no = e.unit join sentences s on s.no = e.example where {} order by e.unit, e.rank",
+    "examples": "select id, text from sentences where {}",
+}
+"""From the name of a table to what asks for its rows, with a place for the condition."""
+
+
+def _spans(tables: Tables) -> str:
+    """The columns that say which part of a text is responsible, where the study knows."""
+    known = tables.has("exemplars", "span_start", "span_end")
+    return ", e.span_start, e.span_end" if known else ""
 
 
 def find_units(tables: Tables, filters: Filters, people: Mapping[str, str], *, most: int = PAGE) -> Found:

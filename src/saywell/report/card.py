@@ -347,7 +347,7 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
         "meanings": _by_unit(_of(rows, "meanings", ids)),
     }
     articles = _by_unit(_of(rows, "articles", ids, "class"), "class")
-    sentences = _sentences(rows, ids, written)
+    sentences, pictures = _sentences(rows, ids, written), rows.pictures
 
     def seen(sort: str, unit: str, carriers: frozenset[str] = frozenset()) -> tuple[Example, ...]:
         found = of_sort.get(sort, {}).get((unit,))
@@ -365,7 +365,7 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
             id=unit,
             row={name: value for name, value in own.get(unit, {}).items() if name != "id"},
             written=by,
-            pictures=rows.pictures,
+            pictures=pictures,
             exemplars=seen("exemplars", unit, carriers),
             contrasts=seen("contrasts", unit),
             unforeseen=seen("unforeseen", unit),

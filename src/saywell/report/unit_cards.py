@@ -132,7 +132,7 @@ def _examples(unit: Unit, around: Around) -> Iterator[Part]:
             if (shots := _shots(found, around, valued=valued)) is not None
         ]
         if sides:
-            columns = (el("div", None, el("h4", None, title), shots) for title, shots in sides)
+            columns = (el("div", None, el("h3", {"class": "small"}, title), shots) for title, shots in sides)
             yield el("div", {"class": "sides"}, *columns)
     elif unit.exemplars:
         yield el("ol", {"class": "exemplars"}, *(_exemplar(one, unit) for one in unit.exemplars))
