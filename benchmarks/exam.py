@@ -24,7 +24,7 @@ from saywell.data.words import content_words, stem, words
 from saywell.encoders.sentence import open_sentence_encoder
 from saywell.language_models import Request, Scripted
 from saywell.studies.exam import Exam, run_exam
-from saywell.studies.exam_summary import by_kind
+from saywell.studies.exam.summary import by_kind
 
 D3 = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "d3_dev.parquet"
 

@@ -79,6 +79,7 @@ class Change:
 
 NEURONS = ("neurons", "neurons-extracted", "neurons-llm")
 CLASSES = ("classes", "classes-written")
+EXAMS = ("exam", "exam-images")
 TRAINED = {"describe": "train", "select": "validation", "score": "test"}
 CALIBRATED = TRAINED | {"describe": "calibration"}
 PARTS = "one word for who may see an example, in every study"
@@ -227,6 +228,17 @@ CHANGES: list[Change] = [
         "with gold tags nothing is encoded, so exemplars fall into no clusters: no empty table",
         "meanings",
         studies=("neurons",),
+    ),
+    *(
+        Change("an exam is a study like any other", now=table, studies=EXAMS)
+        for table in (
+            "units examples rejected converted exemplars contrasts candidates descriptors tags descriptions"
+            " scores floors counterexamples metrics"
+        ).split()
+    ),
+    *(
+        Change("several readers may sit by one exam", now=f"{table}.reader", studies=EXAMS)
+        for table in ("exam_answers", "exam_summary")
     ),
     *(Change(PARTS, f"classes.{was}", f"classes.{now}", studies=CLASSES) for now, was in TRAINED.items()),
     *(

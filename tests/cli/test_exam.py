@@ -8,7 +8,7 @@ import pytest
 from saywell.cli.exam import print_exam
 from saywell.errors import InputError
 from saywell.studies.exam import Exam, run_exam
-from saywell.studies.exam_summary import summarize
+from saywell.studies.exam.summary import summarize
 
 
 @pytest.fixture

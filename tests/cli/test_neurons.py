@@ -7,8 +7,8 @@ import pytest
 from saywell.data.texts import load_texts
 from saywell.errors import InputError, SaywellError
 from saywell.language_models import Retries
-from saywell.studies.exam_tasks import read_tasks
 from saywell.studies.settings import NeuronSettings, settings_of
+from saywell.units.planted.tasks import read_tasks
 
 TEXTS = [f"text number {n}" for n in range(20)]
 

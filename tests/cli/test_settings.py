@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from saywell.cli import app
 from saywell.cli.command import command
-from saywell.data import planted_units
 from saywell.errors import InputError
 from saywell.language_models.providers import EXTRACTIVE
 from saywell.selection.of_texts import CONTROLS, RULES
@@ -34,6 +33,7 @@ from saywell.studies.settings import (
     nearest,
     settings_of,
 )
+from saywell.units.planted import texts as planted_units
 from saywell.units.pooling import POOLINGS
 from saywell.units.sites import KINDS
 

@@ -19,9 +19,10 @@ from saywell.language_models import DryRun, Scripted
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
 from saywell.studies.exam import plan_exam, run_exam, stored_exam
-from saywell.studies.exam_scoring import TRUTH, with_recovery
-from saywell.studies.exam_summary import by_kind
-from saywell.studies.exam_tasks import read_tasks
+from saywell.studies.exam.answers import with_recovery
+from saywell.studies.exam.sitting import TRUTH
+from saywell.studies.exam.summary import by_kind
+from saywell.units.planted.tasks import read_tasks
 
 TOPICS = {
     "battery": "battery charger socket".split(),

@@ -3,18 +3,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from saywell.studies.exam_images import see_scenes
 
-from saywell.data.planted_image_units import candidate_phrases, draw_scenes
 from saywell.describers.controls import NoDescription
 from saywell.describers.registry import DESCRIBERS, describers_of
 from saywell.errors import InputError
 from saywell.store.study import Study
 from saywell.studies import exam_images
 from saywell.studies.audit import audit_study
-from saywell.studies.exam import run_exam
-from saywell.studies.exam_images import see_scenes
-from saywell.studies.exam_scoring import TRUTH
-from saywell.studies.exam_sitting import stored_exam
+from saywell.studies.exam import run_exam, stored_exam
+from saywell.studies.exam.sitting import TRUTH
+from saywell.units.planted.pictures import candidate_phrases, draw_scenes
 
 PICTURES = 400
 

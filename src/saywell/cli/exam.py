@@ -13,6 +13,9 @@ from saywell.cli.options import AsJson, PlanOnly
 from saywell.studies.settings import ExamSettings
 
 if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import Console
+
     from saywell.studies.exam import Exam
 
 
@@ -39,30 +42,50 @@ def print_exam(result: Exam, *, json: bool) -> None:
     """A line per describer, 80 columns wide without a column for calls."""
     import json as json_module
 
+    import polars as pl
+
     if json:
         lines = result.summary.join(result.costs, on="describer", how="left").to_dicts()
         typer.echo(json_module.dumps(lines, indent=2))
         return
-    from rich import box
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     console = Console(highlight=False)
-    summary = result.summary
+    summary, answers = result.summary, result.answers
+    if "reader" not in summary.columns:  # of a version whose exams had one
+        summary, answers = (each.with_columns(reader=pl.lit("this reader")) for each in (summary, answers))
     first = summary.row(0, named=True)
     noise = first["noise_units"]
-    known = result.answers.filter(describer=first["describer"])["always_f1"].count()
+    known = answers.filter(reader=first["reader"], describer=first["describer"])["always_f1"].count()
     console.print(
         f"{known} units with a known truth, {noise} that follow no rule,"
         f" {first['units'] - known - noise} neurons nobody knows about"
     )
+    for _, lines in summary.group_by("reader", maintain_order=True):
+        _print_lines(console, lines, result.costs)
+    console.print(
+        "recovered: verified, and as good on unseen examples as 80 % of the true description\n"
+        "off rule: of the verified, true of the unit but not half of what the rule says\n"
+        "F1: of what the reader says, against the true rule\n"
+        "false: verified, of units where there is nothing to see\n"
+        "stated - got: F1 on the examples it was chosen by, minus F1 on unseen ones",
+        style="dim",
+    )
+
+
+def _print_lines(console: Console, lines: pl.DataFrame, costs: pl.DataFrame) -> None:
+    """What one reader makes of all describers."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    first = lines.row(0, named=True)
     if (readable := first.get("readable")) is not None:
         console.print(
-            f"{readable} of {first['known']} true descriptions are verified by this reader;"
+            f"{readable} of {first['known']} true descriptions are verified by {escape(first['reader'])};"
             " recovered counts those units only"
         )
-    asked = bool(result.costs["calls"].sum())
+    asked = bool(costs["calls"].sum())
     table = Table(box=box.SIMPLE_HEAD, width=min(console.width, 80 + 7 * asked), pad_edge=False)
     table.add_column("describer", ratio=1)
     for column in (
@@ -75,9 +98,9 @@ def print_exam(result: Exam, *, json: bool) -> None:
         "time",
     ):
         table.add_column(column, justify="right", no_wrap=True)
-    costs = {row["describer"]: row for row in result.costs.iter_rows(named=True)}
-    for row in summary.iter_rows(named=True):
-        cost = costs.get(row["describer"])
+    by_name = {row["describer"]: row for row in costs.iter_rows(named=True)}
+    for row in lines.iter_rows(named=True):
+        cost = by_name.get(row["describer"])
         table.add_row(
             escape(row["describer"]),
             _share(row, "recovered"),
@@ -89,14 +112,6 @@ def print_exam(result: Exam, *, json: bool) -> None:
             f"{cost['seconds']:.0f} s" if cost else "",
         )
     console.print(table)
-    console.print(
-        "recovered: verified, and as good on unseen examples as 80 % of the true description\n"
-        "off rule: of the verified, true of the unit but not half of what the rule says\n"
-        "F1: of what the reader says, against the true rule\n"
-        "false: verified, of units where there is nothing to see\n"
-        "stated - got: F1 on the examples it was chosen by, minus F1 on unseen ones",
-        style="dim",
-    )
 
 
 def _share(row: dict, name: str) -> str:

@@ -399,8 +399,6 @@ _ONLY = {
     "pictures": ("pictures",),
     "per_kind": ("texts", "pictures"),
     "noise_units": ("texts", "pictures"),
-    "reader": ("texts", "tasks"),
-    "llm": ("texts", "tasks"),
 }
 """Options of an exam that not every exam has."""
 

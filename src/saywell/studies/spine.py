@@ -183,15 +183,15 @@ def plan(question: Question, examples: Examples, resources: Resources, counting:
     for describer in question.describers:
         if isinstance(describer, ByLLM):
             describer.expect(counting, examples, resources, question.source.units().height)
+    costly = [reader for reader in question.readers if reader.costly]
+    units = min(question.budget.units, question.source.units().height) if costly else 0
     # Both parts are read twice of every describer, with the unit's description and with another's.
-    number = 2 * question.budget.units * len(question.describers)
-    descriptions = [Description("", made_up(n)) for n in range(number)]
-    for reader in question.readers:
-        if reader.costly:
-            predict = reader.open(examples, resources)
-            with counting.guessing():
-                for rows in (examples.parts.select.rows, examples.parts.score.rows):
-                    predict(descriptions, rows[: question.budget.examples])
+    descriptions = [Description("", made_up(n)) for n in range(2 * units * len(question.describers))]
+    for reader in costly:
+        predict = reader.open(examples, resources)
+        with counting.guessing():
+            for rows in (examples.parts.select.rows, examples.parts.score.rows):
+                predict(descriptions, rows[: question.budget.examples])
     return counting.plan()
 
 

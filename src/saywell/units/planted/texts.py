@@ -8,6 +8,7 @@ other things than texts, such as pictures, become units the same way (`units_of_
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,13 @@ class PlantedUnit:
     rule: Bool[np.ndarray, " examples"] = field(repr=False)
     response: Float[np.ndarray, " examples"] = field(repr=False)
     threshold: float = THRESHOLD
+    pattern: str | None = None
+    """Of a rule about words: a regular expression for them, or for what its one group is."""
+
+    def span(self, text: str) -> tuple[int, int] | tuple[None, None]:
+        """Where in a text the words are that the rule is about, in characters, end exclusive."""
+        found = None if self.pattern is None else re.search(self.pattern, text, re.IGNORECASE)
+        return (None, None) if found is None else found.span(found.re.groups)
 
     @property
     def fires(self) -> Bool[np.ndarray, " examples"]:
@@ -63,11 +71,15 @@ class PlantedUnit:
 
 @dataclass(frozen=True)
 class Rule:
-    """The truth in words, of which examples it holds, and how strong the response is where it does."""
+    """The truth in words, of which examples it holds, and how strong the response is where it does.
+
+    `pattern` as in `PlantedUnit`.
+    """
 
     truth: str
     holds: Bool[np.ndarray, " examples"]
     strength: Float[np.ndarray, " examples"] | float = 1.0
+    pattern: str | None = None
 
 
 def plant_units(
@@ -136,7 +148,7 @@ def _unit(ids: Sequence[str], region: np.ndarray, name: str, kind: str, rule: Ru
         others = FLIPPED * share / (1 - share)
         level = np.where(rule.holds, chance >= FLIPPED, chance < others).astype(float)
     response = level + SPREAD * ndtri(_uniform(ids, seed, name))
-    return PlantedUnit(name, kind, rule.truth, rule.holds, response)
+    return PlantedUnit(name, kind, rule.truth, rule.holds, response, pattern=rule.pattern)
 
 
 def _uniform(ids: Sequence[str], seed: int, purpose: str) -> Float[np.ndarray, " examples"]:
@@ -180,9 +192,9 @@ class _Seen:
         return mask
 
 
-def _plain(sets: Mapping[str, np.ndarray], form: str = "{}") -> Iterator[Rule]:
+def _plain(sets: Mapping[str, np.ndarray], form: str = "{}", pattern: str = "") -> Iterator[Rule]:
     for name, holds in sets.items():
-        yield Rule(form.format(name), holds)
+        yield Rule(form.format(name), holds, pattern=pattern.format(re.escape(name)) or None)
 
 
 def pairs(
@@ -221,14 +233,14 @@ def _two_meanings(seen: _Seen) -> Iterator[Rule]:
 
 
 def _positions(seen: _Seen) -> Iterator[Rule]:
-    yield from _plain(seen.first, 'begins with the word "{}"')
-    yield from _plain(seen.last, 'ends with the word "{}"')
+    yield from _plain(seen.first, 'begins with the word "{}"', r"^\W*({})\b")
+    yield from _plain(seen.last, 'ends with the word "{}"', r"\b({})(?:['’]s)?\W*$")
 
 
 _KINDS: Mapping[str, Callable[[_Seen], Iterator[Rule]]] = {
     "topic": lambda seen: _plain(seen.topics),
-    "word": lambda seen: _plain(seen.words),
-    "suffix": lambda seen: _plain(seen.endings, 'a word ending in "{}"'),
+    "word": lambda seen: _plain(seen.words, pattern=r"\b{}\b"),
+    "suffix": lambda seen: _plain(seen.endings, 'a word ending in "{}"', r"\b\w{{3,}}{}\b"),
     "tone": lambda seen: _plain(seen.tones),
     "position": _positions,
     "conjunction": _conjunctions,

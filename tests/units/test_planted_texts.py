@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from saywell.data.planted_units import FLIPPED, MIN_FIRES, NOISE, plant_units
+from saywell.units.planted.texts import FLIPPED, MIN_FIRES, NOISE, plant_units
 
 TOPICS = "battery soup room ferry jacket camera".split()
 

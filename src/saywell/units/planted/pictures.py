@@ -1,21 +1,28 @@
 """Units made by rules over what planted pictures show, and phrases that may describe them.
 
-The rules are of the same making as those over texts (`planted_units`), with attributes of scenes in
+The rules are of the same making as those over texts (`planted.texts`), with attributes of scenes in
 the place of topics and words. Their truths are said in the words of the planted world's captions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import combinations
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool
+from PIL import Image
 
+from saywell.data.examples import REJECTED, Examples
 from saywell.data.planted.captions import ADJECTIVES, NOUNS, NUMBERS, PLACES
-from saywell.data.planted.scenes import ATTRIBUTES, Scene, layouts
+from saywell.data.planted.scenes import ATTRIBUTES, SIZE, Scene, layouts, render
 from saywell.data.planted.world import draw_scene
-from saywell.data.planted_units import (
+from saywell.data.splits import assign_parts, content_ids
+from saywell.encoders.fingerprints import combined
+from saywell.errors import InputError
+from saywell.units.planted.texts import (
     CORRUPTED,
     NOISE_UNITS,
     NOISY,
@@ -25,8 +32,6 @@ from saywell.data.planted_units import (
     pairs,
     units_of_rules,
 )
-from saywell.data.splits import content_ids
-from saywell.errors import InputError
 
 Value = tuple[str, str]
 """An attribute and one of its values."""
@@ -80,6 +85,51 @@ def scene_ids(scenes: Sequence[Scene]) -> list[str]:
     return content_ids(repr(scene) for scene in scenes)
 
 
+class Drawn:
+    """Pictures of scenes, drawn when they are asked for: by id the place among all, and the scene.
+
+    A picture depends on its scene, its place and the seed. `brightness`: mean, 0 to 255, of those drawn.
+    """
+
+    def __init__(self, scenes: Mapping[str, tuple[int, Scene]], seed: int) -> None:
+        self.scenes, self.seed = scenes, seed
+        self.brightness: dict[str, float] = {}
+
+    def __call__(self, ids: Iterable[str]) -> Iterator[tuple[str, Image.Image]]:
+        """Each id with its picture."""
+        for id in ids:
+            place, scene = self.scenes[id]
+            picture = render(scene, np.random.default_rng([self.seed, place]))
+            self.brightness[id] = float(np.asarray(picture.convert("L")).mean())
+            yield id, picture
+
+    def bright(self) -> Bool[np.ndarray, " pictures"]:
+        """Which are brighter than half of them; what was not drawn yet is drawn."""
+        for _ in self(self.scenes.keys() - self.brightness.keys()):
+            pass
+        brightness = np.array([self.brightness[id] for id in self.scenes])
+        return brightness > np.median(brightness)
+
+
+def planted_pictures(scenes: Sequence[Scene], seed: int) -> tuple[Examples, Drawn]:
+    """Different scenes as examples, one picture of each, and who draws them."""
+    ids = scene_ids(scenes)
+    drawn = Drawn(dict(zip(ids, enumerate(scenes), strict=True)), seed)
+    table = pl.DataFrame(
+        {
+            "id": ids,
+            "part": assign_parts(ids, seed),
+            "name": [phrase(asdict(scene)) for scene in scenes],
+            "row": np.arange(len(ids)),
+            "width": np.full(len(ids), SIZE, dtype=np.int32),
+            "height": np.full(len(ids), SIZE, dtype=np.int32),
+        }
+    )
+    fingerprint = combined(*ids, *table["part"])
+    rejected = REJECTED.empty()
+    return Examples(table, "image", fingerprint, rejected, len(ids), pictures_of=drawn), drawn
+
+
 def plant_image_units(
     scenes: Sequence[Scene],
     region: Bool[np.ndarray, " pictures"],
@@ -88,7 +138,7 @@ def plant_image_units(
     noise_units: int = NOISE_UNITS,
     seed: int = 0,
 ) -> list[PlantedUnit]:
-    """Units as `planted_units.plant_units` makes them, over the attributes of different scenes.
+    """Units as `planted.texts.plant_units` makes them, over the attributes of different scenes.
 
     Every attribute is a kind. Units of the kind `CORRUPTED` fire by chance in `region`, the brighter
     half of the pictures, say.

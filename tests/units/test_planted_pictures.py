@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from saywell.data.planted.scenes import ATTRIBUTES
-from saywell.data.planted_image_units import (
+from saywell.errors import InputError
+from saywell.readers.alternatives import alternatives
+from saywell.units.planted.pictures import (
     MOST_SCENES,
     UNTRUE,
     candidate_phrases,
@@ -15,9 +17,7 @@ from saywell.data.planted_image_units import (
     plant_image_units,
     scene_ids,
 )
-from saywell.data.planted_units import CORRUPTED, FLIPPED, MIN_FIRES, NOISE, NOISY
-from saywell.errors import InputError
-from saywell.readers.alternatives import alternatives
+from saywell.units.planted.texts import CORRUPTED, FLIPPED, MIN_FIRES, NOISE, NOISY
 
 SCENES = draw_scenes(1200, 0)
 REGION = np.arange(len(SCENES)) % 2 == 0

@@ -5,37 +5,45 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from saywell.data.planted_units import NOISE
 from saywell.scorers.intervals import bootstrap_mean, share_interval
+from saywell.store.table import Table
+from saywell.units.planted.texts import NOISE
 
-SUMMARY = {
-    "describer": pl.String,
-    "units": pl.Int64,
-    "described": pl.Int64,
-    "verified": pl.Int64,
-    "known": pl.Int64,
-    "readable": pl.Int64,
-    "recovered": pl.Float64,
-    "recovered_low": pl.Float64,
-    "recovered_high": pl.Float64,
-    "off_rule": pl.Float64,
-    "off_rule_low": pl.Float64,
-    "off_rule_high": pl.Float64,
-    "f1": pl.Float64,
-    "f1_low": pl.Float64,
-    "f1_high": pl.Float64,
-    "noise_units": pl.Int64,
-    "noise_described": pl.Int64,
-    "false": pl.Float64,
-    "false_low": pl.Float64,
-    "false_high": pl.Float64,
-    "bias": pl.Float64,
-    "error": pl.Float64,
-}
+EXAM_SUMMARY = Table(
+    "exam_summary",
+    {
+        "reader": pl.String,
+        "describer": pl.String,
+        "units": pl.Int64,
+        "described": pl.Int64,
+        "verified": pl.Int64,
+        "known": pl.Int64,
+        "readable": pl.Int64,
+        "recovered": pl.Float64,
+        "recovered_low": pl.Float64,
+        "recovered_high": pl.Float64,
+        "off_rule": pl.Float64,
+        "off_rule_low": pl.Float64,
+        "off_rule_high": pl.Float64,
+        "f1": pl.Float64,
+        "f1_low": pl.Float64,
+        "f1_high": pl.Float64,
+        "noise_units": pl.Int64,
+        "noise_described": pl.Int64,
+        "false": pl.Float64,
+        "false_low": pl.Float64,
+        "false_high": pl.Float64,
+        "bias": pl.Float64,
+        "error": pl.Float64,
+    },
+    key=("reader", "describer"),
+    version=2,
+)
+"""A line for each reader and describer: shares with 95 % intervals."""
 
 
 def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """One row per describer, in their order (see SUMMARY).
+    """One row for each reader and describer, in their order (see EXAM_SUMMARY).
 
     `known` counts units with a known truth, `readable` those of them whose true description is
     verified. `recovered` is the share of readable units that were recovered; `off_rule` the share of
@@ -48,8 +56,7 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
     nothing to average.
     """
     rows = []
-    for name in answers["describer"].unique(maintain_order=True):
-        own = answers.filter(describer=name)
+    for (reader, name), own in answers.group_by("reader", "describer", maintain_order=True):
         noise = own.filter(kind=NOISE)
         known = own["readable"].drop_nulls()
         f1 = bootstrap_mean(own["rule_f1"].drop_nulls().to_numpy(), seed=seed)
@@ -60,6 +67,7 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
         gap = (own["stated"] - own["value"]).drop_nulls().to_numpy()
         rows.append(
             (
+                reader,
                 name,
                 own.height,
                 int((own["text"] != "").sum()),
@@ -75,7 +83,7 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
                 *((gap.mean(), np.abs(gap).mean()) if len(gap) else (np.nan, np.nan)),
             )
         )
-    return pl.DataFrame(rows, schema=SUMMARY, orient="row").fill_nan(None)
+    return EXAM_SUMMARY.frame(rows).fill_nan(None)
 
 
 def by_kind(answers: pl.DataFrame, column: str = "recovered") -> pl.DataFrame:
