@@ -22,7 +22,9 @@ def result():
     ]
     columns = "describer unit kind text value stated rule_f1 status recovered off_rule".split()
     answers = pl.DataFrame(rows, schema=columns, orient="row").with_columns(
-        always_f1=pl.when(kind="topic").then(0.1), readable=pl.when(kind="topic").then(pl.lit(True))
+        reader=pl.lit("words"),
+        always_f1=pl.when(kind="topic").then(0.1),
+        readable=pl.when(kind="topic").then(pl.lit(True)),
     )
     costs = pl.DataFrame({"describer": ["none"], "calls": [0], "seconds": [0.1]})
     return Exam(pl.DataFrame(), answers, summarize(answers, 0), costs, pl.DataFrame())
@@ -32,7 +34,12 @@ def test_a_line_per_describer_in_80_columns(result, capsys):
     print_exam(result, json=False)
     out = capsys.readouterr().out
     assert "1 units with a known truth, 1 that follow no rule" in out
-    assert "100 (3–100)" in out and "1 of 1 true descriptions" in out and "[bold]" in out and "+0.10" in out
+    assert (
+        "100 (3–100)" in out
+        and "1 of 1 true descriptions are verified by words" in out
+        and "[bold]" in out
+        and "+0.10" in out
+    )
     assert max(map(len, out.splitlines())) <= 80
 
 

@@ -3,17 +3,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from saywell.studies.exam_images import see_scenes
 
+from saywell.data.splits import assign_parts
 from saywell.describers.controls import NoDescription
 from saywell.describers.registry import DESCRIBERS, describers_of
 from saywell.errors import InputError
+from saywell.resources import Resources
 from saywell.store.study import Study
-from saywell.studies import exam_images
 from saywell.studies.audit import audit_study
 from saywell.studies.exam import run_exam, stored_exam
 from saywell.studies.exam.sitting import TRUTH
-from saywell.units.planted.pictures import candidate_phrases, draw_scenes
+from saywell.units.planted.pictures import Drawn, candidate_phrases, draw_scenes, planted_pictures, scene_ids
 
 PICTURES = 400
 
@@ -90,8 +90,8 @@ def test_describers_see_describe_pictures_only(monkeypatch):
 
     monkeypatch.setitem(DESCRIBERS, "spy", Spy("spy", needs_tags=True))  # type: ignore[arg-type]
     run_exam(images=True, pictures=PICTURES, per_kind=1, noise_units=1, encoder=Blind(), describer=["spy"])
-    ids = exam_images.scene_ids(draw_scenes(PICTURES, 0))
-    split = dict(zip(ids, exam_images.assign_parts(ids, 0), strict=True))
+    ids = scene_ids(draw_scenes(PICTURES, 0))
+    split = dict(zip(ids, assign_parts(ids, 0), strict=True))
     ((evidence, resources),) = seen
     assert {split[id] for id in evidence.examples.ids} == {"describe"}
     assert evidence.examples.tags.texts == tuple(candidate_phrases())
@@ -110,11 +110,18 @@ def test_a_picture_does_not_depend_on_how_many_there_are():
             return np.array([np.asarray(image)[0, 0] for image in images], dtype=np.float32)
 
     scenes = draw_scenes(70, 0)
-    few, many = (see_scenes(scenes[:n], Corner(), seed=3) for n in (3, 70))
-    for a, b in zip(few, many, strict=True):
-        np.testing.assert_array_equal(a, b[:3])
-    again = see_scenes(scenes[:1] * 70, Corner(), seed=3)[1]
-    assert len(set(again)) == 70  # each place has a picture of its own
+    found = []
+    for n in (3, 70):
+        examples, drawn = planted_pictures(scenes[:n], 3)
+        vectors = Resources(dual=Corner()).vectors(examples)
+        drawn.bright()
+        found.append((vectors[:3], [drawn.brightness[id] for id in examples.ids[:3]]))
+        assert (len(vectors), len(drawn.brightness)) == (n, n)
+    for few, many in zip(*found, strict=True):
+        np.testing.assert_array_equal(few, many)
+    again = Drawn({str(place): (place, scenes[0]) for place in range(70)}, 3)
+    again.bright()
+    assert len(set(again.brightness.values())) == 70  # each place has a picture of its own
 
 
 def test_bad_choices_are_told():

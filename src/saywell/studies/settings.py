@@ -381,6 +381,8 @@ class ExamSettings(StudySettings, LlmSettings):
         form = "pictures" if self.images else "tasks" if self.tasks is not None else "texts"
         for option, forms in _ONLY.items():
             value = getattr(self, option)
+            # Pictures have no describer that asks a model, but readers.
+            forms = (*forms, form) if option == "llm" and self.reader else forms
             if form not in forms and value != type(self).model_fields[option].default:
                 shown = str(value) if isinstance(value, Path) else value
                 raise ValueError(
@@ -399,6 +401,7 @@ _ONLY = {
     "pictures": ("pictures",),
     "per_kind": ("texts", "pictures"),
     "noise_units": ("texts", "pictures"),
+    "llm": ("texts", "tasks"),
 }
 """Options of an exam that not every exam has."""
 

@@ -6,7 +6,9 @@ and a state: "ok", or why nothing is to be said of it (see `REASONS`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,7 @@ FEWEST = 3
 MOST = 0.95
 """A unit that fires on a larger share is described best by saying "always"."""
 
-OK = "ok"
+OK, GIVEN = "ok", "given"
 REASONS = {
     "constant": "it gives the same value on every sentence",
     "flat": "too many sentences reach its top value",
@@ -126,16 +128,24 @@ class AboveMedian:
 
 @dataclass(frozen=True)
 class Given:
-    """Fires where somebody said so: by place, on which examples."""
+    """Fires where somebody said so: by place, on which examples; or a function that says so when asked."""
 
-    fires: sp.csr_matrix | Bool[np.ndarray, "places examples"]
+    fires: (
+        sp.csr_matrix
+        | Bool[np.ndarray, "places examples"]
+        | Callable[[], Bool[np.ndarray, "places examples"]]
+    )
 
     def __str__(self) -> str:
-        return "given"
+        return GIVEN
+
+    @cached_property
+    def _fires(self) -> Any:
+        return self.fires() if callable(self.fires) else self.fires
 
     def of(self, places: np.ndarray, rows: np.ndarray) -> Bool[np.ndarray, "places rows"]:
         """Some places on some examples, the same (1-D) or others for each (2-D)."""
-        mine = self.fires[places]
+        mine = self._fires[places]
         found: Any = mine[:, rows] if rows.ndim == 1 else mine[np.arange(len(places))[:, None], rows]
         return (found.toarray() if sp.issparse(found) else np.asarray(found)) > 0
 

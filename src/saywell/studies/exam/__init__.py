@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ import polars as pl
 
 from saywell.data.examples import Examples
 from saywell.data.texts import load_texts
-from saywell.describers.describer import Describer, Tagger
+from saywell.describers.describer import Tagger
 from saywell.describers.descriptors.taggers import ExtractiveTags, PhraseTags
 from saywell.describers.llm import DESCRIBE, LLM
 from saywell.describers.registry import describers_of, find_describers
@@ -120,13 +120,23 @@ def plan_exam(
     llm: DryRun | str | None = None,
     **options: Any,
 ) -> Plan:
-    """What `run_exam` would ask a language model; nothing is sent or stored."""
+    """What `run_exam` would ask a language model; nothing is sent or stored.
+
+    What describers ask depends on no reply, so it is what would be asked; what readers ask is guessed.
+    """
     asked, frame = _asked(texts, settings, options, encoder, llm)
-    with counting_llm(asked, None if out is None else Path(out), llm) as counting:
+    counts = counting_llm(asked, None if out is None else Path(out), llm)
+    with counts as counting, TemporaryDirectory() as nowhere:
         resources = _resources(asked, encoder, counting, silent)
         asks = _asks(asked, frame, resources)
-        question = exam_question(asked, asks, resources)
-        return Plan(asks.of, [] if counting is None else plan(question, asks.examples, resources, counting))
+        question = exam_question(asked, asks, resources, time.perf_counter)
+        if counting is None:
+            return Plan(asks.of, [])
+        alone = [each for each in question.describers if each.name == LLM]
+        if alone:
+            asking = replace(question, describers=alone, readers=(), extras=(), tagger=None)
+            run(asking, asks.examples, out=Path(nowhere) / "exam", resources=resources)
+        return Plan(asks.of, plan(question, asks.examples, resources, counting))
 
 
 def stored_exam(study: Study) -> Exam:
@@ -149,9 +159,9 @@ class Asks(NamedTuple):
 
 
 def exam_question(
-    asked: ExamSettings, asks: Asks, resources: Resources, clock: Callable[[], float] | None = None
+    asked: ExamSettings, asks: Asks, resources: Resources, clock: Callable[[], float]
 ) -> Question:
-    """What is asked. With a `clock`, describers are timed.
+    """What is asked; describers are timed by `clock`.
 
     Raises InputError for names of nobody, and where a language model is missing.
     """
@@ -164,7 +174,8 @@ def exam_question(
         f"the reader {each.name!r}" for each in readers if each.costly
     ]:
         resources.need_llm(who)
-    sitting = describers if clock is None else [*_sitting(describers, asks, clock)]
+    tasks = ByTask()
+    sitting = [Sitting(each if asks.tagger else OneTask(each, tasks), clock) for each in describers]
     config = {
         "describer": [each.name for each in describers],
         "reader": [each.name for each in readers],
@@ -186,11 +197,6 @@ def exam_question(
         budget=Budget(EVERY_UNIT),
         control=False,
     )
-
-
-def _sitting(describers: Sequence[Describer], asks: Asks, clock: Callable[[], float]) -> list[Sitting]:
-    tasks = ByTask()
-    return [Sitting(each if asks.tagger else OneTask(each, tasks), clock) for each in describers]
 
 
 def _asked(

@@ -48,7 +48,7 @@ class Planted:
     @property
     def firing(self) -> Given:
         """At or above each unit's own threshold, before responses are stored with fewer digits."""
-        return Given(np.array([unit.fires for unit in self.planted]))
+        return Given(lambda: np.array([unit.fires for unit in self.planted]))
 
     def meant(self) -> Mapping[str, Bool[np.ndarray, " examples"]]:
         """By unit, where its rule holds."""
