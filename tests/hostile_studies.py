@@ -14,7 +14,6 @@ import polars as pl
 
 import saywell
 from saywell.report.class_charts import PLANE
-from saywell.store.schemas import SCHEMAS
 from saywell.store.study import Metric, Study, write_study
 from saywell.store.table import Table
 
@@ -327,7 +326,7 @@ def every_table() -> dict[str, Table]:
                 for value in vars(importlib.import_module(told.name)).values():
                     if isinstance(value, Table):
                         found[value.name] = value
-    return found | {PLANE.name: PLANE} | dict(SCHEMAS)
+    return found | {PLANE.name: PLANE}
 
 
 def _frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from saywell.data.examples import EXAMPLES
 from saywell.describers.descriptors.nearness import HOLDS_FROM, cosines, holding, nearness
 from saywell.describers.descriptors.tables import DESCRIPTORS, TAGS, stored_tags
 from saywell.describers.descriptors.taggers import (
@@ -40,7 +41,7 @@ class WordEncoder:
 @pytest.fixture
 def study(tmp_path):
     with write_study(tmp_path / "s", kind="score", config={}, inputs={}) as study:
-        study.table("examples", lambda: pl.DataFrame({"id": ["x"], "part": ["score"], "row": [0]}))
+        study.table(EXAMPLES, lambda: pl.DataFrame({"id": ["x"], "part": ["score"], "row": [0]}))
         yield study
 
 

@@ -1,7 +1,7 @@
 """A study on disk: open one to read, or write one step by step.
 
     with write_study(folder, kind="neurons", command=..., config=..., inputs=...) as study:
-        examples = study.table("examples", lambda: load(...))
+        examples = study.table(EXAMPLES, lambda: load(...))
 
 A step makes tables and other files. They are written first, then `study.json` names them with their
 hashes in one replacement: the step is done, or it never was. When the same command is given again,
@@ -42,7 +42,6 @@ from saywell.store.files import (
     write_json,
     write_parquet,
 )
-from saywell.store.schemas import SCHEMAS
 from saywell.store.table import UNANSWERED, Table, check_key
 
 if TYPE_CHECKING:
@@ -393,15 +392,18 @@ class StudyWriter(Study):
     ) -> pl.DataFrame:
         """The stored table; with `make`, a step of its own that makes it where it is not done."""
         if make is not None:
-            declared = _declared(table)
-            made = self.step(declared.name, lambda: (make(),), tables=(declared,), uses=uses)
+            if isinstance(table, str):
+                raise SchemaError(
+                    f"the table {table!r} is made of nothing that says its columns: give a Table"
+                )
+            made = self.step(table.name, lambda: (make(),), tables=(table,), uses=uses)
             if made is not None:
                 return made[0]
         return super().table(table)
 
     def tables(
         self,
-        tables: Sequence[Table | str],
+        tables: Sequence[Table],
         make: Callable[[], tuple[pl.DataFrame, ...]],
         *,
         files: Sequence[str] = (),
@@ -411,14 +413,14 @@ class StudyWriter(Study):
 
         `files` are files and folders below the study's that `make` writes beside them.
         """
-        self.step(_declared(tables[0]).name, make, tables=tables, files=files, uses=uses)
+        self.step(tables[0].name, make, tables=tables, files=files, uses=uses)
 
     def step(
         self,
         name: str,
         make: Callable[[], Sequence[pl.DataFrame] | None],
         *,
-        tables: Sequence[Table | str] = (),
+        tables: Sequence[Table] = (),
         files: Sequence[str] = (),
         uses: Sequence[str] | None = None,
     ) -> list[pl.DataFrame] | None:
@@ -427,9 +429,8 @@ class StudyWriter(Study):
         `uses` names the steps that it is made from; by default it is all that came before. None
         where it was done, otherwise the tables.
         """
-        declared = [_declared(table) for table in tables]
         earlier = self.manifest.steps.get(name)
-        if earlier is not None and not {table.name for table in declared} <= set(earlier.tables):
+        if earlier is not None and not {table.name for table in tables} <= set(earlier.tables):
             earlier = None
         if earlier is not None and not earlier.failed and not self._is_damaged(earlier):
             self._passed.append(name)
@@ -440,8 +441,8 @@ class StudyWriter(Study):
         outer, self._step = self._step, _Making()  # a step may call for another
         started = time.monotonic()
         try:
-            frames = [table.check(frame) for table, frame in zip(declared, make() or (), strict=True)]
-            self._commit(name, earlier, list(zip(declared, frames, strict=True)), files, uses, started)
+            frames = [table.check(frame) for table, frame in zip(tables, make() or (), strict=True)]
+            self._commit(name, earlier, list(zip(tables, frames, strict=True)), files, uses, started)
         finally:
             self._step = outer
         return frames
@@ -603,10 +604,6 @@ class StudyWriter(Study):
         for table in step.tables:
             if table != UNANSWERED.name:
                 self.manifest.tables.pop(table, None)
-
-
-def _declared(table: Table | str) -> Table:
-    return SCHEMAS[table] if isinstance(table, str) else table
 
 
 class _Making:
