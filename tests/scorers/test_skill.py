@@ -262,8 +262,8 @@ def test_no_units():
 
 def test_verified_holds_the_rate_over_all_units_tested():
     count = 6
-    empty = np.full(count, np.nan)
-    columns = {field.name: empty for field in fields(Skill) if field.name != "floors"}
+    columns = {field.name: np.full(count, np.nan) for field in fields(Skill) if field.name != "floors"}
+    columns |= dict.fromkeys(("n", "unanswered", "resamples"), np.zeros(count, dtype=int))
     columns["p"] = np.array([0.01, 0.02, 0.04, 0.9, np.nan, 0.001])
     columns["skill_low"] = np.array([0.1, 0.1, 0.1, 0.1, np.nan, -0.1])
     found = Skill(**columns, floors={})

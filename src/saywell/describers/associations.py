@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy import stats
 
 from saywell.data.examples import Examples
@@ -115,8 +115,8 @@ def association_rows(
 
 
 def associate(
-    exemplars: Bool[sp.csr_matrix, "units texts"],
-    tags: Bool[sp.csr_matrix, "texts descriptors"],
+    exemplars: Shaped[sp.csr_matrix, "units texts"],
+    tags: Shaped[sp.csr_matrix, "texts descriptors"],
     strata: Int[np.ndarray, " texts"],
 ) -> Associations:
     """Composition, lift and significance of every descriptor for every unit.

@@ -52,9 +52,7 @@ class Extractive:
         return said
 
 
-def typical_phrases(
-    counts: PhraseCounts, exemplars: Sequence[Int[np.ndarray, " exemplars"]]
-) -> list[list[int]]:
+def typical_phrases(counts: PhraseCounts, exemplars: Sequence[Int[np.ndarray, " _"]]) -> list[list[int]]:
     """Up to five phrases per unit (by column), the most typical first; none where none stands out.
 
     A phrase stands out when its log-odds z score against all other texts would be exceeded once in

@@ -98,12 +98,12 @@ def _of_clusters(
 
 
 def cluster_exemplars(
-    sets: Sequence[Int64[np.ndarray, " exemplars"]],
+    sets: Sequence[Int64[np.ndarray, " _"]],
     vectors: Float[np.ndarray, "texts dim"],
-    population: Int64[np.ndarray, " texts"],
+    population: Int64[np.ndarray, " drawn"],
     *,
     seed: int = 0,
-) -> list[Int64[np.ndarray, " exemplars"]]:
+) -> list[Int64[np.ndarray, " _"]]:
     """The meaning (0, 1, ...) of every exemplar of every set; -1 in clusters of fewer than three.
 
     `sets` are places in `vectors`, which are unit vectors. Each set is cut by average linkage of

@@ -66,11 +66,11 @@ class MeanOfTextsReader:
         return by_mean(lambda texts: resources.encode(examples, texts), resources.vectors(examples), readable)
 
 
-def by_nearest(encode: Encode, vectors: Float[np.ndarray, "examples dim"]) -> Predict:
+def by_nearest(encode: Encode, vectors: np.ndarray) -> Predict:
     """The cosine of each example to the nearest of what a description offers (-1 to 1).
 
-    It offers its alternatives and, where there are several, the whole text. `vectors` and what
-    `encode` gives are unit vectors. A description without words gets NaN.
+    It offers its alternatives and, where there are several, the whole text. `vectors` [examples, dim]
+    and what `encode` gives are unit vectors. A description without words gets NaN.
     """
     _check(vectors)
     known: dict[str, np.ndarray] = {}
@@ -90,9 +90,7 @@ def by_nearest(encode: Encode, vectors: Float[np.ndarray, "examples dim"]) -> Pr
 
 
 def by_mean(
-    encode: Encode,
-    vectors: Float[np.ndarray, "examples dim"],
-    readable: Callable[[Sequence[str]], list[str]] = list,
+    encode: Encode, vectors: np.ndarray, readable: Callable[[Sequence[str]], list[str]] = list
 ) -> Predict:
     """The mean cosine of each example with those parts of a description that are `readable`."""
     _check(vectors)

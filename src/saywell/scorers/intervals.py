@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from scipy import special
 
 RESAMPLES = 1000
@@ -94,7 +94,7 @@ def bootstrap_f1(
     return results
 
 
-def f1_of(counts: Float[np.ndarray, "rows 4"]) -> Float[np.ndarray, " rows"]:
+def f1_of(counts: Real[np.ndarray, "rows 4"]) -> Float[np.ndarray, " rows"]:
     """F1 (0 to 1, higher is better) from hits, misses and false alarms; 0 without any of them."""
     hits, misses, alarms = counts[:, 0], counts[:, 1], counts[:, 2]
     below = 2 * hits + misses + alarms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Shaped
 
 from saywell.errors import InputError
 from saywell.scorers.intervals import LEVEL, RESAMPLES, Interval
@@ -25,7 +25,7 @@ class Resampling:
             self._by_seed = random.multinomial(seeds, shares[0], size=resamples) / seeds
             self._by_example = random.multinomial(examples, shares[1], size=resamples) / examples
 
-    def mean(self, values: Float[np.ndarray, "seeds examples"]) -> Interval:
+    def mean(self, values: Shaped[np.ndarray, "seeds examples"]) -> Interval:
         """The mean with a 95 % interval that resamples seeds and examples, each as a whole."""
         if values.size == 0:
             return Interval(np.nan, np.nan, np.nan, 0)

@@ -111,7 +111,7 @@ def train_heads(
     return kept
 
 
-def pad_rows(rows: Sequence[Int[np.ndarray, " n"]]) -> Int[np.ndarray, "runs most"]:
+def pad_rows(rows: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, "runs most"]:
     """Lists of rows of several lengths as one array, filled up with -1."""
     padded = np.full((len(rows), max((len(r) for r in rows), default=0)), -1, dtype=np.int64)
     for run, own in enumerate(rows):

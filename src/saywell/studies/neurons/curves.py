@@ -127,7 +127,7 @@ def answered_rows(activations: Activations, part: Rows, known: np.ndarray) -> np
 def predict(
     side: Side,
     weights: Mapping[Line, sp.csr_matrix],
-    known: Bool[np.ndarray, " texts"],
+    known: Bool[np.ndarray, " all"],
     part: Rows | None = None,
 ) -> dict[Line, Float[np.ndarray, "texts descriptors"]]:
     """Summed evidence of the units that fire on each text of a part, once per set of weights."""
