@@ -64,7 +64,7 @@ class FakeProvider:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[httpx2.Headers] = []
         self.times: list[float] = []
-        self.loop = VirtualLoop()
+        self.loop: VirtualLoop  # that of the last client, from its first request on
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         number, payload = len(self.requests), json.loads(request.content)
@@ -95,7 +95,11 @@ class FakeProvider:
         **options: Any,
     ) -> Client:
         """A client of this provider, on the virtual clock."""
-        self.loop = loop = VirtualLoop()
+
+        def begin() -> VirtualLoop:
+            self.loop = VirtualLoop()
+            return self.loop
+
         backend = HttpBackend(
             PROVIDERS[provider],
             "fake",
@@ -109,5 +113,5 @@ class FakeProvider:
         stand_in = dearest_price({}) if limits and limits.max_usd is not None else None
         options = {"retries": Retries(), **options}
         return Client(
-            backend, calls=calls, limits=limits, stand_in=stand_in, new_loop=lambda: loop, **options
+            backend, calls=calls, limits=limits, stand_in=stand_in, new_loop=begin, **options
         )

@@ -305,7 +305,19 @@ def _open_bytes(path: Path, name: str) -> BinaryIO:
         file = open_regular(path)
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror}") from error
-    return gzip.GzipFile(fileobj=file) if path.name.lower().endswith(".gz") else file  # type: ignore[return-value]
+    return _Unpacked(file) if path.name.lower().endswith(".gz") else file  # type: ignore[return-value]
+
+
+class _Unpacked(gzip.GzipFile):
+    """A packed file that is closed with what reads it."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        super().__init__(fileobj=packed)
+        self._packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
 
 
 def _lines(path: Path, name: str, encoding: str, newline: str) -> Iterator[str]:

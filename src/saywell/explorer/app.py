@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
@@ -73,13 +73,13 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
             raise HTTPException(404, f"There is no study {number!r} here.")
         return by_number[number]
 
-    async def checked_form(request: Request) -> FormData:
-        form = await request.form(max_files=1, max_fields=12, max_part_size=2**20)
-        if not door.has_secret(form.get("secret")):
-            raise HTTPException(
-                403, "This form is not from a page of this server. Load the page again and repeat."
-            )
-        return form
+    async def checked_form(request: Request) -> AsyncIterator[FormData]:
+        async with request.form(max_files=1, max_fields=12, max_part_size=2**20) as form:
+            if not door.has_secret(form.get("secret")):
+                raise HTTPException(
+                    403, "This form is not from a page of this server. Load the page again and repeat."
+                )
+            yield form
 
     @app.exception_handler(SaywellError)
     def wrong(request: Request, error: SaywellError) -> Response:

@@ -17,6 +17,7 @@ class Background:
     def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
         self._new_loop = new_loop
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def run(self, work: Coroutine[Any, Any, T], on_interrupt: Callable[[], None]) -> T:
@@ -42,16 +43,24 @@ class Background:
         with self._starting:
             if self._loop is None:
                 self._loop = self._new_loop()
-                threading.Thread(
-                    target=self._loop.run_forever, name="saywell-language-model", daemon=True
-                ).start()
+                name = "saywell-language-model"
+                self._thread = threading.Thread(target=_serve, args=[self._loop], name=name, daemon=True)
+                self._thread.start()
             return self._loop
 
     def close(self) -> None:
-        """Ends the thread."""
-        if self._loop is not None:
+        """Ends the thread, and gives back what the loop held open."""
+        if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop = None
+            self._thread.join()
+            self._loop = self._thread = None
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 def _wait(future: concurrent.futures.Future[Any]) -> None:
