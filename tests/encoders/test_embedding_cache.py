@@ -138,7 +138,7 @@ def test_vectors_from_safetensors(images, tmp_path):
         path, path, image_tensor="pictures", text_tensor="words", names=tmp_path / "n.json"
     )
     assert np.allclose(embed_images(encoder, images), unit_length(rows[images.table["row"].to_numpy()]))
-    assert np.allclose(encoder.encode_texts(["blue"]), unit_length(texts[1:]), atol=1e-6)
+    assert np.allclose(encoder.encode_texts(["blue"]), unit_length(texts[1:], float), atol=1e-6)
     with pytest.raises(InputError, match=r"name one with image_tensor=\.\.\."):
         open_precomputed(path, path, names=["a", "b"])
     (tmp_path / "deep.json").write_text("[" * 100_000)

@@ -112,6 +112,4 @@ class FakeProvider:
         )
         stand_in = dearest_price({}) if limits and limits.max_usd is not None else None
         options = {"retries": Retries(), **options}
-        return Client(
-            backend, calls=calls, limits=limits, stand_in=stand_in, new_loop=begin, **options
-        )
+        return Client(backend, calls=calls, limits=limits, stand_in=stand_in, new_loop=begin, **options)

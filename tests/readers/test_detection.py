@@ -118,8 +118,7 @@ def test_requests_of_all_descriptions_are_in_flight_together():
         return reply((n, "no", 1) for n in range(1, 6))
 
     texts = [f"text {n}" for n in range(20)]
-    with FaultServer(answer) as server:
-        llm = open_language_model("openai-compatible:fake", url=server.url)
+    with FaultServer(answer) as server, open_language_model("openai-compatible:fake", url=server.url) as llm:
         resources = Resources(llm=llm)
         predict = DetectionReader(batch_size=5).open(of_texts(texts), resources)
         predict(said("the first"), np.arange(5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 
@@ -143,9 +144,13 @@ def topic_labels(embeddings: Float[np.ndarray, "texts dim"], seed: int) -> Int[n
     The topics depend on the order of the sentences, because k-means starts from rows drawn by number.
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     if len(embeddings) < 2:
         return np.zeros(len(embeddings), dtype=np.int32)
     topics = int(np.clip(np.sqrt(len(embeddings) / 2), 2, 60))
     model = KMeans(topics, n_init=1, max_iter=30, random_state=seed)
-    return model.fit_predict(embeddings.astype(np.float64))
+    with warnings.catch_warnings():
+        # Fewer different sentences than topics leave some topics empty.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit_predict(embeddings.astype(np.float64))
