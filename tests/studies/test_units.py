@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 import saywell
 from saywell.errors import InputError, SaywellError, StudyError
+from saywell.studies.audit import audit_study
 from saywell.studies.units import describe_units, plan_units
 
 SEED = np.random.default_rng(0)
@@ -36,6 +37,14 @@ def told(study):
 
 
 HOW = {"firing": "above:0.5", "reader": ["lexical", "sentence-encoder", "tags"]}
+
+
+def assert_audited(study):
+    checks = audit_study(study)
+    assert checks.filter(status="failed").is_empty()
+    assert {"table units derived again", "table control_scores derived again"} <= set(checks["check"])
+
+
 NAMES = ["battery", "food", "room", "n0", "n1", "n2", "n3"]
 SAID = {
     "battery": {"battery", "charger", "phone"},
@@ -66,6 +75,7 @@ def test_a_matrix_is_described_where_there_is_something_to_say(study):
     assert not (control["status"] == "verified").any()
     assert study.manifest.kind == "units" and (study.path / "report.html").exists()
     assert set(study.scores["reader"]) == {"sentence-encoder", "lexical", "tags"}
+    assert_audited(study)
     assert study.unit("food").exemplars and study.search("soup").height
 
 
@@ -129,6 +139,7 @@ def test_units_can_fire_where_a_column_says_so(corpus, encoder, tmp_path):
     study = describe_units(table, NOISE[:, 0], **run)
     assert set(told(study)["unit/0"].replace(",", "").split()) & SAID["room"]
     assert not (study.table("control_scores")["status"] == "verified").any()
+    assert_audited(study)
     again = describe_units(table, NOISE[:, 0], **run)
     assert again.descriptions.equals(study.descriptions)
     with pytest.raises(StudyError):

@@ -42,8 +42,10 @@ from saywell.studies.spine import (
 from saywell.studies.verified import VERIFIED, verified_metrics
 from saywell.units.activations import Activations
 from saywell.units.exemplars import CONTRASTS, EXEMPLARS, Locate, contrast_table, nowhere
-from saywell.units.firing import Firing, firing_rule
+from saywell.units.firing import Firing, Given
+from saywell.units.marked import stored_firing
 from saywell.units.responses import Responses, open_responses
+from saywell.units.source import exchanged
 from saywell.units.statistics import SOURCE, UNITS, unit_table
 
 
@@ -92,7 +94,8 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
     config = study.manifest.config
     if RESPONSES not in study.manifest.steps or "firing" not in config:
         raise InputError(f"{str(study.path)!r} keeps no responses of its units to start from")
-    firing, examples = firing_rule(config["firing"]), _examples(study)
+    examples = _examples(study)
+    firing = stored_firing(config["firing"], examples, study.units.height)
     seed = int(config.get("seed", 0))
     encoder = str(config.get("encoder") or "minilm")
     resources = Resources(encoder, dual=encoder, seed=seed)
@@ -181,8 +184,11 @@ def _control(study: Study, question: Question, examples: Examples) -> Subject | 
     if CONTROL not in study.manifest.steps:
         return None
     responses = open_responses(study.arrays(CONTROL), len(examples))
-    units = unit_table(question.source.units(), responses, question.source.firing, examples.parts.describe)
-    activations = Activations(responses, units, question.source.firing)
+    firing = question.source.firing
+    if isinstance(firing, Given):  # who fires where is told by example, and these have another's
+        firing = Given(firing.told[:, exchanged(examples, int(study.manifest.config["seed"]))])
+    units = unit_table(question.source.units(), responses, firing, examples.parts.describe)
+    activations = Activations(responses, units, firing)
     verified = next((metric for metric in study.headline() if metric.figure == VERIFIED), None)
     named = "" if verified is None else next(iter(verified.controls), "")
     return Subject(named, activations, strongest_of(question, activations, examples), CONTRASTS.empty())

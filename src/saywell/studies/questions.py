@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from saywell.store.study import Study
-from saywell.studies import classes, neurons
+from saywell.studies import classes, neurons, units
 from saywell.studies.spine import Extra
 
 
@@ -16,4 +16,6 @@ def own_of(study: Study) -> tuple[Sequence[Extra], Mapping[str, str]]:
         return neurons.extras_of(config), neurons.caveats_of(config)
     if study.manifest.kind == "classes":
         return classes.DERIVED, {}
+    if study.manifest.kind == "units":
+        return (), units.caveats_of(config)
     return (), {}

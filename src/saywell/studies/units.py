@@ -11,13 +11,11 @@ that are found here are what the descriptions are made of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
-from jaxtyping import Bool
 from torch import nn
 
 from saywell.data.examples import Examples
@@ -48,19 +46,15 @@ from saywell.studies.meanings import Meanings
 from saywell.studies.settings import UnitSettings, named, settings_of
 from saywell.studies.spine import Question, plan, run
 from saywell.units.columns import Columns
-from saywell.units.exemplars import Locate
-from saywell.units.firing import Above, AboveMedian, Given, TopShare, firing_rule
+from saywell.units.firing import firing_rule, is_rule
 from saywell.units.functions import Functions
+from saywell.units.marked import Marked, yes_in
 from saywell.units.matrix import load_matrix
 from saywell.units.models import LoadedModel, load_model, wrap_model
-from saywell.units.responses import Responses
-from saywell.units.source import ActivationSource, Prepares, Shuffled, exchanged
+from saywell.units.source import ActivationSource, Prepares
 
-TRUE_OF = (
-    "Verified means true of the unit on examples that nobody was shown, not that it is all there is to it."
-)
-OWN_ENCODER = "The encoder that compares words with examples is the model that the units are of. "
-OWN_TAGS = "Descriptions are made of these tags. "
+OWN_ENCODER = "The encoder that compares words with examples is the model that the units are of."
+OWN_TAGS = "The descriptions are made of these tags."
 GIVE = (
     "give one of: activations (--activations FILE), columns of the examples (--column NAME), or a model with"
     " a module and directions (--model M --module PATH --directions FILE)"
@@ -159,9 +153,9 @@ def _posed(
     source = _source(brought, asked, examples)
     if isinstance(source, Prepares):
         examples = source.prepare(examples)
-    if asked.firing and _rule(asked.firing) is None:
+    if asked.firing and not is_rule(asked.firing):
+        yes_in(examples, asked.firing)  # refused here if at all
         source = Marked(source, examples, asked.firing)
-        source.fires()  # refused here if at all
     return _question(source, examples, asked, resources), examples, resources
 
 
@@ -177,8 +171,8 @@ def _question(
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": (asked.encoder or "minilm") if with_encoder and not pictures else asked.encoder,
-        "firing": asked.firing or str(source.firing),
         "units": source.name,
+        "own_encoder": own,
         "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
     }
     inputs = {"units": source.fingerprint}
@@ -198,7 +192,7 @@ def _question(
         strongest=asked.top,
         budget=Budget(asked.llm_units),
         control=asked.control,
-        caveats=_caveats(asked, own),
+        caveats=caveats_of(config),
     )
 
 
@@ -242,13 +236,10 @@ def _same_model(source: ActivationSource, asked: UnitSettings, pictures: bool) -
     )
 
 
-def _caveats(asked: UnitSettings, own: bool) -> dict[str, str]:
-    encoders = ("sentence-encoder", "dual-encoder")
-    return {
-        "tags": ("" if asked.tags else OWN_TAGS) + TRUE_OF,
-        "lexical": TRUE_OF,
-        **dict.fromkeys(encoders, (OWN_ENCODER if own else "") + TRUE_OF),
-    }
+def caveats_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """By reader what has to be known of its verdicts, from the settings of a study."""
+    own = OWN_ENCODER if config["own_encoder"] else ""
+    return {"tags": "" if config["tags"] else OWN_TAGS, "sentence-encoder": own, "dual-encoder": own}
 
 
 # ---- what is brought
@@ -264,7 +255,7 @@ def _check(brought: _Brought, asked: UnitSettings) -> None:
     if brought.model is None:
         for option, value in (("module", asked.module), ("directions", brought.directions)):
             if value is not None:
-                shown = repr(value) if isinstance(value, str) else "..."
+                shown = repr(str(value)) if isinstance(value, str | Path) else "..."
                 raise InputError(f"{option}={shown} (--{option}) is of a model; name it: model=... (--model)")
     elif asked.module is None:
         raise InputError("a model's units are at a module of it; name it: module=... (--module PATH)")
@@ -288,7 +279,7 @@ def _load_examples(source: Any, asked: UnitSettings, progress: Progress) -> Exam
             return load_images(source, image=asked.image, label=None, limit=asked.limit, seed=asked.seed)
     table = open_table(source)
     wanted = [table.require(column, "column") for column in dict.fromkeys(asked.column)]
-    if asked.firing and _rule(asked.firing) is None:
+    if asked.firing and not is_rule(asked.firing):
         wanted.append(_firing_column(asked.firing, table))
     named: dict[str, Any] = {ours: ours for ours in ("label", "target") if ours in wanted}
     if "tags" in wanted and asked.tags not in (None, "tags"):
@@ -306,11 +297,6 @@ def _load_examples(source: Any, asked: UnitSettings, progress: Progress) -> Exam
     )
 
 
-def _rule(firing: str) -> TopShare | Above | AboveMedian | None:
-    """The rule of that name; None where it can only be a column."""
-    return firing_rule(firing) if firing.partition(":")[0] in ("top", "above", "median") else None
-
-
 def _firing_column(firing: str, table: SourceTable) -> str:
     if firing in table.kinds:
         return firing
@@ -322,7 +308,7 @@ def _firing_column(firing: str, table: SourceTable) -> str:
 
 def _source(brought: _Brought, asked: UnitSettings, examples: Examples) -> ActivationSource:
     """Where the units come from."""
-    rule = _rule(asked.firing) if asked.firing else None
+    rule = firing_rule(asked.firing) if asked.firing and is_rule(asked.firing) else None
     given = brought.activations
     if asked.column:
         return Columns.of(examples, asked.column, rule)
@@ -395,63 +381,3 @@ def _dual(brought: _Brought, asked: UnitSettings) -> DualEncoder | Callable[[], 
         return brought.encoder  # type: ignore[return-value]
     check_encoder(asked)
     return lambda: open_encoder(asked, brought.examples, None).encoder
-
-
-@dataclass(frozen=True)
-class Marked:
-    """Units of a source that all fire where a column of the examples says yes."""
-
-    of: ActivationSource
-    examples: Examples
-    column: str
-    seed: int | None = None
-    """Of a control: fires where the example does that it is exchanged with."""
-
-    @property
-    def kind(self) -> str:
-        """As of the source."""
-        return self.of.kind
-
-    @property
-    def name(self) -> str:
-        """As of the source."""
-        return self.of.name
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the source and the column."""
-        return combined(self.of.fingerprint, self.column)
-
-    def fires(self) -> Bool[np.ndarray, " examples"]:
-        """Raises InputError where the column is not yes and no."""
-        values = self.examples.table[self.column].to_list()
-        wrong = [value for value in values if value not in (0, 1)]
-        if wrong:
-            raise InputError(
-                f"column {self.column!r} is to say of each example whether units fire, by 1 and 0 or true"
-                f" and false, not {str(wrong[0])[:80]!r}"
-            )
-        fires = np.array(values, dtype=bool)
-        return fires if self.seed is None else fires[exchanged(self.examples, self.seed)]
-
-    @property
-    def firing(self) -> Given:
-        """The same for all units."""
-        fires = self.fires()
-        return Given(np.broadcast_to(fires, (self.of.units().height, len(fires))))
-
-    def units(self) -> pl.DataFrame:
-        """As of the source."""
-        return self.of.units()
-
-    def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
-        """As of the source."""
-        return self.of.collect(examples, folder, resources)
-
-    def control(self, seed: int) -> Marked:
-        """Responses and firing of another example."""
-        return Marked(Shuffled(self.of, seed), self.examples, self.column, seed)
-
-    def locate(self, examples: Examples) -> Locate:
-        """As of the source."""
-        return self.of.locate(examples)

@@ -135,17 +135,20 @@ class Given:
         | Bool[np.ndarray, "places examples"]
         | Callable[[], Bool[np.ndarray, "places examples"]]
     )
+    by: str = GIVEN
+    """Who: the column of the examples, where it is one."""
 
     def __str__(self) -> str:
-        return GIVEN
+        return self.by
 
     @cached_property
-    def _fires(self) -> Any:
+    def told(self) -> Any:
+        """Places x examples."""
         return self.fires() if callable(self.fires) else self.fires
 
     def of(self, places: np.ndarray, rows: np.ndarray) -> Bool[np.ndarray, "places rows"]:
         """Some places on some examples, the same (1-D) or others for each (2-D)."""
-        mine = self._fires[places]
+        mine = self.told[places]
         found: Any = mine[:, rows] if rows.ndim == 1 else mine[np.arange(len(places))[:, None], rows]
         return (found.toarray() if sp.issparse(found) else np.asarray(found)) > 0
 
@@ -174,6 +177,11 @@ def firing_rule(text: str) -> TopShare | Above | AboveMedian:
         f"unknown firing rule {text!r}; use top:SHARE (fires on that share of the examples, top:0.05),"
         " above:VALUE (fires above a value, above:0) or median (fires above its median)"
     )
+
+
+def is_rule(text: str) -> bool:
+    """Whether a text is meant for a rule of `firing_rule`, right or wrong."""
+    return text.partition(":")[0] in ("top", "above", "median")
 
 
 def _counted(values: np.ndarray, fires: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
