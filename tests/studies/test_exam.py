@@ -340,3 +340,62 @@ def test_a_dry_run_counts_the_questions_that_would_be_asked(corpus, tmp_path):
     calls = dict(found.costs.select("describer", "calls").iter_rows())
     assert (step.step, step.calls, step.guessed) == ("describe", calls["llm"], 0)
     assert plan_exam(corpus, tags="tags", encoder=TopicEncoder()).steps == []
+
+
+def reads_words(request):
+    """Reads a description word by word, whatever it is asked: of texts, of marks, of each token."""
+    text = request.messages[-1].text
+    said, *shown = [body for _, body in re.findall(r"<(data-\w+)>\n(.*?)\n</\1>", text, re.DOTALL)]
+    quoted = re.search(r'"(\w+)"', said)
+
+    def meant(word):
+        if quoted:
+            return word.endswith(quoted[1]) if "ending" in said else word == quoted[1]
+        return any(name in (word, TOPIC_OF.get(word)) for name in said.split(", "))
+
+    items = []
+    for number, body in enumerate(shown, 1):
+        if "activations" in text:
+            answer = {"activations": [10 * meant(json.loads(token)) for token in body.splitlines()]}
+        else:
+            marked = re.findall("⟪(.*?)⟫", body)
+            found = any(map(meant, re.findall(r"\w+", marked[0] if marked else body)))
+            answer = {"holds": "yes" if found else "no", "confidence": 1.0}
+        items.append({"item": number, **answer})
+    return json.dumps({"items": items})
+
+
+def test_readers_that_ask_a_language_model_have_rows_of_their_own(corpus, tmp_path):
+    readers = ["sentence-encoder", "fuzzing", "simulation"]
+    asked = {"tags": "tags", "encoder": TopicEncoder(), "reader": readers, "per_kind": 1, "noise_units": 2}
+    with Scripted(reads_words) as model:
+        found = run_exam(corpus, describer=["none"], llm=model, out=tmp_path / "e", **asked)
+        plan = plan_exam(corpus, describer=["none"], llm=DryRun(model), **asked)
+    lines = {(line["reader"], line["describer"]): line for line in found.summary.iter_rows(named=True)}
+    assert list(lines) == [(reader, describer) for reader in readers for describer in (TRUTH, "none")]
+    assert {step.step for step in plan.steps} == set(readers[1:])
+    words = {"word", "suffix", "position"}
+    for reader in readers[1:]:
+        own = found.answers.filter(reader=reader)
+        about_words = own.filter(pl.col("kind").is_in(words), describer=TRUTH)
+        kinds = set(found.units["kind"]) & words if reader == "fuzzing" else set(found.units["kind"])
+        assert set(own["kind"]) == kinds
+        assert about_words["readable"].all() and about_words["recovered"].all(), reader
+        # This script looks for words, wherever in a text they are.
+        assert (about_words.filter(pl.col("kind") != "position")["rule_f1"] > 0.9).all(), reader
+        assert lines[reader, "none"]["recovered"] == lines[reader, "none"]["f1"] == 0
+    # Right about the marks is right about the rule, and "always" says that all of them are.
+    marks = found.answers.filter(reader="fuzzing", describer=TRUTH)
+    assert marks["rule_f1"].to_list() == marks["value"].to_list()
+    assert marks["always_f1"].is_between(0.3, 0.9).all()
+    # Only some texts are read, and stand for the others.
+    read, by_encoder = (found.answers.filter(reader=name)["n"].max() for name in ("simulation", readers[0]))
+    assert 0 < read <= 60 < by_encoder
+    study = Study(tmp_path / "e")
+    assert set(study.scores["reader"]) == set(readers)
+    spans = study.exemplars.join(found.units, on="unit").drop_nulls("span_start")
+    assert spans.height and set(spans["kind"]) <= words
+    unit = study.unit(spans["unit"][0])
+    assert unit.exemplars and unit.to_dict()["id"] == spans["unit"][0]
+    shown = CliRunner().invoke(app, ["show", str(tmp_path / "e")]).stdout
+    assert all(f"verified by {reader}" in " ".join(shown.split()) for reader in readers)
