@@ -17,6 +17,7 @@ import pytest
 from saywell import __version__
 from saywell.cli import app, main
 from saywell.cli.llm import print_plan
+from saywell.data.examples import REJECTED
 from saywell.scorers.skill import FALSE_DISCOVERY_RATE
 from saywell.store.exports import as_csv
 from saywell.store.study import Study, write_study
@@ -166,7 +167,7 @@ def stopped(path, error=None, command=("/a/bin/saywell", "neurons", "my texts.cs
     try:
         with write_study(path, kind="neurons", config={}, inputs={}, command=list(command)) as study:
             study.table(
-                "rejected",
+                REJECTED,
                 lambda: pl.DataFrame(schema={"row": pl.Int64, "reason": pl.String, "detail": pl.String}),
             )
             if error is None:

@@ -91,7 +91,7 @@ def _print_card(card: Unit, console: Console) -> None:
     lines = Table.grid(padding=(0, 2))
     lines.add_column(justify="right", no_wrap=True, min_width=8)
     lines.add_column()
-    for one in card.exemplars:
+    for one in card.proponents or card.exemplars:
         lines.add_row(_value(one), marked(one, console, 400))
     for title, found in (
         ("fires, and the description does not say so", card.unforeseen),

@@ -98,7 +98,7 @@ def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element
     if unit.sentences:
         body += [el("p", None, said(text, 200)) for text in unit.texts[:_SENTENCES]]
     if unit.pictures:
-        pictures = (thumbnails(jpegs)(one) for one in unit.exemplars)
+        pictures = (thumbnails(jpegs)(one) for one in unit.proponents or unit.exemplars)
         shown = [one for one in pictures if one is not None][:_PICTURES]
         if shown:
             body.append(el("ul", {"class": "shots"}, *(el("li", None, one) for one in shown)))

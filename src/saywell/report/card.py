@@ -166,6 +166,8 @@ class Unit:
     """Held-out examples on which the unit fires although the description does not say so."""
     silent: tuple[Example, ...] = ()
     """Held-out examples of which the description holds and on which the unit does not fire."""
+    proponents: tuple[Example, ...] = ()
+    """Of a class, training images that help it."""
     opponents: tuple[Example, ...] = ()
     """Of a class, training images that harm it."""
     descriptors: tuple[dict[str, Any], ...] = ()
@@ -332,6 +334,7 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
     sorts = {
         "exemplars": strongest(rows, ids),
         "contrasts": _of(rows, "contrasts", ids),
+        "proponents": _influential(rows, ids, "proponent"),
         "opponents": _influential(rows, ids, "opponent"),
     }
     against = _of(rows, "counterexamples", ids)
@@ -370,6 +373,7 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
             contrasts=seen("contrasts", unit),
             unforeseen=seen("unforeseen", unit),
             silent=seen("silent", unit),
+            proponents=seen("proponents", unit),
             opponents=seen("opponents", unit),
             descriptors=tuple(lists["descriptors"].get(unit, ())),
             meanings=tuple(lists["meanings"].get(unit, ())),

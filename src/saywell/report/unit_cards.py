@@ -76,7 +76,7 @@ def held_out(unit: Unit) -> str:
 def summary_line(unit: Unit, first: Example | None, around: Around) -> Element:
     """What is seen of a card before it is opened: an example, or a few pictures."""
     if unit.pictures:
-        shots = _shots(unit.exemplars[:6], around)
+        shots = _shots((unit.proponents or unit.exemplars)[:6], around)
         return shots or el("span", {"class": "sentence"}, said(" ".join(unit.texts), 160))
     if first is None:
         return el("span", {"class": "none"}, "no sentence on which it fires")
@@ -123,7 +123,8 @@ def _examples(unit: Unit, around: Around) -> Iterator[Part]:
         sides = [
             (title, shots)
             for title, found, valued in (
-                ("Images that help it" if unit.sentences else "Strongest images", unit.exemplars, True),
+                ("Images that help it", unit.proponents, True),
+                ("Strongest images", () if unit.proponents else unit.exemplars, True),
                 ("Images that harm it", unit.opponents, True),
                 ("Its words say so, and it does not respond", unit.silent, False),
                 ("It responds, and its words do not say so", unit.unforeseen, False),
