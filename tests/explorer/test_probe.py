@@ -80,7 +80,7 @@ def _all(probe, sentence):
 
 def test_firing_is_what_the_stored_activations_say(real):
     """Over all units, for one calibration sentence: the same units as thresholds on the arrays."""
-    from saywell.studies.neuron_subject import FIRES
+    from saywell.units.firing import STRONGEST
 
     from saywell.data.parts import DescribeRows
     from saywell.units.activations import Activations
@@ -90,7 +90,7 @@ def test_firing_is_what_the_stored_activations_say(real):
     stored = Shards(study.arrays("activations"))
     row = stored.parts["describe"][:1]
     text = study.examples["text"][int(row[0])]
-    _, fires = next(Activations(stored, study.units, FIRES).by_example(DescribeRows(row)))
+    _, fires = next(Activations(stored, study.units, STRONGEST).by_example(DescribeRows(row)))
     wanted = set(study.units["id"].to_numpy()[fires.toarray()[0] > 0])
     assert wanted == {one.row["id"] for one in _all(real.probe, text)}
 

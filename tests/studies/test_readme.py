@@ -37,10 +37,9 @@ def written(corpus, bert, tokenizer, encoder, tmp_path_factory):
         patch.setattr(
             "saywell.studies.neurons.load_model", lambda name, **_: wrap_model(bert, tokenizer, name)
         )
-        for module in ("neurons", "neuron_audit"):
-            patch.setattr(f"saywell.studies.{module}.open_sentence_encoder", lambda *_, **__: encoder)
+        patch.setattr("saywell.resources.open_sentence_encoder", lambda *_, **__: encoder)
         patch.setattr(
-            "saywell.studies.neurons.write_report",
+            "saywell.studies.spine.write_report",
             lambda study: (study.path / "report.html").write_text("tested elsewhere"),
         )
         patch.chdir(folder)

@@ -7,18 +7,20 @@ describer wrote, or a language model read, is taken as it is stored.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import polars as pl
 
-from saywell.data.examples import EXAMPLES, REJECTED, Examples
+from saywell.data.examples import EXAMPLES, REJECTED, Examples, Kind
+from saywell.describers.describer import Evidence
 from saywell.describers.descriptors.tables import DESCRIPTORS, TAGS, stored_tags
 from saywell.describers.registry import DESCRIBERS
 from saywell.description import Description
 from saywell.errors import InputError, SaywellError
-from saywell.readers.reader import Reader
+from saywell.readers.reader import Predict, Reader
 from saywell.readers.registry import READERS
 from saywell.resources import VECTORS, Resources
 from saywell.scorers.evaluate import HeldOut
@@ -89,6 +91,21 @@ class Stored:
         return nowhere
 
 
+@dataclass(frozen=True)
+class Written:
+    """A describer whose evidence is not all in the study: what it wrote is taken as it is."""
+
+    name: str
+    version: int = 1
+    kinds: Sequence[Kind] = ()
+    needs_tags: bool = False
+    tables: Sequence[Table] = ()
+
+    def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
+        """What the study says."""
+        return _said(study, study.table(DESCRIPTIONS).filter(describer=self.name))
+
+
 def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]) -> Run:
     """All that the steps after collecting need. Raises InputError for a study that keeps no responses."""
     config = study.manifest.config
@@ -107,8 +124,8 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
     question = Question(
         study.manifest.kind,
         Stored(study, firing, str(config.get("model", ""))),
-        [DESCRIBERS[name] for name in found if name in DESCRIBERS],
-        [reader for reader in readers if not reader.costly and _opens(reader, examples, resources)],
+        [DESCRIBERS.get(name) or Written(name) for name in found],
+        readers,
         config,
         floors=tuple(floor for name, floor in FLOORS.items() if name in set(study.table(FLOORED)["floor"])),
         extras=extras,
@@ -134,10 +151,13 @@ def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
     found = strongest_of(run.question, run.subject.activations, examples)
     yield EXEMPLARS, found.select("unit", "part", "rank", "example", "activation")
     yield CONTRASTS, contrast_table(run.subject.activations, examples.ids, describe, run.resources.seed)
-    if run.control is not None and CONTROL_SCORES.name in study.manifest.tables and run.of_control:
+    cheap = _opened(run)
+    by, named = run.of_control, {reader.name for reader, _ in cheap}
+    kept = CONTROL_SCORES.name in study.manifest.tables
+    if run.control is not None and by is not None and by[1].name in named and kept:
         yield CONTROL_SCORES, control_scores(run, run.control)
-    if run.question.readers:
-        yield from zip((SCORED, FLOORED), scores_again(run), strict=True)
+    if cheap:
+        yield from zip((SCORED, FLOORED), _scores(run, cheap), strict=True)
 
 
 def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
@@ -152,11 +172,10 @@ def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
     yield from verified_metrics(run, beside)
 
 
-def scores_again(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _scores(run: Run, cheap: Sequence[tuple[Reader, Predict]]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Tables `scores` and `floors` of the stored descriptions, by the readers that can be had."""
     written = run.study.table(DESCRIPTIONS)
     evidence = run.subject.evidence(run.examples, run.resources.seed)
-    cheap = [(reader, reader.open(run.examples, run.resources)) for reader in run.question.readers]
     frames = []
     for number, name in enumerate(written["describer"].unique(maintain_order=True)):
         said = _said(run.study, written.filter(describer=name))
@@ -194,12 +213,14 @@ def _control(study: Study, question: Question, examples: Examples) -> Subject | 
     return Subject(named, activations, strongest_of(question, activations, examples), CONTRASTS.empty())
 
 
-def _opens(reader: Reader, examples: Examples, resources: Resources) -> bool:
-    try:
-        reader.open(examples, resources)
-    except SaywellError:
-        return False
-    return True
+def _opened(run: Run) -> list[tuple[Reader, Predict]]:
+    """The readers that ask no language model and can be had here."""
+    found = []
+    for reader in run.question.readers:
+        with suppress(SaywellError):
+            if not reader.costly:
+                found.append((reader, reader.open(run.examples, run.resources)))
+    return found
 
 
 def _said(study: Study, written: pl.DataFrame) -> list[Description]:
