@@ -80,10 +80,9 @@ def _all(probe, sentence):
 
 def test_firing_is_what_the_stored_activations_say(real):
     """Over all units, for one calibration sentence: the same units as thresholds on the arrays."""
-    from saywell.units.firing import STRONGEST
-
     from saywell.data.parts import DescribeRows
     from saywell.units.activations import Activations
+    from saywell.units.firing import STRONGEST
     from saywell.units.responses import Shards
 
     study = real.one.study
