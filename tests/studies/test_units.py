@@ -11,11 +11,28 @@ import scipy.sparse as sp
 import torch
 from PIL import Image
 from safetensors.numpy import save_file
+from starlette.testclient import TestClient
+from transformers import (
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+    MobileNetV2ImageProcessor,
+    ViTConfig,
+    ViTImageProcessor,
+    ViTModel,
+)
+from typer.testing import CliRunner
 
 import saywell
+from saywell.cli import app
 from saywell.errors import InputError, SaywellError, StudyError
+from saywell.explorer.app import build_app
+from saywell.explorer.security import Door
+from saywell.explorer.shelf import open_studies
+from saywell.report.unit_cards import Around, thumbnails, unit_card
 from saywell.studies.audit import audit_study
 from saywell.studies.units import describe_units, plan_units
+from saywell.units.models import load_vision_model
+from saywell.units.vision import Vision
 
 SEED = np.random.default_rng(0)
 NOISE = SEED.normal(size=(300, 4))
@@ -268,3 +285,65 @@ def test_a_plan_checks_the_same_and_asks_nobody(corpus, encoder, tmp_path):
     assert planned.of == "300 texts, 7 units" and planned.steps == []
     with pytest.raises(InputError, match="299 rows"):
         plan_units(corpus, numbers(corpus)[1:], encoder=encoder)
+
+
+@pytest.mark.filterwarnings("error:the report's section")
+@pytest.mark.parametrize("which", ["vit", "mobilenet"])
+def test_an_image_models_units_are_described_and_drawn_where_they_respond(which, tmp_path):
+    """From pixels to page: patches of colour are looked at by a random model, and boxes go around places."""
+    torch.manual_seed(0)
+    if which == "vit":
+        sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+        net = ViTModel(ViTConfig(image_size=32, patch_size=8, **sizes))
+        processor, module, units = ViTImageProcessor(size={"height": 32, "width": 32}), "channels", 8
+    else:
+        net = MobileNetV2ForImageClassification(MobileNetV2Config(image_size=32, depth_multiplier=0.1))
+        processor = MobileNetV2ImageProcessor(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+        )
+        module, units = ["mobilenet_v2.layer.0", "mobilenet_v2.layer.1"], 16
+    for part in (net, processor):
+        part.save_pretrained(tmp_path / "model")
+    draw = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for number, own in enumerate(draw.integers(0, 3, 60)):
+        pixels = np.full((24, 40, 3), 60, dtype=np.uint8)
+        x, y = draw.integers(0, 32), draw.integers(0, 16)
+        pixels[y : y + 8, x : x + 8, own] = 250 - number  # no two alike
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number:02}.png")
+    path = str(tmp_path / "model")
+    several = isinstance(module, list)
+    study = describe_units(
+        tmp_path / "pictures",
+        Vision.of(load_vision_model(path, device="cpu"), module) if several else None,
+        model=None if several else path,
+        module=None if several else module,
+        vocabulary=["red", "green", "blue"],
+        encoder=Colours(),
+        describer=["dissect"],
+        firing="top:0.2",
+        out=tmp_path / "s",
+        device="cpu",
+    )
+    assert study.units.height == units and study.units["kind"].unique().to_list() == ["channel"]
+    shown = study.exemplars.filter(pl.col("rank") < 8, part="describe")
+    regions = shown.select("^region_.*$").to_numpy()
+    assert len(shown) and (regions >= 0).all() and (regions <= 1).all()
+    assert (regions[:, :2] < regions[:, 2:]).all() and len(np.unique(regions, axis=0)) > 3
+    assert {*shown["example"]} <= {*study.table("thumbnails")["example"]}
+    unit = study.units.filter(state="ok")["id"][0]
+    left, top, right, _ = study.unit(unit).exemplars[0].region
+    box = f'<rect x="{100 * left:.1f}" y="{100 * top:.1f}" width="{100 * (right - left):.1f}"'
+    drawn = unit_card(
+        study.unit(unit), Around(thumbnails(dict(study.table("thumbnails").iter_rows())))
+    ).html()
+    door = Door()
+    browser = TestClient(
+        build_app(open_studies([study.path]), door), base_url=f"http://{door.host}:{door.port}"
+    )
+    page = browser.get("/1/unit", params={"id": unit})
+    assert page.status_code == 200, page.text
+    for html in (drawn, (study.path / "report.html").read_text(), page.text):
+        assert box in html and "A box is around" in html
+    printed = CliRunner().invoke(app, ["neuron", str(study.path), unit], catch_exceptions=False).output
+    assert f"at {round(100 * left)} to {round(100 * right)} % from the left" in " ".join(printed.split())

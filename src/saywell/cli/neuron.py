@@ -92,7 +92,7 @@ def _print_card(card: Unit, console: Console) -> None:
     lines.add_column(justify="right", no_wrap=True, min_width=8)
     lines.add_column()
     for one in card.proponents or card.exemplars:
-        lines.add_row(_value(one), marked(one, console, 400))
+        lines.add_row(_value(one), marked(one, console, 400).append(_place(one), "dim"))
     for title, found in (
         ("fires, and the description does not say so", card.unforeseen),
         ("does not fire, though the description says so", card.silent),
@@ -106,6 +106,14 @@ def _print_card(card: Unit, console: Console) -> None:
 
 def _value(one: Example) -> str:
     return "" if one.value is None else f"{one.value:.2f}"
+
+
+def _place(one: Example) -> str:
+    """Where in a picture the response is strongest."""
+    if one.region is None:
+        return ""
+    left, top, right, bottom = (round(100 * share) for share in one.region)
+    return f"  at {left} to {right} % from the left, {top} to {bottom} % from the top"
 
 
 def _score_line(one: Written, held_out: str) -> str | None:

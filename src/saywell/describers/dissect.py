@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dissect:
-    """Names the one descriptor that is nearer to the exemplars than to what leaves the unit cold.
+    """Names the one descriptor, or so many, nearer to the exemplars than to what leaves the unit cold.
 
-    Of the differences of mean nearness the largest. It always names one: whether that is true is left
+    Of the differences of mean nearness the largest. It always names some: whether that is true is left
     to the scores. Like CLIP-Dissect (Oikarinen and Weng 2023) in what it looks at, not in its measure
     of similarity.
     """
@@ -35,6 +35,8 @@ class Dissect:
     kinds: Sequence[Kind] = ("text", "image", "pair")
     needs_tags: bool = True
     tables: Sequence[Table] = ()
+    most: int = 1
+    """Descriptors that it names."""
 
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """Silence only of units without exemplars, and of those that nothing leaves cold."""
@@ -51,7 +53,7 @@ class Dissect:
                 gains = (_means(exemplars, vectors) - _means(silent, vectors)) @ said.T / spread
                 for unit, gain in zip(units, gains, strict=True):
                     if np.isfinite(gain).all():
-                        named[unit] = [int(gain.argmax())]
+                        named[unit] = np.argsort(-gain, kind="stable")[: self.most].tolist()
         return describe_by_descriptors(evidence, named, lambda unit: "nothing leaves it cold")
 
 

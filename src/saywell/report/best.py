@@ -11,7 +11,7 @@ from saywell.report.formats import count, two
 from saywell.report.listing import verified_by_all
 from saywell.report.parts import Element, Part, clip, el, said
 from saywell.report.tables import asked, deciding_scores
-from saywell.report.unit_cards import marked_sentence, thumbnails
+from saywell.report.unit_cards import marked_sentence, shot, thumbnails
 from saywell.store.study import Study
 
 FIRST = 10
@@ -98,7 +98,7 @@ def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element
     if unit.sentences:
         body += [el("p", None, said(text, 200)) for text in unit.texts[:_SENTENCES]]
     if unit.pictures:
-        pictures = (thumbnails(jpegs)(one) for one in unit.proponents or unit.exemplars)
+        pictures = (shot(one, thumbnails(jpegs)) for one in unit.proponents or unit.exemplars)
         shown = [one for one in pictures if one is not None][:_PICTURES]
         if shown:
             body.append(el("ul", {"class": "shots"}, *(el("li", None, one) for one in shown)))

@@ -216,10 +216,12 @@ def layer_figure(found: UnitVerdicts | None) -> Element | None:
     if found is None or found.table["layer"].null_count() == found.table.height:
         return None
     counts = layer_counts(found)
+    if counts.height < 2:
+        return None
     most = int(counts["described"].max() or 0)  # type: ignore[arg-type]
     drawn = []
     for sign in counts["sign"].unique(maintain_order=True):
-        side = counts.filter(sign=sign)
+        side = counts.filter(pl.col("sign").eq_missing(sign))
         name = _side(sign)
         label = f"{name}: " + "; ".join(
             f"layer {r['layer']} {r['described']} described, {r['verified']} verified"
@@ -251,7 +253,7 @@ def layer_figure(found: UnitVerdicts | None) -> Element | None:
             "p",
             {"class": "how"},
             "Units with a description (light), and verified among them"
-            " (full). Verified: on held-out sentences its F1 lies above that of every floor, its"
+            " (full). Verified: on held-out examples its F1 lies above that of every floor, its"
             " interval and a false discovery rate of 5 % over all units considered.",
         ),
         el("div", {"class": "panels two"}, *drawn),
@@ -382,5 +384,7 @@ def recovered_section(study: Study) -> Element | None:
     )
 
 
-def _side(sign: int) -> str:
+def _side(sign: int | None) -> str:
+    if sign is None:
+        return "units"
     return "going high" if sign > 0 else "going low"

@@ -135,6 +135,8 @@ def _examples(unit: Unit, around: Around) -> Iterator[Part]:
         if sides:
             columns = (el("div", None, el("h3", {"class": "small"}, title), shots) for title, shots in sides)
             yield el("div", {"class": "sides"}, *columns)
+            if any(one.region is not None for one in unit.exemplars):
+                yield el("p", {"class": "how"}, "A box is around the place that responds most.")
     elif unit.exemplars:
         yield el("ol", {"class": "exemplars"}, *(_exemplar(one, unit) for one in unit.exemplars))
         if any(one.carries for one in unit.exemplars):
@@ -146,11 +148,17 @@ def _examples(unit: Unit, around: Around) -> Iterator[Part]:
 def _shots(found: Iterable[Example], around: Around, *, valued: bool = True) -> Element | None:
     items = []
     for one in found:
-        picture = around.picture(one)
+        picture = shot(one, around.picture)
         if picture is not None:
             value = "" if one.value is None or not valued else f"{one.value:+.2g}"
-            items.append(el("li", None, el("span", {"class": "shot"}, picture, *_box(one)), value))
+            items.append(el("li", None, picture, value))
     return el("ul", {"class": "shots"}, *items, needs=CSS) if items else None
+
+
+def shot(one: Example, picture: Callable[[Example], Part | None]) -> Element | None:
+    """A small picture with the responsible part in a box; None where there is none."""
+    found = picture(one)
+    return None if found is None else el("span", {"class": "shot"}, found, *_box(one))
 
 
 def _box(one: Example) -> Iterator[Element]:

@@ -45,6 +45,7 @@ from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.meanings import Meanings
 from saywell.studies.settings import UnitSettings, named, settings_of
 from saywell.studies.spine import Question, plan, run
+from saywell.studies.thumbnails import Thumbnails
 from saywell.units.columns import Columns
 from saywell.units.firing import firing_rule, is_rule
 from saywell.units.functions import Functions
@@ -188,7 +189,7 @@ def _question(
         config,
         inputs,
         _tagger(asked, resources, phrases, pictures),
-        extras=[Meanings()] if with_encoder else [],
+        extras=[*([Meanings()] if with_encoder else []), *([Thumbnails()] if pictures else [])],
         strongest=asked.top,
         budget=Budget(asked.llm_units),
         control=asked.control,

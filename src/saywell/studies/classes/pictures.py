@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 import polars as pl
 
-from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE
 from saywell.data.pictures import THUMBNAILS
 from saywell.influence.proponents import INFLUENCE
@@ -19,10 +17,10 @@ from saywell.store.study import Metric
 from saywell.store.table import Table
 from saywell.studies.classes.pool import Compared, Space
 from saywell.studies.spine import Run
+from saywell.studies.thumbnails import thumbnail_table
 from saywell.transfer.centring import balanced_mean, centred
 
-MOST_IMAGES, MOST_TEXTS, MOST_THUMBNAILS = 600, 400, 1500
-_SIDE = 56
+MOST_IMAGES, MOST_TEXTS = 600, 400
 
 
 @dataclass(frozen=True)
@@ -74,18 +72,3 @@ def plane_table(space: Space) -> pl.DataFrame:
     kinds = ["image"] * len(seen) + ["text"] * len(said)
     rows = zip(kinds, identities, labels, *flat.astype(float).T.tolist(), strict=True)
     return PLANE.frame(list(rows))
-
-
-def thumbnail_table(
-    shown: Examples, ids: Sequence[str], *, progress: Callable[[int], None] = lambda images: None
-) -> pl.DataFrame:
-    """Table `thumbnails`: small JPEG pictures of the images with these ids."""
-    rows = []
-    for id, picture in shown.pictures(list(ids)[:MOST_THUMBNAILS]):
-        small = picture.copy()
-        small.thumbnail((_SIDE, _SIDE))
-        kept = BytesIO()
-        small.save(kept, "JPEG", quality=70)
-        rows.append((id, kept.getvalue()))
-        progress(1)
-    return THUMBNAILS.frame(rows).sort("example")
