@@ -126,10 +126,6 @@ class Resources:
         """Unit vectors of the examples that somebody has made already."""
         self._vectors[examples.fingerprint] = vectors
 
-    def forget(self) -> None:
-        """Let go of vectors; they are read again when asked for."""
-        self._vectors.clear()
-
     def _made(self, examples: Examples) -> np.ndarray:
         if self.study is None:
             return self._encoded(examples)

@@ -423,15 +423,6 @@ def bounds(field: FieldInfo) -> str:
     return f"{said[0].upper()}{said[1:]}." if said else ""
 
 
-def only_its_own(asked: StudySettings) -> None:
-    """InputError where another describer or reader is wished for than the question's own."""
-    for option in ("describer", "reader"):
-        if names := getattr(asked, option):
-            raise InputError(
-                f"{option}={names!r} (--{option}) cannot be chosen for this question; leave it out"
-            )
-
-
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
