@@ -44,7 +44,7 @@ from saywell.studies.spine import (
 from saywell.studies.verified import VERIFIED, verified_metrics
 from saywell.units.activations import Activations
 from saywell.units.exemplars import CONTRASTS, EXEMPLARS, Locate, contrast_table, nowhere
-from saywell.units.firing import Firing, Given
+from saywell.units.firing import GIVEN, Firing, Given
 from saywell.units.marked import stored_firing
 from saywell.units.responses import Responses, open_responses
 from saywell.units.source import exchanged
@@ -111,6 +111,8 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
     config = study.manifest.config
     if RESPONSES not in study.manifest.steps or "firing" not in config:
         raise InputError(f"{str(study.path)!r} keeps no responses of its units to start from")
+    if config["firing"] == GIVEN:
+        raise InputError(f"{str(study.path)!r} is of planted units and does not keep where they fire")
     examples = _examples(study)
     firing = stored_firing(config["firing"], examples, study.units.height)
     seed = int(config.get("seed", 0))
