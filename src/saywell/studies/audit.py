@@ -30,8 +30,8 @@ from saywell.units.firing import GIVEN
 from saywell.units.statistics import UNITS
 
 OK, FAILED = "ok", "failed"
-CLOSE = 1e-9
-"""Figures that are computed again may differ by rounding."""
+CLOSE = 1e-6
+"""Figures that are computed again may differ by rounding, those from vectors by that of 32 bits."""
 
 Finding = tuple[str, str, str]
 _OBVIOUS = ("id", "unit", "description", "measure", "part")
