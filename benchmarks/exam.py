@@ -93,7 +93,7 @@ def most_typical_words(request: Request) -> str:
 
 def print_lines(exams: list[Exam]) -> None:
     """A line per describer."""
-    lines = pl.concat([exam.summary for exam in exams])
+    lines = pl.concat([exam.summary for exam in exams]).drop("reader")
     costs = pl.concat([exam.costs for exam in exams]).group_by("describer").mean()
     mean = lines.group_by("describer", maintain_order=True).mean()
     first = mean.row(0, named=True)
