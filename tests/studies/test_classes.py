@@ -16,13 +16,15 @@ from torch import nn
 import saywell.store.study as store
 from saywell.data.images import load_images
 from saywell.describers.class_texts.class_describer import MOST_COMPONENTS
+from saywell.describers.registry import DESCRIBERS
+from saywell.description import Description
 from saywell.encoders.precomputed import open_precomputed
 from saywell.errors import InputError, StudyError
 from saywell.language_models import DryRun, open_language_model
 from saywell.language_models.scripted import Scripted
 from saywell.selection.of_texts import chosen_by
 from saywell.store.study import Study
-from saywell.studies.audit import audit_study
+from saywell.studies.audit import audit_study, verify_unit
 from saywell.studies.classes import describe_classes, plan_classes
 from saywell.studies.classes.classify import classify_images
 from saywell.studies.classes.figures import auroc_intervals, auroc_within
@@ -53,6 +55,7 @@ class Colours:
         return self._unit(np.hstack([seen, np.full((len(seen), 1), 0.5)]))
 
     def encode_texts(self, texts):
+        assert max(self.count_tokens(texts), default=0) <= self.max_tokens
         rows = []
         for text in texts:
             row = np.array([0.1, 0.1, 0.1, 1 + len(text) / 100])
@@ -577,6 +580,47 @@ def test_the_audit_derives_every_figure_again(study):
     found = audit_study(study)
     assert found.filter(status="failed").is_empty(), found.filter(status="failed").rows()
     assert {f"figure {metric.name}" for metric in study.headline()} <= set(found["check"])
+
+
+def test_others_write_and_read_beside_and_a_class_is_verified_like_any_unit(world, tmp_path, monkeypatch):
+    class Named:
+        """Says the colour of a class, and of one class nothing."""
+
+        name, version, kinds, needs_tags, tables = "named", 1, ("image",), False, ()
+
+        def describe(self, evidence, resources, study):
+            own = evidence.ids
+            assert set(evidence.examples.table["part"]) == {"describe"}
+            return [Description(unit, CLASSES[unit] if unit != own[0] else "", "silent") for unit in own]
+
+    monkeypatch.setitem(DESCRIBERS, "named", Named())
+    given = {
+        "texts": {
+            n: [f"{t} It is said by all of them who went there." for t in own] for n, own in TEXTS.items()
+        }
+    }
+    found = run(
+        world,
+        tmp_path / "s",
+        describer=["named"],
+        reader=["mean-of-texts", "dual-encoder"],
+        shots=(),
+        **given,
+    )
+    scores = found.scores
+    by = scores.group_by("describer", "reader").len().sort("describer", "reader").rows()
+    readers = ("dual-encoder", "mean-of-texts")
+    assert by == [(d, r, n) for d, n in (("class-texts", 3), ("named", 2)) for r in readers]
+    assert found.descriptions.filter(selected=True)["unit"].to_list() == sorted(CLASSES)
+    assert scores["value"].min() > 0.6
+    # No reader of a whole description longer than the encoder reads: its sentences are offered.
+    assert scores["unanswered"].sum() == 0 and not scores["threshold"].is_infinite().any()
+    share, *_ = (m for m in found.headline() if m.figure == "verified")
+    assert share.by["describer"] == "class-texts" and list(share.controls) == ["shuffled examples"]
+    checked = verify_unit(found, "Orvel")
+    assert checked["status"].unique().to_list() == ["ok"] and checked.height > 5
+    with pytest.raises(InputError, match="speaks in descriptors"):
+        run(world, tmp_path / "t", describer=["dissect"])
 
 
 def test_classes_are_scored_beside_their_floors(study):

@@ -20,6 +20,7 @@ from saywell.transfer.zero_shot import class_embeddings
 if TYPE_CHECKING:
     from saywell.resources import Resources
 
+Readable = Callable[[Sequence[str]], list[str]]
 Encode = Callable[[Sequence[str]], Float[np.ndarray, "texts dim"]]
 
 
@@ -36,9 +37,8 @@ class CosineReader:
     costly: bool = False
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
-        """As in `Reader`. Reading raises InputError for a wording longer than the encoder reads."""
-        resources.fingerprint(examples)  # an encoder that cannot be had is told now
-        return by_nearest(lambda texts: resources.encode(examples, texts), resources.vectors(examples))
+        """As in `Reader`."""
+        return by_nearest(*_reading(examples, resources))
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,38 @@ class MeanOfTextsReader:
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`."""
-        resources.fingerprint(examples)
-
-        def readable(texts: Sequence[str]) -> list[str]:
-            known = resources.reads(examples, texts)
-            return [text for text, reads in zip(texts, known, strict=True) if reads]
-
-        return by_mean(lambda texts: resources.encode(examples, texts), resources.vectors(examples), readable)
+        return by_mean(*_reading(examples, resources))
 
 
-def by_nearest(encode: Encode, vectors: np.ndarray) -> Predict:
+def _reading(examples: Examples, resources: Resources) -> tuple[Encode, np.ndarray, Readable]:
+    """What encodes wordings, the examples as vectors, and which wordings are read whole."""
+    resources.fingerprint(examples)  # an encoder that cannot be had is told now
+
+    def readable(texts: Sequence[str]) -> list[str]:
+        known = resources.reads(examples, texts)
+        return [text for text, reads in zip(texts, known, strict=True) if reads]
+
+    return lambda texts: resources.encode(examples, texts), resources.vectors(examples), readable
+
+
+def by_nearest(encode: Encode, vectors: np.ndarray, readable: Readable = list) -> Predict:
     """The cosine of each example to the nearest of what a description offers (-1 to 1).
 
-    It offers its alternatives and, where there are several, the whole text. `vectors` [examples, dim]
-    and what `encode` gives are unit vectors. A description without words gets NaN.
+    It offers its alternatives and, where there are several, the whole text; where one of these is not
+    `readable`, its parts instead. `vectors` [examples, dim] and what `encode` gives are unit vectors. A
+    description without words, or of which nothing can be read, gets NaN.
     """
     _check(vectors)
     known: dict[str, np.ndarray] = {}
 
     def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
         offers = [wordings(description.text) for description in descriptions]
+        parts = [list(dict.fromkeys(description.parts)) for description in descriptions]
+        told = set(readable(sorted({text for own in (*offers, *parts) for text in own})))
+        offers = [
+            own if told.issuperset(own) else [text for text in instead if text in told]
+            for own, instead in zip(offers, parts, strict=True)
+        ]
         _learn(known, encode, offers)
         found = np.full((len(offers), rows.shape[-1]), np.nan, dtype=np.float32)
         same = vectors[rows] if rows.ndim == 1 else None
@@ -89,9 +101,7 @@ def by_nearest(encode: Encode, vectors: np.ndarray) -> Predict:
     return predict
 
 
-def by_mean(
-    encode: Encode, vectors: np.ndarray, readable: Callable[[Sequence[str]], list[str]] = list
-) -> Predict:
+def by_mean(encode: Encode, vectors: np.ndarray, readable: Readable = list) -> Predict:
     """The mean cosine of each example with those parts of a description that are `readable`."""
     _check(vectors)
     shown = unit_length(vectors)
