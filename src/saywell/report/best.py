@@ -30,8 +30,8 @@ def meaning(of_classes: bool) -> str:
     wrong = "another class's words, its own name" if of_classes else "another unit's words"
     return (
         f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
-        f" a constant answer). So the words are true of the {'class' if of_classes else 'unit'}; it does"
-        " not follow that the model learned them."
+        f" a constant answer). So the words are true of the {'class' if of_classes else 'unit'}; how many"
+        " would be verified where there is nothing to find, the control says."
     )
 
 
@@ -47,7 +47,7 @@ def none_verified(study: Study) -> str:
     of = f"of the {count(tested.height)} tested on {held}"
     if better.is_empty():
         return f"{said}: {of}, none does better than every floor."
-    more = "more images" if pictures else "more texts, or fewer units (--layers)"
+    more = "more images" if pictures else "more texts, or fewer units"
     near = better.sort("q", -pl.col("skill_low")).row(0, named=True)
     return (
         f"{said}: {of}, {count(better.height)} {'does' if better.height == 1 else 'do'} better than"
