@@ -303,28 +303,31 @@ def shown(passed: Sequence[bool]) -> str:
 
 
 def channels(world: World, arguments: argparse.Namespace) -> None:
-    """How many are verified, by the describer of each study, beside the control."""
+    """How many are verified, by describer, beside the control."""
     describe = world.examples.parts.describe.rows
     rows = np.zeros(len(world.examples), dtype=bool)
     rows[describe] = True
     encoder = JoinedEncoder(world.vision, world.sentence, joined(world, rows))  # type: ignore[arg-type]
     words = [word for name in LISTS if name != "20k common words" for word in world.lists[name]]
     print(f"map fitted on {len(describe)} describe pictures and their names; {len(set(words))} words")
-    for describer in ("dissect", "enrichment"):
-        study = describe_units(
-            pl.read_parquet(arguments.images).select("image"),
-            model=arguments.model,
-            module="channels",
-            pool="mean",
-            vocabulary=words,
-            encoder=encoder,
-            describer=[describer],
-            reader=["dual-encoder"],
-            device="cpu",
-            out=world.folder / f"channels-{describer}",
+    study = describe_units(
+        pl.read_parquet(arguments.images).select("image"),
+        model=arguments.model,
+        module="channels",
+        pool="mean",
+        vocabulary=words,
+        encoder=encoder,
+        describer=["dissect", "enrichment"],
+        reader=["dual-encoder"],
+        device="cpu",
+        out=world.folder / "channels",
+    )
+    for metric in study.headline():
+        beside = {name: round(value, 3) for name, value in metric.controls.items()}
+        low, high = metric.ci_low, metric.ci_high
+        print(
+            f"{metric.name}: {metric.value:.3f} ({low:.3f} to {high:.3f}), n {metric.n}; {beside}; {metric.of}"
         )
-        for metric in study.headline():
-            print(f"{describer}: {metric}", flush=True)
 
 
 if __name__ == "__main__":

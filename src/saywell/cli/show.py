@@ -262,7 +262,7 @@ def _counts(study: Study) -> list[str]:
         places = units.filter(units["sign"].fill_null(1) > 0).height
         what = "units" if kinds == "unit" else f"{plain(kinds)} units"
         words = f"{places:,} {what}" + (f" of {plain(models)}" if models else "")
-        words += f" in {layers} layers" if layers else ""
+        words += f" in {layers} layers" if layers > 1 else ""
         lines.append(words + (", each going high and going low" if sides > 1 else ""))
         if "scores" in has:
             what = "sides have" if sides > 1 else "units have"

@@ -98,7 +98,9 @@ def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: i
         HumanVerdicts(folder, clock),
         Probe(tables),
         folder.resolve().name or "study",
-        _short(str(manifest.config.get("model") or manifest.config.get("encoder") or manifest.kind)),
+        _short(
+            str(next(filter(None, map(manifest.config.get, ("model", "units", "encoder"))), manifest.kind))
+        ),
         choices(tables),
         units_by_verdict(tables),
         frozenset(row["example"] for row in tables.rows("select example from thumbnails"))

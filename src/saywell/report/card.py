@@ -339,6 +339,9 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
     }
     against = _of(rows, "counterexamples", ids)
     if against.height:
+        # Several describers have several accounts of a unit; these are of the one that stands for it.
+        standing = {own[0].id for own in written.values()}
+        against = against.filter(pl.col("description").is_in(standing))
         sorts |= {kind: against.filter(kind=kind) for kind in ("unforeseen", "silent")}
     shown = {sort: _cut(table, examples) for sort, table in sorts.items()}
     of_sort = {sort: table.partition_by("unit", as_dict=True) for sort, table in shown.items()}

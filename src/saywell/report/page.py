@@ -206,8 +206,8 @@ def _facts(seen: Seen) -> Element:
         units = asked(seen.study, "units")
         layers = units["layer"].drop_nulls().n_unique()
         places = units.filter(pl.col("sign").fill_null(1) > 0).height
-        kinds = ", ".join(units["kind"].unique().sort())
-        rows.append(("Units", f"{count(places)} {kinds}" + (f" in {layers} layers" if layers else "")))
+        kinds = ", ".join(f"{kind}s" if places > 1 else kind for kind in units["kind"].unique().sort())
+        rows.append(("Units", f"{count(places)} {kinds}" + (f" in {layers} layers" if layers > 1 else "")))
     elif "classes" in seen.has:
         rows.append(("Classes", count(asked(seen.study, "classes").height)))
     if "examples" in seen.has:
@@ -236,6 +236,8 @@ def _describer(seen: Seen) -> str:
         writer = "gold tags"
     elif config.get("texts"):
         writer = "given texts"
+    elif "vocabulary" in seen.study.manifest.inputs:
+        writer = "given phrases"
     else:
         writer = str(config.get("llm") or "extractive")
     known = seen.study.manifest.tables.get("descriptors")

@@ -266,7 +266,8 @@ def _sentences(title: str, rows: Sequence[Sentence], rules: Sequence[str], aroun
 
 
 def _folded(title: str, inside: Element) -> Element:
-    return el("details", {"class": "more"}, el("summary", None, title), inside)
+    scroll = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": title}
+    return el("details", {"class": "more"}, el("summary", None, title), el("div", scroll, inside))
 
 
 def _table(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Element:

@@ -245,7 +245,7 @@ class _Table:
     def body(self, row: Mapping[str, Any]) -> Element:
         """The line of a unit, and its card, folded."""
         unit = row["id"]
-        verdict, side = row["verdict"], "low" if (row["sign"] or 1) < 0 else "high"
+        verdict, side = row["verdict"], {None: "", -1: "low"}.get(row["sign"], "high")
         card = self.cards[unit]
         card = replace(card, exemplars=card.exemplars[: EXEMPLARS_SHOWN[verdict]])
         said_first = card.texts[0] if card.sentences and card.texts else row["text"]
