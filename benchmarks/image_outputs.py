@@ -323,11 +323,9 @@ def channels(world: World, arguments: argparse.Namespace) -> None:
         out=world.folder / "channels",
     )
     for metric in study.headline():
-        beside = {name: round(value, 3) for name, value in metric.controls.items()}
-        low, high = metric.ci_low, metric.ci_high
-        print(
-            f"{metric.name}: {metric.value:.3f} ({low:.3f} to {high:.3f}), n {metric.n}; {beside}; {metric.of}"
-        )
+        beside = ", ".join(f"{name} {value:.3f}" for name, value in metric.controls.items())
+        interval = f"{metric.value:.3f} ({metric.ci_low:.3f} to {metric.ci_high:.3f})"
+        print(f"{metric.name}: {interval}, n {metric.n}; {beside or 'no control'}")
 
 
 if __name__ == "__main__":
