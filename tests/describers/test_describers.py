@@ -201,6 +201,9 @@ def test_what_is_not_known_is_neither_cold_nor_warm(evidence, make_evidence, res
     near = (near - near.mean(0)) / near.std(0)
     gain = near[[0, 3, 5]].mean(0) - near[[1, 2, 4, 6, 7]].mean(0)
     assert said.parts == (evidence.examples.tags.texts[gain.argmax()],)
+    best = np.argsort(-gain, kind="stable")[:3]
+    several = Dissect(most=3).describe(partly, resources, study)[0]
+    assert several.parts == tuple(evidence.examples.tags.texts[number] for number in best)
 
 
 def test_an_llm_is_shown_exemplars_and_contrasts_and_may_fail(evidence, study):
