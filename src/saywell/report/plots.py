@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 
 import altair as alt
+import polars as pl
 
 from saywell.errors import InputError
 from saywell.report import charts, class_charts
@@ -108,7 +109,7 @@ def _curve(panel: charts.Panel, title: str) -> Plot:
 
 
 def _layers(study: Study) -> Plot:
-    counts = layer_counts(unit_verdicts(study)).filter(sign=1)
+    counts = layer_counts(unit_verdicts(study)).filter(pl.col("sign").fill_null(1) > 0)
     most = int(counts["described"].max() or 0)  # type: ignore[arg-type]
     return Plot(
         "Units going high with a description (light), verified (full)", charts.layer_chart(counts, most=most)
