@@ -17,19 +17,20 @@ import polars as pl
 from saywell.data.examples import EXAMPLES, REJECTED, Examples, Kind
 from saywell.describers.describer import Evidence
 from saywell.describers.descriptors.tables import DESCRIPTORS, TAGS, stored_tags
+from saywell.describers.llm import ByLLM
 from saywell.describers.registry import DESCRIBERS
 from saywell.description import Description
 from saywell.errors import InputError, SaywellError
 from saywell.readers.reader import Predict, Reader
 from saywell.readers.registry import READERS
 from saywell.resources import VECTORS, Resources
-from saywell.scorers.evaluate import HeldOut
+from saywell.scorers.evaluate import HeldOut, choose
 from saywell.scorers.floors import FLOORS
-from saywell.scorers.score_tables import CONTROL_SCORES, FLOORED, SCORED
+from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED
 from saywell.store.files import read_array
 from saywell.store.study import Metric, Study, StudyWriter
 from saywell.store.table import Table
-from saywell.studies.described import DESCRIPTIONS, described_units
+from saywell.studies.described import DESCRIPTIONS, described_units, description_id
 from saywell.studies.spine import (
     CONTROL,
     RESPONSES,
@@ -158,8 +159,17 @@ def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
     kept = CONTROL_SCORES.name in study.manifest.tables
     if run.control is not None and by is not None and by[1].name in named and kept:
         yield CONTROL_SCORES, control_scores(run, run.control)
+    yield DESCRIPTIONS, _written(run)
     if cheap:
-        yield from zip((SCORED, FLOORED), _scores(run, cheap), strict=True)
+        yield from _scores(run, cheap)
+
+
+def units_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
+    """Tables with rows of single units: what is claimed of them."""
+    yield from tables_again(run)
+    for extra in run.question.extras:
+        if isinstance(extra, Derives) and all("unit" in table.columns for table in extra.tables):
+            yield from zip(extra.tables, extra.again(run)[0], strict=True)
 
 
 def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
@@ -174,20 +184,40 @@ def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
     yield from verified_metrics(run, beside)
 
 
-def _scores(run: Run, cheap: Sequence[tuple[Reader, Predict]]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Tables `scores` and `floors` of the stored descriptions, by the readers that can be had."""
+def _written(run: Run) -> pl.DataFrame:
+    """What those describers write who ask nobody and have all their evidence in the study."""
+    evidence, rows = run.subject.evidence(run.examples, run.resources.seed), []
+    for number, describer in enumerate(run.question.describers):
+        if not isinstance(describer, Written | ByLLM):
+            for own in describer.describe(evidence, run.resources, run.study):
+                rows.append((description_id(own.unit, number), own.text, list(own.descriptors), own.status))
+    columns = {name: DESCRIPTIONS.columns[name] for name in ("id", "text", "descriptors", "status")}
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def _scores(run: Run, cheap: Sequence[tuple[Reader, Predict]]) -> Iterator[tuple[Table, pl.DataFrame]]:
+    """What the readers that can be had make of the stored descriptions.
+
+    Where that is all of them, also the counterexamples and which descriptions are `selected`.
+    """
     written = run.study.table(DESCRIPTIONS)
     evidence = run.subject.evidence(run.examples, run.resources.seed)
-    frames = []
+    frames, every = [], []
     for number, name in enumerate(written["describer"].unique(maintain_order=True)):
         said = _said(run.study, written.filter(describer=name))
         described = described_units(name, number, said, evidence, run.for_profiles)
         held = HeldOut(
             run.subject.activations, run.examples, described.units, run.resources.seed, run.subject.exemplars
         )
-        frames.append(evaluated(run, described, cheap, held)[:2])
-    scores, floors = (pl.concat(tables) for tables in zip(*frames, strict=True))
-    return scores, floors
+        frames.append(evaluated(run, described, cheap, held))
+        every.append(described)
+    tables = [pl.concat(each) for each in zip(*(found[:3] for found in frames), strict=True)]
+    yield from zip((SCORED, FLOORED), tables[:2], strict=True)
+    if len(cheap) == sum(not reader.costly for reader in run.question.readers):
+        yield AGAINST, tables[2]
+        best = choose(frames, every)
+        chosen = written.select("id", selected=pl.col("id").is_in(best))
+        yield DESCRIPTIONS, chosen
 
 
 def _examples(study: Study) -> Examples:

@@ -16,6 +16,7 @@ import polars as pl
 
 from saywell.data.duplicates import near_duplicate_groups
 from saywell.data.parts import DESCRIBE, SCORE, Parts, check_apart, parts_of
+from saywell.data.splits import content_ids
 from saywell.data.texts import NEAR
 from saywell.errors import InputError, LeakError, SaywellError, StudyError
 from saywell.report.card import unknown_unit
@@ -23,7 +24,8 @@ from saywell.scorers.score_tables import FLOORED, SCORED
 from saywell.store.files import file_hash
 from saywell.store.study import STUDY_VERSION, Metric, Study
 from saywell.store.table import Table
-from saywell.studies.again import figures_again, stored_run, tables_again
+from saywell.studies.again import figures_again, stored_run, tables_again, units_again
+from saywell.studies.described import DESCRIPTIONS
 from saywell.studies.questions import own_of
 from saywell.studies.spine import RESPONSES
 from saywell.units.firing import GIVEN
@@ -83,8 +85,7 @@ def _claims(study: Study, unit: str) -> Iterator[tuple[str, Any, Any]]:
     if unit not in study.units["id"]:
         raise unknown_unit(unit, study.units["id"].to_list())
     run = stored_run(study, *own_of(study))
-    derived = [*tables_again(run), *(each for each in figures_again(run) if not isinstance(each, Metric))]
-    for table, again in derived:
+    for table, again in units_again(run):
         key = "id" if table is UNITS else "unit"
         if key not in again.columns:
             continue
@@ -172,6 +173,16 @@ def _parts_do_not_overlap(study: Study) -> Iterator[Finding]:
             yield "no near duplicates in two parts", FAILED, str(error)
 
 
+def _ids_are_of_content(study: Study) -> Iterator[Finding]:
+    examples = study.examples
+    if "text" in examples.columns and not examples["text"].has_nulls():
+        wrong = [
+            id for id, own in zip(examples["id"], content_ids(examples["text"]), strict=True) if id != own
+        ]
+        detail = f"{len(wrong)} texts are not those of their ids, such as {wrong[:1]}"
+        yield "ids are of the texts", FAILED if wrong else OK, detail if wrong else f"{examples.height} texts"
+
+
 def _examples_serve_one_purpose(study: Study) -> Iterator[Finding]:
     """Whatever a describer saw is from the first part; whatever counts as evidence is not."""
     ids = study.examples["id"].to_numpy()
@@ -241,6 +252,8 @@ def _units_follow_from_responses(study: Study) -> Iterator[Finding]:
 
 def _compared(study: Study, table: Table, again: pl.DataFrame) -> Finding:
     stored = study.table(table).select(again.columns)
+    if table is DESCRIPTIONS:  # of a describer whose evidence is elsewhere, nothing is made again
+        stored = stored.filter(pl.col("id").is_in(again["id"].implode()))
     if table in (SCORED, FLOORED):  # a reader whose encoder cannot be had here is left out
         stored = stored.filter(pl.col("reader").is_in(again["reader"].unique().implode()))
     return compare_tables(table.name, stored, again, table.key)
@@ -259,6 +272,9 @@ def _figures(study: Study, again: Sequence[Any]) -> Iterator[Finding]:
             yield f"figure {metric.name}", FAILED, detail
         else:
             yield f"figure {metric.name}", OK, _shown(metric.value)
+    stored = {metric.name for metric in study.headline()}
+    for name in (name for name in new if name not in stored):
+        yield f"figure {name}", FAILED, "it follows from the tables, and is not there"
 
 
 def _shown(value: Any) -> str:
@@ -273,6 +289,7 @@ def _shown(value: Any) -> str:
 _ALL = [
     _files_are_as_written,
     _parts_do_not_overlap,
+    _ids_are_of_content,
     _examples_serve_one_purpose,
     _scores_stand_above_their_floors,
 ]

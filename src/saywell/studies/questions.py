@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from saywell.store.study import Study
 from saywell.studies import classes, neurons, units
+from saywell.studies.meanings import MEANINGS, Meanings
 from saywell.studies.spine import Extra
 
 
@@ -17,5 +18,6 @@ def own_of(study: Study) -> tuple[Sequence[Extra], Mapping[str, str]]:
     if study.manifest.kind == "classes":
         return classes.DERIVED, {}
     if study.manifest.kind == "units":
-        return (), units.caveats_of(config)
+        kept = MEANINGS.name in study.manifest.tables
+        return [Meanings()] if kept else [], units.caveats_of(config)
     return (), {}

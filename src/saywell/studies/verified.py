@@ -23,11 +23,14 @@ def verified_metrics(run: Run, beside: pl.DataFrame | None) -> list[Metric]:
     same = tuple(one.name for one in run.of_control) if run.of_control is not None else ()
     for describer, reader in pairs:
         own = _share_verified(scores.filter(describer=describer, reader=reader))
-        controls, of = {}, "descriptions"
+        controls, of, beaten = {}, "descriptions", ""
         if beside is not None and run.control is not None and (describer, reader) == same:
             found, called = _share_verified(beside), run.control.name
             controls[called] = None if np.isnan(found.value) else found.value
             of = f"descriptions; with {called} of {found.n:,}"
+            if found.value >= own.value:
+                beaten = f"With {called}, where there is nothing to find, as many are verified."
+        caveat = run.question.caveats.get(reader, "") if describer == pairs[0][0] else ""
         metrics.append(
             Metric(
                 name=f"verified by {reader_name(reader)}" + f", {describer}" * several,
@@ -39,7 +42,7 @@ def verified_metrics(run: Run, beside: pl.DataFrame | None) -> list[Metric]:
                 n=own.n,
                 of=of,
                 controls=controls,
-                note=run.question.caveats.get(reader, "") if describer == pairs[0][0] else "",
+                note=" ".join(filter(None, (caveat, beaten))),
             )
         )
     return metrics
