@@ -253,6 +253,7 @@ def test_pictures_are_described_by_a_vocabulary(tmp_path):
         ({"f": lambda text: float("nan")}, {}, "function 'f' on example"),
         ({"f": lambda text: 1.0, "g": 3}, {}, r"activations\['g'\] is no function"),
         (None, {"model": "minilm"}, "name it: module="),
+        ({"a": np.ma.masked_all(300)}, {}, None),
         ({"a": [1, 2], "b": [1]}, {}, "activations by name are functions of an example, or one number"),
     ],
 )

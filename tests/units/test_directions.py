@@ -119,6 +119,8 @@ def test_files_of_directions(kind, bert, tokenizer, tmp_path):
         (LAYER, {"a": np.zeros(16), "b": np.zeros(15)}, "vectors of one width"),
         (LAYER, np.full((2, 16), np.nan), "'direction/0' is not finite"),
         (LAYER, "nowhere.npy", "no file 'nowhere.npy'"),
+        (LAYER, {"polite": np.ones(4) * 1j}, "polite has complex numbers"),
+        (LAYER, np.ma.masked_equal(np.eye(4), 1), "'direction/0' is not finite"),
     ],
 )
 def test_directions_that_do_not_fit_are_refused(module, vectors, told, bert, tokenizer):

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from saywell.data.examples import Examples
 from saywell.data.parts import PARTS
 from saywell.data.splits import content_ids
-from saywell.errors import InputError
+from saywell.errors import InputError, SaywellError
 from saywell.resources import Resources
 from saywell.units.activations import Activations
 from saywell.units.columns import Columns
@@ -193,11 +193,87 @@ def test_what_a_long_table_does_not_hold_is_zero_or_unknown(tmp_path):
         (np.array([["a", "b"]]), "no matrix of numbers"),
         (np.zeros((2, 2, 2)), "no matrix of numbers"),
         ("nowhere.npy", "no file 'nowhere.npy'"),
+        (np.zeros((120, 2)) + 1j, "complex numbers"),
+        (sp.csr_matrix(np.eye(120) * 1j), "complex numbers"),
+        (
+            pl.DataFrame({"unit": ["a"] * 70, "example": [f"x{n}" for n in range(70)], "value": [1.0] * 70}),
+            "70 examples, of which 70 are none of these 60, the first 'x0'",
+        ),
+        (pl.DataFrame({"unit": ["a"] * 2, "example": [0, -3], "value": [1, 2]}), "1 are none .* first -3"),
+        (pl.DataFrame({"row": range(121), "a": range(121)}), "1 are none .* the first 120; give rows"),
+        (pl.DataFrame({"unit": [["a"]], "example": ["x"], "value": [1.0]}), "'unit' .* is List"),
+        (pl.DataFrame({"unit": ["a"], "example": [["x"]], "value": [1.0]}), "not List"),
     ],
 )
 def test_what_does_not_fit_is_one_error_that_shows_both(source, told, tmp_path):
     with pytest.raises(InputError, match=told):
         load_matrix(source).collect(made(), tmp_path, Resources())
+
+
+def test_ids_of_others_are_known_to_be_those_that_a_limit_left_out(tmp_path):
+    """Without a limit every id has to be an example's: what a long table does not hold is taken for 0."""
+    table = pl.DataFrame({"unit": ["a"] * 2, "example": [made().ids[0], "x"], "value": [1.0, 2.0]})
+    load_matrix(table).collect(made(), tmp_path, Resources())
+    with pytest.raises(InputError, match="of which 1 are none of these 60, the first 'x'"):
+        load_matrix(table).collect(made(total=60), tmp_path, Resources())
+
+
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_matrix, pl.DataFrame])
+def test_one_constant_column_is_no_reason_to_refuse_the_others(form, tmp_path):
+    values = np.stack([np.full(120, 0.1), np.arange(120.0)], axis=1)
+    found = described(load_matrix(form(values), firing=TopShare()), made(), tmp_path)
+    assert found.units["state"].to_list() == ["constant", "ok"]
+
+
+def test_masked_values_are_unknown(tmp_path):
+    values = np.ma.masked_less(np.arange(240).reshape(120, 2), 4)
+    found = described(load_matrix(values), made(), tmp_path)
+    assert np.isnan(found.of(["unit/0", "unit/1"], np.arange(60))).sum(1).tolist() == [1, 1]
+    assert found.units["minimum"].to_list() == [12, 13]  # of the describe examples
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "safetensors", "parquet"])
+def test_a_file_cut_short_anywhere_is_one_error(suffix, tmp_path):
+    path, values = tmp_path / f"a.{suffix}", np.random.default_rng(0).normal(size=(120, 3))
+    {
+        "npy": lambda: np.save(path, values),
+        "npz": lambda: sp.save_npz(path, sp.csr_matrix(values)),
+        "safetensors": lambda: save_file({"a": values}, path),
+        "parquet": lambda: pl.DataFrame(values).write_parquet(path),
+    }[suffix]()
+    whole = path.read_bytes()
+    for size in np.linspace(0, len(whole) - 1, 12).astype(int):
+        path.write_bytes(whole[:size])
+        with pytest.raises(SaywellError, match=path.name):
+            load_matrix(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"indptr": [0, 5, 2]},
+        {"indptr": [0, 1]},
+        {"indices": [0, 99_999_999]},
+        {"indices": [0, -1]},
+        {"indices": [0]},
+        {"shape": [2]},
+        {"shape": [-2, 3]},
+        {"indices": [[0, 1]]},
+    ],
+)
+def test_parts_of_a_sparse_matrix_that_do_not_fit_together_are_refused(wrong, tmp_path):
+    parts = {"data": np.ones(2), "indices": [0, 1], "indptr": [0, 1, 2], "shape": [2, 3]} | wrong
+    path = tmp_path / "a.safetensors"
+    save_file({name: np.asarray(part) for name, part in parts.items()}, path)
+    with pytest.raises(InputError, match=r"a\.safetensors"):
+        load_matrix(path)
+
+
+def test_a_file_is_the_same_by_any_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.eye(4))
+    one, two = load_matrix("a.npy"), load_matrix(tmp_path / "a.npy")
+    assert one.name == two.name == "a.npy" and one.fingerprint == two.fingerprint
 
 
 def test_a_file_with_pickles_is_not_opened(tmp_path):

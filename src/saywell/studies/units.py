@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 from torch import nn
 
@@ -46,6 +47,7 @@ from saywell.studies.meanings import Meanings
 from saywell.studies.settings import UnitSettings, named, settings_of
 from saywell.studies.spine import Question, plan, run
 from saywell.studies.thumbnails import Thumbnails
+from saywell.units.arrays import real_numbers
 from saywell.units.columns import Columns
 from saywell.units.firing import firing_rule, is_rule
 from saywell.units.functions import Functions
@@ -334,7 +336,8 @@ def _source(brought: _Brought, asked: UnitSettings, examples: Examples) -> Activ
 
 def _as_table(given: Mapping[str, Any]) -> pl.DataFrame:
     try:
-        return pl.DataFrame(dict(given))
+        masked = {name: real_numbers(v, name) for name, v in given.items() if np.ma.isMaskedArray(v)}
+        return pl.DataFrame({**given, **masked})  # Polars knows no masks
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise InputError(
             "activations by name are functions of an example, or one number for each example:"

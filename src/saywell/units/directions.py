@@ -16,7 +16,7 @@ from saywell.data.examples import Examples
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
 from saywell.store.files import storing
-from saywell.units.arrays import read_tensors
+from saywell.units.arrays import read_tensors, reading, real_numbers
 from saywell.units.exemplars import Locate
 from saywell.units.firing import STRONGEST, Firing
 from saywell.units.hooks import Shown, Tap
@@ -173,7 +173,9 @@ def _vectors(given: Mapping[str, Any] | np.ndarray | str | Path) -> tuple[tuple[
         called = repr(str(given))
         given = _read(Path(given))
     if isinstance(given, Mapping):
-        rows = {str(name): np.asarray(vector, dtype=np.float64) for name, vector in given.items()}
+        rows = {
+            str(name): real_numbers(vector, str(name)).astype(np.float64) for name, vector in given.items()
+        }
         if len(rows) == 1 and next(iter(rows.values())).ndim == 2:
             given = next(iter(rows.values()))
         else:
@@ -182,10 +184,10 @@ def _vectors(given: Mapping[str, Any] | np.ndarray | str | Path) -> tuple[tuple[
                 shown = ", ".join(f"{name} {vector.shape}" for name, vector in list(rows.items())[:4])
                 raise InputError(f"{called} are to be vectors of one width, or one array of them: {shown}")
             return tuple(rows), np.stack(list(rows.values()))
-    array = np.asarray(given)
+    array = real_numbers(given, called)
     if array.ndim == 1:
         array = array[None]
-    if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size:
+    if array.ndim != 2 or not array.size:
         kind = f"{array.dtype} of shape {array.shape}"
         raise InputError(f"{called} are to be numbers, units x width, not {kind}")
     return tuple(f"direction/{number}" for number in range(len(array))), array.astype(np.float64)
@@ -199,7 +201,5 @@ def _read(path: Path) -> Any:
         return read_tensors(path)
     if path.suffix != ".npy":
         raise InputError(f"directions are read from .safetensors and .npy, not from {str(path)!r}")
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{str(path)!r} cannot be read as .npy: {error}") from error
+    with reading(path):
+        return np.array(np.lib.format.open_memmap(path, mode="r"))

@@ -16,9 +16,9 @@ from saywell.data.names import read_names
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
 from saywell.store.files import read_parquet, storing
-from saywell.units.arrays import read_tensors
+from saywell.units.arrays import read_tensors, reading, real_numbers
 from saywell.units.exemplars import Locate, nowhere
-from saywell.units.firing import STRONGEST, YES, Above, Firing
+from saywell.units.firing import STRONGEST, YES, Above, Firing, extremes
 from saywell.units.responses import InMemory, Responses, Sparse, order_of
 from saywell.units.source import Shuffled
 from saywell.units.statistics import source_units
@@ -109,6 +109,7 @@ class Matrix:
                 )
             return examples.table["row"].to_numpy()
         by_row = isinstance(self.keys[0], int) if self.keys else True
+        self._refuse_strangers(examples, by_row)
         wanted = examples.table["row"].to_list() if by_row else examples.ids
         place = {key: number for number, key in enumerate(self.keys)}
         lacking = [key for key in wanted if key not in place]
@@ -120,6 +121,25 @@ class Matrix:
                 " `examples` of a study (or the numbers of the rows of their file, from 0)"
             )
         return np.array([place.get(key, -1) for key in wanted], dtype=np.int64)
+
+    def _refuse_strangers(self, examples: Examples, by_row: bool) -> None:
+        """Rows that there are not; and, where nobody would miss one, ids that are no example's.
+
+        As many ids may be of others as were left out by a limit, of which nobody knows the ids.
+        """
+        keys, told = self.keys or (), "ids of table `examples` of a study"
+        if by_row:
+            strange = [key for key in keys if not 0 <= int(key) < examples.total_rows]
+            allowed, told = 0, f"rows of their file, from 0 to {examples.total_rows - 1:,}"
+        else:
+            known = set(examples.ids)
+            strange = [key for key in keys if key not in known]
+            allowed = examples.total_rows - len(examples) - examples.rejected.height
+        if len(strange) > allowed and (by_row or self.absent is not None):
+            raise InputError(
+                f"{self.name} has {len(keys):,} examples, of which {len(strange):,} are none of these"
+                f" {len(examples):,}, the first {strange[0]!r}; give {told}"
+            )
 
 
 def load_matrix(
@@ -139,12 +159,13 @@ def load_matrix(
 
     Raises InputError for what is no matrix of numbers, and for names that are not one for each unit.
     """
-    called = str(source) if isinstance(source, str | Path) else f"the {type(source).__name__}"
+    # A file by its own name: by another path to it the study is the same.
+    called = Path(source).name if isinstance(source, str | Path) else f"the {type(source).__name__}"
     content = _read(Path(source)) if isinstance(source, str | Path) else source
     if isinstance(content, pl.DataFrame):
         found = _from_table(content, called, absent)
     elif sp.issparse(content):
-        found = Matrix(sp.csr_matrix(content), (), called)
+        found = Matrix(_sparse(content, called), (), called)
     else:
         found = Matrix(_numbers(content, called), (), called)
     width = found.shape[1]
@@ -189,7 +210,8 @@ def check_numbers(values: np.ndarray, names: Sequence[str]) -> None:
     whole = np.where(known, values, 0).astype(np.float64)
     count = np.maximum(known.sum(0), 1)
     spread = np.sqrt(np.where(known, (whole - whole.sum(0) / count) ** 2, 0).sum(0) / count)
-    blurred = np.flatnonzero(worst > 1e-3 * spread)
+    low, high = extremes(values)
+    blurred = np.flatnonzero((worst > 1e-3 * spread) & (high > low))  # one value throughout loses nothing
     if len(blurred):
         raise InputError(
             f"the numbers of {names[blurred[0]]} differ by less than float32 can hold beside their size;"
@@ -201,24 +223,26 @@ def _read(path: Path) -> Any:
     with storing(path):
         if not path.is_file():
             raise InputError(f"there is no file {str(path)!r} with activations")
-    try:
+    with reading(path):
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False, mmap_mode="r")
+            return np.lib.format.open_memmap(path, mode="r")
         if path.suffix == ".npz":
-            return sp.load_npz(path)
+            with path.open("rb") as file:
+                return _sparse(sp.load_npz(file), path.name)
         if path.suffix == ".parquet":
             return read_parquet(path)
-    except (ValueError, OSError, KeyError, EOFError) as error:
-        raise InputError(f"{str(path)!r} cannot be read as {path.suffix}: {error}") from error
-    if path.suffix == ".safetensors":
-        return _tensor(read_tensors(path), path)
+        if path.suffix == ".safetensors":
+            return _tensor(read_tensors(path), path)
     raise InputError(f"activations are read from {FORMATS}, not from {str(path)!r}")
 
 
 def _tensor(arrays: dict[str, np.ndarray], path: Path) -> Any:
     if {"data", "indices", "indptr", "shape"} <= arrays.keys():
-        shape = tuple(int(size) for size in arrays["shape"])
-        return sp.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
+        places = [arrays[name] for name in ("indices", "indptr", "shape")]
+        if any(array.ndim != 1 or array.dtype.kind not in "iu" for array in places) or len(places[2]) != 2:
+            raise InputError(f"indices, indptr and shape of {str(path)!r} are to be lists of whole numbers")
+        rows, columns = map(int, places[2])
+        return _sparse(sp.csr_matrix((arrays["data"], *places[:2]), shape=(rows, columns)), path.name)
     fit = [name for name, array in arrays.items() if array.ndim == 2]
     if len(fit) != 1:
         raise InputError(
@@ -228,18 +252,25 @@ def _tensor(arrays: dict[str, np.ndarray], path: Path) -> Any:
     return arrays[fit[0]]
 
 
-def _numbers(content: Any, called: str) -> np.ndarray:
+def _sparse(content: Any, called: str) -> sp.csr_matrix:
+    """Compressed rows of real numbers. Raises InputError where the parts of a matrix do not fit together."""
+    if content.dtype.kind not in "fiub":
+        real_numbers(np.empty(0, content.dtype), called)
     try:
-        values = np.asarray(content)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{called} is no matrix of numbers: {error}") from error
+        if hasattr(content, "check_format"):
+            content.check_format(full_check=True)
+        return sp.csr_matrix(content)
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{called} is no sparse matrix: {error}") from error
+
+
+def _numbers(content: Any, called: str) -> np.ndarray:
+    values = real_numbers(content, called)
     if values.ndim == 1:
         values = values[:, None]
-    if values.ndim != 2 or values.dtype.kind not in "fiub" or not values.shape[1]:
-        raise InputError(
-            f"{called} is no matrix of numbers, rows x units, but {values.dtype} of shape {values.shape}"
-        )
-    return values if values.dtype.kind == "f" else values.astype(np.float64)
+    if values.ndim != 2 or not values.shape[1]:
+        raise InputError(f"{called} is no matrix of numbers, rows x units, but of shape {values.shape}")
+    return values
 
 
 def _from_table(table: pl.DataFrame, called: str, absent: float) -> Matrix:
@@ -266,6 +297,10 @@ def _from_table(table: pl.DataFrame, called: str, absent: float) -> Matrix:
 def _from_long(table: pl.DataFrame, called: str, absent: float) -> Matrix:
     if not table["value"].dtype.is_numeric():
         raise InputError(f"column 'value' of {called} is {table.schema['value']}; give numbers")
+    if table["unit"].dtype.is_nested():
+        raise InputError(f"column 'unit' of {called} is {table.schema['unit']}; give one name a row")
+    if table["example"].dtype.is_nested():
+        raise _no_key(table["example"], called)
     if table.select("unit", "example").null_count().sum_horizontal()[0]:
         raise InputError(f"{called} has rows without a unit or an example")
     again = table.select("unit", "example").is_duplicated()
@@ -288,8 +323,12 @@ def _from_long(table: pl.DataFrame, called: str, absent: float) -> Matrix:
 
 def _keys(column: pl.Series, called: str) -> tuple[str, ...] | tuple[int, ...]:
     if column.null_count() or not (column.dtype.is_integer() or column.dtype == pl.String):
-        raise InputError(
-            f"column {column.name!r} of {called} is to say which example each row is of: an id, or the number"
-            " of a row"
-        )
+        raise _no_key(column, called)
     return tuple(column.to_list())
+
+
+def _no_key(column: pl.Series, called: str) -> InputError:
+    return InputError(
+        f"column {column.name!r} of {called} is to say which example each row is of: an id, or the number"
+        f" of a row, not {'nothing' if column.null_count() else column.dtype}"
+    )
