@@ -174,9 +174,11 @@ def test_directions_are_described_at_their_place(corpus, bert, tokenizer, encode
         module=module,
         directions=vectors,
         encoder=encoder,
+        reader="lexical",
         out=tmp_path / "s",
     )
     assert set(study.units["id"]) == {"one", "two"}
+    assert_audited(study)
     assert study.exemplars["span_start"].null_count() == 0
 
 

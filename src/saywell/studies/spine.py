@@ -45,7 +45,7 @@ from saywell.studies.described import DESCRIPTIONS, described_units, description
 from saywell.studies.notes import note_run
 from saywell.studies.verified import verified_metrics
 from saywell.units.activations import Activations
-from saywell.units.exemplars import CONTRASTS, EXEMPLARS, contrast_table, exemplar_table
+from saywell.units.exemplars import CONTRASTS, EXEMPLARS, Locate, contrast_table, exemplar_table, nowhere
 from saywell.units.responses import Responses, open_responses
 from saywell.units.source import ActivationSource, Planned, Prepares
 from saywell.units.statistics import UNITS, unit_table
@@ -258,16 +258,20 @@ def _observe_control(
     responses = _collect(source, CONTROL, examples, study, resources)
     units = unit_table(source.units(), responses, source.firing, examples.parts.describe)
     activations = Activations(responses, units, source.firing)
-    return Subject(source.name, activations, strongest_of(question, activations, examples), CONTRASTS.empty())
+    # Where in an example is not kept of a control, and could not be derived again.
+    strongest = strongest_of(question, activations, examples, nowhere)
+    return Subject(source.name, activations, strongest, CONTRASTS.empty())
 
 
-def strongest_of(question: Question, activations: Activations, examples: Examples) -> pl.DataFrame:
-    """Table `exemplars`, of the parts that anybody asks for."""
+def strongest_of(
+    question: Question, activations: Activations, examples: Examples, locate: Locate | None = None
+) -> pl.DataFrame:
+    """Table `exemplars`, of the parts that anybody asks for; located by the source unless told."""
     parts = {DESCRIBE: examples.parts.describe, SELECT: examples.parts.select}
     if any(isinstance(reader, AsksElse) for reader in question.readers):
         parts[SCORE] = examples.parts.score
-    locate = question.source.locate(examples)
-    return exemplar_table(activations, examples.ids, parts, question.strongest, locate)
+    located = locate or question.source.locate(examples)
+    return exemplar_table(activations, examples.ids, parts, question.strongest, located)
 
 
 def _describe_and_score(now: Run) -> None:

@@ -241,7 +241,7 @@ def _same_model(source: ActivationSource, asked: UnitSettings, pictures: bool) -
 
 def caveats_of(config: Mapping[str, Any]) -> dict[str, str]:
     """By reader what has to be known of its verdicts, from the settings of a study."""
-    own = OWN_ENCODER if config["own_encoder"] else ""
+    own = OWN_ENCODER if config.get("own_encoder") else ""
     return {"tags": "" if config["tags"] else OWN_TAGS, "sentence-encoder": own, "dual-encoder": own}
 
 
