@@ -121,14 +121,24 @@ def test_what_a_unit_fires_on_is_found(name, evidence, resources, study):
 
 
 def test_why_there_is_no_description(evidence, resources, study):
-    said = Enrichment().describe(evidence, resources, study)
-    assert [each.status.partition(": ")[2] for each in said] == [
+    why = [
         "",
         "",
         "it fires on fewer than 3 of the examples that it could be described from",
         "no descriptor is enriched among its exemplars",
         "it gives the same value on every sentence",
     ]
+    neurons = replace(evidence, units=evidence.units.with_columns(layer=pl.lit(0)))
+    said = Enrichment().describe(neurons, resources, study)
+    assert [each.status.partition(": ")[2] for each in said] == why
+    # Of units of one's own, what one may do.
+    said = Enrichment().describe(evidence, resources, study)
+    for own, (start, way) in zip(
+        said,
+        zip(why, ["", "", "--firing top:", "--vocabulary FILE", "every example"], strict=True),
+        strict=True,
+    ):
+        assert start[:-8] in own.status and way in own.status
     tags = evidence.examples.tags
     silent = evidence.examples.with_tags(replace(tags, matrix=tags.matrix * 0))
     bare = Tags(sp.csr_matrix((400, 0)), tags.known, (), ())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -18,7 +20,7 @@ from saywell.resources import Resources
 from saywell.units.activations import Activations
 from saywell.units.columns import Columns
 from saywell.units.exemplars import exemplar_table
-from saywell.units.firing import Above, AboveMedian, TopShare, firing_rule
+from saywell.units.firing import Above, AboveMedian, OnesOrTop, TopShare, firing_rule
 from saywell.units.functions import Functions
 from saywell.units.labels import Labels
 from saywell.units.matrix import load_matrix
@@ -367,6 +369,82 @@ def test_functions_of_one_and_of_many(tmp_path):
     assert len(calls) == count  # what was computed is not computed again
 
 
+def test_yes_and_no_beside_numbers_fire_where_they_are_one(tmp_path):
+    functions = {
+        "five": lambda text: "5" in text,
+        "long": len,
+        "maybe": lambda t: None if "1" in t else "2" in t,
+    }
+    found = described(Functions(functions), made(), tmp_path / "f")
+    texts, rows = made().texts, np.arange(60)
+    assert np.array_equal(found.fires(["five"], rows)[0], ["5" in text for text in texts])
+    maybe = ["2" in text and "1" not in text for text in texts]
+    assert np.array_equal(found.fires(["maybe"], rows)[0], maybe)
+    values = np.stack([np.arange(120) % 4 == 0, np.arange(120)], axis=1).astype(float)
+    found = described(load_matrix(values), made(), tmp_path / "m")
+    assert found.units["state"].to_list() == ["ok", "ok"]
+    assert found.fires(["unit/0"], rows).sum() == 30 and found.fires(["unit/1"], rows).sum() < 12
+
+
+WORDS = ["one"]
+
+
+def _helped(text):
+    return text in WORDS
+
+
+def _maker(value, inner=0):
+    def made(text, least=1):
+        return any(_helped(text) and letter == value for letter in text) and (lambda x: x > inner)(least)
+
+    return made
+
+
+class _Asking:
+    def __init__(self, word):
+        self.word, self.memory = word, {}
+
+    def __call__(self, text):
+        self.memory[text] = True
+        return self.word in text
+
+
+def test_a_function_that_changes_is_another(monkeypatch):
+    """By its constants, names, defaults, what it closes over, and what it calls in its own module."""
+    kinds = [
+        lambda text: 1,
+        lambda text: 2,
+        lambda text: text.lower(),
+        lambda text: text.upper(),
+        lambda text, n=1: n,
+        lambda text, n=2: n,
+        lambda text: text in {"a", "b"},
+        lambda text: text in {"a", "c"},
+        _maker("x"),
+        _maker("y"),
+        _maker("x", 1),
+        partial(_maker("x"), least=2),
+        partial(_maker("y"), least=2),
+        _Asking("x"),
+        _Asking("y"),
+        re.compile("x").search,
+        re.compile("y").search,
+        len,
+        max,
+    ]
+    prints = [Functions({"f": kind}).fingerprint for kind in kinds]
+    assert len(set(prints)) == len(kinds)
+    again = [Functions({"f": kind}).fingerprint for kind in (lambda text: 1, _maker("x"), _Asking("x"))]
+    assert again == [prints[0], prints[8], prints[13]]
+    monkeypatch.setitem(globals(), "WORDS", ["two"])
+    assert Functions({"f": _maker("x")}).fingerprint != prints[8]
+    # What a function leaves behind while it runs makes no other function of it.
+    source = Functions({"f": _Asking("x")})
+    before = source.fingerprint
+    source.functions["f"]("x")
+    assert source.fingerprint == before
+
+
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("bad", [np.nan, "word", ValueError("no")])
 def test_a_function_that_fails_names_the_example(together, bad, tmp_path):
@@ -383,8 +461,8 @@ def test_a_function_that_fails_names_the_example(together, bad, tmp_path):
 
 
 def test_rules_have_names():
-    for rule in (TopShare(0.1), Above(0.0), Above(-2.5), AboveMedian()):
+    for rule in (TopShare(0.1), Above(0.0), Above(-2.5), OnesOrTop(0.2), AboveMedian()):
         assert firing_rule(str(rule)) == rule
-    for wrong in ("top:0", "top:x", "above:nan", "often", ""):
+    for wrong in ("top:0", "ones:0", "top:x", "above:nan", "often", ""):
         with pytest.raises(InputError, match=r"fire|firing"):
             firing_rule(wrong)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from saywell.data.examples import Kind
 from saywell.describers.associations import associations_of
 from saywell.describers.describer import Evidence
-from saywell.describers.naming import best_of, describe_by_descriptors
+from saywell.describers.naming import best_of, describe_by_descriptors, no_such
 from saywell.description import Description
 from saywell.store.table import Table
 
@@ -34,4 +34,4 @@ class Composition:
         found = associations_of(evidence.exemplars, evidence.ids, evidence.examples)
         named = best_of(found.composed(self.threshold), found.composition)
         why = f"no descriptor is carried by {self.threshold:.0%} of its exemplars"
-        return describe_by_descriptors(evidence, named, lambda unit: why)
+        return describe_by_descriptors(evidence, named, no_such(evidence, why))

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from saywell.data.examples import Kind
 from saywell.describers.associations import MIN_HITS, enrichment_p, stands_out
 from saywell.describers.describer import Evidence
-from saywell.describers.naming import MOST_NAMED, describe_by_descriptors, tags_of
+from saywell.describers.naming import MOST_NAMED, describe_by_descriptors, no_such, tags_of
 from saywell.description import Description
 from saywell.scorers.intervals import FALSE_DISCOVERY_RATE
 from saywell.store.table import Table
@@ -43,7 +43,7 @@ class Covering:
             for unit, cold in zip(units, silent, strict=True):
                 named.append(cover(np.isin(rows, evidence.places[unit]), cold, holds))
         why = "no descriptor holds of its exemplars more often than of others"
-        return describe_by_descriptors(evidence, named, lambda unit: why)
+        return describe_by_descriptors(evidence, named, no_such(evidence, why))
 
 
 def cover(

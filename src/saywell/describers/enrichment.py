@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from saywell.data.examples import Kind
 from saywell.describers.associations import associations_of
 from saywell.describers.describer import Evidence
-from saywell.describers.naming import best_of, describe_by_descriptors
+from saywell.describers.naming import best_of, describe_by_descriptors, no_such
 from saywell.description import Description
 from saywell.store.table import Table
 
@@ -33,4 +33,4 @@ class Enrichment:
         found = associations_of(evidence.exemplars, evidence.ids, evidence.examples)
         named = best_of(found.enriched(), found.lift)
         why = "no descriptor is enriched among its exemplars"
-        return describe_by_descriptors(evidence, named, lambda unit: why)
+        return describe_by_descriptors(evidence, named, no_such(evidence, why))

@@ -11,7 +11,7 @@ from saywell.data.tags import Tags
 from saywell.describers.describer import Evidence
 from saywell.description import Description
 from saywell.errors import InputError
-from saywell.units.firing import REASONS
+from saywell.units.firing import REASONS, REMEDIES, Given
 
 MOST_NAMED = 5
 """Descriptors or phrases that a description names at most."""
@@ -46,7 +46,7 @@ def describe_by_descriptors(
     Where there is none, `silence` says why of the unit in that place.
     """
     tags, carries = tags_of(evidence), tags_of(evidence).matrix
-    states = evidence.units["state"].to_list() if "state" in evidence.units.columns else None
+    silent = _states(evidence)
     said = []
     for unit, (name, columns) in enumerate(zip(evidence.ids, named, strict=True)):
         if columns:
@@ -65,12 +65,40 @@ def describe_by_descriptors(
                 )
             )
         else:
-            why = REASONS.get(states[unit]) if states else None
-            why = why or _nothing(evidence, tags, unit) or silence(unit)
+            why = silent[unit] or _nothing(evidence, tags, unit) or silence(unit)
             said.append(
                 Description(name, "", f"no description: {why}", llm=tags.llm, prompt_hash=tags.prompt_hash)
             )
     return said
+
+
+def no_such(evidence: Evidence, why: str) -> Callable[[int], str]:
+    """Why no descriptor is of a unit, and the way on where it is the user's to say which there are."""
+    more = "; phrases that may be are yours to give: vocabulary=... (--vocabulary FILE)"
+    return lambda unit: why + more * _users(evidence, unit)
+
+
+def _users(evidence: Evidence, unit: int) -> bool:
+    """Whether it is the user's to say when this unit fires, and what it is described with.
+
+    Of neurons, which have layers, of classes, and of units that were told when to fire, it is not.
+    """
+    layer, kind = evidence.units.row(unit, named=True).get("layer"), evidence.units["kind"][unit]
+    return layer is None and kind != "class" and not isinstance(evidence.activations.firing, Given)
+
+
+def _states(evidence: Evidence) -> list[str | None]:
+    """Why nothing can be said of each unit by its state; None where something can."""
+    if "state" not in evidence.units.columns:
+        return [None] * len(evidence.ids)
+    found = []
+    for unit, state in enumerate(evidence.units["state"]):
+        why = REASONS.get(state)
+        if why and _users(evidence, unit):
+            why = why.replace("sentence", "example")
+            why += f"; {REMEDIES[state]}" if state in REMEDIES else ""
+        found.append(why)
+    return found
 
 
 def _nothing(evidence: Evidence, tags: Tags, unit: int) -> str | None:

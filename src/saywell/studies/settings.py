@@ -296,7 +296,8 @@ class UnitSettings(DualSettings, StudySettings, LlmSettings):
     vocabulary: Annotated[File | Sequence[str] | None, Field(union_mode="left_to_right")] = Field(
         default=None,
         exclude=True,
-        description="File of phrases to describe with, one a line or a JSON list; pictures need it.",
+        description="File of phrases to describe with, one a line or a JSON list; pictures need it, and"
+        " texts where the words that are found do not name what units respond to.",
     )
     encoder: str | None = Field(
         default=None,

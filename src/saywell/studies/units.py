@@ -50,7 +50,7 @@ from saywell.studies.thumbnails import Thumbnails
 from saywell.units.arrays import real_numbers
 from saywell.units.columns import Columns
 from saywell.units.firing import firing_rule, is_rule
-from saywell.units.functions import Functions
+from saywell.units.functions import Functions, by_name
 from saywell.units.marked import Marked, yes_in
 from saywell.units.matrix import load_matrix
 from saywell.units.models import LoadedModel, load_model, wrap_model
@@ -320,7 +320,9 @@ def _source(brought: _Brought, asked: UnitSettings, examples: Examples) -> Activ
     if callable(getattr(given, "collect", None)) and hasattr(given, "fingerprint"):
         return replace(given, firing=rule) if rule else given
     if callable(given):
-        given = {getattr(given, "__name__", "function"): given}
+        given = [given]
+    if isinstance(given, Sequence) and not isinstance(given, str) and any(map(callable, given)):
+        given = by_name(given)
     if isinstance(given, Mapping):
         if any(map(callable, given.values())):
             strange = next((name for name, call in given.items() if not callable(call)), None)

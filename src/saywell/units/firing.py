@@ -35,6 +35,13 @@ REASONS = {
     "unknown": "nothing is known of it",
 }
 """Why a unit that is in a state other than ok has no description."""
+_ANOTHER = 'let it fire by another rule, firing="{}" (--firing {})'
+REMEDIES = {
+    "flat": _ANOTHER.format("above:0", "above:0, or top:SHARE with a larger share"),
+    "rare": _ANOTHER.format("top:0.05", "top:0.05, or above:VALUE with a smaller one"),
+    "dense": _ANOTHER.format("top:0.05", "top:0.05, or above:VALUE with a larger one"),
+}
+"""What may be done, where the rule is the user's to choose."""
 
 
 class Fitted(NamedTuple):
@@ -102,6 +109,28 @@ class Above:
 
 
 @dataclass(frozen=True)
+class OnesOrTop:
+    """Fires on the ones where all that is known of a unit is 0 and 1, else on the strongest.
+
+    For what may be either, a function: of yes and no there is no strongest share.
+    """
+
+    share: float = 0.05
+
+    def __post_init__(self) -> None:
+        TopShare(self.share)
+
+    def __str__(self) -> str:
+        return f"ones:{self.share:g}"
+
+    def fit(self, values: Float[np.ndarray, "rows units"]) -> Fitted:
+        """States of `Above` or of `TopShare`."""
+        found, ones = TopShare(self.share).fit(values), YES.fit(values)
+        yes = yes_and_no(values)
+        return Fitted(*(np.where(yes, one, other) for one, other in zip(ones, found, strict=True)))
+
+
+@dataclass(frozen=True)
 class AboveMedian:
     """Fires above the median of the describe examples, or at it where nothing is above it.
 
@@ -157,31 +186,37 @@ class Given:
         return Fitted(np.full(values.shape[1], np.nan), *_counted(values, fires))
 
 
-Firing = TopShare | Above | AboveMedian | Given
-STRONGEST, UPPER_HALF, YES = TopShare(), AboveMedian(), Above(0.5)
+Firing = TopShare | Above | OnesOrTop | AboveMedian | Given
+STRONGEST, UPPER_HALF, YES, EITHER = TopShare(), AboveMedian(), Above(0.5), OnesOrTop()
 """The rules of sources that name no other."""
+_RULES = {"top": TopShare, "above": Above, "ones": OnesOrTop}
 
 
-def firing_rule(text: str) -> TopShare | Above | AboveMedian:
-    """The rule that `top:0.05`, `above:0` or `median` names. Raises InputError for anything else."""
+def firing_rule(text: str) -> TopShare | Above | OnesOrTop | AboveMedian:
+    """The rule that a text names, as `str` of it does. Raises InputError for anything else."""
     if text == "median":
         return AboveMedian()
     kind, _, number = text.partition(":")
-    rules = {"top": TopShare, "above": Above}
     try:
-        if kind in rules:
-            return rules[kind](float(number)) if number else rules[kind]()
+        if kind in _RULES:
+            return _RULES[kind](float(number)) if number else _RULES[kind]()
     except ValueError:
         pass
     raise InputError(
         f"unknown firing rule {text!r}; use top:SHARE (fires on that share of the examples, top:0.05),"
-        " above:VALUE (fires above a value, above:0) or median (fires above its median)"
+        " above:VALUE (fires above a value, above:0), ones:SHARE (on the ones of yes and no, else on the"
+        " strongest) or median (fires above its median)"
     )
 
 
 def is_rule(text: str) -> bool:
     """Whether a text is meant for a rule of `firing_rule`, right or wrong."""
-    return text.partition(":")[0] in ("top", "above", "median")
+    return text.partition(":")[0] in (*_RULES, "median")
+
+
+def yes_and_no(values: Float[np.ndarray, "rows units"]) -> Bool[np.ndarray, " units"]:
+    """Of which columns all that is known is 0 and 1."""
+    return ((values == 0) | (values == 1) | np.isnan(values)).all(0)
 
 
 def _counted(values: np.ndarray, fires: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

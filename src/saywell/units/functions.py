@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ import polars as pl
 from saywell.data.examples import Examples
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError, SaywellError
+from saywell.units.code import code_of
 from saywell.units.exemplars import Locate, nowhere
-from saywell.units.firing import STRONGEST, Firing
+from saywell.units.firing import EITHER, Firing
 from saywell.units.matrix import check_numbers
 from saywell.units.responses import InMemory, Responses, order_of
 from saywell.units.source import Shuffled
@@ -32,12 +34,12 @@ class Functions:
 
     A function takes one example (a text, an RGB picture, a pair) and gives a number, or takes a list of
     them and gives as many; which of the two is seen from what it does with a list of the first two. None
-    is for "nobody knows". `version` is the caller's: another one when the functions change.
+    is for "nobody knows". `version` is the caller's: another one when what `code_of` cannot see changes.
     """
 
     functions: Mapping[str, Callable[[Any], Any]]
     version: str = ""
-    firing: Firing = STRONGEST
+    firing: Firing = EITHER
     kind: str = "function"
     _made: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
@@ -48,9 +50,12 @@ class Functions:
 
     @property
     def fingerprint(self) -> str:
-        """Of the names, the version and, where Python knows it, the code of each."""
-        codes = [getattr(getattr(call, "__code__", None), "co_code", b"") for call in self.functions.values()]
-        return combined(self.version, *self.functions, *codes)
+        """Of the names, the version and, as far as Python knows it, the code of each, before it is called."""
+        return combined(self.version, *self.functions, *self._codes)
+
+    @cached_property
+    def _codes(self) -> list[str]:
+        return [code_of(call) for call in self.functions.values()]
 
     def units(self) -> pl.DataFrame:
         """One for each function."""
@@ -84,6 +89,24 @@ class Functions:
         return nowhere
 
 
+def by_name(functions: Sequence[Any]) -> dict[str, Callable[[Any], Any]]:
+    """Functions of a list, by the names that they were defined with.
+
+    Raises InputError for what is no function, and for two of one name.
+    """
+    found: dict[str, Callable[[Any], Any]] = {}
+    for number, call in enumerate(functions):
+        name = getattr(call, "__name__", type(call).__name__)
+        if not callable(call):
+            raise InputError(f"activations[{number}] is no function, as others are; give only functions")
+        if name in found:
+            raise InputError(
+                f"two functions are called {name!r}; give them by name: {{'one': ..., 'two': ...}}"
+            )
+        found[name] = call
+    return found
+
+
 class _Asked:
     """One function, and whether it takes a list."""
 
@@ -114,9 +137,11 @@ class _Asked:
             raise self._failed(row, f"{type(error).__name__}: {error}") from error
 
     def _number(self, value: Any, row: int) -> float:
-        if value is None:
+        if value is None or value is np.ma.masked:
             return np.nan
         try:
+            if np.iscomplexobj(value):
+                raise TypeError("it is complex")
             number = float(value)
         except (TypeError, ValueError) as error:
             raise self._failed(row, f"it gave {value!r}, which is no number") from error

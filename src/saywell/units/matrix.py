@@ -18,7 +18,7 @@ from saywell.errors import InputError
 from saywell.store.files import read_parquet, storing
 from saywell.units.arrays import read_tensors, reading, real_numbers
 from saywell.units.exemplars import Locate, nowhere
-from saywell.units.firing import STRONGEST, YES, Above, Firing, extremes
+from saywell.units.firing import EITHER, STRONGEST, YES, Above, Firing, extremes, yes_and_no
 from saywell.units.responses import InMemory, Responses, Sparse, order_of
 from saywell.units.source import Shuffled
 from saywell.units.statistics import source_units
@@ -154,8 +154,8 @@ def load_matrix(
     A table is dense (a column for each unit, and `example`, `id` or `row` to say which example a row
     is of), or long (unit, example, value); what a long table does not hold is `absent`: 0, or NaN where
     nothing is known of it. `names` are those of the units, in order, or a file of them (one a line, or a
-    JSON list). Fires above 0 where the numbers are sparse, where all of them are 0 and 1 on the ones,
-    else on the top 5 %.
+    JSON list). Fires above 0 where the numbers are sparse; else units of 0 and 1 fire on the ones, others
+    on the top 5 %.
 
     Raises InputError for what is no matrix of numbers, and for names that are not one for each unit.
     """
@@ -185,7 +185,8 @@ def _usual(values: Any) -> Firing:
     """When units fire if nobody says so."""
     if sp.issparse(values):
         return Above(0.0)
-    return YES if ((values == 0) | (values == 1) | np.isnan(values)).all() else STRONGEST
+    yes = yes_and_no(np.asarray(values))
+    return YES if yes.all() else EITHER if yes.any() else STRONGEST
 
 
 def check_numbers(values: np.ndarray, names: Sequence[str]) -> None:
