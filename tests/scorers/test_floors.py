@@ -13,6 +13,7 @@ from saywell.scorers.floors import (
     CANDIDATES,
     FLOORS,
     Described,
+    NearestSibling,
     another_unit,
     most_frequent,
     nearest_sibling,
@@ -100,6 +101,17 @@ def test_units_that_name_a_part_in_common_are_no_siblings():
     assert nearest_sibling(texts, vectors)[:, 0].tolist() == [1, 0, 1, 2]
     found = nearest_sibling(texts, vectors, named)
     assert found[:, 0].tolist() == [2, 2, 1, 2] and found[0].tolist() == [2, 3, -1, -1]
+
+
+def test_which_of_equally_near_siblings_is_read_does_not_depend_on_the_order_of_units():
+    random = np.random.default_rng(0)
+    units = [f"u{n}" for n in range(30)]
+    profiles = random.integers(0, 2, (30, 4)).astype(float) + 0.1  # many alike
+    said = [Description(f"{unit}#0", f"text {n}", parts=(), descriptors=()) for n, unit in enumerate(units)]
+    described = Described("d", units, [f"{unit}#0" for unit in units], said, profiles)
+    order = random.permutation(30)
+    one, two = (NearestSibling().stand_ins(each, 0).whose for each in (described, described.only(order)))
+    assert np.array_equal(order[two], one[order])
 
 
 def test_reading_alike_is_more_than_agreeing():

@@ -55,6 +55,18 @@ def test_other_inputs_are_refused_and_both_are_shown(tmp_path):
     assert Study(tmp_path / "s").manifest.inputs == {"texts": "abc"}
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("a.npy", "units: not the same content"), ("b.npy", "this run has 'b.npy'")]
+)
+def test_what_differs_is_said_once_and_no_fingerprint_is_shown(name, said, tmp_path):
+    with write_study(tmp_path / "s", kind="units", config={"units": "a.npy"}, inputs={"units": "0" * 32}):
+        pass
+    other = dict(kind="units", config={"units": name}, inputs={"units": "1" * 32})
+    with pytest.raises(StudyError, match=said) as caught, write_study(tmp_path / "s", **other):
+        pass
+    assert str(caught.value).count("units:") == 1 and "0" * 32 not in str(caught.value)
+
+
 def test_a_folder_with_other_files_is_not_written_into(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(StudyError, match="holds files but no study"), write_study(tmp_path, **RUN):

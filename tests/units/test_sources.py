@@ -23,6 +23,7 @@ from saywell.units.exemplars import exemplar_table
 from saywell.units.firing import Above, AboveMedian, OnesOrTop, TopShare, firing_rule
 from saywell.units.functions import Functions
 from saywell.units.labels import Labels
+from saywell.units.marked import yes_in
 from saywell.units.matrix import load_matrix
 from saywell.units.responses import open_responses
 from saywell.units.statistics import UNITS, unit_table
@@ -338,6 +339,14 @@ def test_a_column_that_makes_no_units_is_named(column, told):
     examples = made(1200, one=[3] * 1200)
     with pytest.raises(InputError, match=told):
         Columns.of(examples, [column])
+
+
+def test_columns_of_which_two_units_would_have_one_name_are_refused():
+    examples = made(**{"x": range(60), "x-": range(60)})
+    with pytest.raises(InputError, match="two units of x, x- would be called 'x-'"):
+        Columns.of(examples, ["x", "x-"])
+    with pytest.raises(InputError, match="called 'given' cannot say"):
+        yes_in(made(given=[True] * 60), "given")
 
 
 def test_functions_of_one_and_of_many(tmp_path):

@@ -278,7 +278,14 @@ class NearestSibling:
         """See `nearest_sibling`."""
         if described.profiles is None:
             return None
-        return StandIns(nearest_sibling(described.texts, described.profiles, described.named))
+        # By id: which of equally near siblings is read must not depend on the order of units.
+        order = np.argsort(np.asarray(described.units, dtype=np.str_), kind="stable")
+        profiles, named = described.profiles[order], described.named
+        texts = [described.texts[n] for n in order]
+        found = nearest_sibling(texts, profiles, None if named is None else named[order])
+        whose = np.empty_like(found)
+        whose[order] = np.where(found == NONE, NONE, order[found])
+        return StandIns(whose)
 
 
 @dataclass(frozen=True)

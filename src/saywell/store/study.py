@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -781,16 +782,20 @@ def _digest(text: str) -> str:
 
 
 def _refuse_differences(folder: Path, stored: Manifest, wanted: Manifest) -> None:
-    differences = [
-        f"  {name}: the study has {old.get(name)!r}, this run has {new.get(name)!r}"
-        for old, new in (
-            ({"kind": stored.kind}, {"kind": wanted.kind}),
-            (stored.config, wanted.config),
-            (stored.inputs, wanted.inputs),
-        )
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
-    ]
+    told: dict[str, str] = {}
+    # What a setting says of an input, such as a file's name, says more than its fingerprint: it comes last.
+    for old, new in (
+        (stored.inputs, wanted.inputs),
+        ({"kind": stored.kind}, {"kind": wanted.kind}),
+        (stored.config, wanted.config),
+    ):
+        for name in sorted({*old, *new}):
+            before, now = old.get(name), new.get(name)
+            if before != now:
+                prints = all(re.fullmatch(r"[0-9a-f]{32}\S*", str(one)) for one in (before, now))
+                how = "not the same content" if prints else f"the study has {before!r}, this run has {now!r}"
+                told[name] = f"  {name}: {how}"
+    differences = [told[name] for name in sorted(told)]
     if differences:
         raise StudyError(
             f"the study {str(folder)!r} was made with other inputs:\n"

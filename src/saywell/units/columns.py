@@ -42,10 +42,16 @@ class Columns:
     def of(examples: Examples, columns: Sequence[str], firing: Firing | None = None) -> Columns:
         """The units of some columns of these examples.
 
-        Raises InputError for a column that there is not, that has no value or one only, or that is free text.
+        Raises InputError for a column that there is not, that has no value or one only, or that is free text,
+        and for two units of one name.
         """
         found = [unit for column in columns for unit in _units_of(examples.table, column)]
-        return Columns(tuple(dict.fromkeys(found)), firing or UPPER_HALF)
+        made = Columns(tuple(dict.fromkeys(found)), firing or UPPER_HALF)
+        names = made.units()["id"]
+        twice = names.filter(names.is_duplicated())
+        if len(twice):
+            raise InputError(f"two units of {made.name} would be called {twice[0]!r}; rename a column")
+        return made
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from saywell.data.examples import Examples
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
 from saywell.units.exemplars import Locate
-from saywell.units.firing import Firing, Given, firing_rule, is_rule
+from saywell.units.firing import GIVEN, Firing, Given, firing_rule, is_rule
 from saywell.units.responses import Responses
 from saywell.units.source import ActivationSource, Shuffled, exchanged
 
@@ -26,6 +26,8 @@ def yes_in(examples: Examples, column: str) -> Bool[np.ndarray, " examples"]:
     """Which examples a column of theirs says yes of. Raises InputError where it is not yes and no."""
     if column not in examples.table.columns:
         raise InputError(f"the examples have no column {column!r} that says where units fire")
+    if column == GIVEN:  # in a study, which units are planted ones
+        raise InputError(f"a column called {column!r} cannot say where units fire; rename it")
     values = examples.table[column].to_list()
     wrong = [value for value in values if value not in (0, 1)]
     if wrong:

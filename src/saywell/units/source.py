@@ -134,7 +134,7 @@ class Shuffled:
 
 
 def exchanged(examples: Examples, seed: int) -> Int[np.ndarray, " examples"]:
-    """For every example the row of another one of its part, drawn by hashes of content."""
+    """For every example the row of one of its part, drawn by hashes; a few draw themselves."""
     ids = np.asarray(examples.ids, dtype=np.str_)
     keys = hash_numbers(examples.ids, seed, "control")
     result = np.arange(len(ids))
