@@ -89,7 +89,10 @@ def _without_fields(tables: Tables) -> Rows:
     """Figures without the fields that say what their names say."""
     rows = tables["metrics"].rows
     kept = [n for n, figure in enumerate(rows["figure"]) if figure not in ("figure", "by")]
-    return {column: [values[n] for n in kept] for column, values in rows.items()}
+    found = {column: [values[n] for n in kept] for column, values in rows.items()}
+    # Where the control has as many, the figure's note says so now.
+    noted = [v.split(" With random weights, where")[0] if isinstance(v, str) else v for v in found["value"]]
+    return found | {"value": noted}
 
 
 def _without_verified(tables: Tables) -> Rows:

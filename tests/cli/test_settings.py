@@ -239,10 +239,8 @@ def test_every_option_is_described_and_the_page_of_options_is_theirs():
             assert info.description in page and info.description.endswith((".", "..."))
 
 
-def test_help_names_those_who_write_and_read():
+def test_help_names_those_who_write():
     from saywell.describers.registry import DESCRIBERS
-    from saywell.readers.registry import READERS
 
     controls = {"random-phrase", "none"}
     assert set(settings.WRITERS.split(", ")) == set(DESCRIBERS) - controls
-    assert set(settings.READERS.split(", ")) == set(READERS)

@@ -161,8 +161,13 @@ def asked(study: Study, name: str) -> pl.DataFrame:
 
 
 def deciding_scores(study: Study) -> pl.DataFrame:
-    """One row per description: its score by the reader who decides, the first of table `scores`."""
-    return asked(study, "scores").unique(["unit", "description"], keep="first", maintain_order=True)
+    """One row per unit: the score of the description that stands for it, by the reader who decides.
+
+    That is the first of those in table `scores`.
+    """
+    scores = asked(study, "scores").unique(["unit", "description"], keep="first", maintain_order=True)
+    standing = selected_descriptions(study, description="id")
+    return scores.join(standing, on=["unit", "description"], how="semi", maintain_order="left")
 
 
 def selected_descriptions(study: Study, *columns: str, **renamed: str) -> pl.DataFrame:

@@ -21,8 +21,7 @@ from pydantic.fields import FieldInfo
 from saywell.errors import InputError
 
 WRITERS = "enrichment, composition, covering, extractive, dissect, llm"
-READERS = "sentence-encoder, lexical, tags, dual-encoder, mean-of-texts, detection, fuzzing, simulation"
-"""By name; those of the registries, which are not read for a line of help."""
+"""By name; those of the registry, which is not read for a line of help."""
 EXTRACTIVE = "extractive"
 _MOST_SHOWN = 200
 """Letters of a wrong value."""
@@ -172,9 +171,9 @@ class LlmSettings(Settings):
 class StudySettings(Settings):
     """What every study has."""
 
-    describer: Names = Field(default=[], description=f"Who writes, repeatable: {WRITERS}.")
+    describer: Names = Field(default=[], description=f"Who writes: {WRITERS}.")
     reader: Names = Field(
-        default=[], description=f"Who reads, repeatable; the first decides what is verified: {READERS}."
+        default=[], description="Who reads, by name (docs/scores.md); the first decides what is verified."
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Splits, samples and controls depend on it.")
 

@@ -30,6 +30,7 @@ from saywell.describers.describer import Describer, Evidence, Tagger
 from saywell.describers.descriptors.taggers import LLMTags, need_descriptors
 from saywell.describers.llm import ByLLM
 from saywell.description import Description
+from saywell.errors import InputError
 from saywell.language_models import DryRun, StepPlan
 from saywell.language_models.dry_run import made_up
 from saywell.readers.reader import AsksElse, Predict, Reader
@@ -154,6 +155,7 @@ def run(
 
     Raises StudyError when `out` holds another study, InputError for what cannot be described.
     """
+    _check(question, resources)
     source = question.source
     if isinstance(source, Prepares):
         examples = source.prepare(examples)
@@ -169,6 +171,17 @@ def run(
             resources.study = study
             _answer(question, examples, study, resources)
     return Study(out)
+
+
+def _check(question: Question, resources: Resources) -> None:
+    """InputError for what cannot be, before anything is stored."""
+    asking = [d.name for d in question.describers if isinstance(d, ByLLM)]
+    asking += [reader.name for reader in question.readers if reader.costly]
+    if asking:
+        resources.need_llm(f"{asking[0]!r}")
+    ids = question.source.units()["id"]
+    if ids.is_duplicated().any():
+        raise InputError(f"two units are called {ids.filter(ids.is_duplicated())[0]!r}; rename one of them")
 
 
 def plan(question: Question, examples: Examples, resources: Resources, counting: DryRun) -> list[StepPlan]:
@@ -313,8 +326,12 @@ def evaluated(
         for reader in question.readers
         if reader.costly
     ]
+    # In the order of the readers, since the first decides.
+    number = {reader.name: place for place, reader in enumerate(question.readers)}
     scores, floors = (
-        pl.concat([own, *(tables[place] for tables in more)])
+        pl.concat([own, *(tables[place] for tables in more)]).sort(
+            pl.col("reader").replace_strict(number, return_dtype=pl.Int64), maintain_order=True
+        )
         for place, own in enumerate((found.scores, found.floors))
     )
     return found._replace(scores=scores, floors=floors)
