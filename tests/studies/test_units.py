@@ -150,6 +150,20 @@ def test_functions_and_lists_of_names(corpus, encoder, tmp_path):
     assert "food" in told(study)["food"] or "soup" in told(study)["food"]
 
 
+def test_another_function_is_another_study_and_yes_and_no_need_no_rule(corpus, encoder, tmp_path):
+    run = dict(out=tmp_path / "s", encoder=encoder, reader="lexical", control=False)
+
+    def of(word):
+        return {"f": lambda text: word in text, "never": lambda text: text == word}
+
+    study = describe_units(corpus, of("soup"), **run)
+    assert "soup" in told(study)["f"]
+    assert study.descriptions.filter(unit="never")["status"][0].startswith("no description: it")
+    assert describe_units(corpus, of("soup"), **run).descriptions.equals(study.descriptions)
+    with pytest.raises(StudyError, match="units: not the same content"):
+        describe_units(corpus, of("room"), **run)
+
+
 def test_units_can_fire_where_a_column_says_so(corpus, encoder, tmp_path):
     table = corpus.with_columns(bought=pl.col("topic").list.contains("room"))
     run = dict(out=tmp_path / "s", encoder=encoder, firing="bought", reader="lexical")

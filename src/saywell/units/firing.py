@@ -35,11 +35,10 @@ REASONS = {
     "unknown": "nothing is known of it",
 }
 """Why a unit that is in a state other than ok has no description."""
-_ANOTHER = 'let it fire by another rule, firing="{}" (--firing {})'
 REMEDIES = {
-    "flat": _ANOTHER.format("above:0", "above:0, or top:SHARE with a larger share"),
-    "rare": _ANOTHER.format("top:0.05", "top:0.05, or above:VALUE with a smaller one"),
-    "dense": _ANOTHER.format("top:0.05", "top:0.05, or above:VALUE with a larger one"),
+    "flat": 'let it fire by another rule: firing="above:0" (--firing above:0, or a larger top:SHARE)',
+    "rare": 'give more examples, or let it fire on more: firing="top:0.05" (--firing top:SHARE, above:VALUE)',
+    "dense": 'let it fire on fewer: firing="top:0.05" (--firing top:SHARE, above:VALUE)',
 }
 """What may be done, where the rule is the user's to choose."""
 
