@@ -226,6 +226,9 @@ def test_one_constant_column_is_no_reason_to_refuse_the_others(form, tmp_path):
     values = np.stack([np.full(120, 0.1), np.arange(120.0)], axis=1)
     found = described(load_matrix(form(values), firing=TopShare()), made(), tmp_path)
     assert found.units["state"].to_list() == ["constant", "ok"]
+    if form is np.asarray:  # nor to take them for yes and no
+        for same in (0.0, np.nan):
+            assert load_matrix(np.where([True, False], same, values)).firing == TopShare()
 
 
 def test_masked_values_are_unknown(tmp_path):

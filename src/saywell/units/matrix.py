@@ -185,8 +185,9 @@ def _usual(values: Any) -> Firing:
     """When units fire if nobody says so."""
     if sp.issparse(values):
         return Above(0.0)
-    yes = yes_and_no(np.asarray(values))
-    return YES if yes.all() else EITHER if yes.any() else STRONGEST
+    yes = yes_and_no(values)
+    telling = yes & (values == 0).any(0) & (values == 1).any(0)
+    return YES if yes.all() else EITHER if telling.any() else STRONGEST
 
 
 def check_numbers(values: np.ndarray, names: Sequence[str]) -> None:
