@@ -47,7 +47,7 @@ def main() -> None:
         vectors = np.zeros((len(ids), encoder.dim), dtype=np.float32)
         for id, picture in shown.pictures():
             vectors[place[id]] = encoder.encode_images([picture])[0]
-    names = shown.classes["name"].to_list()
+    names = list(shown.classes)
     labels = np.array([names.index(name) for name in shown.table["label"]])
     train, beside = (np.flatnonzero((shown.table["part"] == part).to_numpy()) for part in (DESCRIBE, SELECT))
     gold = planted_gold().filter(pl.col("class").is_in(names))

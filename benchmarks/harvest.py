@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 DEFAULT_TEXTS = HERE.parent.parent / "shared" / "data" / "amazon_sentences.parquet"
@@ -83,7 +84,7 @@ def obvious(loaded, sites, tokens, splits) -> float:
 
     pooled: dict[str, list] = {site.module: [] for site in sites}
     positions: dict[str, list] = {site.module: [] for site in sites}
-    mask = torch.ones(0, dtype=torch.bool)
+    mask: Any = torch.ones(0, dtype=torch.bool)
 
     def take(name: str, tokens_seen) -> None:
         hidden = tokens_seen.masked_fill(~mask[..., None], -torch.inf)

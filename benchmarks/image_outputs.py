@@ -157,7 +157,10 @@ def outputs(world: World, arguments: argparse.Namespace) -> None:
                 for mapping, units in fitted:
                     seen = mapping.map_images(world.features)
                     named |= shared.named(method, units, seen, mapping.map_texts(said), words)
-                cells = [shown([test(named[k], names[k], synonyms) for k in everything]) for test in TESTS]
+                cells = [
+                    shown([test(named[int(k)], names[int(k)], synonyms) for k in everything])
+                    for test in TESTS
+                ]
                 print(f"| {called} | {title}, {len(words)} | {method} | {' | '.join(cells)} |", flush=True)
 
 

@@ -185,7 +185,7 @@ def directions(data: Path, out: Path, options: argparse.Namespace, encoder: Reme
     table = sets.unique("text", maintain_order=True).select("text")
     texts = load_texts(table, limit=options.limit)
     model = load_model("minilm")
-    width = model.model.config.hidden_size
+    width = int(model.model.config.hidden_size)  # type: ignore[union-attr]
     every = Directions.of(model, MODULE, np.eye(width), pool="mean")
     shutil.rmtree(out / "states", ignore_errors=True)
     states = every.collect(texts, out / "states", Resources()).read(np.arange(len(texts)), np.arange(width))
