@@ -203,6 +203,7 @@ def test_what_a_long_table_does_not_hold_is_zero_or_unknown(tmp_path):
             "70 examples, of which 70 are none of these 60, the first 'x0'",
         ),
         (pl.DataFrame({"unit": ["a"] * 2, "example": [0, -3], "value": [1, 2]}), "1 are none .* first -3"),
+        (pl.DataFrame({"row": [0], "id": [7], "a": [1.0]}), "the columns id and row: leave one"),
         (pl.DataFrame({"row": range(121), "a": range(121)}), "1 are none .* the first 120; give rows"),
         (pl.DataFrame({"unit": [["a"]], "example": ["x"], "value": [1.0]}), "'unit' .* is List"),
         (pl.DataFrame({"unit": ["a"], "example": [["x"]], "value": [1.0]}), "not List"),

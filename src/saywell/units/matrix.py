@@ -278,7 +278,10 @@ def _numbers(content: Any, called: str) -> np.ndarray:
 def _from_table(table: pl.DataFrame, called: str, absent: float) -> Matrix:
     if set(table.columns) == _LONG:
         return _from_long(table, called, absent)
-    keyed = next((name for name in _IDS if name in table.columns), None)
+    keys = [name for name in _IDS if name in table.columns]
+    if len(keys) > 1:
+        raise InputError(f"{called} has the columns {' and '.join(keys)}: leave one that says whose a row is")
+    keyed = keys[0] if keys else None
     rest = table.drop(keyed) if keyed else table
     fits = " a table has a column of numbers a unit, and `example` with ids of examples, or the columns"
     for column, dtype in rest.schema.items():
@@ -287,13 +290,13 @@ def _from_table(table: pl.DataFrame, called: str, absent: float) -> Matrix:
     if not rest.width:
         raise InputError(f"{called} has no unit;{fits} unit, example, value")
     values = rest.select(pl.all().cast(pl.Float64).fill_null(np.nan)).to_numpy()
-    keys = None
-    if keyed is not None:
-        keys = _keys(table[keyed], called)
-        if len(set(keys)) < len(keys):
-            twice = table[keyed].filter(table[keyed].is_duplicated())[0]
-            raise InputError(f"{called} has more than one row for the example {twice!r}")
-    return Matrix(values, tuple(rest.columns), called, keys)
+    if keyed is None:
+        return Matrix(values, tuple(rest.columns), called)
+    whose = _keys(table[keyed], called)
+    if len(set(whose)) < len(whose):
+        twice = table[keyed].filter(table[keyed].is_duplicated())[0]
+        raise InputError(f"{called} has more than one row for the example {twice!r}")
+    return Matrix(values, tuple(rest.columns), called, whose)
 
 
 def _from_long(table: pl.DataFrame, called: str, absent: float) -> Matrix:
