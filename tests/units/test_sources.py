@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
@@ -452,6 +452,10 @@ def test_a_function_that_changes_is_another(monkeypatch):
     monkeypatch.setitem(globals(), "WORDS", ["two"])
     assert Functions({"f": _maker("x")}).fingerprint != prints[8]
     # What a function leaves behind while it runs makes no other function of it.
+    kept = cache(_maker("x"))
+    before = Functions({"f": kept}).fingerprint
+    kept("one")
+    assert Functions({"f": kept}).fingerprint == before
     source = Functions({"f": _Asking("x")})
     before = source.fingerprint
     source.functions["f"]("x")
