@@ -27,12 +27,9 @@ from saywell.data.examples import CONVERTED, REJECTED, Examples
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.data.splits import hash_numbers
 from saywell.describers.describer import Describer, Evidence, Tagger
-from saywell.describers.descriptors.taggers import LLMTags, need_descriptors
+from saywell.describers.descriptors.taggers import need_descriptors
 from saywell.describers.llm import ByLLM
-from saywell.description import Description
 from saywell.errors import InputError
-from saywell.language_models import DryRun, StepPlan
-from saywell.language_models.dry_run import made_up
 from saywell.readers.reader import AsksElse, Predict, Reader
 from saywell.report.page import write_report
 from saywell.resources import Resources
@@ -182,30 +179,6 @@ def _check(question: Question, resources: Resources) -> None:
     ids = question.source.units()["id"]
     if ids.is_duplicated().any():
         raise InputError(f"two units are called {ids.filter(ids.is_duplicated())[0]!r}; rename one of them")
-
-
-def plan(question: Question, examples: Examples, resources: Resources, counting: DryRun) -> list[StepPlan]:
-    """What `run` would ask the language model, step by step; nothing is sent, collected or stored.
-
-    What depends on replies, or on what the units do, is counted with words that are made up.
-    """
-    if isinstance(question.source, Prepares):
-        examples = question.source.prepare(examples)
-    if isinstance(question.tagger, LLMTags):
-        question.tagger.expect(counting, examples, resources)
-    for describer in question.describers:
-        if isinstance(describer, ByLLM):
-            describer.expect(counting, examples, resources, question.source.units().height)
-    costly = [reader for reader in question.readers if reader.costly]
-    units = min(question.budget.units, question.source.units().height) if costly else 0
-    # Both parts are read twice of every describer, with the unit's description and with another's.
-    descriptions = [Description("", made_up(n)) for n in range(2 * units * len(question.describers))]
-    for reader in costly:
-        predict = reader.open(examples, resources)
-        with counting.guessing():
-            for rows in (examples.parts.select.rows, examples.parts.score.rows):
-                predict(descriptions, rows[: question.budget.examples])
-    return counting.plan()
 
 
 def _answer(question: Question, examples: Examples, study: StudyWriter, resources: Resources) -> None:

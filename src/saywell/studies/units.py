@@ -41,11 +41,12 @@ from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.scorers.evaluate import Budget
 from saywell.store.study import Study
+from saywell.studies.dry_run import plan
 from saywell.studies.dual_encoder import check_encoder, open_encoder
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.meanings import Meanings
 from saywell.studies.settings import UnitSettings, named, settings_of
-from saywell.studies.spine import Question, plan, run
+from saywell.studies.spine import Question, run
 from saywell.studies.thumbnails import Thumbnails
 from saywell.units.arrays import real_numbers
 from saywell.units.columns import Columns

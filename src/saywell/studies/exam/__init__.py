@@ -42,12 +42,13 @@ from saywell.resources import Resources
 from saywell.scorers.evaluate import Budget
 from saywell.store.study import Study
 from saywell.store.table import UNANSWERED
+from saywell.studies.dry_run import plan
 from saywell.studies.exam.answers import EXAM_ANSWERS, EXAM_COSTS, EXAM_UNITS, Marks
 from saywell.studies.exam.sitting import TRUTH, AnotherTruth, ByTask, OneTask, Sitting, TrueDescription
 from saywell.studies.exam.summary import EXAM_SUMMARY
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import ExamSettings, named, settings_of
-from saywell.studies.spine import Question, plan, run
+from saywell.studies.spine import Question, run
 from saywell.units.planted.network import train_network_units
 from saywell.units.planted.pictures import candidate_phrases, draw_scenes, plant_image_units, planted_pictures
 from saywell.units.planted.source import Planted

@@ -31,12 +31,13 @@ from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.scorers.evaluate import Budget
 from saywell.store.study import Study
+from saywell.studies.dry_run import plan
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.meanings import Meanings
 from saywell.studies.neurons.curves import Curves
 from saywell.studies.neurons.extras import AssociationsOf, Recovered
 from saywell.studies.settings import NeuronSettings, named, settings_of
-from saywell.studies.spine import Extra, Question, plan, run
+from saywell.studies.spine import Extra, Question, run
 from saywell.units.models import LoadedModel, load_model, wrap_model
 from saywell.units.neurons import Neurons
 from saywell.units.sites import find_sites

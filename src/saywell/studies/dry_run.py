@@ -1,0 +1,37 @@
+"""What a question would ask a language model, counted by the same functions that ask."""
+
+from __future__ import annotations
+
+from saywell.data.examples import Examples
+from saywell.describers.descriptors.taggers import LLMTags
+from saywell.describers.llm import ByLLM
+from saywell.description import Description
+from saywell.language_models import DryRun, StepPlan
+from saywell.language_models.dry_run import made_up
+from saywell.resources import Resources
+from saywell.studies.spine import Question
+from saywell.units.source import Prepares
+
+
+def plan(question: Question, examples: Examples, resources: Resources, counting: DryRun) -> list[StepPlan]:
+    """What `run` would ask the language model, step by step; nothing is sent, collected or stored.
+
+    What depends on replies, or on what the units do, is counted with words that are made up.
+    """
+    if isinstance(question.source, Prepares):
+        examples = question.source.prepare(examples)
+    if isinstance(question.tagger, LLMTags):
+        question.tagger.expect(counting, examples, resources)
+    for describer in question.describers:
+        if isinstance(describer, ByLLM):
+            describer.expect(counting, examples, resources, question.source.units().height)
+    costly = [reader for reader in question.readers if reader.costly]
+    units = min(question.budget.units, question.source.units().height) if costly else 0
+    # Both parts are read twice of every describer, with the unit's description and with another's.
+    descriptions = [Description("", made_up(n)) for n in range(2 * units * len(question.describers))]
+    for reader in costly:
+        predict = reader.open(examples, resources)
+        with counting.guessing():
+            for rows in (examples.parts.select.rows, examples.parts.score.rows):
+                predict(descriptions, rows[: question.budget.examples])
+    return counting.plan()
