@@ -78,7 +78,7 @@ def test_extractive_tags_come_of_describe_texts_alone(examples, study):
     asked = encoder.asked
     part = tagged.only(examples.parts.select)
     np.testing.assert_array_equal(resources.vectors(part), resources.vectors(examples)[90:120])
-    resources.forget()
+    resources = Resources(encoder=encoder, study=study)  # which has to read what is stored
     assert resources.vectors(part).shape[0] == 30 and encoder.asked == asked  # from the study
 
 

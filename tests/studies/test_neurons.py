@@ -148,7 +148,7 @@ def test_another_model_is_refused(study, corpus, bert, tokenizer, encoder, tmp_p
     other = copy.deepcopy(bert)
     with torch.no_grad():
         other.encoder.layer[0].output.dense.bias += 1
-    with pytest.raises(StudyError, match="model: the study has"):
+    with pytest.raises(StudyError, match="model: not the same content"):
         describe_neurons(
             corpus, other, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
         )
