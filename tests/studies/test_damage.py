@@ -133,7 +133,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_tables(corpus, bert, tokeni
             changed = bytearray(weights)
             changed[-40] ^= 1
             (tmp_path / "model" / "model.safetensors").write_bytes(changed)
-            with pytest.raises(SaywellError, match="model: the study has"):
+            with pytest.raises(SaywellError, match="model: not the same content"):
                 run(out)
             (tmp_path / "model" / "model.safetensors").write_bytes(weights)
             counts["refused"] += 1
