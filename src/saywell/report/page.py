@@ -206,8 +206,9 @@ def _facts(seen: Seen) -> Element:
         units = asked(seen.study, "units")
         layers = units["layer"].drop_nulls().n_unique()
         places = units.filter(pl.col("sign").fill_null(1) > 0).height
-        kinds = ", ".join(f"{kind}s" if places > 1 else kind for kind in units["kind"].unique().sort())
-        rows.append(("Units", f"{count(places)} {kinds}" + (f" in {layers} layers" if layers > 1 else "")))
+        kinds = ", ".join(units["kind"].unique().sort())
+        inside = f" in {layers} layers" if layers > 1 else ""
+        rows.append(("Units", f"{count(places)}{inside}, kind: {kinds}"))
     elif "classes" in seen.has:
         rows.append(("Classes", count(asked(seen.study, "classes").height)))
     if "examples" in seen.has:
