@@ -22,6 +22,7 @@ LAYERS = [
     "describers",
     "scorers",
     "readers",
+    "claims",
     "influence",
     "transfer",
     "units",

@@ -1,0 +1,1 @@
+"""Claims: statements about an example in a small typed language, executed exactly, and their English."""

@@ -1,0 +1,272 @@
+"""The conditions that claims are made of: what each takes, and of which tokens or examples it holds.
+
+A condition of tokens gives a mask of tokens, which is also where a claim points at; one of examples
+gives a mask of examples. A new one is a function and a line in KINDS, with its English in
+`saywell.claims.english` and, if it is to be found by search, its candidates in `saywell.claims.candidates`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from saywell.claims.corpus import SIGN
+from saywell.claims.feeling import FEELINGS, feels
+from saywell.claims.ground import Ground
+from saywell.claims.language import Claim, Condition
+from saywell.claims.lexis import CLASSES, class_mask, lemma
+from saywell.errors import InputError
+
+Mask = Bool[np.ndarray, " tokens"] | Bool[np.ndarray, " examples"]
+Holds = Callable[[Ground, Condition], Mask]
+PLACES = ("first", "last", "sentence-first", "sentence-last", "early")
+EARLY = 3
+"""Words of a text that are early in it."""
+NEAR = 5
+"""Tokens on either side that are near."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of condition.
+
+    `takes`: what its values are: "words" one or more, "number" one, "range" the least and the most (or the
+    least alone), "condition" another of tokens, "nothing", or the names that it knows.
+    """
+
+    level: Literal["token", "example"]
+    takes: str | tuple[str, ...]
+    holds: Holds
+
+
+def check(claim: Claim) -> None:
+    """Raise InputError for a condition that there is not, or values that it cannot have."""
+    for atom in claim.atoms:
+        for condition in atom.conditions:
+            _check(condition)
+            if len(atom.conditions) > 1 and KINDS[condition.name].level != "token":
+                raise InputError(
+                    f"{condition} is asked of a whole example, and & joins what one token fulfils: use 'and'"
+                )
+
+
+def holds(ground: Ground, condition: Condition) -> Mask:
+    """Of which tokens, or examples, a condition holds."""
+    return KINDS[condition.name].holds(ground, condition)
+
+
+def is_of_tokens(condition: Condition) -> bool:
+    """Whether it is asked of single tokens."""
+    return KINDS[condition.name].level == "token"
+
+
+def _check(condition: Condition) -> None:
+    kind = KINDS.get(condition.name)
+    if kind is None:
+        raise InputError(f"there is no condition {condition.name!r}; there are {', '.join(KINDS)}")
+    takes, values = kind.takes, condition.values
+    strings = all(isinstance(value, str) and value for value in values)
+    numbers = all(isinstance(value, float) for value in values)
+    if isinstance(takes, tuple):
+        if len(values) != 1 or values[0] not in takes:
+            raise InputError(f"{condition}: {condition.name} knows {', '.join(takes)}")
+    elif takes == "condition":
+        if len(values) != 1 or not isinstance(values[0], Condition):
+            raise InputError(f"{condition}: {condition.name} takes one condition of a token")
+        _check(values[0])
+        if not is_of_tokens(values[0]):
+            raise InputError(f"{condition}: {values[0].name} is asked of a whole example, not of a token")
+    elif not {
+        "words": strings and len(values) >= 1,
+        "number": numbers and len(values) == 1,
+        "range": numbers and 1 <= len(values) <= 2,
+        "words and number": len(values) >= 2
+        and all(isinstance(v, str) and v for v in values[:-1])
+        and isinstance(values[-1], float),
+        "nothing": not values,
+    }[takes]:
+        raise InputError(f"{condition}: {condition.name} takes {takes}")
+
+
+def _strings(condition: Condition) -> list[str]:
+    return [str(value) for value in condition.values if isinstance(value, str)]
+
+
+def _word(ground: Ground, condition: Condition) -> Mask:
+    return ground.corpus.tokens_of([value.lower() for value in _strings(condition)])
+
+
+def _form(ground: Ground, condition: Condition) -> Mask:
+    wanted = {lemma(value.lower()) for value in _strings(condition)}
+    return ground.corpus.of_forms(lambda form: form in wanted or lemma(form) in wanted)
+
+
+def _phrase(ground: Ground, condition: Condition) -> Mask:
+    """All tokens of a phrase, whose words may be in any form."""
+    from saywell.claims.corpus import Corpus
+
+    corpus = ground.corpus
+    found = np.zeros(len(corpus), dtype=bool)
+    for said in _strings(condition):
+        cut = Corpus.of([said])
+        begins: np.ndarray | None = None
+        count = len(cut.form)
+        for number, form in enumerate(cut.forms[place] for place in cut.form):
+            wanted = lemma(form)
+            same = corpus.of_forms(lambda one, form=form, wanted=wanted: one == form or lemma(one) == wanted)
+            here = corpus.shifted(same, -number)
+            begins = here if begins is None else begins & here
+        if begins is not None:
+            for number in range(count):
+                found |= corpus.shifted(begins, number)
+    return found
+
+
+def _piece(ground: Ground, condition: Condition) -> Mask:
+    wanted = [value.lower() for value in _strings(condition)]
+    return ground.corpus.of_forms(lambda form: any(piece in form for piece in wanted))
+
+
+def _prefix(ground: Ground, condition: Condition) -> Mask:
+    wanted = tuple(value.lower() for value in _strings(condition))
+    shortest = min(map(len, wanted)) + 1
+    return ground.corpus.of_forms(lambda form: len(form) > shortest and form.startswith(wanted))
+
+
+def _suffix(ground: Ground, condition: Condition) -> Mask:
+    """Words of at least three letters more than the ending: "ring" does not end in "ing" in this sense."""
+    wanted = [value.lower() for value in _strings(condition)]
+    return ground.corpus.of_forms(
+        lambda form: any(len(form) > len(end) + 2 and form.endswith(end) for end in wanted)
+    )
+
+
+def _letters(ground: Ground, condition: Condition) -> Mask:
+    least, most = _range(condition)
+    corpus = ground.corpus
+    return corpus.of_forms(lambda form: least <= len(form) <= most) & (corpus.kind != SIGN)
+
+
+def _range(condition: Condition) -> tuple[float, float]:
+    least, *most = condition.values
+    return float(least), float(most[0]) if most else float("inf")  # type: ignore[arg-type]
+
+
+def _mark(ground: Ground, condition: Condition) -> Mask:
+    corpus = ground.corpus
+    return corpus.tokens_of(_strings(condition)) & (corpus.kind == SIGN)
+
+
+def _class(ground: Ground, condition: Condition) -> Mask:
+    return class_mask(ground.corpus, _strings(condition)[0])
+
+
+def _place(ground: Ground, condition: Condition) -> Mask:
+    corpus, where = ground.corpus, condition.values[0]
+    if where == "early":
+        word = corpus.kind != SIGN
+        before = np.cumsum(word) - word
+        return word & (before - before[corpus.first[corpus.text]] < EARLY)
+    return {
+        "first": lambda: corpus.opens_text,
+        "last": lambda: corpus.closes_text,
+        "sentence-first": lambda: corpus.opens_sentence,
+        "sentence-last": lambda: corpus.closes_sentence,
+    }[str(where)]()
+
+
+def _repeated(ground: Ground, condition: Condition) -> Mask:
+    """Content words that their text has said before."""
+    corpus = ground.corpus
+    key = corpus.text.astype(np.int64) * len(corpus.forms) + corpus.form
+    _, first = np.unique(key, return_index=True)
+    again = np.ones(len(corpus), dtype=bool)
+    again[first] = False
+    return again & (corpus.kind != SIGN) & ~class_mask(corpus, "function")
+
+
+def _inner(ground: Ground, condition: Condition) -> Mask:
+    inner = condition.values[0]
+    assert isinstance(inner, Condition)
+    return holds(ground, inner)
+
+
+def _after(ground: Ground, condition: Condition) -> Mask:
+    return ground.corpus.shifted(_inner(ground, condition), 1)
+
+
+def _before(ground: Ground, condition: Condition) -> Mask:
+    return ground.corpus.shifted(_inner(ground, condition), -1)
+
+
+def _near(ground: Ground, condition: Condition) -> Mask:
+    inner, corpus = _inner(ground, condition), ground.corpus
+    found = np.zeros(len(inner), dtype=bool)
+    for by in range(1, NEAR + 1):
+        found |= corpus.shifted(inner, by) | corpus.shifted(inner, -by)
+    return found
+
+
+def _earlier(ground: Ground, condition: Condition) -> Mask:
+    """Tokens that come after such a one, at any distance, in their text."""
+    inner, corpus = _inner(ground, condition), ground.corpus
+    before = np.cumsum(inner) - inner
+    return before > before[corpus.first[corpus.text]]
+
+
+def _about(ground: Ground, condition: Condition) -> Mask:
+    """Texts in which one of the phrases stands."""
+    return ground.corpus.texts_of(_phrase(ground, condition))
+
+
+def _like(ground: Ground, condition: Condition) -> Mask:
+    """Examples near to one of the phrases by the encoder, or in which it stands."""
+    *phrases, least = condition.values
+    cosines = ground.similarity([str(phrase) for phrase in phrases])
+    return np.asarray(cosines.max(0) >= float(least))  # type: ignore[arg-type]
+
+
+def _feels(ground: Ground, condition: Condition) -> Mask:
+    return feels(ground.examples.texts, str(condition.values[0]))
+
+
+def _long(ground: Ground, condition: Condition) -> Mask:
+    least, most = _range(condition)
+    words = ground.corpus.words
+    return (words >= least) & (words <= most)
+
+
+def _tagged(ground: Ground, condition: Condition) -> Mask:
+    tags = ground.examples.tags
+    if tags is None:
+        raise InputError(f"{condition} asks for tags, and nobody has tagged these examples")
+    columns = [tags.column[name] for name in _strings(condition) if name in tags.column]
+    return np.asarray(tags.matrix[:, columns].sum(1)).ravel() > 0
+
+
+KINDS: Mapping[str, Kind] = {
+    "word": Kind("token", "words", _word),
+    "form": Kind("token", "words", _form),
+    "phrase": Kind("token", "words", _phrase),
+    "piece": Kind("token", "words", _piece),
+    "prefix": Kind("token", "words", _prefix),
+    "suffix": Kind("token", "words", _suffix),
+    "letters": Kind("token", "range", _letters),
+    "mark": Kind("token", "words", _mark),
+    "class": Kind("token", tuple(CLASSES), _class),
+    "place": Kind("token", PLACES, _place),
+    "repeated": Kind("token", "nothing", _repeated),
+    "after": Kind("token", "condition", _after),
+    "before": Kind("token", "condition", _before),
+    "near": Kind("token", "condition", _near),
+    "earlier": Kind("token", "condition", _earlier),
+    "about": Kind("example", "words", _about),
+    "like": Kind("example", "words and number", _like),
+    "feels": Kind("example", FEELINGS, _feels),
+    "long": Kind("example", "range", _long),
+    "tagged": Kind("example", "words", _tagged),
+}
