@@ -15,6 +15,8 @@ class Description:
     text: str
     """Empty where there is none; `status` says why."""
     status: str = DESCRIBED
+    claim: str = ""
+    """What the text says as a claim, in its canonical form (`saywell.claims.language`); empty where it is none."""
     parts: tuple[str, ...] = ()
     """The wordings that it is made of, best first: descriptors, or sentences."""
     descriptors: tuple[str, ...] = ()

@@ -224,7 +224,7 @@ class Described:
 
 
 def _said(description: Description) -> tuple[object, ...]:
-    return description.text, description.parts, description.descriptors
+    return description.text, description.claim, description.parts, description.descriptors
 
 
 class StandIns(NamedTuple):

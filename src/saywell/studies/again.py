@@ -261,14 +261,18 @@ def _said(study: Study, written: pl.DataFrame) -> list[Description]:
     for name in (DESCRIPTORS.name, "class_texts"):
         if name in study.manifest.tables:
             texts |= dict(study.table(name).select("id", "text").iter_rows())
+    claims = [""] * len(written)
+    if "claim" in written.columns:
+        claims = written["claim"].fill_null("").to_list()
     columns = written.select("unit", "text", "status", "descriptors").iter_rows()
     return [
         Description(
             unit,
             text,
             status,
+            claim,
             parts=tuple(texts[name] for name in names if name in texts),
             descriptors=tuple(names),
         )
-        for unit, text, status, names in columns
+        for (unit, text, status, names), claim in zip(columns, claims, strict=True)
     ]

@@ -23,6 +23,7 @@ DESCRIPTIONS = Table(
         "id": pl.String,
         "unit": pl.String,
         "text": pl.String,
+        "claim": pl.String,
         "describer": pl.String,
         "tagger": pl.String,
         "llm": pl.String,
@@ -34,8 +35,10 @@ DESCRIPTIONS = Table(
         "status": pl.String,
     },
     key=("id",),
+    optional=frozenset({"claim"}),
 )
-"""Text about a unit by a describer, or why there is none (`status`). Of a unit's descriptions that have words
+"""Text about a unit by a describer, or why there is none (`status`); `claim` is what it says in canonical
+form, null where it is no claim. Of a unit's descriptions that have words
 the one that reads best on select examples is `selected`. `tagger` found the descriptors that it names."""
 
 
@@ -109,6 +112,7 @@ def description_table(
             description_id(own.unit, number),
             own.unit,
             own.text,
+            own.claim or None,
             describer.name,
             tags.tagger if tags is not None and describer.needs_tags else None,
             own.llm,
