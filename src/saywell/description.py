@@ -16,7 +16,7 @@ class Description:
     """Empty where there is none; `status` says why."""
     status: str = DESCRIBED
     claim: str = ""
-    """What the text says as a claim, in its canonical form (`saywell.claims.language`); empty where it is none."""
+    """What the text says in canonical form (see `saywell.claims.language`); empty where it is no claim."""
     parts: tuple[str, ...] = ()
     """The wordings that it is made of, best first: descriptors, or sentences."""
     descriptors: tuple[str, ...] = ()
