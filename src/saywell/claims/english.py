@@ -1,0 +1,433 @@
+"""What a claim says in plain English, and in footnotes what the sentence leaves out.
+
+The sentence is made of the claim alone, by rules, so equal claims have equal sentences. A claim that
+points at words names them: a *head* ("the word "off"", "question marks"), then where in the text, then
+its neighbours. Other things that are asked of the example come behind: "in texts that mention "refund"".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from saywell.claims.corpus import Corpus
+from saywell.claims.feeling import CLEAR
+from saywell.claims.kinds import EARLY, NEAR, is_of_tokens
+from saywell.claims.language import Atom, Claim, Clause, Condition
+from saywell.claims.lexis import CLASSES, class_mask
+
+ExampleKind = Literal["text", "image", "pair"]
+Names = Mapping[str, str]
+
+_NOUNS = {"text": "text", "image": "picture", "pair": "pair"}
+MARKS = {
+    "?": "question mark",
+    "!": "exclamation mark",
+    ".": "full stop",
+    ",": "comma",
+    ";": "semicolon",
+    ":": "colon",
+    '"': "double quotation mark",
+    "“": "opening quotation mark",
+    "”": "closing quotation mark",
+    "'": "apostrophe",
+    "‘": "single opening quotation mark",
+    "'s": 'ending "\'s"',
+    "-": "hyphen",
+    "–": "en dash",
+    "—": "em dash",
+    "(": "opening bracket",
+    ")": "closing bracket",
+    "[": "opening square bracket",
+    "]": "closing square bracket",
+    "{": "opening curly bracket",
+    "}": "closing curly bracket",
+    "/": "slash",
+    "\\": "backslash",
+    "|": "vertical bar",
+    "&": "ampersand",
+    "@": "at sign",
+    "#": "hash sign",
+    "%": "per cent sign",
+    "$": "dollar sign",
+    "€": "euro sign",
+    "£": "pound sign",
+    "¥": "yen sign",
+    "°": "degree sign",
+    "*": "asterisk",
+    "+": "plus sign",
+    "=": "equals sign",
+    "<": "less-than sign",
+    ">": "greater-than sign",
+    "_": "underscore",
+    "~": "tilde",
+    "^": "caret",
+    "`": "backtick",
+    "•": "bullet",
+    "…": "ellipsis character",
+    "..": "pair of dots",
+    "...": "row of three dots",
+}
+"""The name of a sign in the singular."""
+_PLURALS = {"pair of dots": "pairs of dots", "row of three dots": "rows of three dots"}
+_PLURALS['ending "\'s"'] = 'endings in "\'s"'
+_IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot"}
+
+# What a place is called alone, after one word ("the word "still" as ..."), and after many ("years at ...").
+_PLACES = {
+    "first": ("the first word of the {}", "as the first word of the {}", "at the start of the {}"),
+    "last": ("the last word of the {}", "as the last word of the {}", "at the end of the {}"),
+    "sentence-first": (
+        "the first word of a sentence",
+        "as the first word of a sentence",
+        "at the start of a sentence",
+    ),
+    "sentence-last": (
+        "the last word of a sentence",
+        "as the last word of a sentence",
+        "at the end of a sentence",
+    ),
+    "early": (f"the first {EARLY} words of the {{}}", *2 * (f"among the first {EARLY} words of the {{}}",)),
+}
+_CONTEXTS = {"after": "after", "before": "before", "near": "near", "earlier": "anywhere after"}
+_HEADS = ("word", "form", "phrase", "mark", "class", "suffix", "prefix", "piece", "letters", "repeated")
+_ORDER = (*_HEADS, "place", *_CONTEXTS)
+_BEHIND_NOUN = re.compile(
+    r"(?= (?:\(|(?:of|in|with|that|for|like|from|inside|between|after|before|all|as|such)\b))"
+)
+_BETWEEN_NOUNS = re.compile(r",? (?:and|or) |, ")
+_PLAIN = re.compile(r"[^\W_]+(?:[ '’/-][^\W_]+)*")
+_JOINERS = "\u200c\u200d"
+
+
+def english(claim: Claim, kind: ExampleKind = "text", names: Names | None = None) -> str:
+    """A claim as a short noun phrase without a final full stop.
+
+    `names`: what the descriptors that `tagged` asks for are called, by id. Words of the data stand in
+    quotation marks; what cannot be printed in them is escaped.
+    """
+    clauses = [_clause(clause, _NOUNS[kind], names or {}) for clause in claim.clauses]
+    between = "; " if any("," in clause for clause in clauses) else ", "
+    return f"{between}or ".join([between.join(clauses[:-1]), clauses[-1]]) if clauses[1:] else clauses[0]
+
+
+def footnotes(claim: Claim) -> list[str]:
+    """What the sentence leaves out, one line for each thing: thresholds, and what words mean exactly."""
+    noted = [
+        note
+        for atom in claim.atoms
+        for outer in atom.conditions
+        for condition in _with_inner(outer)
+        if condition.name in _NOTES and (note := _NOTES[condition.name](condition))
+    ]
+    return list(dict.fromkeys(noted))
+
+
+def price(atom: Atom) -> float:
+    """What an atom costs in English: 1 for a plain word, less is better.
+
+    A list costs its words, a condition of a neighbour what it asks of it, and what a person finds
+    harder to see than a word a half more. An atom without a head ("words and signs after ...") costs
+    1 for that, and "not" a half.
+    """
+    headless = is_of_tokens(atom.conditions[0]) and not any(
+        condition.name in (*_HEADS, "place") for condition in atom.conditions
+    )
+    return sum(map(_price, atom.conditions)) + headless + atom.negated / 2
+
+
+def as_list(words: Sequence[str], last: str = "or") -> str:
+    """'a', 'a or b', 'a, b or c'."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if words[1:] else "".join(words)
+
+
+def quoted(word: str) -> str:
+    """In quotation marks, on one line, with nothing in it that could end them or cannot be seen."""
+    clear = "".join(c if c.isprintable() or c in _JOINERS else _escaped(c) for c in word)
+    if '"' not in clear:
+        return f'"{clear}"'
+    return f"'{clear}'" if "'" not in clear else '"' + clear.replace('"', '\\"') + '"'
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _topic(phrase: str) -> str:
+    """Bare where it is plain words, otherwise in quotation marks."""
+    return phrase if _PLAIN.fullmatch(phrase) else quoted(phrase)
+
+
+def _strings(condition: Condition) -> list[str]:
+    return [value for value in condition.values if isinstance(value, str)]
+
+
+def _numbers(condition: Condition) -> list[float]:
+    return [value for value in condition.values if isinstance(value, float | int)]
+
+
+def _inner(condition: Condition) -> Condition:
+    inner = condition.values[0]
+    assert isinstance(inner, Condition)
+    return inner
+
+
+def _with_inner(condition: Condition) -> Iterable[Condition]:
+    yield condition
+    for value in condition.values:
+        if isinstance(value, Condition):
+            yield from _with_inner(value)
+
+
+def _clause(clause: Clause, noun: str, names: Names) -> str:
+    """What it points at first, then what else holds of the example, then what does not."""
+    holding = [atom for atom in clause if not atom.negated]
+    head = next((atom for atom in holding if is_of_tokens(atom.conditions[0])), None)
+    behind = [_of_example(atom, noun, names) for atom in sorted(holding, key=_rank) if atom is not head]
+    absent = [_of_example(atom, noun, names) for atom in sorted(clause, key=_rank) if atom.negated]
+    if head is None:
+        said = f"{noun}s {' and '.join(behind)}"
+        return f"{said}, but not those {' or '.join(absent)}" if absent else said
+    said = _token(head, noun)
+    if behind:
+        said += f", in {noun}s {' and '.join(behind)}"
+    return f"{said}, but not in {noun}s {' or '.join(absent)}" if absent else said
+
+
+def _rank(atom: Atom) -> int:
+    name = atom.conditions[0].name
+    return list(OF_EXAMPLE).index(name) if name in OF_EXAMPLE else len(OF_EXAMPLE)
+
+
+def _of_example(atom: Atom, noun: str, names: Names) -> str:
+    """What stands behind "texts"."""
+    condition = atom.conditions[0]
+    if is_of_tokens(condition):
+        return f"with {_token(atom, noun)}"
+    return OF_EXAMPLE[condition.name](condition, names)
+
+
+def _token(atom: Atom, noun: str) -> str:
+    """A token: its head, then its place, then its neighbours."""
+    head, *rest = sorted(atom.conditions, key=lambda condition: _ORDER.index(condition.name))
+    said = _many(head, noun)
+    if head.name in _CONTEXTS:
+        rest = [head, *rest]
+    elif rest and (head.name == "form" or len(head.values) > 1):
+        said += ","
+    one = head.name in ("word", "form")
+    own = [_behind(condition, one, noun) for condition in rest if condition.name not in _CONTEXTS]
+    around = [_around(condition, noun) for condition in rest if condition.name in _CONTEXTS]
+    return " ".join([said, *own, *([" and ".join(around)] if around else [])])
+
+
+def _many(condition: Condition, noun: str) -> str:
+    """What a claim points at, where this is its head."""
+    said = _strings(condition)
+    match condition.name:
+        case "word" | "phrase" as name:
+            return f"the {name} {_list(said)}"
+        case "form":
+            return f"the word {_list(said)} in any form"
+        case "mark":
+            named = [_plural(MARKS[mark]) for mark in said if mark in MARKS]
+            others = [mark for mark in said if mark not in MARKS]
+            return as_list([*named, *([f"the sign {_list(others)}"] if others else [])])
+        case "class":
+            return CLASSES[said[0]]
+        case "place":
+            return _PLACES[said[0]][0].format(noun)
+        case "repeated":
+            return f"content words said before in the same {noun}"
+        case name if name in _CONTEXTS:
+            return "words and signs"
+    return f"words {_which(condition)}"
+
+
+def _one(condition: Condition, noun: str) -> str:
+    """One such token, as the neighbour of another."""
+    said = _strings(condition)
+    match condition.name:
+        case "word" | "phrase":
+            return _list(said)
+        case "form":
+            return f"any form of {_list(said)}"
+        case "mark":
+            return as_list([_article(MARKS[mark]) if mark in MARKS else quoted(mark) for mark in said])
+        case "class":
+            return singular(CLASSES[said[0]])
+        case "place":
+            return _PLACES[said[0]][0].format(noun)
+        case "repeated":
+            return f"a content word said before in the same {noun}"
+        case name if name in _CONTEXTS:
+            return f"a word or sign {_around(condition, noun)}"
+    return f"a word {_which(condition)}"
+
+
+def _behind(condition: Condition, one: bool, noun: str) -> str:
+    """Something else that the same token fulfils; `one`: of "the word ...", not of many kinds of words."""
+    match condition.name:
+        case "place":
+            return _PLACES[str(condition.values[0])][1 if one else 2].format(noun)
+        case "class":
+            return f"as {_one(condition, noun)}" if one else f"that are also {_many(condition, noun)}"
+        case "repeated":
+            return f"{'when ' if one else ''}said before in the same {noun}"
+        case "word" | "form" | "phrase" | "mark":
+            return f"that {'is' if one else 'are'} also {_many(condition, noun)}"
+    return _which(condition)
+
+
+def _which(condition: Condition) -> str:
+    """Of a word: how it is spelt."""
+    said = _strings(condition)
+    match condition.name:
+        case "piece":
+            return f"containing {_list(said)}"
+        case "prefix":
+            return f"starting with {_list([f'{start}-' for start in said])}"
+        case "suffix":
+            return f"ending in {_list([f'-{end}' for end in said])}"
+    return f"of {_amount(condition, 'letter')}"
+
+
+def _around(condition: Condition, noun: str) -> str:
+    """Of a token's neighbours."""
+    inner = _inner(condition)
+    if condition.name in ("after", "before") and inner.name == condition.name:
+        return f"two places {condition.name} {_one(_inner(inner), noun)}"
+    return f"{_CONTEXTS[condition.name]} {_one(inner, noun)}"
+
+
+def _list(words: Sequence[str]) -> str:
+    return as_list([*map(quoted, words)])
+
+
+def _plural(noun: str) -> str:
+    return _PLURALS.get(noun) or noun + ("es" if noun.endswith(("sh", "ch", "s", "x")) else "s")
+
+
+def singular(plural: str) -> str:
+    """One of what a plural names: "a verb in the past tense" of "verbs in the past tense"."""
+    nouns, *behind = _BEHIND_NOUN.split(plural, maxsplit=1)
+    ones = [_article(_without_plural(noun)) for noun in _BETWEEN_NOUNS.split(nouns)]
+    return as_list(ones) + "".join(behind)
+
+
+def _without_plural(noun: str) -> str:
+    *before, last = noun.split(" ")
+    if last in _IRREGULAR:
+        last = _IRREGULAR[last]
+    elif last.endswith("ies") and len(last) > 4:
+        last = last[:-3] + "y"
+    elif last.endswith(("shes", "ches", "sses", "xes")):
+        last = last[:-2]
+    elif last.endswith("s") and not last.endswith("ss"):
+        last = last[:-1]
+    return " ".join([*before, last])
+
+
+def _article(noun: str) -> str:
+    vowel = noun[:1] in tuple("aeioAEIO") or noun.startswith(("un", "up", "hour"))
+    return f"{'an' if vowel else 'a'} {noun}"
+
+
+def _amount(condition: Condition, unit: str) -> str:
+    """A range: '30 words or more', 'at most 8 words', '5 to 8 words'."""
+    least, *most = _numbers(condition)
+    units = f"{unit}s"
+    if not most:
+        return f"{least:g} {unit if least == 1 else units} or more"
+    if least == most[0]:
+        return f"{least:g} {unit if least == 1 else units}"
+    if least <= 1:
+        return f"at most {most[0]:g} {unit if most[0] == 1 else units}"
+    return f"{least:g} to {most[0]:g} {units}"
+
+
+OF_EXAMPLE: Mapping[str, Callable[[Condition, Names], str]] = {
+    "long": lambda condition, names: f"of {_amount(condition, 'word')}",
+    "like": lambda condition, names: f"about {as_list([*map(_topic, _strings(condition))])}",
+    "tagged": lambda condition, names: f"tagged {_list([names.get(id, id) for id in _strings(condition)])}",
+    "feels": lambda condition, names: f"with a {condition.values[0]} tone",
+    "about": lambda condition, names: f"that mention {_list(_strings(condition))}",
+}
+"""What a condition of a whole example says behind "texts" or "pictures", in the order in which they stand."""
+
+
+def _after_note(condition: Condition) -> str:
+    if _inner(condition).name == condition.name:
+        return "two places: one word or sign stands between"
+    return f"{condition.name}: nothing stands between, not even a sign"
+
+
+def _like_note(condition: Condition) -> str:
+    phrases = as_list([*map(_topic, _strings(condition))])
+    return f"about {phrases}: a cosine of at least {_numbers(condition)[-1]:g} by the sentence encoder"
+
+
+def _tone_note(condition: Condition) -> str:
+    score = f"{CLEAR:g} or more" if condition.values[0] == "positive" else f"-{CLEAR:g} or less"
+    return f"{condition.values[0]} tone: a compound score of {score} by the lexicon VADER"
+
+
+_NOTES: Mapping[str, Callable[[Condition], str]] = {
+    "form": lambda condition: f"any form of {_list(_strings(condition))}: whatever has the same lemma",
+    "phrase": lambda condition: "phrase: its words stand side by side, each in any form",
+    "piece": lambda condition: "containing: anywhere in the word, or all of it",
+    "prefix": lambda condition: "starting with: at least two letters come after it",
+    "suffix": lambda condition: "ending in: at least three letters come before it",
+    "letters": lambda condition: "letters: the digits of a number count",
+    "repeated": lambda condition: 'said before: in the same form; words such as "the" do not count',
+    "after": _after_note,
+    "before": _after_note,
+    "near": lambda condition: f"near: at most {NEAR} words or signs away, on either side",
+    "earlier": lambda condition: "anywhere after: at any distance",
+    "about": lambda condition: "mention: the words stand side by side, each in any form",
+    "like": _like_note,
+    "feels": _tone_note,
+    "long": lambda condition: "length: words and numbers, without signs",
+}
+_PRICES: Mapping[str, float] = {"piece": 1.5, "letters": 1.5, "like": 1.5, "near": 0.5, "earlier": 0.5}
+
+
+def _price(condition: Condition) -> float:
+    """Each string 1 (a phrase half a word more for each of its words beyond one), each context its inner."""
+    said, each = _strings(condition), _PRICES.get(condition.name, 1)
+    if condition.name in _CONTEXTS:
+        return _price(_inner(condition)) + (each if condition.name in _PRICES else 0)
+    if condition.name == "phrase":
+        return sum(1 + (len(one.split()) - 1) / 2 for one in said)
+    return each * max(1, len(said))
+
+
+def common_kind(words: Sequence[str]) -> list[Condition]:
+    """What all words of a list, or all but one of three and more, have in common: to be said instead of it.
+
+    Classes, the longest ending and the longest beginning; what holds of more of the words stands first.
+    """
+    if len(words) < 2:
+        return []
+    forms = [word.lower() for word in words]
+    least = len(forms) - (len(forms) > 2)
+    corpus = Corpus.of(forms)
+    found = [
+        (int(corpus.texts_of(class_mask(corpus, name)).sum()), Condition("class", (name,)))
+        for name in CLASSES
+    ]
+    for name, reversed_ in (("suffix", True), ("prefix", False)):
+        longest = _common_starts([form[::-1] if reversed_ else form for form in forms], 3 if reversed_ else 2)
+        found += [(n, Condition(name, (one[::-1] if reversed_ else one,))) for n, one in longest.items()]
+    return [one for count, one in sorted(found, key=lambda pair: -pair[0]) if count >= least]
+
+
+def _common_starts(words: Sequence[str], left: int) -> dict[int, str]:
+    """The longest start of two letters or more that n words share, by n; `left` letters come after it."""
+    longest: dict[int, str] = {}
+    for size in range(2, max(map(len, words)) - left + 1):
+        start, count = Counter(w[:size] for w in words if len(w) >= size + left).most_common(1)[0]
+        longest[count] = start
+    return longest
