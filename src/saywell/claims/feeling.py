@@ -1,21 +1,31 @@
-"""The feeling of a text by a lexicon."""
+"""The feeling of a text, and of a word, by a lexicon of English (VADER, Hutto and Gilbert 2014)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from saywell.data.words import is_function_word, word_set, words
+
 FEELINGS = ("positive", "negative")
 CLEAR = 0.05
-"""Of the compound score of VADER (Hutto and Gilbert 2014), from which on a text is not neutral."""
+"""Of the compound score of VADER, from which on a text is not neutral."""
+_FOREIGN = word_set(
+    # German, French, Spanish, Italian, Portuguese, Dutch; none that is an English word as well
+    "der das und ist nicht ein eine mit ich es auf sich auch dem zu sind wir"
+    " le la les et est des une dans que qui pour je il elle avec sur ce du au c'est j'ai n'est"
+    " el los las y una por para del su muy pero como está di e che non sono della il"
+    " um uma não os mais muito de het een en niet dat op met ik zijn"
+)
+"""Short words of other languages: VADER would take a German "die" for the English one."""
 
 
 def feels(texts: Sequence[str], feeling: str) -> Bool[np.ndarray, " texts"]:
-    """Which texts are clearly positive, or negative."""
+    """Which texts are clearly positive, or negative; one that is not in English is neither."""
     sign = 1 if feeling == FEELINGS[0] else -1
     return sign * polarity(texts) >= CLEAR
 
@@ -23,7 +33,20 @@ def feels(texts: Sequence[str], feeling: str) -> Bool[np.ndarray, " texts"]:
 def polarity(texts: Sequence[str]) -> Float[np.ndarray, " texts"]:
     """From -1 (negative) to 1 (positive)."""
     analyse = _analyser().polarity_scores
-    return np.array([analyse(text)["compound"] for text in texts])
+    return np.array([0.0 if _is_foreign(text) else analyse(text)["compound"] for text in texts], dtype=float)
+
+
+@cache
+def valence() -> Mapping[str, float]:
+    """Of each word that the lexicon has: from -4 (negative) to 4 (positive)."""
+    return _analyser().lexicon
+
+
+def _is_foreign(text: str) -> bool:
+    """Whether more short words of other languages stand in a text than of English."""
+    said = words(text)
+    foreign = sum(word in _FOREIGN for word in said)
+    return foreign > 0 and foreign > sum(map(is_function_word, said))
 
 
 @cache

@@ -1,31 +1,601 @@
-"""What is known of a word from its form: its lemma, and the classes that it belongs to."""
+"""What is known of a word from its form and its neighbours: its lemma, and the classes that it belongs to.
+
+Rules, not a parser: every class is a list of words, a pattern of letters or a look at the tokens next to
+it, and can be checked by eye. What depends on the form is worked out once for each distinct form. Words of
+languages other than English belong to few classes (signs, numbers, capitals, scripts).
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 
 import numpy as np
 from jaxtyping import Bool
 
-from saywell.claims.corpus import NUMBER, Corpus
+from saywell.claims import word_lists as lists
+from saywell.claims.corpus import NUMBER, SIGN, WORD, Corpus
+from saywell.claims.feeling import valence
 from saywell.data.words import is_function_word
 
-CLASSES = {"number": "numbers", "function": "function words", "capitalised": "words with a capital letter"}
-"""Each class, and its name in the plural."""
+Tokens = Bool[np.ndarray, " tokens"]
+STRONG = 1.5
+"""The valence (0 to 4, by VADER) from which on a word praises or blames."""
+_PASTS = frozenset(past for pasts, _ in lists.IRREGULAR.values() for past in pasts)
+_PARTICIPLES = frozenset(one for _, participles in lists.IRREGULAR.values() for one in participles) | {"been"}
+_BETWEEN = frozenset(
+    "not never also always already just ever even only still all both been being really very so too "
+    "quite well almost now then since often".split()
+)
+_NO_VERBS = frozenset().union(
+    *(
+        lists.SETS[name][1]
+        for name in ("preposition", "determiner", "conjunction", "contrast", "intensifier", "question-word")
+    )
+) | {"like", "pretty", "well", "please"}
+"""Words that look like base forms of verbs and hardly ever are."""
+_PLACES = frozenset({"school", "bed", "church", "college", "town", "market", "date", "life", "music", "one"})
+_LINK = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"]+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov)\b(?:/[^\s<>\"]*)?"
+)
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_HANDLE = re.compile(r"(?<![\w.@])@\w+")
+_HASHTAG = re.compile(r"(?<![\w&#])#[^\W\d]\w*")
+_INNER_CAPITAL = re.compile(r"[^\W_]*[^\W\d_A-Z][A-Z][^\W_]*")
+_SMILEY = re.compile(r"(?<![\w()])[:;=]['-]?[()DP|*]+(?!\w)|<3(?!\d)")
+_SCRIPTS = {
+    "CJK": "han",
+    "HIRAGANA": "kana",
+    "KATAKANA": "kana",
+    "HANGUL": "hangul",
+    "CYRILLIC": "cyrillic",
+    "GREEK": "greek",
+    "ARABIC": "arabic",
+    "HEBREW": "hebrew",
+    "DEVANAGARI": "devanagari",
+    "THAI": "thai",
+}
 
 
 @cache
 def lemma(form: str) -> str:
-    """The base form of an English word in small letters; the word itself where none is known."""
+    """The base form of an English word in small letters; the word itself where none is known.
+
+    A contraction is its own: "don't" is no form of "do", as it says the opposite.
+    """
     import simplemma
 
-    return simplemma.lemmatize(form, lang="en").lower()
+    if "'" in form:
+        return form
+    return "bad" if form == "worse" else simplemma.lemmatize(form, lang="en").lower()
 
 
-def class_mask(corpus: Corpus, name: str) -> Bool[np.ndarray, " tokens"]:
+def class_mask(corpus: Corpus, name: str) -> Tokens:
     """Which tokens belong to a class."""
-    if name == "number":
-        return corpus.kind == NUMBER
-    if name == "capitalised":
-        return corpus.capital & ~corpus.opens_sentence
-    return corpus.of_forms(is_function_word)
+    return _RULES[name][1](corpus)
+
+
+# What a form alone decides.
+
+
+def _is_ed(form: str) -> bool:
+    """A past form by the rule: "wanted", not "need"."""
+    return len(form) > 3 and form.endswith("ed") and lemma(form) != form and not lemma(form).endswith("ed")
+
+
+def _is_participle(form: str) -> bool:
+    return form in _PARTICIPLES or _is_ed(form)
+
+
+def _is_ing(form: str) -> bool:
+    if len(form) < 5 or not form.endswith("ing"):
+        return False
+    return lemma(form) != form or form[:-3] in lists.IRREGULAR
+
+
+def _is_verb(form: str) -> bool:
+    """A base form of which an -ing form and a past are known: many are nouns as well."""
+    if form in lists.IRREGULAR or form == "be":
+        return True
+    if not form.isalpha() or lemma(form) != form or is_function_word(form) or form in _NO_VERBS:
+        return False
+    stem = form.removesuffix("e")
+    return any(lemma(f"{s}ing") == form for s in (stem, stem + stem[-1:])) and any(
+        lemma(past) == form for past in (f"{stem}ed", f"{stem}{stem[-1:]}ed", f"{form[:-1]}ied")
+    )
+
+
+def _is_s(form: str) -> bool:
+    """A word with an -s that its lemma lacks."""
+    return (
+        len(form) > 3
+        and form.endswith("s")
+        and not form.endswith(("ss", "'s"))
+        and not lemma(form).endswith("s")
+        and not is_function_word(form)
+        and lemma(form)[:2] == form[:2]
+    )
+
+
+def _is_graded(form: str, ending: str) -> bool:
+    """An adjective or adverb with a degree's ending: "larger", not "river"."""
+    base = lemma(form)
+    return len(form) > 4 and form.endswith(ending) and not base.endswith(ending) and form[:2] == base[:2]
+
+
+def _is_comparative(form: str) -> bool:
+    return form in lists.IRREGULAR_COMPARATIVES or _is_graded(form, "er")
+
+
+def _is_superlative(form: str) -> bool:
+    return form in lists.IRREGULAR_SUPERLATIVES or _is_graded(form, "est")
+
+
+def _is_adverb(form: str) -> bool:
+    return len(form) > 4 and form.endswith("ly") and form not in lists.NOT_ADVERBS
+
+
+def _is_negation(form: str) -> bool:
+    return form in lists.NEGATIONS or form.endswith("n't")
+
+
+def _is_drawn_out(form: str) -> bool:
+    """A letter three times in a row; not in "www" or a Roman number."""
+    return re.search(r"([^\W\d_])\1\1", form) is not None and not set(form) <= set("ivxw")
+
+
+def _is_emoji(form: str) -> bool:
+    code = ord(form[0])
+    return (
+        0x1F000 <= code <= 0x1FAFF or 0x2600 <= code <= 0x27BF or 0x2B00 <= code <= 0x2BFF or code == 0xFE0F
+    )
+
+
+def _script(form: str) -> str:
+    if form.isascii() or not form[0].isalpha():
+        return ""
+    return _SCRIPTS.get(unicodedata.name(form[0], "").split(" ")[0].split("-")[0], "")
+
+
+def _is_accented(form: str) -> bool:
+    return not form.isascii() and any(
+        "LATIN" in unicodedata.name(c, "") and unicodedata.decomposition(c) for c in form if not c.isascii()
+    )
+
+
+# What the neighbours decide.
+
+
+def _any(*masks: Tokens) -> Tokens:
+    return np.logical_or.reduce(masks)
+
+
+def _governed(corpus: Corpus, by: Tokens, able: Callable[[str], bool]) -> tuple[Tokens, Tokens]:
+    """Tokens that one of `by` governs ("has never *been*", "was it *made*"), and those of `by` that do."""
+    word = corpus.of_forms(able)
+    between = corpus.of_forms(lambda form: form in _BETWEEN or form in lists.SUBJECTS or _is_adverb(form))
+    governed, governs = np.zeros(len(corpus), dtype=bool), np.zeros(len(corpus), dtype=bool)
+    link = by
+    for reach in (1, 2, 3):
+        here = corpus.shifted(link, 1) & word
+        governed |= here
+        governs |= corpus.shifted(here, -reach) & by
+        link = corpus.shifted(link, 1) & between
+    return governed, governs
+
+
+def _be(corpus: Corpus) -> Tokens:
+    """Forms of be; an "'s" is one after a pronoun."""
+    return corpus.tokens_of([*lists.SETS["be"][1]]) | _contracted(corpus)
+
+
+def _contracted(corpus: Corpus) -> Tokens:
+    """An "'s" that is a verb: after a pronoun, a question word, "that", "there" or "here"."""
+    before = [*"he she it that there here what who where how let everything everyone this".split()]
+    return corpus.tokens_of(["'s"]) & corpus.shifted(corpus.tokens_of(before), 1)
+
+
+def _have(corpus: Corpus) -> Tokens:
+    return corpus.tokens_of([*lists.SETS["have"][1]])
+
+
+def _perfect(corpus: Corpus) -> Tokens:
+    return _any(*_governed(corpus, _have(corpus), _is_participle))
+
+
+def _passive(corpus: Corpus) -> Tokens:
+    return _any(*_governed(corpus, _be(corpus), lambda form: _is_participle(form) and form != "been"))
+
+
+def _continuous(corpus: Corpus) -> Tokens:
+    return _any(*_governed(corpus, _be(corpus), lambda form: _is_ing(form) and form != "being"))
+
+
+def _participle(corpus: Corpus) -> Tokens:
+    """Participles after a form of be, have or get, and those that an "and" joins to one."""
+    helpers = _be(corpus) | _have(corpus) | corpus.tokens_of(["get", "gets", "got", "getting", "gotten"])
+    found, _ = _governed(corpus, helpers, _is_participle)
+    joined = corpus.shifted(corpus.shifted(found, 1) & corpus.tokens_of(["and", "or", ","]), 1)
+    return found | (joined & corpus.of_forms(_is_participle))
+
+
+def _past(corpus: Corpus) -> Tokens:
+    """Verbs in the past; forms that may be participles only where nothing before makes them one."""
+    sure = corpus.of_forms(lambda form: form in _PASTS and form not in _PARTICIPLES)
+    same = corpus.of_forms(lambda form: form in lists.IRREGULAR and form in _PASTS)
+    unsure = corpus.of_forms(lambda form: (form in _PASTS and form in _PARTICIPLES) or _is_ed(form)) & ~same
+    describes = corpus.of_forms(
+        lambda form: (
+            form in lists.SETS["determiner"][1] - {"that", "this", "those", "both"}
+            or form in lists.SETS["possessive"][1] - {"mine", "yours", "his", "hers", "ours", "theirs"}
+            or form in lists.SETS["preposition"][1]
+            or form in lists.SETS["intensifier"][1] - {"really", "so", "especially", "absolutely", "totally"}
+            or form in "as well".split()
+        )
+    )
+    third = corpus.tokens_of(["he", "she", "it", "who"])
+    read = (
+        same
+        & corpus.shifted(third, 1)
+        & ~corpus.shifted(corpus.tokens_of([*lists.SETS["modal"][1], *lists.SETS["do"][1]]), 2)
+    )
+    auxiliary = corpus.tokens_of([*lists.PAST_AUXILIARIES])
+    return auxiliary | read | ((sure | (unsure & ~_participle(corpus))) & ~corpus.shifted(describes, 1))
+
+
+def _ing(corpus: Corpus) -> Tokens:
+    return corpus.of_forms(_is_ing)
+
+
+def _infinitive(corpus: Corpus) -> Tokens:
+    """A verb after "to", with or without "not" or an adverb between."""
+    verb = _governed(corpus, corpus.tokens_of(["to"]), lambda form: _is_verb(form) and form not in _PLACES)[0]
+    return verb & ~corpus.capital
+
+
+def _future(corpus: Corpus) -> Tokens:
+    """Will, shall, 'll, gonna, and "going to" before a verb."""
+    will = corpus.of_forms(lambda form: form in {"shall", "won't", "gonna"} or form.endswith("'ll"))
+    noun = _any(*(corpus.tokens_of([*lists.SETS[name][1]]) for name in ("article", "possessive")))
+    will |= corpus.tokens_of(["will"]) & ~corpus.shifted(noun, 1)
+    going = corpus.tokens_of(["going"]) & corpus.shifted(corpus.tokens_of(["to"]), -1)
+    going &= corpus.shifted(corpus.of_forms(_is_verb), -2) & corpus.shifted(_be(corpus) | _between(corpus), 1)
+    return will | going | corpus.shifted(going, 1)
+
+
+def _between(corpus: Corpus) -> Tokens:
+    return corpus.of_forms(lambda form: form in _BETWEEN or form in lists.SUBJECTS or _is_adverb(form))
+
+
+def _opens_noun(corpus: Corpus) -> Tokens:
+    """Words after which a noun is to be expected: determiners, possessives, numbers, prepositions."""
+    names = ("determiner", "possessive", "quantifier", "preposition", "number-word")
+    listed = frozenset().union(*(lists.SETS[name][1] for name in names)) - {"that", "to"}
+    return corpus.of_forms(lambda form: form in listed or form == "'s") | (corpus.kind == NUMBER)
+
+
+def _singular_subject(corpus: Corpus) -> Tokens:
+    return corpus.tokens_of("he she it who which that everyone everybody someone nobody".split())
+
+
+def _third(corpus: Corpus) -> Tokens:
+    """Words in -s after he, she, it, who, which or that (an adverb may stand between), and has, does, is."""
+    sure = corpus.tokens_of("is has does isn't hasn't doesn't says seems goes comes gets tells".split())
+    verb = corpus.of_forms(lambda form: _is_s(form) and _is_verb(lemma(form)))
+    subject = _singular_subject(corpus)
+    adverb = corpus.of_forms(
+        lambda form: form in {"also", "just", "only", "never", "always", "still"} or _is_adverb(form)
+    )
+    return sure | (
+        verb & (corpus.shifted(subject, 1) | corpus.shifted(adverb & corpus.shifted(subject, 1), 1))
+    )
+
+
+def _plural(corpus: Corpus) -> Tokens:
+    """Words in -s that can be no verb, or stand where no verb in the third person does."""
+    ends = corpus.of_forms(lambda form: form in lists.IRREGULAR_PLURALS or _is_s(form))
+    can_be_verb = corpus.of_forms(lambda form: _is_verb(lemma(form)))
+    opens = _opens_noun(corpus)
+    after = corpus.shifted(opens, 1) | (corpus.shifted(opens, 2) & ~corpus.shifted(opens, 1))
+    return ends & ~_third(corpus) & (~can_be_verb | after)
+
+
+def _imperative(corpus: Corpus) -> Tokens:
+    """A verb that opens its sentence and has something for its object at once."""
+    names = ("determiner", "possessive", "first-person", "it", "they", "first-person-plural")
+    follows = frozenset().union(*(lists.SETS[name][1] for name in names)) | {"not", "sure"} | {"him", "her"}
+    verb = corpus.of_forms(lambda form: _is_verb(form) and form not in {"do", "have"})
+    please = corpus.tokens_of(["don't", "please"]) & corpus.shifted(verb, -1)
+    return corpus.opens_sentence & (please | (verb & corpus.shifted(corpus.tokens_of([*follows]), -1)))
+
+
+def _number(corpus: Corpus) -> Tokens:
+    return corpus.kind == NUMBER
+
+
+def _sign_of_money(corpus: Corpus) -> Tokens:
+    return corpus.of_forms(lambda form: unicodedata.category(form[0]) == "Sc")
+
+
+def _money(corpus: Corpus) -> Tokens:
+    """A currency sign with the number at it, or a number with the name of a currency, and that name."""
+    sign, number = _sign_of_money(corpus), _number(corpus)
+    name = corpus.tokens_of([*lists.MONEY])
+    amount = number | _listed(corpus, "number-word")
+    return (
+        sign
+        | (number & (corpus.shifted(sign, 1) | corpus.shifted(sign, -1)))
+        | name
+        | (amount & corpus.shifted(name, -1))
+    )
+
+
+def _percent(corpus: Corpus) -> Tokens:
+    sign = corpus.tokens_of(["%", "％", "percent", "percentage"])
+    return sign | (_number(corpus) & corpus.shifted(sign, -1))
+
+
+def _year(corpus: Corpus) -> Tokens:
+    """Four digits from 1500 to 2099 that no sign of money precedes and no unit follows, and "1990s"."""
+    digits = corpus.of_forms(lambda form: re.fullmatch(r"(1[5-9]|20)\d\ds?", form) is not None)
+    units = _listed(corpus, "unit") | corpus.tokens_of([*lists.MONEY, "%"])
+    return digits & ~corpus.shifted(_sign_of_money(corpus), 1) & ~corpus.shifted(units, -1)
+
+
+def _clock(corpus: Corpus) -> Tokens:
+    """Times like 10:30, 5pm, 5 p.m., six o'clock."""
+    whole = corpus.of_forms(
+        lambda form: re.fullmatch(r"\d{1,2}:\d\d|\d{1,2}(:\d\d)?[ap]m|o'clock", form) is not None
+    )
+    half = corpus.tokens_of(["am", "pm", "o'clock"]) | (
+        corpus.tokens_of(["a", "p"])
+        & corpus.shifted(corpus.tokens_of(["."]), -1)
+        & corpus.shifted(corpus.tokens_of(["m"]), -2)
+    )
+    number = _number(corpus) | _listed(corpus, "number-word")
+    return whole | (number & corpus.shifted(half, -1)) | (half & corpus.shifted(number, 1))
+
+
+def _month(corpus: Corpus) -> Tokens:
+    either = corpus.tokens_of([*lists.CAPITAL_MONTHS]) & corpus.capital
+    near = corpus.shifted(_number(corpus), 1) | corpus.shifted(_number(corpus), -1)
+    return corpus.tokens_of([*lists.MONTHS]) | (either & (near | ~corpus.opens_sentence))
+
+
+def _ordinal(corpus: Corpus) -> Tokens:
+    """First, 2nd; not the "second" of "a second" or "ten seconds"."""
+    found = corpus.of_forms(
+        lambda form: form in lists.ORDINALS or re.fullmatch(r"\d+(st|nd|rd|th)", form) is not None
+    )
+    unit = corpus.tokens_of(["second"]) & corpus.shifted(corpus.tokens_of(["per", "one", "each"]), 1)
+    return found & ~unit
+
+
+def _quantity(corpus: Corpus) -> Tokens:
+    """A number and the unit after it; a "-" may stand between, or the unit be written at the number."""
+    number = _number(corpus) | _listed(corpus, "number-word")
+    unit = _listed(corpus, "unit") | _listed(corpus, "time-unit")
+    hyphen = corpus.tokens_of(["-"]) & corpus.shifted(number, 1) & corpus.shifted(unit, -1)
+    left = number & (corpus.shifted(unit, -1) | corpus.shifted(hyphen, -1))
+    right = unit & (corpus.shifted(number, 1) | corpus.shifted(hyphen, 1))
+    units = lists.SETS["unit"][1]
+    written = corpus.of_forms(lambda form: form[0].isdigit() and form.lstrip("0123456789.") in units)
+    return left | right | written
+
+
+def _capitalised(corpus: Corpus) -> Tokens:
+    """Words with a capital that does not come from the sentence's beginning, without "I"."""
+    i = corpus.of_forms(lambda form: form == "i" or form.startswith("i'"))
+    return corpus.capital & ~corpus.opens_sentence & ~i & (corpus.kind == WORD)
+
+
+def _joined(corpus: Corpus) -> tuple[Tokens, Tokens]:
+    """Which tokens stand at the one before without space, and at the one after."""
+    same = np.zeros(len(corpus), dtype=bool)
+    same[1:] = (corpus.start[1:] == corpus.end[:-1]) & (corpus.text[1:] == corpus.text[:-1])
+    return same, np.concatenate([same[1:], np.zeros(min(1, len(same)), dtype=bool)])
+
+
+def _hyphen(corpus: Corpus) -> Tokens:
+    """A "-" with a word or number at it on either side."""
+    before, after = _joined(corpus)
+    word = corpus.kind != SIGN
+    return (
+        corpus.tokens_of(["-", "‐", "‑"])
+        & before
+        & after
+        & corpus.shifted(word, 1)
+        & corpus.shifted(word, -1)
+    )
+
+
+def _hyphenated(corpus: Corpus) -> Tokens:
+    hyphen = _hyphen(corpus)
+    return (corpus.shifted(hyphen, 1) | corpus.shifted(hyphen, -1)) & (corpus.kind == WORD)
+
+
+def _dash(corpus: Corpus) -> Tokens:
+    """Long dashes, and a "-" that is no hyphen."""
+    return corpus.tokens_of([*"—–―"]) | (corpus.tokens_of(["-"]) & ~_hyphen(corpus))
+
+
+def _quotation(corpus: Corpus) -> Tokens:
+    """Quotation marks; a single one only where it is no apostrophe within or after a word."""
+    before, after = _joined(corpus)
+    single = corpus.tokens_of(["'", "‘", "’", "`"])
+    return corpus.tokens_of([*'"“”„«»「」『』‹›']) | (
+        single & ~(before & after) & ~(before & corpus.shifted(corpus.of_forms(lambda f: f.endswith("s")), 1))
+    )
+
+
+def _possessive_s(corpus: Corpus) -> Tokens:
+    """An "'s" that is no verb."""
+    return corpus.tokens_of(["'s"]) & ~_contracted(corpus)
+
+
+def _in_texts(corpus: Corpus, hint: str, pattern: re.Pattern[str]) -> Tokens:
+    """Tokens within what a pattern finds in the texts that have the hint."""
+    found = np.zeros(len(corpus), dtype=bool)
+    for number, text in enumerate(corpus.texts):
+        if hint in text:
+            here = slice(corpus.first[number], corpus.first[number + 1])
+            for match in pattern.finditer(text):
+                found[here] |= (corpus.start[here] >= match.start()) & (corpus.end[here] <= match.end())
+    return found
+
+
+def _emoji(corpus: Corpus) -> Tokens:
+    smileys = _any(*(_in_texts(corpus, hint, _SMILEY) for hint in (":", ";", "=", "<3")))
+    return corpus.of_forms(_is_emoji) | smileys
+
+
+def _listed(corpus: Corpus, name: str) -> Tokens:
+    return corpus.tokens_of([*lists.SETS[name][1]])
+
+
+def _forms(holds: Callable[[str], bool]) -> Callable[[Corpus], Tokens]:
+    return lambda corpus: corpus.of_forms(holds)
+
+
+def _signs(signs: Collection[str]) -> Callable[[Corpus], Tokens]:
+    return lambda corpus: corpus.tokens_of([*signs])
+
+
+def _set(name: str) -> tuple[str, Callable[[Corpus], Tokens]]:
+    return lists.SETS[name][0], lambda corpus: _listed(corpus, name)
+
+
+def _of_script(*scripts: str) -> Callable[[Corpus], Tokens]:
+    return lambda corpus: corpus.of_forms(lambda form: _script(form) in scripts)
+
+
+def _valued(sign: int) -> Callable[[Corpus], Tokens]:
+    def mask(corpus: Corpus) -> Tokens:
+        known = valence()
+        return corpus.of_forms(lambda form: sign * known.get(form, 0.0) >= STRONG) & (corpus.kind == WORD)
+
+    return mask
+
+
+_RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
+    # signs
+    "question-mark": ("question marks", _signs("?？؟¿⁇⁈")),
+    "exclamation-mark": ("exclamation marks", _signs("!！¡‼⁉")),
+    "full-stop": ("full stops", _signs(".。．｡।۔")),
+    "comma": ("commas", _signs(",，、،")),
+    "colon": ("colons and semicolons", _signs(":;：；")),
+    "quotation-mark": ("quotation marks", _quotation),
+    "bracket": ("brackets", _signs("()[]{}（）［］｛｝【】〔〕")),
+    "dash": ("dashes", _dash),
+    "hyphen": ("hyphens inside words", _hyphen),
+    "ellipsis": ("trailing dots (...)", _forms(lambda form: form == "…" or form.startswith(".."))),
+    "slash": ("slashes", _signs("/\\")),
+    "symbol": ("symbols (like & or *)", _signs("&*+=@#^~|<>_©®™°§•·")),
+    "emoji": ("emoji and smileys", _emoji),
+    # numbers and times
+    "number": ("numbers in digits", _number),
+    "number-word": _set("number-word"),
+    "ordinal": ("ordinal numbers (first, 2nd)", _ordinal),
+    "decimal": ("numbers with a decimal point", _forms(lambda form: bool(re.fullmatch(r"\d+\.\d+", form)))),
+    "with-digit": (
+        "words with digits in them (like mp3)",
+        _forms(lambda form: any(map(str.isdigit, form)) and any(map(str.isalpha, form))),
+    ),
+    "money": ("amounts of money", _money),
+    "percent": ("percentages", _percent),
+    "quantity": ("measurements (like 5 inches)", _quantity),
+    "unit": _set("unit"),
+    "year": ("years (like 1998)", _year),
+    "month": ("months", _month),
+    "weekday": _set("weekday"),
+    "season": _set("season"),
+    "clock": ("times of day (like 10:30)", _clock),
+    "time-unit": _set("time-unit"),
+    "when": _set("when"),
+    "how-often": _set("how-often"),
+    # letters
+    "capitalised": ("words with a capital inside a sentence", _capitalised),
+    "capital": ("words with a capital letter", lambda corpus: corpus.capital),
+    "all-capitals": ("words all in capitals", lambda corpus: corpus.all_capitals),
+    "inner-capital": (
+        "words with a capital inside (like iPhone)",
+        lambda corpus: _in_texts(corpus, "", _INNER_CAPITAL),
+    ),
+    "hyphenated": ("hyphenated words", _hyphenated),
+    "contraction": ("contractions (like don't)", _forms(lambda form: "'" in form[1:] and form[0].isalpha())),
+    "drawn-out": ("words with a drawn-out letter (like sooo)", _forms(_is_drawn_out)),
+    "link": ("web addresses", lambda corpus: _in_texts(corpus, ".", _LINK)),
+    "email": ("e-mail addresses", lambda corpus: _in_texts(corpus, "@", _EMAIL)),
+    "handle": ("user names with an @", lambda corpus: _in_texts(corpus, "@", _HANDLE)),
+    "hashtag": ("hashtags", lambda corpus: _in_texts(corpus, "#", _HASHTAG)),
+    "accented": ("words with an accented letter", _forms(_is_accented)),
+    "han": ("Chinese characters", _of_script("han")),
+    "kana": ("Japanese kana", _of_script("kana")),
+    "hangul": ("Korean words", _of_script("hangul")),
+    "cyrillic": ("words in Cyrillic letters", _of_script("cyrillic")),
+    "greek": ("words in Greek letters", _of_script("greek")),
+    "arabic": ("words in Arabic letters", _of_script("arabic")),
+    "hebrew": ("words in Hebrew letters", _of_script("hebrew")),
+    "devanagari": ("words in Devanagari letters", _of_script("devanagari")),
+    "thai": ("words in Thai letters", _of_script("thai")),
+    # persons
+    **{
+        name: _set(name)
+        for name in ("first-person", "first-person-plural", "second-person", "he", "she", "it", "they")
+    },
+    "third-person": (
+        "words of the third person (he, she, they)",
+        lambda corpus: _any(*(_listed(corpus, name) for name in ("he", "she", "they"))),
+    ),
+    "possessive": _set("possessive"),
+    "possessive-s": ("possessive endings ('s)", _possessive_s),
+    "indefinite": _set("indefinite"),
+    # verbs
+    "past": ("verbs in the past tense", _past),
+    "third-person-verb": ("verbs of the third person in -s (like says)", _third),
+    "ing": ("verb forms in -ing", _ing),
+    "infinitive": ("verbs after to (like to go)", _infinitive),
+    "imperative": ("verbs of request that open a sentence", _imperative),
+    "participle": ("past participles after have or be", _participle),
+    "perfect": ("verbs in the perfect (have gone)", _perfect),
+    "passive": ("verbs in the passive (was made)", _passive),
+    "continuous": ("verbs in the continuous (is going)", _continuous),
+    "future": ("words of the future (will, going to)", _future),
+    "modal": _set("modal"),
+    "be": ("forms of be", _be),
+    "have": _set("have"),
+    "do": _set("do"),
+    "saying": _set("saying"),
+    "thinking": _set("thinking"),
+    "wanting": _set("wanting"),
+    # other words
+    "plural": ("plural nouns", _plural),
+    "comparative": ("comparatives (like larger)", _forms(_is_comparative)),
+    "superlative": ("superlatives (like best)", _forms(_is_superlative)),
+    "adverb": ("adverbs in -ly", _forms(_is_adverb)),
+    "negation": ("words of negation (not, never, no)", _forms(_is_negation)),
+    **{
+        name: _set(name)
+        for name in (
+            "question-word",
+            "condition",
+            "contrast",
+            "reason",
+            "intensifier",
+            "hedge",
+            "absolute",
+            "quantifier",
+            "polite",
+        )
+    },
+    "praise": ("words of praise", _valued(1)),
+    "blame": ("words of blame", _valued(-1)),
+    **{name: _set(name) for name in ("colour", "family", "people", "title", "body-part", "direction")},
+    **{name: _set(name) for name in ("article", "demonstrative", "determiner", "preposition", "conjunction")},
+    "function": ("function words", _forms(is_function_word)),
+}
+
+CLASSES: Mapping[str, str] = {name: plural for name, (plural, _) in _RULES.items()}
+"""Each class, and its name in the plural."""
