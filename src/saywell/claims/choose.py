@@ -1,0 +1,73 @@
+"""Which of the formulas found is kept, and is it more than chance: by examples the search has not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+LEVEL, LEAST_GAIN = 0.05, 0.02
+
+
+def choose(
+    fires: Bool[np.ndarray, " examples"],
+    said: Bool[np.ndarray, "formulas examples"],
+    sizes: Int[np.ndarray, " formulas"],
+) -> int:
+    """Which formula to keep: a short one unless a longer is clearly better on these examples.
+
+    The best of the smallest size by F1 stands until the best of a larger one beats it by `LEAST_GAIN` for
+    each atom more and in a paired test (`paired_p`) at `LEVEL`. Of equals the first.
+    """
+    f1 = 2 * (said & fires).sum(1) / np.maximum(said.sum(1) + fires.sum(), 1)
+    kept = -1
+    for size in np.unique(sizes):
+        of_size = np.flatnonzero(sizes == size)
+        best = int(of_size[f1[of_size].argmax()])
+        if kept < 0 or (
+            f1[best] - f1[kept] >= LEAST_GAIN * (size - sizes[kept])
+            and paired_p(fires, said[kept], said[best]) <= LEVEL
+        ):
+            kept = best
+    return kept
+
+
+def paired_p(
+    fires: Bool[np.ndarray, " examples"],
+    one: Bool[np.ndarray, " examples"],
+    other: Bool[np.ndarray, " examples"],
+) -> float:
+    """One-sided p of `other` having the higher F1, if both were equally good: exact, no resampling.
+
+    Yeh (2000), "More accurate tests for the statistical significance of result differences": under the null
+    hypothesis the answers of the two on any example on which they differ could as well be swapped. F1 then
+    depends on how many of these that fire, and that do not, `other` holds of: two binomial counts.
+    """
+    both, differ = (one & other), (one != other)
+    a, b = int((differ & fires).sum()), int((differ & ~fires).sum())
+    gained, alarms = np.arange(a + 1)[:, None], np.arange(b + 1)[None, :]
+    hits, base = int((both & fires).sum()), int(both.sum() + fires.sum())
+
+    def ahead(gained, alarms):
+        higher = 2 * (hits + gained) / np.maximum(base + gained + alarms, 1)
+        lower = 2 * (hits + a - gained) / np.maximum(base + a - gained + b - alarms, 1)
+        return higher - lower
+
+    seen = ahead(int((other & differ & fires).sum()), int((other & differ & ~fires).sum()))
+    weights = stats.binom.pmf(gained, a, 0.5) * stats.binom.pmf(alarms, b, 0.5)
+    return float(min(1.0, weights[ahead(gained, alarms) >= seen - 1e-12].sum()))
+
+
+def gate_p(
+    hits: Int[np.ndarray, " units"],
+    said: Int[np.ndarray, " units"],
+    fired: Int[np.ndarray, " units"],
+    known: Int[np.ndarray, " units"],
+    tried: Int[np.ndarray, " units"] | int,
+) -> Float[np.ndarray, " units"]:
+    """Fisher's exact p of a formula having as many hits by chance (upper tail), times the formulas tried.
+
+    `fired` of `known` examples fire, and the formula holds of `said` of them, `hits` of which fire. On
+    examples that the search has not seen, `tried` is how many formulas were compared on them.
+    """
+    return np.minimum(stats.hypergeom.sf(np.asarray(hits) - 1, known, fired, said) * tried, 1.0)
