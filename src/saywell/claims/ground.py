@@ -13,6 +13,7 @@ from saywell.claims.corpus import Corpus
 from saywell.data.examples import Examples
 
 if TYPE_CHECKING:
+    from saywell.claims.pictures import Looks
     from saywell.resources import Resources
 
 
@@ -33,6 +34,18 @@ class Ground:
     def corpus(self) -> Corpus:
         """The tokens. Raises InputError for pictures."""
         return Corpus.of(self.examples.texts)
+
+    @cached_property
+    def measured(self) -> Looks:
+        """What is measured of each picture. Raises InputError for texts."""
+        from saywell.claims.pictures import look, reduced, stacked
+
+        with self.resources.progress("pictures measured", len(self)) as advance:
+            found = {}
+            for id, picture in self.examples.pictures():
+                found[id] = look(reduced(picture))
+                advance(1)
+        return stacked([found[id] for id in self.examples.ids])
 
     @cached_property
     def vectors(self) -> Float[np.ndarray, "examples dim"]:

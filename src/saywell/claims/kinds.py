@@ -19,6 +19,7 @@ from saywell.claims.feeling import FEELINGS, feels
 from saywell.claims.ground import Ground
 from saywell.claims.language import Claim, Condition
 from saywell.claims.lexis import CLASSES, class_mask, lemma
+from saywell.claims.pictures import SAYINGS
 from saywell.errors import InputError
 
 Mask = Bool[np.ndarray, " tokens"] | Bool[np.ndarray, " examples"]
@@ -248,6 +249,16 @@ def _tagged(ground: Ground, condition: Condition) -> Mask:
     return np.asarray(tags.matrix[:, columns].sum(1)).ravel() > 0
 
 
+def _seen(ground: Ground, condition: Condition) -> Mask:
+    return SAYINGS[condition.name][str(condition.values[0])].holds(ground.measured)
+
+
+def _count(ground: Ground, condition: Condition) -> Mask:
+    """Pictures with so many things before a plain background."""
+    least, most = _range(condition)
+    return (ground.measured.count >= least) & (ground.measured.count <= most)
+
+
 KINDS: Mapping[str, Kind] = {
     "word": Kind("token", "words", _word),
     "form": Kind("token", "words", _form),
@@ -269,4 +280,6 @@ KINDS: Mapping[str, Kind] = {
     "feels": Kind("example", FEELINGS, _feels),
     "long": Kind("example", "range", _long),
     "tagged": Kind("example", "words", _tagged),
+    "count": Kind("example", "range", _count),
+    **{name: Kind("example", tuple(values), _seen) for name, values in SAYINGS.items()},
 }

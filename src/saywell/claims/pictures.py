@@ -1,0 +1,392 @@
+"""What can be measured of a picture: colours, light, texture, and the things before a plain background.
+
+Pictures are looked at with the longer side reduced or enlarged to `SIDE` pixels, so that nothing depends on
+how large a file is. Lightness and colour are OKLab's (Ottosson 2020): lightness from 0 to 1, distances that
+the eye sees as equal. Lengths are shares of the picture's height or width, areas of its pixels.
+
+What stands before a background can be told where the background is plain: of one colour, or one that changes
+evenly. Of other pictures nothing is said about things, neither that there are some nor that there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.ndimage as ndi
+from jaxtyping import Bool, Float, Int, UInt8
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDE = 96
+COLOURS = (
+    "black",
+    "grey",
+    "white",
+    "red",
+    "brown",
+    "orange",
+    "beige",
+    "yellow",
+    "green",
+    "turquoise",
+    "blue",
+    "purple",
+    "pink",
+)
+"""The eleven basic terms of Berlin and Kay (1969), with beige and turquoise."""
+GREY_BELOW = 0.04
+"""Chroma under which a colour is black, grey or white."""
+BLACK_BELOW, WHITE_FROM = 0.3, 0.88
+"""Lightness of these."""
+_HUES = ((10, "pink"), (40, "red"), (80, "orange"), (115, "yellow"), (175, "green"), (215, "turquoise"))
+_HUES = (*_HUES, (280, "blue"), (340, "purple"), (360, "pink"))
+"""OKLab's hue in degrees, up to which each goes; the first begins at 0."""
+_TO_CONES = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ],
+    dtype=np.float32,
+)
+_TO_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ],
+    dtype=np.float32,
+)
+BORDER = 0.05
+"""Width of the frame by which the background is told, of the longer side."""
+APART = 0.08
+"""Distance in colour from the background at which a thing begins, at least."""
+UNEVEN = 0.15
+"""The same, from which on a background is too uneven to be plain."""
+PLAIN = 0.75
+"""Share of the frame that is background, from which on it is plain."""
+LINED = 0.1
+"""Share of the frame that is not background, from which on that may be its lines or grain."""
+SMALLEST = 0.004
+"""Area of the least thing, and its share of the largest beside it."""
+BESIDE = 0.2
+EDGE = 0.03
+"""Change of lightness from a pixel to the next that is an edge."""
+
+
+_LEVEL = np.arange(256) / 255
+_LINEAR = np.where(_LEVEL <= 0.04045, _LEVEL / 12.92, ((_LEVEL + 0.055) / 1.055) ** 2.4).astype(np.float32)
+"""Of each level of an sRGB channel the light."""
+
+
+class Looks(NamedTuple):
+    """What is measured of one picture; or, with a first axis more, of several.
+
+    `whole`, `middle`, `frame`, `things`: shares of `COLOURS` of all pixels, of the middle third each way,
+    of the frame, and of things. `lightness` and `contrast` are mean and standard deviation of
+    lightness, `chroma` is the mean distance from grey (0 to 0.3). `edges` is the share of pixels at an edge,
+    `grain` the standard deviation of lightness from its mean in 3 x 3 pixels, `stripes` and `checks` (0 to 1)
+    how far edges go one way, and two ways at right angles. `plain` is 1 before a plain background.
+    Of things, NaN where it is not plain: how many (`count`), their `area`, their centre (`across` and `down`,
+    0 to 1), `inside` them edges, `inside_stripes` and `inside_checks`; of two or more the deviation of
+    their centres from a line (`line`), and how that leans, 0 (level) to 90 degrees (`lean`).
+    """
+
+    whole: np.ndarray
+    middle: np.ndarray
+    frame: np.ndarray
+    things: np.ndarray
+    lightness: np.ndarray
+    contrast: np.ndarray
+    chroma: np.ndarray
+    edges: np.ndarray
+    grain: np.ndarray
+    stripes: np.ndarray
+    checks: np.ndarray
+    plain: np.ndarray
+    count: np.ndarray
+    area: np.ndarray
+    across: np.ndarray
+    down: np.ndarray
+    line: np.ndarray
+    lean: np.ndarray
+    inside: np.ndarray
+    inside_stripes: np.ndarray
+    inside_checks: np.ndarray
+
+
+class Things(NamedTuple):
+    """What stands before a plain background: the pixels, how many things, and where their centres are."""
+
+    pixels: Bool[np.ndarray, "height width"]
+    centres: Float[np.ndarray, "things 2"]
+
+
+def stacked(each: Sequence[Looks]) -> Looks:
+    """What is measured of several pictures, from that of each."""
+    if not each:
+        nothing = np.zeros((0, len(COLOURS)))
+        return Looks(*[nothing] * 4, *[np.zeros(0)] * (len(Looks._fields) - 4))
+    return Looks(*(np.array(values) for values in zip(*each, strict=True)))
+
+
+def reduced(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """RGB with a longer side of `SIDE` pixels."""
+    from PIL import Image
+
+    scale = SIDE / max(picture.size)
+    size = tuple(max(8, round(side * scale)) for side in picture.size)
+    return np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+
+
+def look(rgb: UInt8[np.ndarray, "height width 3"]) -> Looks:
+    """What is measured of a picture of `SIDE` pixels."""
+    lab = oklab(rgb)
+    colours = colour_of(lab)
+    light, height, width = lab[..., 0], *lab.shape[:2]
+    frame = framed(height, width)
+    middle = np.s_[height // 3 : height - height // 3, width // 3 : width - width // 3]
+    steps = _steps(light)
+    edges, stripes, checks = _woven(steps, np.ones_like(frame))
+    coloured, *of_things = _of_things(things_of(lab), colours, steps)
+    values = (
+        _shares(colours),
+        _shares(colours[middle]),
+        _shares(colours[frame]),
+        coloured,
+        light.mean(),
+        light.std(),
+        np.hypot(lab[..., 1], lab[..., 2]).mean(),
+        edges,
+        (light - ndi.uniform_filter(light, 3)).std(),
+        stripes,
+        checks,
+        *of_things,
+    )
+    return Looks(*map(np.asarray, values))
+
+
+def oklab(rgb: UInt8[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+    """Lightness and two axes of colour of sRGB."""
+    return np.cbrt(_LINEAR[rgb] @ _TO_CONES.T) @ _TO_LAB.T
+
+
+def colour_of(lab: Float[np.ndarray, "... 3"]) -> Int[np.ndarray, ...]:
+    """The place among `COLOURS` of each colour."""
+    light, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
+    hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360
+    named = np.array([COLOURS.index(name) for _, name in _HUES])
+    found = named[np.searchsorted([end for end, _ in _HUES], hue, side="right").clip(max=len(_HUES) - 1)]
+    warm = (hue >= 10) & (hue < 100)
+    found[(hue >= 10) & (hue < 40) & (light >= 0.66) & (chroma < 0.16)] = COLOURS.index("pink")
+    found[warm & (hue >= 40) & (light < 0.6)] = COLOURS.index("brown")
+    found[warm & (chroma < 0.1) & (light < 0.72)] = COLOURS.index("brown")
+    found[(hue >= 40) & (hue < 110) & (chroma < 0.1) & (light >= 0.72)] = COLOURS.index("beige")
+    grey = (chroma < GREY_BELOW) | ((chroma < 0.06) & (light >= 0.94)) | (light < 0.2)
+    tone = np.where(light < BLACK_BELOW, 0, np.where(light >= WHITE_FROM, 2, 1))
+    return np.where(grey, tone, found)
+
+
+def framed(height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    """The frame of a picture."""
+    wide = max(2, round(BORDER * max(height, width)))
+    frame = np.ones((height, width), dtype=bool)
+    frame[wide:-wide, wide:-wide] = False
+    return frame
+
+
+def things_of(lab: Float[np.ndarray, "height width 3"]) -> Things | None:
+    """What differs from the background that the frame shows; None where that is not plain.
+
+    The background is a plane in each channel, fitted to the frame, twice, the second time without
+    what lies off it.
+    """
+    height, width = lab.shape[:2]
+    soft = ndi.uniform_filter(lab, (3, 3, 0))
+    frame = framed(height, width)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    place = np.stack([np.ones_like(x), x, y], axis=-1)
+    off = np.linalg.norm(soft - np.median(soft[frame], axis=0), axis=-1)
+    for _ in range(2):
+        used = frame & (off <= max(APART, 2 * float(np.median(off[frame]))))
+        fitted = np.linalg.lstsq(place[used], soft[used], rcond=None)[0]
+        off = np.linalg.norm(soft - place @ fitted, axis=-1)
+    apart = max(APART, 3 * float(np.median(off[frame])))
+    if apart == APART:
+        off = np.linalg.norm(lab - place @ fitted, axis=-1)
+    pixels = off > apart
+    if pixels[frame].mean() > LINED:
+        # Lines thinner than 3 pixels that reach the frame, of squared paper, say, are the background's.
+        pixels = ndi.binary_opening(pixels, np.ones((3, 3)))
+    if apart > UNEVEN or pixels[frame].mean() > 1 - PLAIN:
+        return None
+    pixels = ndi.binary_fill_holes(pixels)
+    labels, number = ndi.label(pixels)
+    sizes = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    large = np.flatnonzero(sizes >= max(SMALLEST * pixels.size, BESIDE * sizes.max(initial=0))) + 1
+    pixels = np.isin(labels, large)
+    centres = np.array(ndi.center_of_mass(pixels, labels, large)).reshape(-1, 2)
+    return Things(pixels, (centres + 0.5) / (height, width))
+
+
+def _of_things(
+    things: Things | None, colours: Int[np.ndarray, "height width"], steps: tuple[np.ndarray, np.ndarray]
+) -> tuple:
+    unknown = np.full(len(COLOURS), np.nan)
+    if things is None:
+        return unknown, 0.0, *[np.nan] * 9
+    count = float(len(things.centres))
+    if not count:
+        return unknown, 1.0, count, 0.0, *[np.nan] * 7
+    down, across = (np.argwhere(things.pixels).mean(0) + 0.5) / things.pixels.shape
+    within = ndi.binary_erosion(things.pixels, np.ones((3, 3)), iterations=2)
+    return (
+        _shares(colours[things.pixels]),
+        1.0,
+        count,
+        float(things.pixels.mean()),
+        float(across),
+        float(down),
+        *_line(things.centres),
+        *(_woven(steps, within) if within.sum() >= 25 else [np.nan] * 3),
+    )
+
+
+def _line(centres: Float[np.ndarray, "things 2"]) -> tuple[float, float]:
+    if len(centres) < 2:
+        return np.nan, np.nan
+    _, spread, axes = np.linalg.svd(centres - centres.mean(0), full_matrices=False)
+    lean = np.degrees(np.arctan2(abs(axes[0, 0]), abs(axes[0, 1])))
+    return float(spread[1] / np.sqrt(len(centres))) if len(spread) > 1 else 0.0, float(lean)
+
+
+def _steps(light: Float[np.ndarray, "height width"]) -> tuple[np.ndarray, np.ndarray]:
+    """Size and direction (radians) of the change of lightness at each pixel."""
+    down, across = ndi.sobel(light, 0) / 8, ndi.sobel(light, 1) / 8
+    return np.hypot(down, across), np.arctan2(down, across)
+
+
+def _woven(
+    steps: tuple[np.ndarray, np.ndarray], where: Bool[np.ndarray, "height width"]
+) -> tuple[float, float, float]:
+    """Share of pixels at an edge, and how far these edges go one way, and two ways at right angles."""
+    size, angle = steps[0][where], steps[1][where]
+    edges = size >= EDGE
+    if not edges.any():
+        return 0.0, 0.0, 0.0
+    ways = [abs((size[edges] * np.exp(turns * 1j * angle[edges])).sum()) for turns in (2, 4)]
+    total = size[edges].sum()
+    return float(edges.mean()), *(float(way / total) for way in ways)
+
+
+def _shares(colours: Int[np.ndarray, ...]) -> Float[np.ndarray, " colours"]:
+    return np.bincount(colours.ravel(), minlength=len(COLOURS)) / max(1, colours.size)
+
+
+# ---- what is said of it
+
+
+class Said(NamedTuple):
+    """Something that can be said of a picture: what follows "pictures" in English, and of which it holds."""
+
+    english: str
+    holds: Callable[[Looks], Bool[np.ndarray, " pictures"]]
+
+
+def _coloured(english: str, part: str, least: float) -> dict[str, Said]:
+    def of(place: int) -> Callable[[Looks], np.ndarray]:
+        return lambda looks: getattr(looks, part)[:, place] >= least
+
+    return {name: Said(english.format(name), of(place)) for place, name in enumerate(COLOURS)}
+
+
+SAYINGS: Mapping[str, Mapping[str, Said]] = {
+    "colour": _coloured("that are mostly {}", "whole", 0.5),
+    "shows": _coloured("with {} in them", "whole", 0.05),
+    "middle": _coloured("with {} in the middle", "middle", 0.5),
+    "background": _coloured("on a {} background", "frame", 0.6)
+    | {
+        "plain": Said("on a plain background", lambda looks: looks.plain == 1),
+        "busy": Said("without a plain background", lambda looks: looks.plain == 0),
+    },
+    "object": _coloured("with a {} object", "things", 1 / 3),
+    "surface": {
+        "plain": Said("with an object of one plain tone", lambda looks: looks.inside < 0.1),
+        "striped": Said("with a striped object", lambda looks: _striped(looks.inside, looks.inside_stripes)),
+        "chequered": Said(
+            "with a chequered object",
+            lambda looks: _chequered(looks.inside, looks.inside_stripes, looks.inside_checks),
+        ),
+        "uneven": Said(
+            "with an object of uneven surface",
+            lambda looks: (looks.inside >= 0.3) & (looks.inside_stripes < 0.3) & (looks.inside_checks < 0.3),
+        ),
+    },
+    "size": {
+        "small": Said("with a small object", lambda looks: (looks.count == 1) & (looks.area < 0.08)),
+        "large": Said("with a large object", lambda looks: (looks.count == 1) & (looks.area >= 0.25)),
+    },
+    "position": {
+        "left": Said("with an object on the left", lambda looks: looks.across < 0.4),
+        "right": Said("with an object on the right", lambda looks: looks.across > 0.6),
+        "top": Said("with an object at the top", lambda looks: looks.down < 0.4),
+        "bottom": Said("with an object at the bottom", lambda looks: looks.down > 0.6),
+        "centre": Said(
+            "with an object in the centre",
+            lambda looks: (
+                (looks.count == 1) & (abs(looks.across - 0.5) < 0.1) & (abs(looks.down - 0.5) < 0.1)
+            ),
+        ),
+        "corner": Said(
+            "with an object in a corner",
+            lambda looks: (abs(looks.across - 0.5) > 0.15) & (abs(looks.down - 0.5) > 0.15),
+        ),
+    },
+    "arranged": {
+        "row": Said("with objects in a row", lambda looks: (looks.line < 0.05) & (looks.lean < 15)),
+        "column": Said("with objects in a column", lambda looks: (looks.line < 0.05) & (looks.lean > 75)),
+        "diagonal": Said(
+            "with objects along a diagonal", lambda looks: (looks.line < 0.05) & (abs(looks.lean - 45) < 10)
+        ),
+        "scattered": Said(
+            "with scattered objects",
+            lambda looks: (looks.line >= 0.05) | (abs(abs(looks.lean - 45) - 20) < 10),
+        ),
+    },
+    "light": {
+        "dark": Said("that are dark", lambda looks: looks.lightness < 0.45),
+        "bright": Said("that are bright", lambda looks: looks.lightness >= 0.75),
+    },
+    "contrast": {
+        "low": Said("with little contrast", lambda looks: looks.contrast < 0.08),
+        "high": Said("with strong contrast", lambda looks: looks.contrast >= 0.22),
+    },
+    "colours": {
+        "none": Said("in black and white", lambda looks: looks.chroma < 0.01),
+        "muted": Said("in muted colours", lambda looks: (looks.chroma >= 0.01) & (looks.chroma < 0.03)),
+        "vivid": Said("in vivid colours", lambda looks: looks.chroma >= 0.09),
+    },
+    "texture": {
+        "smooth": Said("that are smooth", lambda looks: looks.edges < 0.12),
+        "busy": Said("full of detail", lambda looks: looks.edges >= 0.6),
+        "fine": Said("of fine texture", lambda looks: (looks.grain >= 0.05) & (looks.edges >= 0.4)),
+        "striped": Said("of stripes", lambda looks: _striped(looks.edges, looks.stripes)),
+        "chequered": Said(
+            "of checks or lines at right angles",
+            lambda looks: _chequered(looks.edges, looks.stripes, looks.checks),
+        ),
+    },
+}
+"""By name of a condition its values. Shares are of pixels; see `Looks` for units. Conditions on objects hold
+of no picture whose background is not plain."""
+
+
+def _striped(edges: np.ndarray, stripes: np.ndarray) -> np.ndarray:
+    return (edges >= 0.1) & (stripes >= 0.7)
+
+
+def _chequered(edges: np.ndarray, stripes: np.ndarray, checks: np.ndarray) -> np.ndarray:
+    return (edges >= 0.1) & (stripes < 0.3) & (checks >= 0.5)
