@@ -7,6 +7,7 @@ import pytest
 from saywell.claims.english import english, footnotes, price
 from saywell.claims.kinds import KINDS, check
 from saywell.claims.language import parse
+from saywell.claims.pictures import SAYINGS
 
 SAID = {
     'form("phone")': 'the word "phone" in any form',
@@ -47,13 +48,13 @@ def test_a_claim_reads_as_a_person_would_say_it(claim):
 
 def test_examples_are_called_what_they_are():
     claim = parse('like("red car", 0.3)')
-    assert english(claim, "image") == "pictures about red car"
+    assert english(claim, "image") == 'pictures that match "red car"'
     assert english(parse("long(3)"), "pair") == "pairs of 3 words or more"
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_condition_has_english_a_price_and_a_line_here(name):
     mentioned = [claim for claim in SAID if f"{name}(" in claim]
-    assert mentioned or name in ("prefix",)
+    assert mentioned or name in ("prefix", "count", *SAYINGS)
     for claim in map(parse, mentioned):
         assert price(claim.clauses[0][0]) > 0 and all(footnotes(claim))

@@ -17,6 +17,7 @@ from saywell.claims.feeling import CLEAR
 from saywell.claims.kinds import EARLY, NEAR, is_of_tokens
 from saywell.claims.language import Atom, Claim, Clause, Condition
 from saywell.claims.lexis import CLASSES, class_mask
+from saywell.claims.pictures import OBJECT, SAYINGS, Said, counted
 
 ExampleKind = Literal["text", "image", "pair"]
 Names = Mapping[str, str]
@@ -206,6 +207,8 @@ def _of_example(atom: Atom, noun: str, names: Names) -> str:
     condition = atom.conditions[0]
     if is_of_tokens(condition):
         return f"with {_token(atom, noun)}"
+    if condition.name == "like" and noun == _NOUNS["image"]:
+        return f"that match {_list(_strings(condition))}"
     return OF_EXAMPLE[condition.name](condition, names)
 
 
@@ -354,6 +357,8 @@ OF_EXAMPLE: Mapping[str, Callable[[Condition, Names], str]] = {
     "tagged": lambda condition, names: f"tagged {_list([names.get(id, id) for id in _strings(condition)])}",
     "feels": lambda condition, names: f"with a {condition.values[0]} tone",
     "about": lambda condition, names: f"that mention {_list(_strings(condition))}",
+    "count": lambda condition, names: counted(_numbers(condition)),
+    **dict.fromkeys(SAYINGS, lambda condition, names: _saying(condition).english),
 }
 """What a condition of a whole example says behind "texts" or "pictures", in the order in which they stand."""
 
@@ -364,9 +369,13 @@ def _after_note(condition: Condition) -> str:
     return f"{condition.name}: nothing stands between, not even a sign"
 
 
+def _saying(condition: Condition) -> Said:
+    return SAYINGS[condition.name][_strings(condition)[0]]
+
+
 def _like_note(condition: Condition) -> str:
     phrases = as_list([*map(_topic, _strings(condition))])
-    return f"about {phrases}: a cosine of at least {_numbers(condition)[-1]:g} by the sentence encoder"
+    return f"about {phrases}: a cosine of at least {_numbers(condition)[-1]:g} by the encoder"
 
 
 def _tone_note(condition: Condition) -> str:
@@ -390,6 +399,8 @@ _NOTES: Mapping[str, Callable[[Condition], str]] = {
     "like": _like_note,
     "feels": _tone_note,
     "long": lambda condition: "length: words and numbers, without signs",
+    "count": lambda condition: OBJECT,
+    **dict.fromkeys(SAYINGS, lambda condition: _saying(condition).note),
 }
 _PRICES: Mapping[str, float] = {"piece": 1.5, "letters": 1.5, "like": 1.5, "near": 0.5, "earlier": 0.5}
 

@@ -138,8 +138,8 @@ def reduced(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     from PIL import Image
 
     scale = SIDE / max(picture.size)
-    size = tuple(max(8, round(side * scale)) for side in picture.size)
-    return np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+    width, height = (max(8, round(side * scale)) for side in picture.size)
+    return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
 
 
 def look(rgb: UInt8[np.ndarray, "height width 3"]) -> Looks:
@@ -256,6 +256,7 @@ def _of_things(
 
 
 def _line(centres: Float[np.ndarray, "things 2"]) -> tuple[float, float]:
+    """Deviation of centres from the line through them, and its angle with the level in degrees."""
     if len(centres) < 2:
         return np.nan, np.nan
     _, spread, axes = np.linalg.svd(centres - centres.mean(0), full_matrices=False)
@@ -277,9 +278,8 @@ def _woven(
     edges = size >= EDGE
     if not edges.any():
         return 0.0, 0.0, 0.0
-    ways = [abs((size[edges] * np.exp(turns * 1j * angle[edges])).sum()) for turns in (2, 4)]
-    total = size[edges].sum()
-    return float(edges.mean()), *(float(way / total) for way in ways)
+    one, two = (abs((size[edges] * np.exp(n * 1j * angle[edges])).sum()) for n in (2, 4))
+    return float(edges.mean()), float(one / size[edges].sum()), float(two / size[edges].sum())
 
 
 def _shares(colours: Int[np.ndarray, ...]) -> Float[np.ndarray, " colours"]:
@@ -290,98 +290,41 @@ def _shares(colours: Int[np.ndarray, ...]) -> Float[np.ndarray, " colours"]:
 
 
 class Said(NamedTuple):
-    """Something that can be said of a picture: what follows "pictures" in English, and of which it holds."""
+    """Something that can be said of a picture.
+
+    `english` is what follows "pictures"; `note` what the words mean exactly.
+    """
 
     english: str
+    note: str
     holds: Callable[[Looks], Bool[np.ndarray, " pictures"]]
 
 
-def _coloured(english: str, part: str, least: float) -> dict[str, Said]:
+def _coloured(english: str, note: str, part: str, least: float) -> dict[str, Said]:
     def of(place: int) -> Callable[[Looks], np.ndarray]:
         return lambda looks: getattr(looks, part)[:, place] >= least
 
-    return {name: Said(english.format(name), of(place)) for place, name in enumerate(COLOURS)}
+    return {name: Said(english.format(name), note, of(place)) for place, name in enumerate(COLOURS)}
 
 
-SAYINGS: Mapping[str, Mapping[str, Said]] = {
-    "colour": _coloured("that are mostly {}", "whole", 0.5),
-    "shows": _coloured("with {} in them", "whole", 0.05),
-    "middle": _coloured("with {} in the middle", "middle", 0.5),
-    "background": _coloured("on a {} background", "frame", 0.6)
-    | {
-        "plain": Said("on a plain background", lambda looks: looks.plain == 1),
-        "busy": Said("without a plain background", lambda looks: looks.plain == 0),
-    },
-    "object": _coloured("with a {} object", "things", 1 / 3),
-    "surface": {
-        "plain": Said("with an object of one plain tone", lambda looks: looks.inside < 0.1),
-        "striped": Said("with a striped object", lambda looks: _striped(looks.inside, looks.inside_stripes)),
-        "chequered": Said(
-            "with a chequered object",
-            lambda looks: _chequered(looks.inside, looks.inside_stripes, looks.inside_checks),
-        ),
-        "uneven": Said(
-            "with an object of uneven surface",
-            lambda looks: (looks.inside >= 0.3) & (looks.inside_stripes < 0.3) & (looks.inside_checks < 0.3),
-        ),
-    },
-    "size": {
-        "small": Said("with a small object", lambda looks: (looks.count == 1) & (looks.area < 0.08)),
-        "large": Said("with a large object", lambda looks: (looks.count == 1) & (looks.area >= 0.25)),
-    },
-    "position": {
-        "left": Said("with an object on the left", lambda looks: looks.across < 0.4),
-        "right": Said("with an object on the right", lambda looks: looks.across > 0.6),
-        "top": Said("with an object at the top", lambda looks: looks.down < 0.4),
-        "bottom": Said("with an object at the bottom", lambda looks: looks.down > 0.6),
-        "centre": Said(
-            "with an object in the centre",
-            lambda looks: (
-                (looks.count == 1) & (abs(looks.across - 0.5) < 0.1) & (abs(looks.down - 0.5) < 0.1)
-            ),
-        ),
-        "corner": Said(
-            "with an object in a corner",
-            lambda looks: (abs(looks.across - 0.5) > 0.15) & (abs(looks.down - 0.5) > 0.15),
-        ),
-    },
-    "arranged": {
-        "row": Said("with objects in a row", lambda looks: (looks.line < 0.05) & (looks.lean < 15)),
-        "column": Said("with objects in a column", lambda looks: (looks.line < 0.05) & (looks.lean > 75)),
-        "diagonal": Said(
-            "with objects along a diagonal", lambda looks: (looks.line < 0.05) & (abs(looks.lean - 45) < 10)
-        ),
-        "scattered": Said(
-            "with scattered objects",
-            lambda looks: (looks.line >= 0.05) | (abs(abs(looks.lean - 45) - 20) < 10),
-        ),
-    },
-    "light": {
-        "dark": Said("that are dark", lambda looks: looks.lightness < 0.45),
-        "bright": Said("that are bright", lambda looks: looks.lightness >= 0.75),
-    },
-    "contrast": {
-        "low": Said("with little contrast", lambda looks: looks.contrast < 0.08),
-        "high": Said("with strong contrast", lambda looks: looks.contrast >= 0.22),
-    },
-    "colours": {
-        "none": Said("in black and white", lambda looks: looks.chroma < 0.01),
-        "muted": Said("in muted colours", lambda looks: (looks.chroma >= 0.01) & (looks.chroma < 0.03)),
-        "vivid": Said("in vivid colours", lambda looks: looks.chroma >= 0.09),
-    },
-    "texture": {
-        "smooth": Said("that are smooth", lambda looks: looks.edges < 0.12),
-        "busy": Said("full of detail", lambda looks: looks.edges >= 0.6),
-        "fine": Said("of fine texture", lambda looks: (looks.grain >= 0.05) & (looks.edges >= 0.4)),
-        "striped": Said("of stripes", lambda looks: _striped(looks.edges, looks.stripes)),
-        "chequered": Said(
-            "of checks or lines at right angles",
-            lambda looks: _chequered(looks.edges, looks.stripes, looks.checks),
-        ),
-    },
-}
-"""By name of a condition its values. Shares are of pixels; see `Looks` for units. Conditions on objects hold
-of no picture whose background is not plain."""
+def _before(axis: str) -> Callable[[Looks], np.ndarray]:
+    return lambda looks: getattr(looks, axis) < 0.4
+
+
+def _behind(axis: str) -> Callable[[Looks], np.ndarray]:
+    return lambda looks: getattr(looks, axis) > 0.6
+
+
+def _aside(place: np.ndarray) -> np.ndarray:
+    return np.abs(place - 0.5)
+
+
+def _in_line(looks: Looks) -> np.ndarray:
+    return looks.line < 0.05
+
+
+def _slants(looks: Looks) -> np.ndarray:
+    return np.abs(looks.lean - 45) < 10
 
 
 def _striped(edges: np.ndarray, stripes: np.ndarray) -> np.ndarray:
@@ -390,3 +333,187 @@ def _striped(edges: np.ndarray, stripes: np.ndarray) -> np.ndarray:
 
 def _chequered(edges: np.ndarray, stripes: np.ndarray, checks: np.ndarray) -> np.ndarray:
     return (edges >= 0.1) & (stripes < 0.3) & (checks >= 0.5)
+
+
+OBJECT = "object: what stands out from a plain background"
+_CENTRE = "where an object is: its centre, or that of all of them"
+_BACKGROUND = "background: what the outer twentieth of the picture shows"
+_ARRANGED = "arranged: by the centres of two objects or more, and their deviation from a line"
+_LIGHT = "lightness: OKLab's, 0 to 1"
+_EDGES = f"detail: pixels whose lightness differs by {EDGE} or more from the next (of 0 to 1)"
+
+SAYINGS: Mapping[str, Mapping[str, Said]] = {
+    "colour": _coloured("that are mostly {}", "mostly: half of the pixels or more", "whole", 0.5),
+    "shows": _coloured("with {} in them", "in them: a twentieth of the pixels or more", "whole", 0.05),
+    "middle": _coloured(
+        "with {} in the middle", "in the middle: half or more of the middle third each way", "middle", 0.5
+    ),
+    "background": {
+        **_coloured("on a {} background", f"{_BACKGROUND}; of a colour in 60 per cent or more", "frame", 0.6),
+        "plain": Said(
+            "on a plain background",
+            f"{_BACKGROUND}; plain where that is one colour, or one that changes evenly",
+            lambda looks: looks.plain == 1,
+        ),
+        "busy": Said(
+            "without a plain background",
+            f"{_BACKGROUND}; plain where that is one colour, or one that changes evenly",
+            lambda looks: looks.plain == 0,
+        ),
+    },
+    "object": _coloured("with a {} object", f"{OBJECT}, of a colour in a third or more", "things", 1 / 3),
+    "surface": {
+        "plain": Said(
+            "with an object of one tone",
+            f"{OBJECT}; one tone: edges in less than a tenth of it",
+            lambda looks: looks.inside < 0.1,
+        ),
+        "striped": Said(
+            "with a striped object",
+            f"{OBJECT}; striped: most edges in it go one way",
+            lambda looks: _striped(looks.inside, looks.inside_stripes),
+        ),
+        "chequered": Said(
+            "with a chequered object",
+            f"{OBJECT}; chequered: edges in it go two ways at right angles",
+            lambda looks: _chequered(looks.inside, looks.inside_stripes, looks.inside_checks),
+        ),
+        "uneven": Said(
+            "with an object of uneven surface",
+            f"{OBJECT}; uneven: edges that go all ways in 30 per cent of it or more",
+            lambda looks: (looks.inside >= 0.3) & (looks.inside_stripes < 0.3) & (looks.inside_checks < 0.3),
+        ),
+    },
+    "size": {
+        "small": Said(
+            "with one small object",
+            f"{OBJECT}; small: less than 8 per cent of the picture",
+            lambda looks: (looks.count == 1) & (looks.area < 0.08),
+        ),
+        "large": Said(
+            "with one large object",
+            f"{OBJECT}; large: a quarter of the picture or more",
+            lambda looks: (looks.count == 1) & (looks.area >= 0.25),
+        ),
+    },
+    "position": {
+        "left": Said("with an object on the left", f"{_CENTRE}, in the left 40 per cent", _before("across")),
+        "right": Said(
+            "with an object on the right", f"{_CENTRE}, in the right 40 per cent", _behind("across")
+        ),
+        "top": Said("with an object at the top", f"{_CENTRE}, in the upper 40 per cent", _before("down")),
+        "bottom": Said(
+            "with an object at the bottom", f"{_CENTRE}, in the lower 40 per cent", _behind("down")
+        ),
+        "centre": Said(
+            "with one object in the centre",
+            f"{_CENTRE}, less than a tenth from the centre each way",
+            lambda looks: (looks.count == 1) & (_aside(looks.across) < 0.1) & (_aside(looks.down) < 0.1),
+        ),
+        "corner": Said(
+            "with an object in a corner",
+            f"{_CENTRE}, more than 15 per cent from the centre each way",
+            lambda looks: (_aside(looks.across) > 0.15) & (_aside(looks.down) > 0.15),
+        ),
+    },
+    "arranged": {
+        "row": Said(
+            "with objects in a row",
+            f"{_ARRANGED} that is level within 15 degrees",
+            lambda looks: _in_line(looks) & (looks.lean < 15),
+        ),
+        "column": Said(
+            "with objects in a column",
+            f"{_ARRANGED} that is upright within 15 degrees",
+            lambda looks: _in_line(looks) & (looks.lean > 75),
+        ),
+        "diagonal": Said(
+            "with objects along a diagonal",
+            f"{_ARRANGED} that slants by 35 to 55 degrees",
+            lambda looks: _in_line(looks) & _slants(looks),
+        ),
+        "scattered": Said(
+            "with scattered objects",
+            f"{_ARRANGED}: they are in no row, column or diagonal",
+            lambda looks: (
+                (looks.count >= 2)
+                & ~(_in_line(looks) & ((looks.lean < 15) | (looks.lean > 75) | _slants(looks)))
+            ),
+        ),
+    },
+    "light": {
+        "dark": Said("that are dark", f"{_LIGHT}; dark below 0.45", lambda looks: looks.lightness < 0.45),
+        "bright": Said(
+            "that are bright", f"{_LIGHT}; bright from 0.75", lambda looks: looks.lightness >= 0.75
+        ),
+    },
+    "contrast": {
+        "low": Said(
+            "with little contrast",
+            f"{_LIGHT}; little contrast: a deviation below 0.08",
+            lambda looks: looks.contrast < 0.08,
+        ),
+        "high": Said(
+            "with strong contrast",
+            f"{_LIGHT}; strong contrast: a deviation from 0.22",
+            lambda looks: looks.contrast >= 0.22,
+        ),
+    },
+    "colours": {
+        "none": Said(
+            "in black and white",
+            "black and white: OKLab's mean chroma below 0.01",
+            lambda looks: looks.chroma < 0.01,
+        ),
+        "muted": Said(
+            "in muted colours",
+            "muted: OKLab's mean chroma from 0.01 to 0.03",
+            lambda looks: (looks.chroma >= 0.01) & (looks.chroma < 0.03),
+        ),
+        "vivid": Said(
+            "in vivid colours", "vivid: OKLab's mean chroma from 0.09", lambda looks: looks.chroma >= 0.09
+        ),
+    },
+    "texture": {
+        "smooth": Said(
+            "with little detail",
+            f"{_EDGES}; little in less than 12 per cent",
+            lambda looks: looks.edges < 0.12,
+        ),
+        "busy": Said(
+            "full of detail", f"{_EDGES}; full in 60 per cent or more", lambda looks: looks.edges >= 0.6
+        ),
+        "fine": Said(
+            "of fine texture",
+            f"{_EDGES}; fine in 40 per cent or more, with a deviation of 0.05 from the mean of 3 x 3 pixels",
+            lambda looks: (looks.grain >= 0.05) & (looks.edges >= 0.4),
+        ),
+        "striped": Said(
+            "of stripes",
+            f"{_EDGES}; stripes where most go one way",
+            lambda looks: _striped(looks.edges, looks.stripes),
+        ),
+        "chequered": Said(
+            "of checks or lines at right angles",
+            f"{_EDGES}; checks where they go two ways",
+            lambda looks: _chequered(looks.edges, looks.stripes, looks.checks),
+        ),
+    },
+}
+"""By name of a condition its values. Shares are of pixels; see `Looks` for units. Conditions on objects hold
+of no picture whose background is not plain."""
+
+
+def counted(numbers: Sequence[float]) -> str:
+    """A number of objects, or the least and the most, or the least alone, behind "pictures"."""
+    least, *most = (round(number) for number in numbers)
+    if not most:
+        return f"with {_number(least)} or more objects"
+    if least == most[0]:
+        return f"with {_number(least)} object{'s' * (least != 1)}"
+    return f"with {_number(least)} to {_number(most[0])} objects"
+
+
+def _number(number: int) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    return words[number] if 0 <= number < len(words) else str(number)
