@@ -13,8 +13,10 @@ from saywell.studies.exam.summary import summarize
 
 @pytest.fixture
 def result():
-    """Two describers, a unit that one recovers, and one without a rule."""
+    """Two describers, a unit that one recovers, one whose rule a claim says, and one without a rule."""
     rows = [
+        ("a [bold]describer[/]", "w", "word", "x", 0.2, 0.3, 0.1, "not verified", None, None),
+        ("none", "w", "word", "", None, None, 0.0, "no description", None, None),
         ("a [bold]describer[/]", "u", "topic", "soup", 0.9, 1.0, 0.9, "verified", True, False),
         ("a [bold]describer[/]", "n", "noise", "x", 0.2, 0.3, None, "not verified", None, None),
         ("none", "u", "topic", "", None, None, 0.0, "no description", False, None),
@@ -23,8 +25,9 @@ def result():
     columns = "describer unit kind text value stated rule_f1 status recovered off_rule".split()
     answers = pl.DataFrame(rows, schema=columns, orient="row").with_columns(
         reader=pl.lit("words"),
-        always_f1=pl.when(kind="topic").then(0.1),
-        readable=pl.when(kind="topic").then(pl.lit(True)),
+        beyond=pl.when(pl.col("kind") != "noise").then(pl.col("kind") == "topic"),
+        always_f1=pl.when(pl.col("kind") != "noise").then(0.1),
+        readable=pl.when(pl.col("kind") != "noise").then(pl.col("kind") == "topic"),
     )
     costs = pl.DataFrame({"describer": ["none"], "calls": [0], "seconds": [0.1]})
     return Exam(pl.DataFrame(), answers, summarize(answers, 0), costs, pl.DataFrame())
@@ -33,13 +36,15 @@ def result():
 def test_a_line_per_describer_in_80_columns(result, capsys):
     print_exam(result, json=False)
     out = capsys.readouterr().out
-    assert "1 units with a known truth, 1 that follow no rule" in out
+    assert "2 units with a known truth, 1 that follow no rule" in out
     assert (
         "100 (3–100)" in out
-        and "1 of 1 true descriptions are verified by words" in out
+        and "1 of 2 true descriptions are verified by words" in out
         and "[bold]" in out
         and "+0.10" in out
     )
+    alone = "F1 of the 1 whose rule no claim says exactly: a [bold]describer[/] 0.90, none 0.00"
+    assert alone in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -47,6 +52,7 @@ def test_json(result, capsys):
     print_exam(result, json=True)
     first, second = json.loads(capsys.readouterr().out)
     assert first["recovered"] == 1 and first["false"] == 0 and first["calls"] is None
+    assert (first["beyond"], first["f1_beyond"], first["recovered_beyond"]) == (1, 0.9, 1.0)
     assert second["recovered"] == 0 and second["bias"] is None
 
 

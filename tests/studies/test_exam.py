@@ -317,6 +317,11 @@ def test_an_exam_is_stored_shown_and_audited(corpus, tmp_path):
 
     exam = small_exam()
     study = Study(tmp_path / "e")
+    said = dict(study.descriptions.filter(describer=TRUTH).select("unit", "claim").iter_rows())
+    claims = dict(exam.units.filter(pl.col("truth") != "").select("unit", "claim").iter_rows())
+    assert {unit: said[unit] for unit in claims} == claims
+    word = exam.units.row(by_predicate=pl.col("unit") == "word-0", named=True)["truth"]
+    assert claims["word-0"] == f'word("{word}")' and claims["topic-0"] is None
     again = small_exam()
     stored = stored_exam(study)
     for name in ("units", "answers", "summary", "costs"):
@@ -375,10 +380,11 @@ def test_readers_that_ask_a_language_model_have_rows_of_their_own(corpus, tmp_pa
     assert list(lines) == [(reader, describer) for reader in readers for describer in (TRUTH, "none")]
     assert {step.step for step in plan.steps} == set(readers[1:])
     words = {"word", "suffix", "position"}
+    located = words | {"word in context", "place in sentence"}
     for reader in readers[1:]:
         own = found.answers.filter(reader=reader)
         about_words = own.filter(pl.col("kind").is_in(words), describer=TRUTH)
-        kinds = set(found.units["kind"]) & words if reader == "fuzzing" else set(found.units["kind"])
+        kinds = set(found.units["kind"]) & located if reader == "fuzzing" else set(found.units["kind"])
         assert set(own["kind"]) == kinds
         assert about_words["readable"].all() and about_words["recovered"].all(), reader
         # This script looks for words, wherever in a text they are.
@@ -394,7 +400,7 @@ def test_readers_that_ask_a_language_model_have_rows_of_their_own(corpus, tmp_pa
     study = Study(tmp_path / "e")
     assert set(study.scores["reader"]) == set(readers)
     spans = study.exemplars.join(found.units, on="unit").drop_nulls("span_start")
-    assert spans.height and set(spans["kind"]) <= words
+    assert spans.height and set(spans["kind"]) <= located
     unit = study.unit(spans["unit"][0])
     assert unit.exemplars and unit.to_dict()["id"] == spans["unit"][0]
     shown = CliRunner().invoke(app, ["show", str(tmp_path / "e")]).stdout

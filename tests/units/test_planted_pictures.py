@@ -17,7 +17,7 @@ from saywell.units.planted.pictures import (
     plant_image_units,
     scene_ids,
 )
-from saywell.units.planted.texts import CORRUPTED, FLIPPED, MIN_FIRES, NOISE, NOISY
+from saywell.units.planted.rules import CORRUPTED, FLIPPED, MIN_FIRES, NOISE, NOISY
 
 SCENES = draw_scenes(1200, 0)
 REGION = np.arange(len(SCENES)) % 2 == 0

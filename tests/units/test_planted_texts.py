@@ -3,10 +3,19 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import polars as pl
 import pytest
 
-from saywell.units.planted.texts import FLIPPED, MIN_FIRES, NOISE, plant_units
+from saywell.claims.execute import Executor
+from saywell.claims.ground import Ground
+from saywell.claims.language import parse
+from saywell.data.texts import load_texts
+from saywell.resources import Resources
+from saywell.units.planted.rules import FLIPPED, MIN_FIRES, NOISE
+from saywell.units.planted.texts import plant_units
 
+OF_TOKENS = ("place in sentence",)
+"""Of the kinds of planted.tokens those that such texts have something for."""
 TOPICS = "battery soup room ferry jacket camera".split()
 
 
@@ -56,9 +65,13 @@ def test_every_kind_is_asked(units):
         "two meanings",
         "corrupted region",
         "noisy",
+        *OF_TOKENS,
         NOISE,
     }
     assert all(1 <= len(of(units, kind)) <= 3 for kind in kinds - {NOISE})
+    # Kinds of tokens come after those that were there before them.
+    first = [unit.kind in OF_TOKENS for unit in units].index(True)
+    assert {unit.kind for unit in units[first:]} == {*OF_TOKENS, NOISE}
     assert len(of(units, NOISE)) == 10 and len({unit.id for unit in units}) == len(units)
 
 
@@ -86,6 +99,16 @@ def test_truths_say_what_the_rules_do(units, corpus):
             continue
         np.testing.assert_array_equal(unit.rule, expected, err_msg=unit.id)
         assert unit.rule.sum() >= MIN_FIRES
+
+
+def test_claims_say_what_the_rules_do(units, corpus):
+    examples = load_texts(pl.DataFrame({"text": corpus[0]}))
+    held = Executor(Ground(examples, Resources()))
+    rows = [corpus[0].index(text) for text in examples.texts]
+    for unit in units:
+        assert bool(unit.claim) == (unit.kind in ("word", "suffix", "position", *OF_TOKENS)), unit.id
+        if unit.claim:
+            np.testing.assert_array_equal(held(parse(unit.claim)).examples, unit.rule[rows], unit.id)
 
 
 def test_units_fire_where_their_rule_holds(units):
@@ -135,5 +158,5 @@ def test_the_order_of_texts_does_not_matter(corpus, units):
 def test_without_tags_only_words_are_asked_about(corpus):
     texts = corpus[0]
     kinds = {unit.kind for unit in plant_units(texts, [None] * len(texts), noise_units=0)}
-    assert kinds == {"word", "suffix", "position"}
+    assert kinds == {"word", "suffix", "position", *OF_TOKENS}
     assert plant_units([], [], noise_units=0) == []

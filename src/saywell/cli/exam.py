@@ -112,6 +112,11 @@ def _print_lines(console: Console, lines: pl.DataFrame, costs: pl.DataFrame) -> 
             f"{cost['seconds']:.0f} s" if cost else "",
         )
     console.print(table)
+    if 0 < (first.get("beyond") or 0) < first["known"]:
+        said = (f"{row['describer']} {_number(row['f1_beyond'])}" for row in lines.iter_rows(named=True))
+        console.print(
+            f"F1 of the {first['beyond']} whose rule no claim says exactly: {', '.join(said)}", markup=False
+        )
 
 
 def _share(row: dict, name: str) -> str:

@@ -51,9 +51,10 @@ from saywell.studies.settings import ExamSettings, named, settings_of
 from saywell.studies.spine import Question, run
 from saywell.units.planted.network import train_network_units
 from saywell.units.planted.pictures import candidate_phrases, draw_scenes, plant_image_units, planted_pictures
+from saywell.units.planted.rules import PlantedUnit
 from saywell.units.planted.source import Planted
 from saywell.units.planted.tasks import read_tasks, task_examples, task_units
-from saywell.units.planted.texts import PlantedUnit, plant_units
+from saywell.units.planted.texts import plant_units
 
 __all__ = ["TRUTH", "Exam", "plan_exam", "run_exam", "stored_exam"]
 

@@ -30,14 +30,17 @@ EXAM_UNITS = Table(
         "unit": pl.String,
         "kind": pl.String,
         "truth": pl.String,
+        "claim": pl.String,
         "fires": pl.Float64,
         "rule": pl.Float64,
         "texts": pl.Int64,
     },
     key=("unit",),
+    optional=frozenset({"claim"}),
 )
-"""What an exam asks: `truth` in words ("" nothing to describe, null unknown), the shares of texts (or
-pictures) on which the unit fires and on which its true rule holds, and how many these are."""
+"""What an exam asks: `truth` in words ("" nothing to describe, null unknown) and as a claim (null where none
+says it exactly), the shares of texts (or pictures) on which the unit fires and on which its true rule
+holds, and how many these are."""
 _FIGURES = ("value", "ci_low", "ci_high", "control", "skill", "skill_low", "skill_high", "p")
 EXAM_ANSWERS = Table(
     "exam_answers",
@@ -46,6 +49,7 @@ EXAM_ANSWERS = Table(
         "describer": pl.String,
         "unit": pl.String,
         "kind": pl.String,
+        "beyond": pl.Boolean,
         "text": pl.String,
         **dict.fromkeys(_FIGURES, pl.Float64),
         "n": pl.Int64,
@@ -59,11 +63,13 @@ EXAM_ANSWERS = Table(
         "off_rule": pl.Boolean,
     },
     key=("reader", "describer", "unit"),
+    optional=frozenset({"beyond"}),
     version=2,
 )
 """What a describer said of a unit and how it fared by a reader. value, control and skill are against what the
 unit does on score texts, `stated` the same F1 on select texts; rule_f1, truth_f1 and always_f1 are against
-the true rule, of this text, the true description and "always"."""
+the true rule, of this text, the true description and "always". `beyond`: no claim says the rule exactly; null
+where nobody knows a rule, or there is none."""
 EXAM_COSTS = Table(
     "exam_costs", {"describer": pl.String, "calls": pl.Int64, "seconds": pl.Float64}, key=("describer",)
 )
@@ -93,7 +99,7 @@ class Marks:
         for unit in self.source.planted:
             known = ~np.isnan(unit.response)
             shares = (float(what[known].mean()) for what in (unit.fires, unit.rule))
-            rows.append((unit.id, unit.kind, unit.truth, *shares, int(known.sum())))
+            rows.append((unit.id, unit.kind, unit.truth, unit.claim or None, *shares, int(known.sum())))
         return EXAM_UNITS.frame(rows)
 
     def _answers(self, run: Run) -> pl.DataFrame:
@@ -101,8 +107,10 @@ class Marks:
         score, rows = run.examples.parts.score.rows, []
         for unit in self.source.planted:
             rate = float(unit.rule[score[~np.isnan(unit.response[score])]].mean()) if unit.truth else None
-            rows.append((unit.id, unit.kind, None if rate is None else 2 * rate / (1 + rate)))
-        units = pl.DataFrame(rows, schema=dict(unit=pl.String, kind=pl.String, rule=pl.Float64), orient="row")
+            always_ = None if rate is None else 2 * rate / (1 + rate)
+            rows.append((unit.id, unit.kind, not unit.claim if unit.truth else None, always_))
+        columns = dict(unit=pl.String, kind=pl.String, beyond=pl.Boolean, rule=pl.Float64)
+        units = pl.DataFrame(rows, schema=columns, orient="row")
         by = ["description", "reader"]
         always = run.study.table(FLOORED).filter(floor=ALWAYS).select(*by, always="value")
         scores = run.study.scores.join(always, on=by, how="left").drop("unit", "describer", "status")

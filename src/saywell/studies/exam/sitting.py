@@ -41,16 +41,20 @@ class TrueDescription:
 
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """As they were planted."""
-        truths = {unit.id: unit.truth for unit in self.source.planted if unit.truth}
-        return Given(truths).describe(evidence, resources, study)
+        known = {unit.id: unit for unit in self.source.planted if unit.truth}
+        said = Given({id: unit.truth or "" for id, unit in known.items()})
+        return [
+            replace(each, claim=known[each.unit].claim) if each.text else each
+            for each in said.describe(evidence, resources, study)
+        ]
 
 
 @dataclass(frozen=True)
 class AnotherTruth:
-    """Floor: the description of a unit with another description and another truth.
+    """Floor: the description of a unit with another description and another rule.
 
-    And so has whoever shares either with them: two units with the same rule, rightly described, are no
-    evidence against each other.
+    And so has whoever shares either with them: two units with the same rule, rightly described, in whatever
+    words, are no evidence against each other.
     """
 
     source: Planted
@@ -59,11 +63,12 @@ class AnotherTruth:
 
     def stand_ins(self, described: Described, seed: int) -> StandIns:
         """See `another_unit`."""
-        truths = {unit.id: unit.truth for unit in self.source.planted}
-        groups: dict[tuple[str, str], list[int]] = {}
+        # Of units whose rule nobody knows, or that have none, each is one of its own.
+        rules = {unit.id: unit.rule.tobytes() if unit.truth else unit.id for unit in self.source.planted}
+        groups: dict[tuple[str, str | bytes], list[int]] = {}
         for n, (unit, text) in enumerate(zip(described.units, described.texts, strict=True)):
             groups.setdefault(("said", text), []).append(n)
-            groups.setdefault(("true", truths[unit] or unit), []).append(n)
+            groups.setdefault(("true", rules[unit]), []).append(n)
         pairs = [(group[0], n) for group in groups.values() for n in group]
         rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         count = len(described.units)

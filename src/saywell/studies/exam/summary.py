@@ -7,7 +7,7 @@ import polars as pl
 
 from saywell.scorers.intervals import bootstrap_mean, share_interval
 from saywell.store.table import Table
-from saywell.units.planted.texts import NOISE
+from saywell.units.planted.rules import NOISE
 
 EXAM_SUMMARY = Table(
     "exam_summary",
@@ -28,6 +28,9 @@ EXAM_SUMMARY = Table(
         "f1": pl.Float64,
         "f1_low": pl.Float64,
         "f1_high": pl.Float64,
+        "beyond": pl.Int64,
+        "recovered_beyond": pl.Float64,
+        "f1_beyond": pl.Float64,
         "noise_units": pl.Int64,
         "noise_described": pl.Int64,
         "false": pl.Float64,
@@ -37,6 +40,7 @@ EXAM_SUMMARY = Table(
         "error": pl.Float64,
     },
     key=("reader", "describer"),
+    optional=frozenset({"beyond", "recovered_beyond", "f1_beyond"}),
     version=2,
 )
 """A line for each reader and describer: shares with 95 % intervals."""
@@ -51,6 +55,8 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
     share of units without any rule for which a description was verified; all with Clopper-Pearson
     intervals over units. `f1` is the mean over units with a known truth of the F1 of the reader's
     decisions against the true rule, 0 where the describer said nothing, with a bootstrap interval.
+    `beyond` counts the units with a known truth that no claim says exactly, and `recovered_beyond` and
+    `f1_beyond` are of these alone: what their kinds ask, the language of claims was not made for.
     `bias` and `error` compare the score stated from select texts with the score obtained: mean
     difference (above 0: it promised too much) and mean absolute difference. Null where there is
     nothing to average.
@@ -59,6 +65,7 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
     for (reader, name), own in answers.group_by("reader", "describer", maintain_order=True):
         noise = own.filter(kind=NOISE)
         known = own["readable"].drop_nulls()
+        beyond = own.filter("beyond")
         f1 = bootstrap_mean(own["rule_f1"].drop_nulls().to_numpy(), seed=seed)
         shares = [
             share_interval(column.drop_nulls().cast(pl.Float64).to_numpy())[:3]
@@ -77,6 +84,9 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
                 *shares[0],
                 *shares[1],
                 *f1[:3],
+                beyond.height,
+                beyond["recovered"].cast(pl.Float64).mean(),
+                beyond["rule_f1"].mean(),
                 noise.height,
                 int((noise["text"] != "").sum()),
                 *shares[2],

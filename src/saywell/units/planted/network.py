@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from saywell.data.parts import DescribeRows, require
-from saywell.units.planted.texts import PlantedUnit
+from saywell.units.planted.rules import PlantedUnit
 
 HIDDEN = 24
 OUTPUT, NEURON = "network output", "hidden neuron"

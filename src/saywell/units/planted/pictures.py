@@ -1,6 +1,6 @@
 """Units made by rules over what planted pictures show, and phrases that may describe them.
 
-The rules are of the same making as those over texts (`planted.texts`), with attributes of scenes in
+The rules are of the same making as those over texts (`planted.rules`), with attributes of scenes in
 the place of topics and words. Their truths are said in the words of the planted world's captions.
 """
 
@@ -22,7 +22,7 @@ from saywell.data.planted.world import draw_scene
 from saywell.data.splits import assign_parts, content_ids
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
-from saywell.units.planted.texts import (
+from saywell.units.planted.rules import (
     CORRUPTED,
     NOISE_UNITS,
     NOISY,

@@ -16,7 +16,7 @@ from saywell.data.examples import Examples
 from saywell.encoders.fingerprints import combined
 from saywell.units.exemplars import Locate, nowhere
 from saywell.units.firing import Given
-from saywell.units.planted.texts import PlantedUnit
+from saywell.units.planted.rules import PlantedUnit
 from saywell.units.responses import InMemory, Responses, order_of
 from saywell.units.statistics import source_units
 

@@ -16,7 +16,7 @@ from saywell.data.tables import open_table
 from saywell.data.texts import NEAR
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
-from saywell.units.planted.texts import NOISE, PlantedUnit
+from saywell.units.planted.rules import NOISE, PlantedUnit
 
 TASK = "task"
 _COLUMNS = {
