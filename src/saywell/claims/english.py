@@ -15,7 +15,7 @@ from typing import Literal
 from saywell.claims.corpus import Corpus
 from saywell.claims.feeling import CLEAR
 from saywell.claims.kinds import EARLY, NEAR, is_of_tokens
-from saywell.claims.language import Atom, Claim, Clause, Condition
+from saywell.claims.language import Atom, Claim, Clause, Condition, plain_number
 from saywell.claims.lexis import CLASSES, class_mask
 from saywell.claims.pictures import OBJECT, SAYINGS, Said, counted
 
@@ -340,15 +340,13 @@ def _article(noun: str) -> str:
 
 def _amount(condition: Condition, unit: str) -> str:
     """A range: '30 words or more', 'at most 8 words', '5 to 8 words'."""
-    least, *most = _numbers(condition)
-    units = f"{unit}s"
+    least, *most = [*map(plain_number, _numbers(condition))]
+    units = unit if (most or [least])[-1] == "1" else f"{unit}s"
     if not most:
-        return f"{least:g} {unit if least == 1 else units} or more"
+        return f"{least} {units} or more"
     if least == most[0]:
-        return f"{least:g} {unit if least == 1 else units}"
-    if least <= 1:
-        return f"at most {most[0]:g} {unit if most[0] == 1 else units}"
-    return f"{least:g} to {most[0]:g} {units}"
+        return f"{least} {units}"
+    return f"at most {most[0]} {units}" if least in ("0", "1") else f"{least} to {most[0]} {units}"
 
 
 OF_EXAMPLE: Mapping[str, Callable[[Condition, Names], str]] = {
@@ -375,7 +373,8 @@ def _saying(condition: Condition) -> Said:
 
 def _like_note(condition: Condition) -> str:
     phrases = as_list([*map(_topic, _strings(condition))])
-    return f"about {phrases}: a cosine of at least {_numbers(condition)[-1]:g} by the encoder"
+    least = plain_number(_numbers(condition)[-1])
+    return f"{phrases}: a cosine of at least {least} by the encoder"
 
 
 def _tone_note(condition: Condition) -> str:

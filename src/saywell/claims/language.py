@@ -20,6 +20,8 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from math import isinf
 from typing import NoReturn
 
 from saywell.errors import InputError
@@ -189,6 +191,8 @@ class _Reader:
             return _condition(self, depth + 1)
         if kind == "sign":
             self.fail("a value")
+        if kind == "number" and isinf(float(said)):
+            self.fail("a number that is not so large")
         self.place += 1
         if kind == "number":
             return float(said)
@@ -206,6 +210,9 @@ class _Reader:
 def _written(value: str | float | Condition) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, float | int):
-        return f"{value:.6f}".rstrip("0").rstrip(".")
-    return str(value)
+    return plain_number(value) if isinstance(value, float | int) else str(value)
+
+
+def plain_number(value: float) -> str:
+    """The shortest digits that read back as the same number, without an exponent."""
+    return format(Decimal(repr(value)), "f").removesuffix(".0")

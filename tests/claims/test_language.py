@@ -1,0 +1,143 @@
+"""The canonical text of claims: every claim reads back as itself, and what is no claim says why."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saywell.claims.english import english, footnotes, price
+from saywell.claims.kinds import KINDS, check
+from saywell.claims.language import MOST_ATOMS, MOST_LETTERS, Atom, Claim, Condition, is_claim, parse, single
+from saywell.errors import InputError
+
+_HOSTILE = [
+    "off",
+    '"',
+    "\\",
+    '\\"',
+    'a") or word("b',
+    "and not",
+    "\n",
+    "\x00",
+    "\x7f",
+    "\u2028",
+    "\u202e",
+    "{x}",
+    "{{",
+]
+_HOSTILE += ["<b>", "’", "naïve", "私", "😀", " ", "%s", "'"]
+_STRINGS = st.one_of(st.sampled_from(_HOSTILE), st.text(min_size=1, max_size=8))
+_NUMBERS = st.one_of(st.integers(0, 40).map(float), st.floats(0, 1e6), st.floats(0, 1))
+
+
+def _values(takes: str | tuple[str, ...], inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[tuple]:
+    words = st.lists(_STRINGS, min_size=1, max_size=3).map(tuple)
+    if isinstance(takes, tuple):
+        return st.sampled_from(takes).map(lambda name: (name,))
+    return {
+        "words": words,
+        "number": st.tuples(_NUMBERS),
+        "range": st.one_of(
+            st.tuples(_NUMBERS), st.tuples(_NUMBERS, _NUMBERS).map(lambda p: tuple(sorted(p)))
+        ),
+        "words and number": st.tuples(words, _NUMBERS).map(lambda pair: (*pair[0], pair[1])),
+        "condition": st.tuples(inner),
+        "nothing": st.just(()),
+    }[takes]
+
+
+def _conditions(level: str, depth: int = 1) -> st.SearchStrategy[Condition]:
+    names = [n for n, k in KINDS.items() if k.level == level and (depth < 3 or k.takes != "condition")]
+
+    @st.composite
+    def one(draw: st.DrawFn) -> Condition:
+        name = draw(st.sampled_from(names))
+        inner = st.deferred(lambda: _conditions("token", depth + 1))
+        return Condition(name, draw(_values(KINDS[name].takes, inner)))
+
+    return one()
+
+
+def _atoms(negated: bool) -> st.SearchStrategy[Atom]:
+    of_tokens = st.lists(_conditions("token"), min_size=1, max_size=3).map(tuple)
+    of_examples = _conditions("example").map(lambda one: (one,))
+    return st.one_of(of_tokens, of_examples).flatmap(
+        lambda all_: st.booleans().map(lambda no: Atom(all_, no and negated))
+    )
+
+
+_CLAUSES = st.tuples(_atoms(False), st.lists(_atoms(True), max_size=1)).map(lambda pair: (pair[0], *pair[1]))
+CLAIMS = st.lists(_CLAUSES, min_size=1, max_size=2).map(lambda clauses: Claim(tuple(clauses)))
+
+
+@settings(max_examples=60)
+@given(CLAIMS)
+def test_every_claim_reads_back_and_can_be_said(claim):
+    text = str(claim)
+    assert parse(text) == claim
+    assert str(parse(text)) == text
+    assert "\n" not in text
+    check(claim)
+    said = english(claim)
+    assert said.isprintable() or "\u200c" in said or "\u200d" in said
+    assert said == english(parse(text))
+    assert all(note.isprintable() for note in footnotes(claim))
+    assert all(price(atom) > 0 for atom in claim.atoms)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "the name of a condition is missing at the end"),
+        ("phones", "'(' is missing at the end"),
+        ('word("off"', "',' is missing at the end"),
+        ('word("off', "nothing can be read from letter 6 on"),
+        ('word("off") word("on")', "'and', 'or' or the end is missing at letter 13"),
+        ('word("off") and', "the name of a condition is missing at the end"),
+        ('not word("off")', "something that holds before 'not' is missing at letter 5"),
+        ('word("off") or not word("on")', "something that holds before 'not'"),
+        ('word(("off"))', "a value is missing at letter 6"),
+        (r'word("\q")', "a string in JSON's quotes is missing at letter 6"),
+        ("long(1e5)", "',' is missing"),
+        (f"long({'9' * 400})", "a number that is not so large is missing at letter 6"),
+        ('after(after(after(after(word("x")))))', "neighbours at most"),
+        (f"word({'x' * MOST_LETTERS})", f"at most {MOST_LETTERS:,} letters"),
+        (" or ".join(['word("x")'] * (MOST_ATOMS + 1)), f"at most {MOST_ATOMS} atoms"),
+    ],
+)
+def test_what_is_no_claim_says_where(text, error):
+    with pytest.raises(InputError) as raised:
+        parse(text)
+    assert error in str(raised.value)
+    assert not is_claim(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('says("off")', "there is no condition 'says'; there are word,"),
+        ("word()", "word takes words"),
+        ('word("")', "word takes words"),
+        ("word(3)", "word takes words"),
+        ('long("3")', "long takes range"),
+        ("long(1, 2, 3)", "long takes range"),
+        ("long(8, 3)", "long takes range"),
+        ('like("tea")', "like takes words and number"),
+        ("repeated(1)", "repeated takes nothing"),
+        ('place("middle")', "place knows first, last"),
+        ('after("turn")', "after takes one condition of a token"),
+        ('after(about("tea"))', "about is asked of a whole example, not of a token"),
+        ('word("tea") & about("tea")', "& joins what one token fulfils"),
+    ],
+)
+def test_values_that_a_condition_cannot_have_are_named(text, error):
+    with pytest.raises(InputError) as raised:
+        check(parse(text))
+    assert error in str(raised.value)
+
+
+def test_parts_of_a_claim():
+    claim = parse('word("off") & after(form("turn")) and not about("tea") or mark("?")')
+    assert [atom.negated for atom in claim.atoms] == [False, True, False]
+    assert single(*claim.clauses[0][0].conditions) == parse('word("off") & after(form("turn"))')
