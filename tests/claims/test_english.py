@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saywell.claims.english import english, footnotes, price
+from saywell.claims.english import MARKS, common_kind, english, footnotes, price, quoted, singular
 from saywell.claims.kinds import KINDS, check
 from saywell.claims.language import parse
+from saywell.claims.lexis import CLASSES
 from saywell.claims.pictures import SAYINGS
 
 SAID = {
@@ -17,11 +18,11 @@ SAID = {
     'mark("?", "§")': 'question marks or the sign "§"',
     'piece("sh")': 'words containing "sh"',
     'suffix("ing")': 'words ending in "-ing"',
-    'class("number") & place("first")': "numbers at the start of the text",
+    'class("number") & place("first")': "numbers in digits at the start of the text",
     'place("first")': "the first word of the text",
     'word("still") & place("first")': 'the word "still" as the first word of the text',
     "repeated() & letters(8)": "words of 8 letters or more said before in the same text",
-    'after(class("number"))': "words and signs after a number",
+    'after(class("number"))': "words and signs after a number in digits",
     'word("no") & before(mark("?", "."))': 'the word "no" before a question mark or a full stop',
     'suffix("ly") & near(place("first"))': 'words ending in "-ly" near the first word of the text',
     'earlier(word("not"))': 'words and signs anywhere after "not"',
@@ -35,6 +36,23 @@ SAID = {
     'about("refund") and mark("?")': 'question marks, in texts that mention "refund"',
     'mark("?") and not word("how")': 'question marks, but not in texts with the word "how"',
     'like("tea", 0.4) and not feels("negative")': "texts about tea, but not those with a negative tone",
+    'suffix("ing") & prefix("un")': 'words starting with "un-" and ending in "-ing"',
+    'class("adverb") & prefix("un")': 'adverbs in -ly, starting with "un-"',
+    'word("saw") & class("past") & repeated()': (
+        'the word "saw" as a verb in the past tense when said before in the same text'
+    ),
+    'form("phone") & after(word("my")) & before(mark(","))': (
+        'the word "phone" in any form, after "my" and before a comma'
+    ),
+    'after(near(form("tea")))': 'words and signs after a word or sign near any form of "tea"',
+    'about("tea") and mark("!") and feels("positive") and long(9)': (
+        'exclamation marks, in texts of 9 words or more with a positive tone that mention "tea"'
+    ),
+    'about("tea") and not mark("!") and not long(9)': (
+        'texts that mention "tea", but not those of 9 words or more or with exclamation marks'
+    ),
+    'class("contrast") or mark(";")': "words of contrast (but, however), or semicolons",
+    'word("{noun}", "a\\"b", "\\u202e")': """the word "{noun}", 'a"b' or "\\u202e\"""",
     'mark("?") or word("maybe")': 'question marks, or the word "maybe"',
     'mark("?") and about("tea") or word("so")': 'question marks, in texts that mention "tea"; or the word "so"',
 }
@@ -55,6 +73,83 @@ def test_examples_are_called_what_they_are():
 @pytest.mark.parametrize("name", KINDS)
 def test_every_condition_has_english_a_price_and_a_line_here(name):
     mentioned = [claim for claim in SAID if f"{name}(" in claim]
-    assert mentioned or name in ("prefix", "count", *SAYINGS)
+    assert mentioned or name in ("count", *SAYINGS)
     for claim in map(parse, mentioned):
         assert price(claim.clauses[0][0]) > 0 and all(footnotes(claim))
+
+
+@pytest.mark.parametrize(
+    ("plural", "one"),
+    [
+        ("verbs in the past tense", "a verb in the past tense"),
+        ("emoji and smileys", "an emoji or a smiley"),
+        ("units of time (like hours)", "a unit of time (like hours)"),
+        ("words that address somebody", "a word that addresses somebody"),
+        ("words with digits in them", "a word with digits in it"),
+        ("dashes", "a dash"),
+        ("words all in capitals", "a word all in capitals"),
+    ],
+)
+def test_one_of_many(plural, one):
+    assert singular(plural) == one
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_class_has_a_singular(name):
+    one = singular(CLASSES[name])
+    assert (one.startswith(("a ", "an ")) and one.split(" ", 1)[1] != CLASSES[name]) or name == "kana"
+    assert english(parse(f'after(class("{name}"))')) == f"words and signs after {one}"
+
+
+def test_signs_are_named_once_each():
+    assert len(set(MARKS.values())) == len(MARKS)
+    assert english(parse('mark("...")')) == "rows of three dots"
+    assert english(parse("""word("it") & before(mark("'s"))""")) == """the word "it" before "'s\""""
+
+
+def test_the_words_of_the_data_cannot_end_their_quotation_marks():
+    assert quoted('it\'s "so"') == '"it\'s \\"so\\""'
+    assert quoted("a\nb\x00") == '"a\\nb\\x00"'
+    assert quoted("می‌خواهم") == '"می‌خواهم"'
+    assert english(parse('like("a) or, \\"b\\"", 0.5)')) == "texts about 'a) or, \"b\"'"
+    assert english(parse('tagged("d1")'), names={"d1": "{0} <b>\n"}) == 'texts tagged "{0} <b>\\n"'
+
+
+def test_footnotes_say_what_the_sentence_leaves_out():
+    claim = parse(
+        'form("turn") & near(form("turn")) and like("tea", "hot tea", 0.415) and not feels("negative")'
+    )
+    assert footnotes(claim) == [
+        'any form of "turn": whatever has the same lemma',
+        "near: at most 5 words or signs away, on either side",
+        "tea or hot tea: a cosine of at least 0.415 by the encoder",
+        "negative tone: a compound score of -0.05 or less by the lexicon VADER",
+    ]
+    assert footnotes(parse('mark("?")')) == []
+
+
+def test_short_plain_claims_are_cheap():
+    def of(text: str) -> float:
+        return sum(map(price, parse(text).atoms))
+
+    assert of('word("off")') == of('mark("?")') == of('class("past")') == of('suffix("ing")') == 1
+    assert of('word("a", "b", "c")') == 3
+    assert of('word("off") & after(form("turn"))') == 2 < of('after(form("turn"))') + 1
+    assert of('piece("sh")') > of('word("sh")') and of('word("sh") and not mark("?")') > 2
+
+
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        (["running", "walking", "shop"], ['suffix("ing")']),
+        (["undo", "unfair", "unlike"], ['prefix("un")']),
+        (["nation", "station", "relation"], ['suffix("ion")', 'suffix("tion")']),
+        (["cat", "dog"], []),
+        (["monday", "friday", "tuesday", "soup"], ['class("weekday")', 'suffix("day")']),
+        (["off"], []),
+    ],
+)
+def test_a_list_is_named_by_what_its_words_have_in_common(words, kinds):
+    found = [str(one) for one in common_kind(words)]
+    assert [one for one in found if one in kinds] == kinds
+    assert not [one for one in found if not one.startswith("class") and one not in kinds]

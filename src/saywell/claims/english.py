@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Literal
 
 from saywell.claims.corpus import Corpus
@@ -35,7 +36,6 @@ MARKS = {
     "”": "closing quotation mark",
     "'": "apostrophe",
     "‘": "single opening quotation mark",
-    "'s": 'ending "\'s"',
     "-": "hyphen",
     "–": "en dash",
     "—": "em dash",
@@ -73,7 +73,6 @@ MARKS = {
 }
 """The name of a sign in the singular."""
 _PLURALS = {"pair of dots": "pairs of dots", "row of three dots": "rows of three dots"}
-_PLURALS['ending "\'s"'] = 'endings in "\'s"'
 _IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot"}
 
 # What a place is called alone, after one word ("the word "still" as ..."), and after many ("years at ...").
@@ -93,14 +92,17 @@ _PLACES = {
     "early": (f"the first {EARLY} words of the {{}}", *2 * (f"among the first {EARLY} words of the {{}}",)),
 }
 _CONTEXTS = {"after": "after", "before": "before", "near": "near", "earlier": "anywhere after"}
-_HEADS = ("word", "form", "phrase", "mark", "class", "suffix", "prefix", "piece", "letters", "repeated")
-_ORDER = (*_HEADS, "place", *_CONTEXTS)
+_WHOLE = ("word", "form", "phrase", "mark", "class", "repeated", "place")
+_SPELT = ("letters", "prefix", "suffix", "piece")
+_ORDER = (*_WHOLE[:-2], *_SPELT, *_WHOLE[-2:], *_CONTEXTS)
 _BEHIND_NOUN = re.compile(
     r"(?= (?:\(|(?:of|in|with|that|for|like|from|inside|between|after|before|all|as|such)\b))"
 )
+_IN_BRACKETS = re.compile(r"\([^()]*\)")
+_THAT = re.compile(r" that (\w+)")
 _BETWEEN_NOUNS = re.compile(r",? (?:and|or) |, ")
-_PLAIN = re.compile(r"[^\W_]+(?:[ '’/-][^\W_]+)*")
 _JOINERS = "\u200c\u200d"
+_PLAIN = re.compile(r"[^\W_]+(?:[ '’/-][^\W_]+)*")
 
 
 def english(claim: Claim, kind: ExampleKind = "text", names: Names | None = None) -> str:
@@ -110,7 +112,7 @@ def english(claim: Claim, kind: ExampleKind = "text", names: Names | None = None
     quotation marks; what cannot be printed in them is escaped.
     """
     clauses = [_clause(clause, _NOUNS[kind], names or {}) for clause in claim.clauses]
-    between = "; " if any("," in clause for clause in clauses) else ", "
+    between = "; " if any("," in _IN_BRACKETS.sub("", clause) for clause in clauses) else ", "
     return f"{between}or ".join([between.join(clauses[:-1]), clauses[-1]]) if clauses[1:] else clauses[0]
 
 
@@ -133,9 +135,7 @@ def price(atom: Atom) -> float:
     harder to see than a word a half more. An atom without a head ("words and signs after ...") costs
     1 for that, and "not" a half.
     """
-    headless = is_of_tokens(atom.conditions[0]) and not any(
-        condition.name in (*_HEADS, "place") for condition in atom.conditions
-    )
+    headless = all(condition.name in _CONTEXTS for condition in atom.conditions)
     return sum(map(_price, atom.conditions)) + headless + atom.negated / 2
 
 
@@ -146,13 +146,16 @@ def as_list(words: Sequence[str], last: str = "or") -> str:
 
 def quoted(word: str) -> str:
     """In quotation marks, on one line, with nothing in it that could end them or cannot be seen."""
-    clear = "".join(c if c.isprintable() or c in _JOINERS else _escaped(c) for c in word)
+    clear = "".join(map(_shown, word, f" {word}"))
     if '"' not in clear:
         return f'"{clear}"'
     return f"'{clear}'" if "'" not in clear else '"' + clear.replace('"', '\\"') + '"'
 
 
-def _escaped(character: str) -> str:
+def _shown(character: str, before: str) -> str:
+    """Itself or its escape; a joiner is a part of words where it stands behind a letter that is not ASCII."""
+    if character.isprintable() or (character in _JOINERS and before.isprintable() and not before.isascii()):
+        return character
     return character.encode("unicode_escape").decode("ascii")
 
 
@@ -186,20 +189,20 @@ def _clause(clause: Clause, noun: str, names: Names) -> str:
     """What it points at first, then what else holds of the example, then what does not."""
     holding = [atom for atom in clause if not atom.negated]
     head = next((atom for atom in holding if is_of_tokens(atom.conditions[0])), None)
-    behind = [_of_example(atom, noun, names) for atom in sorted(holding, key=_rank) if atom is not head]
-    absent = [_of_example(atom, noun, names) for atom in sorted(clause, key=_rank) if atom.negated]
-    if head is None:
-        said = f"{noun}s {' and '.join(behind)}"
-        return f"{said}, but not those {' or '.join(absent)}" if absent else said
-    said = _token(head, noun)
-    if behind:
-        said += f", in {noun}s {' and '.join(behind)}"
-    return f"{said}, but not in {noun}s {' or '.join(absent)}" if absent else said
+    behind = _of_examples([atom for atom in holding if atom is not head], noun, names)
+    absent = _of_examples([atom for atom in clause if atom.negated], noun, names)
+    also = [" and ".join(alike) for _, alike in groupby(behind, lambda said: said.split(" ")[0])]
+    said, but = (_token(head, noun), f"in {noun}s") if head else (" ".join([f"{noun}s", *also]), "those")
+    if head and also:
+        said += f", in {noun}s {' '.join(also)}"
+    return f"{said}, but not {but} {' or '.join(absent)}" if absent else said
 
 
-def _rank(atom: Atom) -> int:
-    name = atom.conditions[0].name
-    return list(OF_EXAMPLE).index(name) if name in OF_EXAMPLE else len(OF_EXAMPLE)
+def _of_examples(atoms: Iterable[Atom], noun: str, names: Names) -> list[str]:
+    """What stands behind "texts" in the order of OF_EXAMPLE; what begins with "that" is last."""
+    order = [*OF_EXAMPLE]
+    ranked = sorted(atoms, key=lambda atom: order.index(n) if (n := atom.conditions[0].name) in order else 99)
+    return sorted((_of_example(atom, noun, names) for atom in ranked), key=lambda s: s.startswith("that "))
 
 
 def _of_example(atom: Atom, noun: str, names: Names) -> str:
@@ -213,17 +216,19 @@ def _of_example(atom: Atom, noun: str, names: Names) -> str:
 
 
 def _token(atom: Atom, noun: str) -> str:
-    """A token: its head, then its place, then its neighbours."""
-    head, *rest = sorted(atom.conditions, key=lambda condition: _ORDER.index(condition.name))
-    said = _many(head, noun)
-    if head.name in _CONTEXTS:
-        rest = [head, *rest]
-    elif rest and (head.name == "form" or len(head.values) > 1):
-        said += ","
+    """A token: its head, how it is spelt, then its place, then its neighbours."""
+    head, *rest = conditions = sorted(atom.conditions, key=lambda condition: _ORDER.index(condition.name))
     one = head.name in ("word", "form")
-    own = [_behind(condition, one, noun) for condition in rest if condition.name not in _CONTEXTS]
-    around = [_around(condition, noun) for condition in rest if condition.name in _CONTEXTS]
-    return " ".join([said, *own, *([" and ".join(around)] if around else [])])
+    spelt = " and ".join(_which(condition) for condition in conditions if condition.name in _SPELT)
+    own = [_behind(condition, one, noun) for condition in rest if condition.name in _WHOLE]
+    around = " and ".join(_around(condition, noun) for condition in conditions if condition.name in _CONTEXTS)
+    said, more = _many(head, noun), [spelt, *own, around]
+    if head.name in _SPELT:
+        said, more = f"words {spelt}", [*own, around]
+    behind = " ".join(filter(None, more))
+    # What follows is said of the head, and not of the last word in it alone.
+    apart = behind and (head.name == "form" or len(_strings(head)) > 1 or (head.name == "class" and spelt))
+    return " ".join(filter(None, [said + "," * bool(apart), behind]))
 
 
 def _many(condition: Condition, noun: str) -> str:
@@ -237,16 +242,15 @@ def _many(condition: Condition, noun: str) -> str:
         case "mark":
             named = [_plural(MARKS[mark]) for mark in said if mark in MARKS]
             others = [mark for mark in said if mark not in MARKS]
-            return as_list([*named, *([f"the sign {_list(others)}"] if others else [])])
+            sign = "sign" if any(len(mark) == 1 for mark in others) else "ending"
+            return as_list([*named, *([f"the {sign} {_list(others)}"] if others else [])])
         case "class":
             return CLASSES[said[0]]
         case "place":
             return _PLACES[said[0]][0].format(noun)
         case "repeated":
             return f"content words said before in the same {noun}"
-        case name if name in _CONTEXTS:
-            return "words and signs"
-    return f"words {_which(condition)}"
+    return "words and signs"
 
 
 def _one(condition: Condition, noun: str) -> str:
@@ -271,17 +275,15 @@ def _one(condition: Condition, noun: str) -> str:
 
 
 def _behind(condition: Condition, one: bool, noun: str) -> str:
-    """Something else that the same token fulfils; `one`: of "the word ...", not of many kinds of words."""
+    """What else the same token is; `one`: of "the word ...", not of many kinds of words."""
     match condition.name:
         case "place":
             return _PLACES[str(condition.values[0])][1 if one else 2].format(noun)
-        case "class":
-            return f"as {_one(condition, noun)}" if one else f"that are also {_many(condition, noun)}"
+        case "class" if one:
+            return f"as {_one(condition, noun)}"
         case "repeated":
             return f"{'when ' if one else ''}said before in the same {noun}"
-        case "word" | "form" | "phrase" | "mark":
-            return f"that {'is' if one else 'are'} also {_many(condition, noun)}"
-    return _which(condition)
+    return f"that {'is' if one else 'are'} also {_many(condition, noun)}"
 
 
 def _which(condition: Condition) -> str:
@@ -317,7 +319,13 @@ def singular(plural: str) -> str:
     """One of what a plural names: "a verb in the past tense" of "verbs in the past tense"."""
     nouns, *behind = _BEHIND_NOUN.split(plural, maxsplit=1)
     ones = [_article(_without_plural(noun)) for noun in _BETWEEN_NOUNS.split(nouns)]
-    return as_list(ones) + "".join(behind)
+    return as_list(ones) + _THAT.sub(_of_one, "".join(behind)).replace(" in them", " in it")
+
+
+def _of_one(found: re.Match[str]) -> str:
+    """Behind "that" the verb of one thing."""
+    verb = found[1]
+    return f" that {'is' if verb == 'are' else 'has' if verb == 'have' else _plural(verb)}"
 
 
 def _without_plural(noun: str) -> str:
@@ -334,8 +342,8 @@ def _without_plural(noun: str) -> str:
 
 
 def _article(noun: str) -> str:
-    vowel = noun[:1] in tuple("aeioAEIO") or noun.startswith(("un", "up", "hour"))
-    return f"{'an' if vowel else 'a'} {noun}"
+    as_you = noun.lower().startswith(("uni", "use", "eu", "one"))
+    return f"{'an' if noun[:1].lower() in tuple('aeiou') and not as_you else 'a'} {noun}"
 
 
 def _amount(condition: Condition, unit: str) -> str:

@@ -516,8 +516,8 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     "when": _set("when"),
     "how-often": _set("how-often"),
     # letters
-    "capitalised": ("words with a capital inside a sentence", _capitalised),
-    "capital": ("words with a capital letter", lambda corpus: corpus.capital),
+    "capitalised": ("capitalised words inside a sentence", _capitalised),
+    "capital": ("capitalised words", lambda corpus: corpus.capital),
     "all-capitals": ("words all in capitals", lambda corpus: corpus.all_capitals),
     "inner-capital": (
         "words with a capital inside (like iPhone)",
