@@ -43,6 +43,7 @@ MARKED = [
     ("past", "he *was* here and she *walked*; I *said* so; it *went* well"),
     ("past", "we *bought* it, they need a used bed, it has worked, I have never seen or used it"),
     ("past", "they are disappointed; the broken, very tired man *saw* a saw; he *read* it and I read"),
+    ("present", "I *like* tea and she *drinks* it; did you go? They often *swim*; we went; can I go"),
     ("ing", "*going* *swimming* in the evening, nothing during spring"),
     ("infinitive", "I want to *walk* to school, to not *go* to the shop"),
     ("participle", "it was *broken* and *repaired*; I have never *seen* what you used"),
@@ -98,7 +99,9 @@ def test_every_class_is_said_in_the_plural_and_written_as_the_language_reads_it(
 @pytest.mark.parametrize(
     ("form", "base"),
     [
-        ("running", "run"),
+        *(("running", "run"), ("thinking", "think"), ("playing", "play"), ("cancelled", "cancel")),
+        *(("hoping", "hope"), ("hopping", "hop"), ("singing", "sing"), ("added", "add"), ("served", "serve")),
+        *(("gone", "go"), ("left", "left"), ("me", "me"), ("km", "km")),
         ("was", "be"),
         ("worse", "bad"),
         ("don't", "don't"),

@@ -24,11 +24,18 @@ Tokens = Bool[np.ndarray, " tokens"]
 STRONG = 1.5
 """The valence (0 to 4, by VADER) from which on a word praises or blames."""
 _PASTS = frozenset(past for pasts, _ in lists.IRREGULAR.values() for past in pasts)
-_PARTICIPLES = frozenset(one for _, participles in lists.IRREGULAR.values() for one in participles) | {"been"}
-_BETWEEN = frozenset(
-    "not never also always already just ever even only still all both been being really very so too "
-    "quite well almost now then since often".split()
+_OVERLONG = re.compile(r"..(?:[wy]|nk|nd|rd|ld|ft)e$|[aeiou].*(?:ell|[aeiou]([rt])\1)$")
+"""Lemmas that may have a letter too many: "thinke", "cancell", "preferr"."""
+_BASES = {
+    form: base
+    for base, (pasts, participles) in lists.IRREGULAR.items()
+    for form in (*pasts, *participles)
+    if form not in lists.OWN_LEMMA
+} | lists.OTHER_LEMMAS
+_OWN_LEMMA = lists.OWN_LEMMA.union(
+    *(lists.SETS[name][1] for name in ("first-person", "first-person-plural", "he", "she", "they"))
 )
+_PARTICIPLES = frozenset(one for _, participles in lists.IRREGULAR.values() for one in participles) | {"been"}
 _NO_VERBS = frozenset().union(
     *(
         lists.SETS[name][1]
@@ -36,14 +43,13 @@ _NO_VERBS = frozenset().union(
     )
 ) | {"like", "pretty", "well", "please"}
 """Words that look like base forms of verbs and hardly ever are."""
-_PLACES = frozenset({"school", "bed", "church", "college", "town", "market", "date", "life", "music", "one"})
 _LINK = re.compile(
     r"(?:https?://|www\.)[^\s<>\"]+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov)\b(?:/[^\s<>\"]*)?"
 )
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _HANDLE = re.compile(r"(?<![\w.@])@\w+")
 _HASHTAG = re.compile(r"(?<![\w&#])#[^\W\d]\w*")
-_INNER_CAPITAL = re.compile(r"[^\W_]*[^\W\d_A-Z][A-Z][^\W_]*")
+_INNER_CAPITAL = re.compile(r"[^\W\d_A-Z][A-Z]")
 _SMILEY = re.compile(r"(?<![\w()])[:;=]['-]?[()DP|*]+(?!\w)|<3(?!\d)")
 _SCRIPTS = {
     "CJK": "han",
@@ -63,13 +69,36 @@ _SCRIPTS = {
 def lemma(form: str) -> str:
     """The base form of an English word in small letters; the word itself where none is known.
 
-    A contraction is its own: "don't" is no form of "do", as it says the opposite.
+    Pronouns and other function words are their own, save the forms of be, have and do; so is a contraction:
+    "don't" is no form of "do", as it says the opposite. "left", "rose" and other forms that are as often
+    another word are their own as well.
     """
+    if len(form) < 2 or not form.isalpha():
+        return form
+    if form in _BASES:
+        return _BASES[form]
+    if form in _OWN_LEMMA or (is_function_word(form) and not _is_auxiliary(form)):
+        return form
+    found = _simple_lemma(form)
+    if not found.isalpha() or len(found) > len(form) + 2:  # written out: "km" is not "kilometer"
+        return form
+    if found != form and form.endswith(("ed", "ing")):
+        stem = found[:-1]
+        if form.removesuffix("ing") in lists.IRREGULAR:
+            return form.removesuffix("ing")
+        if _OVERLONG.search(found) and _simple_lemma(f"{stem}s") == stem:
+            return stem
+    return found
+
+
+def _simple_lemma(form: str) -> str:
     import simplemma
 
-    if "'" in form:
-        return form
-    return "bad" if form == "worse" else simplemma.lemmatize(form, lang="en").lower()
+    return simplemma.lemmatize(form, lang="en").lower()
+
+
+def _is_auxiliary(form: str) -> bool:
+    return any(form in lists.SETS[name][1] for name in ("be", "have", "do"))
 
 
 def class_mask(corpus: Corpus, name: str) -> Tokens:
@@ -90,9 +119,11 @@ def _is_participle(form: str) -> bool:
 
 
 def _is_ing(form: str) -> bool:
-    if len(form) < 5 or not form.endswith("ing"):
+    """A form of a verb, not "king" or an adjective of its own ("interesting")."""
+    if len(form) < 5 or not form.endswith("ing") or form in lists.ING_ADJECTIVES:
         return False
-    return lemma(form) != form or form[:-3] in lists.IRREGULAR
+    stem = form[:-3]
+    return lemma(form) != form or not lists.IRREGULAR.keys().isdisjoint({stem, stem[:-1], f"{stem}e"})
 
 
 def _is_verb(form: str) -> bool:
@@ -175,7 +206,9 @@ def _any(*masks: Tokens) -> Tokens:
 def _governed(corpus: Corpus, by: Tokens, able: Callable[[str], bool]) -> tuple[Tokens, Tokens]:
     """Tokens that one of `by` governs ("has never *been*", "was it *made*"), and those of `by` that do."""
     word = corpus.of_forms(able)
-    between = corpus.of_forms(lambda form: form in _BETWEEN or form in lists.SUBJECTS or _is_adverb(form))
+    between = corpus.of_forms(
+        lambda form: form in lists.BETWEEN or form in lists.SUBJECTS or _is_adverb(form)
+    )
     governed, governs = np.zeros(len(corpus), dtype=bool), np.zeros(len(corpus), dtype=bool)
     link = by
     for reach in (1, 2, 3):
@@ -226,23 +259,19 @@ def _past(corpus: Corpus) -> Tokens:
     sure = corpus.of_forms(lambda form: form in _PASTS and form not in _PARTICIPLES)
     same = corpus.of_forms(lambda form: form in lists.IRREGULAR and form in _PASTS)
     unsure = corpus.of_forms(lambda form: (form in _PASTS and form in _PARTICIPLES) or _is_ed(form)) & ~same
-    describes = corpus.of_forms(
-        lambda form: (
-            form in lists.SETS["determiner"][1] - {"that", "this", "those", "both"}
-            or form in lists.SETS["possessive"][1] - {"mine", "yours", "his", "hers", "ours", "theirs"}
-            or form in lists.SETS["preposition"][1]
-            or form in lists.SETS["intensifier"][1] - {"really", "so", "especially", "absolutely", "totally"}
-            or form in "as well".split()
-        )
-    )
+    names = ("determiner", "possessive", "preposition", "intensifier")
+    describes = _any(*(_listed(corpus, name) for name in names)) & ~corpus.tokens_of([*lists.BEFORE_PASTS])
+    describes |= corpus.tokens_of([*lists.BEFORE_PARTICIPLES])
+    agent, compound = corpus.shifted(corpus.tokens_of(["by"]), -1), corpus.shifted(_hyphen(corpus), 1)
     third = corpus.tokens_of(["he", "she", "it", "who"])
     read = (
         same
         & corpus.shifted(third, 1)
         & ~corpus.shifted(corpus.tokens_of([*lists.SETS["modal"][1], *lists.SETS["do"][1]]), 2)
     )
+    unsure &= ~_participle(corpus) & ~agent
     auxiliary = corpus.tokens_of([*lists.PAST_AUXILIARIES])
-    return auxiliary | read | ((sure | (unsure & ~_participle(corpus))) & ~corpus.shifted(describes, 1))
+    return auxiliary | read | ((sure | unsure) & ~corpus.shifted(describes, 1) & ~compound)
 
 
 def _ing(corpus: Corpus) -> Tokens:
@@ -251,8 +280,10 @@ def _ing(corpus: Corpus) -> Tokens:
 
 def _infinitive(corpus: Corpus) -> Tokens:
     """A verb after "to", with or without "not" or an adverb between."""
-    verb = _governed(corpus, corpus.tokens_of(["to"]), lambda form: _is_verb(form) and form not in _PLACES)[0]
-    return verb & ~corpus.capital
+    verb = _governed(
+        corpus, corpus.tokens_of(["to"]), lambda form: _is_verb(form) and form not in lists.NOUNS_AFTER_TO
+    )[0]
+    return verb & ~corpus.capital & ~corpus.shifted(corpus.tokens_of([*lists.SUBJECTS]), 1)
 
 
 def _future(corpus: Corpus) -> Tokens:
@@ -266,7 +297,7 @@ def _future(corpus: Corpus) -> Tokens:
 
 
 def _between(corpus: Corpus) -> Tokens:
-    return corpus.of_forms(lambda form: form in _BETWEEN or form in lists.SUBJECTS or _is_adverb(form))
+    return corpus.of_forms(lambda form: form in lists.BETWEEN or form in lists.SUBJECTS or _is_adverb(form))
 
 
 def _opens_noun(corpus: Corpus) -> Tokens:
@@ -276,30 +307,44 @@ def _opens_noun(corpus: Corpus) -> Tokens:
     return corpus.of_forms(lambda form: form in listed or form == "'s") | (corpus.kind == NUMBER)
 
 
-def _singular_subject(corpus: Corpus) -> Tokens:
-    return corpus.tokens_of("he she it who which that everyone everybody someone nobody".split())
-
-
 def _third(corpus: Corpus) -> Tokens:
-    """Words in -s after he, she, it, who, which or that (an adverb may stand between), and has, does, is."""
-    sure = corpus.tokens_of("is has does isn't hasn't doesn't says seems goes comes gets tells".split())
+    """Words in -s that are hardly anything else ("says"), follow "he" and the like, or have an object."""
+    sure = corpus.tokens_of([*lists.SURELY_THIRD])
     verb = corpus.of_forms(lambda form: _is_s(form) and _is_verb(lemma(form)))
-    subject = _singular_subject(corpus)
-    adverb = corpus.of_forms(
-        lambda form: form in {"also", "just", "only", "never", "always", "still"} or _is_adverb(form)
+    subject = corpus.tokens_of("he she it who which that this everyone everybody someone nobody".split())
+    adverb = corpus.of_forms(lambda form: form in lists.BETWEEN or _is_adverb(form))
+    after = corpus.shifted(subject | (adverb & corpus.shifted(subject, 1)), 1)
+    names = ("article", "possessive", "first-person", "second-person")
+    objects = _any(*(_listed(corpus, name) for name in names)) | corpus.tokens_of(["it", "him", "them"])
+    noun = (corpus.kind == WORD) & ~corpus.of_forms(is_function_word) & ~_opens_noun(corpus)
+    follows = objects | corpus.of_forms(lambda form: form in {"when", "to", "away"} or _is_adverb(form))
+    between = corpus.shifted(follows, -1) & corpus.shifted(noun, 1)
+    return sure | (verb & (after | between))
+
+
+def _present(corpus: Corpus) -> Tokens:
+    """Verbs of the third person in -s, am, are, have and do, and base forms after I, we, they or a plural."""
+    sure = corpus.tokens_of([*lists.SURELY_PRESENT]) | _contracted(corpus)
+    asked = _any(*(_listed(corpus, name) for name in ("modal", "be", "do", "have"))) | corpus.tokens_of(
+        ["let"]
     )
-    return sure | (
-        verb & (corpus.shifted(subject, 1) | corpus.shifted(adverb & corpus.shifted(subject, 1), 1))
-    )
+    subject = corpus.tokens_of(["i", "you", "we", "they", "who"]) & ~corpus.shifted(asked, 1)
+    subject |= _plural(corpus) & ~corpus.shifted(corpus.tokens_of(["of"]), 1)
+    between = corpus.of_forms(lambda form: form in lists.BETWEEN or _is_adverb(form))
+    base = corpus.of_forms(lambda form: form == "like" or (_is_verb(form) and form not in _PASTS))
+    base &= corpus.shifted(subject | (between & corpus.shifted(subject, 1)), 1)
+    return _third(corpus) | sure | base
 
 
 def _plural(corpus: Corpus) -> Tokens:
     """Words in -s that can be no verb, or stand where no verb in the third person does."""
     ends = corpus.of_forms(lambda form: form in lists.IRREGULAR_PLURALS or _is_s(form))
     can_be_verb = corpus.of_forms(lambda form: _is_verb(lemma(form)))
+    mostly_verb = corpus.of_forms(lambda form: lemma(form) in lists.IRREGULAR)
     opens = _opens_noun(corpus)
-    after = corpus.shifted(opens, 1) | (corpus.shifted(opens, 2) & ~corpus.shifted(opens, 1))
-    return ends & ~_third(corpus) & (~can_be_verb | after)
+    after = corpus.shifted(opens, 1) | (corpus.shifted(opens, 2) & ~mostly_verb)
+    ended = corpus.shifted(corpus.tokens_of([*lists.AFTER_NOUNS]) | (corpus.kind == SIGN), -1) & ~mostly_verb
+    return ends & ~_third(corpus) & (~can_be_verb | after | ended)
 
 
 def _imperative(corpus: Corpus) -> Tokens:
@@ -309,6 +354,11 @@ def _imperative(corpus: Corpus) -> Tokens:
     verb = corpus.of_forms(lambda form: _is_verb(form) and form not in {"do", "have"})
     please = corpus.tokens_of(["don't", "please"]) & corpus.shifted(verb, -1)
     return corpus.opens_sentence & (please | (verb & corpus.shifted(corpus.tokens_of([*follows]), -1)))
+
+
+def _superlative(corpus: Corpus) -> Tokens:
+    """Not the "least" of "at least"."""
+    return corpus.of_forms(_is_superlative) & ~corpus.shifted(corpus.tokens_of(["at"]), 1)
 
 
 def _number(corpus: Corpus) -> Tokens:
@@ -436,13 +486,13 @@ def _possessive_s(corpus: Corpus) -> Tokens:
 
 
 def _in_texts(corpus: Corpus, hint: str, pattern: re.Pattern[str]) -> Tokens:
-    """Tokens within what a pattern finds in the texts that have the hint."""
+    """Tokens that share a character with what a pattern finds in the texts that have the hint."""
     found = np.zeros(len(corpus), dtype=bool)
     for number, text in enumerate(corpus.texts):
         if hint in text:
             here = slice(corpus.first[number], corpus.first[number + 1])
             for match in pattern.finditer(text):
-                found[here] |= (corpus.start[here] >= match.start()) & (corpus.end[here] <= match.end())
+                found[here] |= (corpus.start[here] < match.end()) & (corpus.end[here] > match.start())
     return found
 
 
@@ -495,7 +545,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     "symbol": ("symbols (like & or *)", _signs("&*+=@#^~|<>_©®™°§•·")),
     "emoji": ("emoji and smileys", _emoji),
     # numbers and times
-    "number": ("numbers in digits", _number),
+    "number": ("numbers", _number),
     "number-word": _set("number-word"),
     "ordinal": ("ordinal numbers (first, 2nd)", _ordinal),
     "decimal": ("numbers with a decimal point", _forms(lambda form: bool(re.fullmatch(r"\d+\.\d+", form)))),
@@ -554,6 +604,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     "indefinite": _set("indefinite"),
     # verbs
     "past": ("verbs in the past tense", _past),
+    "present": ("verbs in the present tense", _present),
     "third-person-verb": ("verbs of the third person in -s (like says)", _third),
     "ing": ("verb forms in -ing", _ing),
     "infinitive": ("verbs after to (like to go)", _infinitive),
@@ -573,7 +624,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     # other words
     "plural": ("plural nouns", _plural),
     "comparative": ("comparatives (like larger)", _forms(_is_comparative)),
-    "superlative": ("superlatives (like best)", _forms(_is_superlative)),
+    "superlative": ("superlatives (like best)", _superlative),
     "adverb": ("adverbs in -ly", _forms(_is_adverb)),
     "negation": ("words of negation (not, never, no)", _forms(_is_negation)),
     **{

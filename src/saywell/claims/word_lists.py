@@ -251,3 +251,40 @@ NOT_ADVERBS = word_set(
     "frilly unfriendly ghastly ghostly motherly fatherly brotherly sisterly heavenly worldly cowardly "
     "scholarly orderly disorderly dragonfly firefly lilly willy"
 )
+BETWEEN = word_set(
+    "not never also always already just ever even only still all both been being really very so too "
+    "quite well almost now then since often"
+)
+BEFORE_PARTICIPLES = word_set("as than well more most less best better newly")
+SURELY_THIRD = word_set(
+    "is has does isn't hasn't doesn't agrees allows appears arrives becomes begins believes brings buys "
+    "chooses comes contains describes eats expects explains feels forgets gets gives goes grows happens "
+    "hears helps includes keeps knows learns lets loses makes provides puts remains requires says seems "
+    "sells sends sits speaks spends takes teaches tells thinks understands wears writes"
+)
+ING_ADJECTIVES = word_set(
+    "interesting amazing entertaining boring including regarding concerning following outstanding "
+    "surprising disappointing annoying exciting missing lacking leading irritating frustrating "
+    "confusing charming stunning fascinating touching refreshing convincing misleading inspiring "
+    "disturbing compelling depressing"
+)
+AFTER_NOUNS = word_set("and or of are were have had will can could would should may might who")
+NOUNS_AFTER_TO = word_set("school bed church college town market date life music one")
+BEFORE_PASTS = word_set(
+    "that this those both mine yours his hers ours theirs really so especially absolutely totally"
+)
+OWN_LEMMA = word_set("left bit rose wound ground bound drunk shot lay bore fell")
+"""Past forms that are as often another word."""
+OTHER_LEMMAS = {
+    "worse": "bad",
+    "mixed": "mix",
+    "mixes": "mix",
+    "mixing": "mix",
+    "developed": "develop",
+    "greed": "greed",
+    "veggies": "veggie",
+}
+"""Lemmas that the lexicon gets wrong."""
+SURELY_PRESENT = word_set(
+    "am are i'm you're we're they're i've you've we've they've aren't don't haven't have do ain't"
+)
