@@ -57,20 +57,23 @@ def plain(atoms, fires, known, pointed, most, beam):
             for a in range(len(atoms)):
                 if atoms.groups[a] in used:
                     continue
-                for join, clause, new in lengthened(parent, a):
+                for nth, (join, clause, new) in enumerate(lengthened(parent, a)):
                     before = judged(parent)[0] if parent else np.zeros(len(fires), dtype=bool)
                     mask, hits, said, share = judged(new)
                     gained = int((mask & fires).sum()) - int((before & fires).sum())
                     fewer = int((before & ~fires).sum()) - int((mask & ~fires).sum())
-                    if (gained if join == 0 else fewer) < searching.LEAST:
+                    least = max(
+                        searching.LEAST, searching.LEAST_SHARE * (int(before.sum()) + int(fires.sum()))
+                    )
+                    if (gained if join == 0 else fewer) < least:
                         continue
-                    if join == 1 and not enough(holds, known, fires, parent, clause, a):
+                    if join == 1 and hits_of_its_own(holds, known, fires, parent, clause, a) < least:
                         continue
                     cost = sum(atoms.prices[a] for c in new for a, _ in c)
                     pointing = searching.UNPLACED if np.isnan(share) else share
-                    shrunk = shrunk_f1(np.array(hits), np.array(said), int(fires.sum()))
+                    shrunk = shrunk_f1(np.array(hits), np.array(said), int(fires.sum()), int(known.sum()))
                     score = float(shrunk * (1 + pointing) / 2 - searching.PRICE * cost)
-                    key = (-score, cost, atoms.order[a], rank, join, clause)
+                    key = (-score, cost, atoms.order[a], rank, nth)
                     ways.append((key, new, mask, (hits, said, share, score)))
         parents, kept = [], []
         for _, new, mask, numbers in sorted(ways, key=lambda way: way[0]):
@@ -90,13 +93,11 @@ def lengthened(parent, a):
             yield join, n, (*parent[:n], (*clause, (a, no)), *parent[n + 1 :])
 
 
-def enough(holds, known, fires, parent, clause, a) -> bool:
-    """A narrower clause still brings hits that no other clause has."""
+def hits_of_its_own(holds, known, fires, parent, clause, a) -> int:
+    """What a narrower clause still brings that no other clause has."""
     others = [c for n, c in enumerate(parent) if n != clause]
-    own = covered(holds, [parent[clause]]) & ~(
-        covered(holds, others) if others else np.zeros(len(fires), bool)
-    )
-    return (own & known & fires & holds[a]).sum() >= searching.LEAST
+    apart = ~covered(holds, others) if others else np.ones(len(fires), dtype=bool)
+    return int((covered(holds, [parent[clause]]) & apart & known & fires & holds[a]).sum())
 
 
 @st.composite
@@ -233,6 +234,13 @@ def test_wrong_shapes_are_said():
         made(holds, prices=np.ones(2))
     with pytest.raises(InputError, match="same place"):
         made(holds, order=np.array([0, 1, 1]))
+    stored = sp.csr_matrix(holds)
+    stored.data[2] = False
+    with pytest.raises(InputError, match="stores what is False"):
+        Atoms(stored, *[np.arange(3)] * 3)
+    twice = sp.csr_matrix((np.ones(2, dtype=bool), [0, 0], [0, 2]), shape=(1, 1))
+    with pytest.raises(InputError, match="or twice"):
+        Atoms(twice, *[np.arange(1)] * 3)
     many = Pointed(np.arange(65), sp.csr_matrix((3, 65), dtype=bool), np.ones(3, dtype=bool))
     with pytest.raises(InputError, match="65 exemplars; give the 64 strongest"):
         search(made(holds), np.ones(10, dtype=bool), None, many)

@@ -11,9 +11,10 @@ that do not, the atom holds there. No atom is left out by a ranking made for ano
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +24,14 @@ from jaxtyping import Bool, Float, Int, UInt64
 from saywell.errors import InputError
 
 MOST, BEAM, KEPT = 4, 8, 3
-PRICE = 0.002
-LEAST = 2
+PRIOR, PRICE = 5, 0.002
+LEAST, LEAST_SHARE = 2, 0.005
 MOST_EXEMPLARS = 64
+REMEMBERED = 500
 UNPLACED = 0.5
-_DEVIATIONS = 1.0
 
-Clauses = tuple[tuple[tuple[int, bool], ...], ...]
+Clause = tuple[tuple[int, bool], ...]
+Clauses = tuple[Clause, ...]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Atoms:
                 raise InputError(f"{name} of {len(getattr(self, name)):,} atoms, and there are {len(self):,}")
         if len(np.unique(self.order)) != len(self):
             raise InputError("two atoms have the same place in `order`, so nothing decides between them")
+        if not self.by_example.has_canonical_format or not self.rows.data.all():
+            raise InputError("`rows` stores what is False, or twice: sum_duplicates, then eliminate_zeros")
 
     def __len__(self) -> int:
         return self.rows.shape[0]
@@ -66,19 +70,27 @@ class Atoms:
         """Of how many examples each atom holds."""
         return np.diff(self.rows.indptr)
 
+    def examples(self, atom: int) -> Int[np.ndarray, " some"]:
+        """Of which examples an atom holds, by number."""
+        return self.rows.indices[self.rows.indptr[atom] : self.rows.indptr[atom + 1]]
+
     def mask(self, atom: int) -> Bool[np.ndarray, " examples"]:
         """Of which examples an atom holds."""
         found = np.zeros(self.rows.shape[1], dtype=bool)
-        found[self.rows.indices[self.rows.indptr[atom] : self.rows.indptr[atom + 1]]] = True
+        found[self.examples(atom)] = True
         return found
 
-    def count(
-        self, examples: Int[np.ndarray, " some"], kinds: Int[np.ndarray, " some"], number: int
-    ) -> Int[np.ndarray, "number atoms"]:
-        """Of how many of the examples of each of `number` kinds each atom holds."""
-        here = self.by_example[examples]
-        places = np.repeat(kinds * len(self), np.diff(here.indptr)) + here.indices
-        return np.bincount(places, minlength=number * len(self)).reshape(number, len(self))
+    def count(self, examples: Int[np.ndarray, " some"]) -> Int[np.ndarray, " atoms"]:
+        """Of how many of these examples each atom holds."""
+        return np.bincount(self.by_example[examples].indices, minlength=len(self))
+
+    @cached_property
+    def together(self) -> Callable[[int], Int[np.ndarray, " atoms"]]:
+        """Of how many of the examples of one atom each atom holds.
+
+        The last asked for are remembered: the atoms that hold most often are looked at for every unit.
+        """
+        return lru_cache(REMEMBERED)(lambda atom: self.count(self.examples(atom)).astype(np.int32))
 
 
 class Pointed(NamedTuple):
@@ -122,48 +134,55 @@ def search(
 ) -> list[list[Found]]:
     """The best formulas of 1, 2, ... `most` atoms, best first, at most `KEPT` of each size.
 
-    Of a size there are none where no formula changes at least `LEAST` examples for the better over a shorter
-    one. Examples that are not `known` are left out. Of formulas that hold of the same examples, the
-    best is kept: then the cheaper, then that of the earlier atoms in `order`.
+    An atom is added only where it changes `LEAST` examples for the better, and `LEAST_SHARE` of as many as
+    fire and the shorter formula holds of together: with fewer F1 cannot rise by even twice that share, which
+    nobody would pay a word for. So there may be none of a size. Examples
+    that are not `known` are left out. Of formulas that hold of the same examples, the best is kept: then the
+    cheaper, then that of the earlier atoms in `order`.
 
     Raises InputError where shapes disagree.
     """
     unit = _Unit.of(atoms, fires, known, pointed)
-    seen: set[bytes] = set()
-    formulas = _distinct(unit, _firsts(unit), [], beam, seen)
-    sizes = [formulas]
+    if unit.fired < LEAST:
+        return []
+    formulas, sizes, seen = [_nothing(unit)], [], set()
     while len(sizes) < most and formulas:
-        formulas = _distinct(unit, _longer(unit, formulas), formulas, beam, seen)
-        sizes.append(formulas)
-    return [[_found(unit, formula) for formula in some[:KEPT]] for some in sizes if some]
+        ways = [way for formula in formulas for way in _lengthened(unit, formula)]
+        formulas = _distinct(unit, ways, beam, seen)
+        sizes.append([_found(unit, formula) for formula in formulas[:KEPT]])
+    return [some for some in sizes if some]
 
 
 def shrunk_f1(
-    hits: Float[np.ndarray, " *formulas"], said: Float[np.ndarray, " *formulas"], fired: int
-) -> Float[np.ndarray, " *formulas"]:
-    """F1 as if `hits` were a standard deviation fewer (of a Poisson count).
+    hits: Int[np.ndarray, " formulas"], said: Int[np.ndarray, " formulas"], fired: int, examples: int
+) -> Float[np.ndarray, " formulas"]:
+    """F1 with the precision drawn towards the share of examples that fire.
 
-    Of thousands of atoms the best seen is the luckiest; the fewer its hits, the more of it is luck.
+    As if each formula held of `PRIOR` examples more, of which as many fire as of all: the best of thousands
+    of atoms is also the luckiest, most so where it holds of few. Of the forms tried on planted formulas
+    (`benchmarks/claims_search.py`: a bound some deviations lower, hits fewer by a constant, both shares
+    drawn) none chose formulas that do better on other examples.
     """
-    return 2 * (hits - _DEVIATIONS * np.sqrt(hits)) / (said + fired)
+    precision = (hits + PRIOR * fired / examples) / (said + PRIOR)
+    return 2 * precision * hits / (precision * fired + hits)
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """What a search has before it."""
+    """What a search has before it. Counts are of examples that do not fire [0] and that do [1]."""
 
     atoms: Atoms
     fires: Bool[np.ndarray, " examples"]
     known: Bool[np.ndarray, " examples"]
-    fired: int
-    hits: Int[np.ndarray, " atoms"]
-    said: Int[np.ndarray, " atoms"]
+    counts: Int[np.ndarray, "2 atoms"]
     exemplars: Int[np.ndarray, " exemplars"]
     able: Bool[np.ndarray, " atoms"]
     points: UInt64[np.ndarray, " atoms"]
     """Bits: at which exemplars an atom points."""
     holds: UInt64[np.ndarray, " atoms"]
     """Bits: of which exemplars it holds."""
+    clauses: dict[Clause, tuple[Bool[np.ndarray, " examples"], Int[np.ndarray, "2 atoms"]]]
+    """Of which examples a clause holds, and the counts there; many formulas have one in common."""
 
     @staticmethod
     def of(
@@ -178,9 +197,8 @@ class _Unit:
             if mask.shape != (examples,):
                 raise InputError(f"{name} has shape {mask.shape}, and atoms are of {examples:,} examples")
         fires = fires & known
-        firing, out = np.flatnonzero(fires), np.flatnonzero(~known)
-        rows = np.concatenate([firing, out])
-        hits, missing = atoms.count(rows, np.repeat([0, 1], [len(firing), len(out)]), 2)
+        hits = atoms.count(np.flatnonzero(fires))
+        counts = np.stack([atoms.held - atoms.count(np.flatnonzero(~known)) - hits, hits])
         exemplars, able = np.zeros(0, dtype=int), np.zeros(len(atoms), dtype=bool)
         points = holds = np.zeros(len(atoms), dtype=np.uint64)
         if pointed is not None and len(pointed.exemplars):
@@ -194,20 +212,43 @@ class _Unit:
                 )
             points = _bits(sp.csr_matrix(pointed.at.T))
             holds = _bits(atoms.by_example[exemplars])
-        return _Unit(
-            atoms, fires, known, len(firing), hits, atoms.held - missing, exemplars, able, points, holds
-        )
+        return _Unit(atoms, fires, known, counts, exemplars, able, points, holds, {})
 
-    def scored(
-        self, hits: np.ndarray, said: np.ndarray, cost: np.ndarray, pointing: np.ndarray
-    ) -> np.ndarray:
-        """What formulas are ranked by: shrunk F1, less where they do not point, less what they cost."""
-        return shrunk_f1(hits, said, self.fired) * (1 + pointing) / 2 - PRICE * cost
+    @cached_property
+    def fired(self) -> int:
+        return int(self.fires.sum())
 
-    def pointing(self, bits: np.ndarray, able: np.ndarray) -> np.ndarray:
-        """Share of the exemplars pointed at; for atoms that cannot point, or are not known to, as of half."""
-        share = np.bitwise_count(bits) / max(len(self.exemplars), 1)
-        return np.where(able, share, UNPLACED)
+    @cached_property
+    def hitting(self) -> Int[np.ndarray, " some"]:
+        """Atoms with hits enough to be in a formula other than negated."""
+        return np.flatnonzero(self.counts[1] >= self.least(0))
+
+    def least(self, said: int) -> int:
+        """How many examples an atom must change to be worth its place in a formula that holds of so many."""
+        return max(LEAST, math.ceil(LEAST_SHARE * (said + self.fired)))
+
+    def count(self, mask: Bool[np.ndarray, " examples"]) -> Int[np.ndarray, "2 atoms"]:
+        """Of how many of some examples each atom holds."""
+        kinds = np.flatnonzero(mask & ~self.fires), np.flatnonzero(mask & self.fires)
+        return np.stack([self.atoms.count(kind) for kind in kinds])
+
+    def within(self, clause: Clause, cover: Bool[np.ndarray, " examples"]) -> Int[np.ndarray, "2 atoms"]:
+        """Of how many of a clause's examples each atom holds."""
+        if clause not in self.clauses:
+            self.clauses[clause] = cover, self._within(clause, cover)
+        return self.clauses[clause][1]
+
+    def _within(self, clause: Clause, cover: Bool[np.ndarray, " examples"]) -> Int[np.ndarray, "2 atoms"]:
+        if len(clause) == 1:
+            atom = clause[0][0]
+            of_it = self.atoms.examples(atom)
+            hits = self.atoms.count(np.flatnonzero(cover & self.fires))
+            missing = self.atoms.count(of_it[~self.known[of_it]])
+            return np.stack([self.atoms.together(atom) - missing - hits, hits])
+        # By what the last atom took away, if that is less than what it left.
+        before, counts = self.clauses[clause[:-1]]
+        gone = before & ~cover
+        return counts - self.count(gone) if gone.sum() < cover.sum() else self.count(cover)
 
 
 class _Formula(NamedTuple):
@@ -223,100 +264,93 @@ class _Formula(NamedTuple):
     score: float
 
 
-_OR, _AND, _NOT = 0, 1, 2
+class _Way(NamedTuple):
+    """A formula lengthened in one way, by each of some atoms: `or`, `and` and `and not` with a clause."""
 
-
-class _Tried(NamedTuple):
-    """Formulas that differ from a parent in one atom, one a row."""
-
-    score: Float[np.ndarray, " tried"]
-    cost: Float[np.ndarray, " tried"]
+    parent: _Formula
+    join: str
+    clause: int
+    atoms: Int[np.ndarray, " tried"]
     hits: Int[np.ndarray, " tried"]
     said: Int[np.ndarray, " tried"]
-    atom: Int[np.ndarray, " tried"]
-    parent: Int[np.ndarray, " tried"]
-    join: Int[np.ndarray, " tried"]
-    clause: Int[np.ndarray, " tried"]
 
 
-def _firsts(unit: _Unit) -> _Tried:
-    atom = np.flatnonzero(unit.hits >= LEAST)
-    hits, said, cost = unit.hits[atom], unit.said[atom], unit.atoms.prices[atom]
-    pointing = unit.pointing(unit.points[atom] & unit.holds[atom], unit.able[atom])
-    none = np.zeros(len(atom), dtype=int)
-    return _Tried(unit.scored(hits, said, cost, pointing), cost, hits, said, atom, none, none, none)
+def _nothing(unit: _Unit) -> _Formula:
+    bits = np.zeros(0, dtype=np.uint64)
+    return _Formula((), np.zeros((0, len(unit.fires)), dtype=bool), bits, bits, 0, 0, 0.0, 0.0)
 
 
-def _longer(unit: _Unit, formulas: list[_Formula]) -> _Tried:
-    tried = [some for n, formula in enumerate(formulas) for some in _lengthened(unit, formula, n)]
-    return _Tried(*(np.concatenate(column) for column in zip(*tried, strict=True)))
+def _lengthened(unit: _Unit, formula: _Formula) -> Iterator[_Way]:
+    """Every way to add one atom to a formula."""
+    clauses, covers, atoms = formula.clauses, formula.covers, unit.atoms
+    # An example of several clauses is lost by no change to one of them: each clause answers for its own.
+    shared = covers.sum(0) > 1
+    own = [unit.within(clause, cover) for clause, cover in zip(clauses, covers, strict=True)]
+    total = np.zeros_like(unit.counts) if not own else sum(own[1:], start=own[0])
+    if shared.any():
+        own = [counts - unit.count(cover & shared) for counts, cover in zip(own, covers, strict=True)]
+        total = sum(own, start=unit.count(shared))
+    used = {atoms.groups[atom] for clause in clauses for atom, _ in clause}
+    least, alarms = unit.least(formula.said), formula.said - formula.hits
+
+    def free(new: np.ndarray) -> np.ndarray:
+        return new[np.logical_and.reduce([atoms.groups[new] != group for group in used])] if used else new
+
+    hitting = free(unit.hitting)
+    gained = unit.counts[1, hitting] - total[1, hitting]
+    new, gained = hitting[gained >= least], gained[gained >= least]
+    said = formula.said + gained + unit.counts[0, new] - total[0, new]
+    yield _Way(formula, "or", len(clauses), new, formula.hits + gained, said)
+    for c, (false, true) in enumerate(own):
+        mine = covers[c] & ~shared
+        right = int((mine & unit.fires).sum())
+        wrong = int(mine.sum()) - right
+        new = hitting[(true[hitting] >= least) & (false[hitting] <= wrong - least)]
+        hits = formula.hits - right + true[new]
+        yield _Way(formula, "and", c, new, hits, hits + alarms - wrong + false[new])
+        new = free(np.flatnonzero(false >= least))
+        hits = formula.hits - true[new]
+        yield _Way(formula, "and not", c, new, hits, hits + alarms - false[new])
 
 
-def _lengthened(unit: _Unit, formula: _Formula, parent: int) -> Iterator[_Tried]:
-    """A formula with every atom added, in each of the ways there are."""
-    clauses, atoms = len(formula.clauses), unit.atoms
-    # An example of several clauses is lost by no change to one of them: it is a kind of its own.
-    depth = formula.covers.sum(0)
-    rows = np.flatnonzero(depth)
-    owner = np.where(depth[rows] == 1, formula.covers[:, rows].argmax(0), clauses)
-    counts = atoms.count(rows, 2 * owner + unit.fires[rows], 2 * (clauses + 1))
-    false, true = counts[::2], counts[1::2]
-    own = np.bincount(2 * owner + unit.fires[rows], minlength=2 * (clauses + 1))
-    free = ~np.isin(atoms.groups, [atoms.groups[a] for clause in formula.clauses for a, _ in clause])
-    alarms = formula.said - formula.hits
-    able = np.array([any(unit.able[a] for a, negated in c if not negated) for c in formula.clauses])
+def _pointing(unit: _Unit, way: _Way) -> Float[np.ndarray, " tried"]:
+    """Share of the exemplars that each formula points at; for one that by its nature points at none, half."""
+    formula, c = way.parent, way.clause
+    points, holds = unit.points[way.atoms], unit.holds[way.atoms]
+    able = any(unit.able[atom] for clause in formula.clauses for atom, negated in clause if not negated)
     shown = formula.points & formula.holds
-
-    def tried(join, clause, new, hits, alarms, points, able) -> _Tried:
-        cost = formula.cost + atoms.prices[new]
-        score = unit.scored(hits, hits + alarms, cost, unit.pointing(points, able))
-        same = [np.full(len(new), value) for value in (parent, join, clause)]
-        return _Tried(score, cost, hits, hits + alarms, new, *same)
-
-    gained = unit.hits - true.sum(0)
-    new = np.flatnonzero(free & (gained >= LEAST))
-    more = (unit.said - unit.hits - false.sum(0))[new]
-    points = np.bitwise_or.reduce(shown) | (unit.points[new] & unit.holds[new])
-    yield tried(
-        _OR, clauses, new, formula.hits + gained[new], alarms + more, points, able.any() | unit.able[new]
-    )
-    for c in range(clauses):
-        others = np.bitwise_or.reduce(np.delete(shown, c), initial=np.uint64(0))
-        lost, fewer = own[2 * c + 1] - true[c], own[2 * c] - false[c]
-        new = np.flatnonzero(free & (fewer >= LEAST) & (true[c] >= LEAST))
-        points = others | ((formula.points[c] | unit.points[new]) & formula.holds[c] & unit.holds[new])
-        yield tried(
-            _AND, c, new, formula.hits - lost[new], alarms - fewer[new], points, able.any() | unit.able[new]
-        )
-        new = np.flatnonzero(free & (false[c] >= LEAST))
-        points = others | (shown[c] & ~unit.holds[new])
-        yield tried(
-            _NOT, c, new, formula.hits - true[c][new], alarms - false[c][new], points, np.bool_(able.any())
-        )
+    others = np.bitwise_or.reduce(np.concatenate([shown[:c], shown[c + 1 :]]))
+    if way.join == "or":
+        bits = others | (points & holds)
+    elif way.join == "and":
+        bits = others | ((formula.points[c] | points) & formula.holds[c] & holds)
+    else:
+        bits = others | (shown[c] & ~holds)
+    able |= unit.able[way.atoms] & (way.join != "and not")
+    return np.where(able, np.bitwise_count(bits) / len(unit.exemplars), UNPLACED)
 
 
-def _distinct(
-    unit: _Unit, tried: _Tried, parents: list[_Formula], wanted: int, seen: set[bytes]
-) -> list[_Formula]:
+def _distinct(unit: _Unit, ways: list[_Way], wanted: int, seen: set[bytes]) -> list[_Formula]:
     """The best that hold of other examples than any before."""
+    lengths = [len(way.atoms) for way in ways]
+    first = np.cumsum([0, *lengths])
+    atom = np.concatenate([way.atoms for way in ways])
+    hits, said = (np.concatenate([getattr(way, name) for way in ways]) for name in ("hits", "said"))
+    cost = np.repeat([way.parent.cost for way in ways], lengths) + unit.atoms.prices[atom]
+    pointing = np.concatenate([_pointing(unit, way) for way in ways]) if len(unit.exemplars) else UNPLACED
+    score = shrunk_f1(hits, said, unit.fired, int(unit.known.sum())) * (1 + pointing) / 2 - PRICE * cost
     found: list[_Formula] = []
     done, looked = 0, 4 * wanted
-    while len(found) < wanted and done < len(tried.score):
-        looked = min(looked, len(tried.score))
-        # All of the same score come along, so that their order decides between them and not their place.
-        least = np.partition(tried.score, -looked)[-looked]
-        among = np.flatnonzero(tried.score >= least)
-        keys = (
-            tried.clause,
-            tried.join,
-            tried.parent,
-            unit.atoms.order[tried.atom],
-            tried.cost,
-            -tried.score,
-        )
-        ranked = among[np.lexsort([key[among] for key in keys])]
-        for at in ranked[done:]:
-            formula = _made(unit, tried, parents, at)
+    while len(found) < wanted and done < len(score):
+        looked = min(looked, len(score))
+        # All of the same score come along, so that the keys decide between them and not their place.
+        among = np.flatnonzero(score >= np.partition(score, -looked)[-looked])
+        ranked = among[np.lexsort([among, unit.atoms.order[atom[among]], cost[among], -score[among]])]
+        for place in ranked[done:]:
+            number = int(np.searchsorted(first, place, side="right")) - 1
+            formula = _made(
+                unit, ways[number], int(place - first[number]), float(cost[place]), float(score[place])
+            )
             cover = np.packbits(formula.covers.any(0)).tobytes()
             if cover not in seen:
                 seen.add(cover)
@@ -327,29 +361,28 @@ def _distinct(
     return found
 
 
-def _made(unit: _Unit, tried: _Tried, parents: list[_Formula], at: int) -> _Formula:
-    atom, join, clause = int(tried.atom[at]), int(tried.join[at]), int(tried.clause[at])
-    numbers = int(tried.hits[at]), int(tried.said[at]), float(tried.cost[at]), float(tried.score[at])
+def _made(unit: _Unit, way: _Way, at: int, cost: float, score: float) -> _Formula:
+    """The formula of a way with one of its atoms."""
+    atom, parent, c = int(way.atoms[at]), way.parent, way.clause
     mask, points, holds = unit.atoms.mask(atom) & unit.known, unit.points[atom], unit.holds[atom]
-    if not parents:
-        return _Formula((((atom, False),),), mask[None], points[None], holds[None], *numbers)
-    parent = parents[tried.parent[at]]
-    if join == _OR:
-        return _Formula(
-            (*parent.clauses, ((atom, False),)),
-            np.concatenate([parent.covers, mask[None]]),
-            np.append(parent.points, points),
-            np.append(parent.holds, holds),
-            *numbers,
-        )
     clauses, covers = list(parent.clauses), parent.covers.copy()
     all_points, all_holds = parent.points.copy(), parent.holds.copy()
-    clauses[clause] = (*clauses[clause], (atom, join == _NOT))
-    covers[clause] &= ~mask if join == _NOT else mask
-    all_holds[clause] &= ~holds if join == _NOT else holds
-    if join == _AND:
-        all_points[clause] |= points
-    return _Formula(tuple(clauses), covers, all_points, all_holds, *numbers)
+    if way.join == "or":
+        clauses.append(((atom, False),))
+        covers = np.concatenate([covers, mask[None]])
+        all_points, all_holds = np.append(all_points, points), np.append(all_holds, holds)
+    elif way.join == "and":
+        clauses[c] = (*clauses[c], (atom, False))
+        covers[c] &= mask
+        all_points[c] |= points
+        all_holds[c] &= holds
+    else:
+        clauses[c] = (*clauses[c], (atom, True))
+        covers[c] &= ~mask
+        all_holds[c] &= ~holds
+    return _Formula(
+        tuple(clauses), covers, all_points, all_holds, int(way.hits[at]), int(way.said[at]), cost, score
+    )
 
 
 def _found(unit: _Unit, formula: _Formula) -> Found:
@@ -365,6 +398,5 @@ def _bits(by_place: Bool[sp.csr_matrix, "places atoms"]) -> UInt64[np.ndarray, "
     """Of which of at most 64 places each atom is, the first in the lowest bit."""
     bits = np.zeros(by_place.shape[1], dtype=np.uint64)
     for place in range(by_place.shape[0]):
-        here = by_place.indices[by_place.indptr[place] : by_place.indptr[place + 1]]
-        bits[here] |= np.uint64(1) << np.uint64(place)
+        bits[by_place[place].nonzero()[1]] |= np.uint64(1) << np.uint64(place)
     return bits
