@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from saywell.claims.english import MARKS, common_kind, english, footnotes, price, quoted, singular
@@ -18,11 +21,11 @@ SAID = {
     'mark("?", "§")': 'question marks or the sign "§"',
     'piece("sh")': 'words containing "sh"',
     'suffix("ing")': 'words ending in "-ing"',
-    'class("number") & place("first")': "numbers in digits at the start of the text",
+    'class("number") & place("first")': "numbers at the start of the text",
     'place("first")': "the first word of the text",
     'word("still") & place("first")': 'the word "still" as the first word of the text',
     "repeated() & letters(8)": "words of 8 letters or more said before in the same text",
-    'after(class("number"))': "words and signs after a number in digits",
+    'after(class("number"))': "words and signs after a number",
     'word("no") & before(mark("?", "."))': 'the word "no" before a question mark or a full stop',
     'suffix("ly") & near(place("first"))': 'words ending in "-ly" near the first word of the text',
     'earlier(word("not"))': 'words and signs anywhere after "not"',
@@ -153,3 +156,25 @@ def test_a_list_is_named_by_what_its_words_have_in_common(words, kinds):
     found = [str(one) for one in common_kind(words)]
     assert [one for one in found if one in kinds] == kinds
     assert not [one for one in found if not one.startswith("class") and one not in kinds]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "claims.md").read_text("utf-8")
+TABLES = re.findall(r"^\| `([a-z-]+\(.*?)` \| (.*?) \|", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("claim", "said"), TABLES)
+def test_the_page_of_the_language_says_what_english_says(claim, said):
+    kind = "image" if said.startswith("pictures") else "text"
+    check(parse(claim))
+    assert english(parse(claim), kind) == said
+    assert str(parse(claim)) == claim
+
+
+def test_the_page_of_the_language_has_every_condition_and_class():
+    alone = [parse(claim).atoms for claim, _ in TABLES]
+    assert {of[0].conditions[0].name for of in alone if len(of) == 1} >= set(KINDS)
+    listed = " ".join(PAGE.split())
+    assert [name for name, plural in CLASSES.items() if f"`{name}` {plural}" not in listed] == []
+    for name, takes in ((name, kind.takes) for name, kind in KINDS.items()):
+        if isinstance(takes, tuple) and name != "class":
+            assert all(value in listed for value in takes), name

@@ -304,7 +304,13 @@ def _coloured(english: str, note: str, part: str, least: float) -> dict[str, Sai
     def of(place: int) -> Callable[[Looks], np.ndarray]:
         return lambda looks: getattr(looks, part)[:, place] >= least
 
-    return {name: Said(english.format(name), note, of(place)) for place, name in enumerate(COLOURS)}
+    def said(name: str) -> str:
+        return english.replace(" a {}", " an {}" if name[0] in "aeiou" else " a {}").format(name)
+
+    return {name: Said(said(name), note, of(place)) for place, name in enumerate(COLOURS)}
+    return {
+        name: Said(with_article[name].format(name), note, of(place)) for place, name in enumerate(COLOURS)
+    }
 
 
 def _before(axis: str) -> Callable[[Looks], np.ndarray]:
