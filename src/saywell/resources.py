@@ -20,6 +20,7 @@ from saywell.encoders.sentence import (
     encoder_fingerprint,
     open_sentence_encoder,
 )
+from saywell.encoders.words import vocabulary
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel, Prompt, load_prompt
 from saywell.progress import Progress, silent
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from saywell.store.study import StudyWriter
 
 VECTORS = "arrays/embeddings.safetensors"
+WORD_VECTORS = "arrays/word_embeddings.safetensors"
+STORED_VECTORS = {VECTORS: ("embeddings", "examples"), WORD_VECTORS: ("word embeddings", "words")}
+"""The step that makes each file, and the name of its array."""
 CACHE = "embeddings.sqlite"
 
 
@@ -52,7 +56,7 @@ class Resources:
     """Where vectors are kept; set for the time of a run."""
     lost: list[Any] = field(default_factory=list)
     """Questions to the LLM that had no answer, until a step stores them."""
-    _vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    _vectors: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def sentence_encoder(self) -> SentenceEncoder:
@@ -114,30 +118,36 @@ class Resources:
         Those of a part are made with all the others that it is a part of.
         """
         whole = examples.whole or examples
-        if whole.fingerprint not in self._vectors:
-            self._vectors[whole.fingerprint] = self._made(whole)
-        vectors = self._vectors[whole.fingerprint]
+        vectors = self._once(whole, VECTORS, lambda: self._encoded(whole))
         if examples.whole is None:
             return vectors
         place = {id: number for number, id in enumerate(whole.ids)}
         return vectors[[place[id] for id in examples.ids]]
 
-    def keep(self, examples: Examples, vectors: Float[np.ndarray, "examples dim"]) -> None:
-        """Unit vectors of the examples that somebody has made already."""
-        self._vectors[examples.fingerprint] = vectors
+    def word_vectors(self, examples: Examples) -> tuple[list[str], Float[np.ndarray, "words dim"]]:
+        """The words of texts (see `vocabulary`) and the unit vector of each by itself; a step of the study.
 
-    def _made(self, examples: Examples) -> np.ndarray:
-        if self.study is None:
-            return self._encoded(examples)
-        path = self.study.path / VECTORS
+        Those of a part are those of all the others that it is a part of, too.
+        """
+        whole = examples.whole or examples
+        words = vocabulary(whole.texts)
 
-        def encode() -> None:
-            import torch
+        def encode() -> np.ndarray:
+            with self.progress("word vectors", len(words)) as advance:
+                return encode_in_chunks(self.sentence_encoder, words, progress=advance)
 
-            write_arrays(path, {"examples": torch.from_numpy(self._encoded(examples))})
+        return words, self._once(whole, WORD_VECTORS, encode)
 
-        self.study.step("embeddings", encode, files=(VECTORS,), uses=("examples",))
-        return read_array(path, "examples")
+    def keep(self, examples: Examples, vectors: np.ndarray, file: str = VECTORS) -> None:
+        """Unit vectors of the examples, or of their words, that somebody has made already."""
+        self._vectors[examples.fingerprint, file] = vectors
+
+    def _once(self, examples: Examples, file: str, encode: Callable[[], np.ndarray]) -> np.ndarray:
+        """What `encode` makes of these examples: made once, and a step of the study where there is one."""
+        known = examples.fingerprint, file
+        if known not in self._vectors:
+            self._vectors[known] = encode() if self.study is None else _stored(self.study, file, encode)
+        return self._vectors[known]
 
     def _encoded(self, examples: Examples) -> np.ndarray:
         if examples.kind != "image":
@@ -150,3 +160,15 @@ class Resources:
     def _cache(self) -> EmbeddingCache | None:
         """Where pictures and wordings are kept by their content, so that a run that was stopped goes on."""
         return None if self.study is None else EmbeddingCache(self.study.path / CACHE)
+
+
+def _stored(study: StudyWriter, file: str, encode: Callable[[], np.ndarray]) -> np.ndarray:
+    path, (step, array) = study.path / file, STORED_VECTORS[file]
+
+    def write() -> None:
+        import torch
+
+        write_arrays(path, {array: torch.from_numpy(encode())})
+
+    study.step(step, write, files=(file,), uses=("examples",))
+    return read_array(path, array)

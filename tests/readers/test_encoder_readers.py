@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
+import scipy.sparse as sp
 from reading import said
 
+from saywell.data.texts import load_texts
+from saywell.encoders.words import vocabulary
 from saywell.errors import InputError
-from saywell.readers.cosine import by_mean, by_nearest, wordings
+from saywell.readers.cosine import CosineReader, Words, by_mean, by_nearest, wordings
+from saywell.resources import Resources
 
 WORDS = "battery soup waiter room".split()
 TEXTS = ["battery", "soup waiter", "room", "soup", "battery soup"]
@@ -51,6 +56,7 @@ def test_the_nearest_alternative_counts(opened):
 def test_the_whole_counts_beside_its_parts(opened):
     assert wordings("battery, soup") == ["battery", "soup", "battery, soup"]
     assert wordings("soup ") == ["soup"] and wordings(" , ") == []
+    assert wordings('ends with "soup"', quoted=True) == ['ends with "soup"', "soup"]
     (found,) = opened(said("battery, soup"), np.arange(5))
     assert found[4] == pytest.approx(1, abs=1e-3)
 
@@ -79,6 +85,44 @@ def test_a_wording_is_encoded_once():
     read(said("soup", "soup, room"), np.arange(5))
     read(said("room", "soup"), np.arange(5))
     assert encoder.encoded - before == 3
+
+
+def test_the_nearest_word_of_a_text_counts_as_much_as_the_whole():
+    encoder, texts = Counter(), ["battery soup", "soup soup soup battery", "?", "room"]
+    said_by = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]], dtype=bool)
+    words = Words(encoder(["battery", "soup", "room"]), sp.csr_matrix(said_by))
+    whole, both = (by_nearest(encoder, encoder(texts), list, w) for w in (None, words))
+    asked = said("battery", "soup, waiter room", 'the "room"')
+    for rows in (np.arange(4), np.array([[3, 0], [2, 1], [1, 3]])):
+        plain, found = whole(asked, rows), both(asked, rows)
+        for n, own in enumerate(rows if rows.ndim == 2 else [rows] * 3):
+            plainly, offers = encoder(wordings(asked[n].text)), encoder(wordings(asked[n].text, quoted=True))
+            for m, row in enumerate(own):
+                near = [encoder([texts[row]])[0] @ offer for offer in offers]
+                word = [
+                    max((words.vectors[w] @ offer for w in np.flatnonzero(said_by[row])), default=cosine)
+                    for offer, cosine in zip(offers, near, strict=True)
+                ]
+                assert plain[n, m] == pytest.approx(max(near[: len(plainly)]), abs=1e-6)
+                assert found[n, m] == pytest.approx(max(np.add(near, word) / 2), abs=1e-6)
+
+
+def test_words_have_vectors_of_their_own_once_and_the_commonest_first():
+    assert vocabulary(["a b b", "B c’s d", "d"]) == ["b", "d", "a", "c"] and vocabulary(
+        ["a b b", "B"], 1
+    ) == ["b"]
+    encoder = Counter()
+    examples = load_texts(
+        pl.DataFrame({"text": [f"soup {a} {b}" for a in WORDS for b in ("fly", "ox", "cow")]})
+    )
+    resources = Resources(encoder)
+    read = CosineReader("sentence-encoder", ("text",)).open(examples, resources)
+    before = encoder.encoded
+    describe = examples.only(examples.parts.describe)
+    again = CosineReader("sentence-encoder", ("text",)).open(describe, resources)
+    assert encoder.encoded == before  # a part has its vectors from the whole
+    rows = examples.parts.describe.rows
+    np.testing.assert_allclose(read(said("soup"), rows), again(said("soup"), np.arange(len(rows))))
 
 
 def test_vectors_must_be_unit_rows():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,8 +10,9 @@ from reading import said
 
 from saywell.data.parts import DescribeRows, ScoreRows
 from saywell.errors import LeakError
-from saywell.readers.alternatives import alternatives
-from saywell.readers.lexical import by_words
+from saywell.readers.alternatives import alternatives, quotations
+from saywell.readers.lexical import OTHER_FORM, LexicalReader, by_words
+from saywell.resources import Resources
 
 TEXTS = [
     "The batteries died after a day.",
@@ -30,12 +33,73 @@ def read(*descriptions, rows=EVERY, texts=TEXTS):
     return reader(texts)(said(*descriptions), rows)
 
 
-def test_words_meet_without_their_endings_and_rare_words_count_more():
+def test_words_meet_in_any_form_and_rare_words_count_more():
     (battery,) = read("batteries")
-    np.testing.assert_array_equal(battery, [1, 0, 1, 0, 0, 0])
-    (both,) = read("cold soups")
+    np.testing.assert_array_equal(battery, np.float32([1, 0, OTHER_FORM, 0, 0, 0]))
+    (both,) = read("cold soup")
     # "soup" is in two texts and "cold" in one, so soup alone is less than half of it.
     assert both[1] == 1 and 0 < both[4] < 0.5
+
+
+@pytest.mark.parametrize(
+    "one, other", [("ran", "runs"), ("mice", "mouse"), ("zorbings", "zorbing"), ("Häuser", "häuser")]
+)
+def test_forms_of_a_word_are_one_word(one, other):
+    (found,) = read(one, rows=np.arange(2), texts=[f"so {other}.", "so walk."])
+    assert found[0] >= OTHER_FORM and found[1] == 0
+
+
+def test_words_together_and_in_order_count_more():
+    texts = [
+        "a battery of long life",
+        "life of a battery",
+        "life, and then much later on the battery",
+        "battery",
+    ]
+    (found,) = read("battery life", rows=np.arange(4), texts=texts)
+    assert found[0] == 1 and found[0] > found[1] == found[2] > found[3]
+
+
+QUOTES = [
+    ('begins with the word "still"', "Still here.", "I am still here."),
+    ('the word "still" as the first word of the text', "Still here.", "I am still here."),
+    ('ends with "day"', "What a day!", "A day of rest."),
+    ('a word ending in "ing"', "He goes walking.", "He walks."),
+    ("words that begin with 'un'", "So unfair.", "A run."),
+    ("words containing “sh”", "It washes.", "It was his."),
+    ('the phrase "turn off"', "Please turn off the tap.", "Turn it off."),
+    ('the sign "?"', "Why?", "Why."),
+    ('the word "not"', "It is not cold.", "It is the word."),
+    ('"a, b"', "so a, b", "so a and b"),
+    ('the word "off" after "turn"', "Turn it off.", "An off day, turn left."),
+    ('the word "off" before "turn"', "An off day, turn left.", "Turn it off."),
+]
+
+
+@pytest.mark.parametrize("description, more, less", QUOTES)
+def test_what_is_quoted_is_sought_and_the_words_around_say_where(description, more, less):
+    (found,) = read(description, rows=np.arange(2), texts=[more, less])
+    assert found[0] == 1 > found[1]
+
+
+@pytest.mark.parametrize(
+    "description, text, pointed",
+    [
+        ("battery life, soup", "Soup, and the life of soups.", ["Soup", "soups"]),
+        ('the word "off" after "turn"', "Turn it off.", ["off"]),
+        ('words ending in "ing"', "Sing, thing of rings: ing.", ["Sing", "thing"]),
+        ('"turn off"', "Turn off; turn it off.", ["Turn off"]),
+        ("zeppelin", "Soup.", []),
+    ],
+)
+def test_it_points_at_the_words_that_it_found(description, text, pointed):
+    examples = SimpleNamespace(
+        texts=["soup", text], parts=SimpleNamespace(describe=DescribeRows(np.arange(2)))
+    )
+    point = LexicalReader().pointing(examples, Resources())  # type: ignore[arg-type]
+    (one,) = said(description)
+    assert [text[start:end] for start, end in point(one, 1)] == pointed
+    assert point(said("?!")[0], 1) is None
 
 
 def test_one_of_several_alternatives_is_enough():
@@ -79,7 +143,7 @@ def test_rarity_is_learnt_from_describe_rows_only():
         np.testing.assert_array_equal(a, b)
 
 
-@given(st.lists(st.text("abc ,;.", max_size=20), min_size=1, max_size=5), st.text("abc ,", max_size=9))
+@given(st.lists(st.text("abc ,;.\"'", max_size=20), min_size=1, max_size=5), st.text("abc ,\"'", max_size=9))
 def test_numbers_are_shares(texts, description):
     (found,) = read(description, rows=np.arange(len(texts)), texts=texts)
     assert np.isnan(found).all() or ((found >= 0) & (found <= 1 + 1e-6)).all()
@@ -88,3 +152,5 @@ def test_numbers_are_shares(texts, description):
 def test_alternatives():
     assert alternatives(" soup,the  waiter; soup,\n-, 7 ") == ["soup", "the waiter", "7"]
     assert alternatives("") == alternatives(";,") == []
+    assert alternatives('words "a, b" or "c", 15" or 13"') == ['words "a, b"', '"c"', '15" or 13"']
+    assert alternatives('";"') == ['";"'] and quotations("'a' “b c”, «d», it's '") == ["a", "b c", "d"]

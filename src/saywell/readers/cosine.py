@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+import scipy.sparse as sp
+from jaxtyping import Float, Int64, Shaped
 
 from saywell.data.examples import Examples, Kind
+from saywell.data.words import words as words_of
 from saywell.description import Description
 from saywell.encoders.vectors import unit_length
 from saywell.errors import InputError
-from saywell.readers.alternatives import alternatives
+from saywell.readers.alternatives import alternatives, quotations
 from saywell.readers.reader import Predict, RowNumbers, rows_of_each
 from saywell.transfer.zero_shot import class_embeddings
 
@@ -28,17 +30,19 @@ Encode = Callable[[Sequence[str]], Float[np.ndarray, "texts dim"]]
 class CosineReader:
     """Cosine of a description with each example (-1 to 1); the best of the alternatives it offers.
 
-    Good for topics; close to blind for form, position and negation: "not about soup" is near to soup.
+    Of texts it is the mean of two: with the whole text and with the nearest of its words. Good for topics
+    and words; close to blind for form, position and negation: "not about soup" is near to soup.
     """
 
     name: str
     reads: tuple[Kind, ...]
-    version: int = 1
+    version: int = 2
     costly: bool = False
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`."""
-        return by_nearest(*_reading(examples, resources))
+        words = None if examples.kind == "image" else _words(examples, resources)
+        return by_nearest(*_reading(examples, resources), words)
 
 
 @dataclass(frozen=True)
@@ -71,18 +75,65 @@ def _reading(examples: Examples, resources: Resources) -> tuple[Encode, np.ndarr
     return lambda texts: resources.encode(examples, texts), resources.vectors(examples), readable
 
 
-def by_nearest(encode: Encode, vectors: np.ndarray, readable: Readable = list) -> Predict:
+class Words(NamedTuple):
+    """Unit vectors of words, and which example says which."""
+
+    vectors: Float[np.ndarray, "words dim"]
+    said: Shaped[sp.csr_matrix, "examples words"]
+
+    def within(self, rows: Int64[np.ndarray, " rows"]) -> Callable[[np.ndarray], np.ndarray]:
+        """From the cosines of all words to the highest in each of these examples (-inf: no word)."""
+        own = self.said[rows]
+        some = np.diff(own.indptr) > 0
+
+        def highest(cosines: Float[np.ndarray, "texts words"]) -> Float[np.ndarray, "texts rows"]:
+            found = np.full((len(cosines), len(rows)), -np.inf, dtype=cosines.dtype)
+            if some.any():
+                found[:, some] = np.maximum.reduceat(cosines[:, own.indices], own.indptr[:-1][some], axis=1)
+            return found
+
+        return highest
+
+
+def _words(examples: Examples, resources: Resources) -> Words:
+    """The words of texts that have a vector."""
+    found, vectors = resources.word_vectors(examples)
+    column = {word: place for place, word in enumerate(found)}
+    said = [sorted({column[word] for word in words_of(text) if word in column}) for text in examples.texts]
+    starts = np.concatenate([[0], np.cumsum([len(own) for own in said])])
+    columns = np.array([place for own in said for place in own], dtype=np.int64)
+    ones = np.ones(len(columns), dtype=bool)
+    return Words(vectors, sp.csr_matrix((ones, columns, starts), shape=(len(said), len(found))))
+
+
+def by_nearest(
+    encode: Encode, vectors: np.ndarray, readable: Readable = list, words: Words | None = None
+) -> Predict:
     """The cosine of each example to the nearest of what a description offers (-1 to 1).
 
     It offers its alternatives and, where there are several, the whole text; where one of these is not
-    `readable`, its parts instead. `vectors` [examples, dim] and what `encode` gives are unit vectors. A
-    description without words, or of which nothing can be read, gets NaN.
+    `readable`, its parts instead. `vectors` [examples, dim] and what `encode` gives are unit vectors. With
+    `words`, the cosine is the mean of that to an example and that to the nearest of its words (to the
+    example alone where it has none), and what stands in quotation marks is offered, too. A description
+    without words, or of which nothing can be read, gets NaN.
     """
     _check(vectors)
     known: dict[str, np.ndarray] = {}
 
+    def chosen(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        own, highest = vectors[rows], None if words is None else words.within(rows)
+
+        def near(texts: np.ndarray) -> np.ndarray:
+            whole = texts @ own.T
+            if words is None or highest is None:
+                return whole.max(0)
+            word = highest(texts @ words.vectors.T)
+            return np.where(np.isinf(word), whole, (whole + word) / 2).max(0)
+
+        return near
+
     def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
-        offers = [wordings(description.text) for description in descriptions]
+        offers = [wordings(description.text, words is not None) for description in descriptions]
         parts = [list(dict.fromkeys(description.parts)) for description in descriptions]
         told = set(readable(sorted({text for own in (*offers, *parts) for text in own})))
         offers = [
@@ -91,11 +142,11 @@ def by_nearest(encode: Encode, vectors: np.ndarray, readable: Readable = list) -
         ]
         _learn(known, encode, offers)
         found = np.full((len(offers), rows.shape[-1]), np.nan, dtype=np.float32)
-        same = vectors[rows] if rows.ndim == 1 else None
+        shared = chosen(rows) if rows.ndim == 1 else None
         for number, (offer, asked) in enumerate(zip(offers, rows_of_each(rows, len(offers)), strict=True)):
             if offer:
-                chosen = vectors[asked] if same is None else same
-                found[number] = (chosen @ np.stack([known[text] for text in offer]).T).max(1)
+                near = shared or chosen(asked)
+                found[number] = near(np.stack([known[text] for text in offer]))
         return found
 
     return predict
@@ -124,11 +175,11 @@ def by_mean(encode: Encode, vectors: np.ndarray, readable: Readable = list) -> P
     return predict
 
 
-def wordings(description: str) -> list[str]:
-    """The texts that a description is compared by: each alternative, and the whole."""
+def wordings(description: str, quoted: bool = False) -> list[str]:
+    """The texts that a description is compared by: each alternative, the whole, and what is `quoted`."""
     parts = alternatives(description)
-    whole = " ".join(description.split())
-    return parts if len(parts) < 2 else [*parts, whole]
+    whole = [" ".join(description.split())] if len(parts) > 1 else []
+    return list(dict.fromkeys([*parts, *whole, *(quotations(description) if quoted else [])]))
 
 
 def _learn(known: dict[str, np.ndarray], encode: Encode, offers: Sequence[Sequence[str]]) -> None:

@@ -23,7 +23,7 @@ from saywell.description import Description
 from saywell.errors import InputError, SaywellError
 from saywell.readers.reader import Predict, Reader
 from saywell.readers.registry import READERS
-from saywell.resources import VECTORS, Resources
+from saywell.resources import STORED_VECTORS, Resources
 from saywell.scorers.evaluate import HeldOut, choose
 from saywell.scorers.floors import FLOORS
 from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED
@@ -119,8 +119,9 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
     seed = int(config.get("seed", 0))
     encoder = str(config.get("encoder") or "minilm")
     resources = Resources(encoder, dual=encoder, seed=seed)
-    if study.has(VECTORS):
-        resources.keep(examples, read_array(study.file(VECTORS), "examples"))
+    for file, (_, array) in STORED_VECTORS.items():
+        if study.has(file):
+            resources.keep(examples, read_array(study.file(file), array), file)
     written, scores = study.table(DESCRIPTIONS), study.table(SCORED)
     found = written["describer"].unique(maintain_order=True).to_list()
     readers = [READERS[n] for n in scores["reader"].unique(maintain_order=True) if n in READERS]
