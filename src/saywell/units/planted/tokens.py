@@ -185,13 +185,23 @@ def _capitals(cut: Sequence[list[_Token]]) -> Iterator[Rule]:
     name = rf"(?<![^\W_])(?<![^\W_]['’])(?!I(?![^\W_])){_CAPITAL}[^\W_]*"
     inside = r"[^\W_](?:[^.!?…\n]|(?<=\d)\.(?=\d))*?"
     truth = "words with a capital letter inside a sentence"
-    yield from _of_a_class(per_text, truth, "", name, inside)
+    yield from _of_a_class(per_text, truth, 'class("capitalised")', name, inside)
+    all_of_it = [{""} if any(map(_is_all_capitals, tokens)) else set[str]() for tokens in cut]
+    pattern = (
+        rf"(?<![^\W_])(?=[^\W_]{{2}})\d*{_CAPITAL}(?:{_CAPITAL}|\d)*(?![^\W_])(?!['’](?!s(?![^\W_]))[^\W\d_])"
+    )
+    for holds in masks_of(all_of_it, 0.5).values():
+        yield Rule("words all in capitals", holds, pattern=pattern, claim='class("all-capitals")')
 
 
 def _is_name(token: _Token) -> bool:
     """Whether it has a capital letter that its place in the sentence is no reason for."""
     able = token.kind == "word" and "sentence-first" not in token.places
     return able and token.said[0].isupper() and re.split("['’]", token.said)[0] != "I"
+
+
+def _is_all_capitals(token: _Token) -> bool:
+    return token.kind == "word" and len(token.said) > 1 and token.said.isupper()
 
 
 def _of_a_class(
@@ -205,7 +215,7 @@ def _of_a_class(
             yield Rule(truth, holds, pattern=f"{before}({pattern})", claim=claim)
         elif holds.sum() <= (1 - ELSEWHERE) * whole.sum():
             beside = _beside(f"({pattern})", side, _word(word))
-            said = claim and f"{claim} & {side}(word({json.dumps(word)}))"
+            said = f"{claim} & {side}(word({json.dumps(word)}))"
             yield Rule(f'{truth} {side} "{word}"', holds, pattern=beside, claim=said)
 
 
