@@ -84,7 +84,7 @@ def _check(condition: Condition) -> None:
     elif not {
         "words": strings and len(values) >= 1,
         "number": numbers and len(values) == 1,
-        "range": numbers and 1 <= len(values) <= 2 and list(values) == sorted(values),
+        "range": numbers and 1 <= len(values) <= 2 and values[0] <= values[-1],  # type: ignore[operator]
         "words and number": len(values) >= 2
         and all(isinstance(v, str) and v for v in values[:-1])
         and isinstance(values[-1], float),
@@ -94,15 +94,20 @@ def _check(condition: Condition) -> None:
 
 
 def _strings(condition: Condition) -> list[str]:
-    return [str(value) for value in condition.values if isinstance(value, str)]
+    return [value for value in condition.values if isinstance(value, str)]
+
+
+def _forms(condition: Condition) -> list[str]:
+    """Its strings as the forms of a corpus are written."""
+    return [value.lower().replace("’", "'") for value in _strings(condition)]
 
 
 def _word(ground: Ground, condition: Condition) -> Mask:
-    return ground.corpus.tokens_of([value.lower() for value in _strings(condition)])
+    return ground.corpus.tokens_of(_forms(condition))
 
 
 def _form(ground: Ground, condition: Condition) -> Mask:
-    wanted = {lemma(value.lower()) for value in _strings(condition)}
+    wanted = {lemma(form) for form in _forms(condition)}
     return ground.corpus.of_forms(lambda form: form in wanted or lemma(form) in wanted)
 
 
@@ -128,19 +133,21 @@ def _phrase(ground: Ground, condition: Condition) -> Mask:
 
 
 def _piece(ground: Ground, condition: Condition) -> Mask:
-    wanted = [value.lower() for value in _strings(condition)]
+    wanted = _forms(condition)
     return ground.corpus.of_forms(lambda form: any(piece in form for piece in wanted))
 
 
 def _prefix(ground: Ground, condition: Condition) -> Mask:
-    wanted = tuple(value.lower() for value in _strings(condition))
-    shortest = min(map(len, wanted)) + 1
-    return ground.corpus.of_forms(lambda form: len(form) > shortest and form.startswith(wanted))
+    """Words of at least two letters more than the beginning."""
+    wanted = _forms(condition)
+    return ground.corpus.of_forms(
+        lambda form: any(len(form) > len(start) + 1 and form.startswith(start) for start in wanted)
+    )
 
 
 def _suffix(ground: Ground, condition: Condition) -> Mask:
     """Words of at least three letters more than the ending: "ring" does not end in "ing" in this sense."""
-    wanted = [value.lower() for value in _strings(condition)]
+    wanted = _forms(condition)
     return ground.corpus.of_forms(
         lambda form: any(len(form) > len(end) + 2 and form.endswith(end) for end in wanted)
     )
@@ -159,7 +166,7 @@ def _range(condition: Condition) -> tuple[float, float]:
 
 def _mark(ground: Ground, condition: Condition) -> Mask:
     corpus = ground.corpus
-    return corpus.tokens_of(_strings(condition)) & (corpus.kind == SIGN)
+    return corpus.tokens_of(_forms(condition)) & (corpus.kind == SIGN)
 
 
 def _class(ground: Ground, condition: Condition) -> Mask:
