@@ -313,11 +313,12 @@ def _third(corpus: Corpus) -> Tokens:
     verb = corpus.of_forms(lambda form: _is_s(form) and _is_verb(lemma(form)))
     subject = corpus.tokens_of("he she it who which that this everyone everybody someone nobody".split())
     adverb = corpus.of_forms(lambda form: form in lists.BETWEEN or _is_adverb(form))
+    verb |= corpus.of_forms(_is_s) & corpus.shifted(corpus.tokens_of(["he", "she", "it", "who"]), 1)
     after = corpus.shifted(subject | (adverb & corpus.shifted(subject, 1)), 1)
     names = ("article", "possessive", "first-person", "second-person")
     objects = _any(*(_listed(corpus, name) for name in names)) | corpus.tokens_of(["it", "him", "them"])
     noun = (corpus.kind == WORD) & ~corpus.of_forms(is_function_word) & ~_opens_noun(corpus)
-    follows = objects | corpus.of_forms(lambda form: form in {"when", "to", "away"} or _is_adverb(form))
+    follows = objects | corpus.of_forms(lambda form: form == "away" or _is_adverb(form))
     between = corpus.shifted(follows, -1) & corpus.shifted(noun, 1)
     return sure | (verb & (after | between))
 
@@ -325,15 +326,16 @@ def _third(corpus: Corpus) -> Tokens:
 def _present(corpus: Corpus) -> Tokens:
     """Verbs of the third person in -s, am, are, have and do, and base forms after I, we, they or a plural."""
     sure = corpus.tokens_of([*lists.SURELY_PRESENT]) | _contracted(corpus)
-    asked = _any(*(_listed(corpus, name) for name in ("modal", "be", "do", "have"))) | corpus.tokens_of(
-        ["let"]
-    )
-    subject = corpus.tokens_of(["i", "you", "we", "they", "who"]) & ~corpus.shifted(asked, 1)
+    helper = _any(*(_listed(corpus, name) for name in ("modal", "be", "do", "have")))
+    helper |= corpus.of_forms(lambda form: form in {"let", "to"} or form.endswith("'ll"))
+    infinitive, _ = _governed(corpus, helper, _is_verb)
+    subject = corpus.tokens_of(["i", "you", "we", "they", "who"])
     subject |= _plural(corpus) & ~corpus.shifted(corpus.tokens_of(["of"]), 1)
+    subject &= ~corpus.shifted(helper, 1)
     between = corpus.of_forms(lambda form: form in lists.BETWEEN or _is_adverb(form))
     base = corpus.of_forms(lambda form: form == "like" or (_is_verb(form) and form not in _PASTS))
     base &= corpus.shifted(subject | (between & corpus.shifted(subject, 1)), 1)
-    return _third(corpus) | sure | base
+    return _third(corpus) | ((sure | base) & ~infinitive)
 
 
 def _plural(corpus: Corpus) -> Tokens:
