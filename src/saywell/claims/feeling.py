@@ -15,11 +15,11 @@ FEELINGS = ("positive", "negative")
 CLEAR = 0.05
 """Of the compound score of VADER, from which on a text is not neutral."""
 _FOREIGN = word_set(
-    # German, French, Spanish, Italian, Portuguese, Dutch; none that is an English word as well
+    # German, French, Spanish, Italian, Portuguese, Dutch; none that English texts use, as words or in names
     "der das und ist nicht ein eine mit ich es auf sich auch dem zu sind wir"
     " le la les et est des une dans que qui pour je il elle avec sur ce du au c'est j'ai n'est"
-    " el los las y una por para del su muy pero como está di e che non sono della il"
-    " um uma não os mais muito de het een en niet dat op met ik zijn"
+    " las y una por para del muy pero como está di e che sono della il"
+    " um uma não mais muito het een en niet dat ik zijn"
 )
 """Short words of other languages: VADER would take a German "die" for the English one."""
 

@@ -524,9 +524,12 @@ def _of_script(*scripts: str) -> Callable[[Corpus], Tokens]:
 
 
 def _valued(sign: int) -> Callable[[Corpus], Tokens]:
+    """Words that the lexicon of feelings clearly values, without those that are mostly used otherwise."""
+
     def mask(corpus: Corpus) -> Tokens:
         known = valence()
-        return corpus.of_forms(lambda form: sign * known.get(form, 0.0) >= STRONG) & (corpus.kind == WORD)
+        clear = corpus.of_forms(lambda form: sign * known.get(form, 0.0) >= STRONG)
+        return clear & (corpus.kind == WORD) & ~corpus.tokens_of([*lists.NO_FEELING])
 
     return mask
 
@@ -643,8 +646,8 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
             "polite",
         )
     },
-    "praise": ("words of praise", _valued(1)),
-    "blame": ("words of blame", _valued(-1)),
+    "praise": ("words of praise or pleasure (like great)", _valued(1)),
+    "blame": ("words of blame or harm (like awful)", _valued(-1)),
     **{name: _set(name) for name in ("colour", "family", "people", "title", "body-part", "direction")},
     **{name: _set(name) for name in ("article", "demonstrative", "determiner", "preposition", "conjunction")},
     "function": ("function words", _forms(is_function_word)),

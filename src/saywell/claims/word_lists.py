@@ -288,3 +288,5 @@ OTHER_LEMMAS = {
 SURELY_PRESENT = word_set(
     "am are i'm you're we're they're i've you've we've they've aren't don't haven't have do ain't"
 )
+NO_FEELING = word_set("like pretty kind super matter matters")
+"""Words with a feeling by the lexicon, and mostly without one in use ("kind of")."""
