@@ -24,7 +24,7 @@ _PLAIN = re.compile(
     r"|\d+(?:[.,:]\d+)*"
     r"|\.{2,}|…|[^\w\s]|_"
 )
-_FIRST_OF_SENTENCE = frozenset(".!?…\n")
+_FIRST_OF_SENTENCE = frozenset(".!?…。．！？؟।\n")
 WORD, NUMBER, SIGN = 0, 1, 2
 
 
@@ -150,20 +150,20 @@ class Corpus:
         )
 
     @cached_property
+    def sentence(self) -> Int[np.ndarray, " tokens"]:
+        """The number of the sentence that each token belongs to; the sign that ends it is its last."""
+        ends = np.array([form[0] in _FIRST_OF_SENTENCE for form in self.forms], dtype=bool)[self.form]
+        return np.cumsum(self.shifted(ends, 1) | self._new_text | self._new_line)
+
+    @cached_property
     def opens_sentence(self) -> Bool[np.ndarray, " tokens"]:
         """Which words are the first of their sentence."""
-        is_word = self.kind != SIGN
-        ends = np.array([form[0] in _FIRST_OF_SENTENCE for form in self.forms], dtype=bool)[self.form]
-        sentence = np.cumsum(self.shifted(ends, 1) | self._new_text | self._new_line)
-        return _first_of_each(sentence, is_word)
+        return _first_of_each(self.sentence, self.kind != SIGN)
 
     @cached_property
     def closes_sentence(self) -> Bool[np.ndarray, " tokens"]:
         """Which words are the last of their sentence."""
-        is_word = self.kind != SIGN
-        ends = np.array([form[0] in _FIRST_OF_SENTENCE for form in self.forms], dtype=bool)[self.form]
-        sentence = np.cumsum(self.shifted(ends, 1) | self._new_text | self._new_line)
-        return _first_of_each(sentence[::-1], is_word[::-1])[::-1]
+        return _first_of_each(self.sentence[::-1], (self.kind != SIGN)[::-1])[::-1]
 
     @cached_property
     def opens_text(self) -> Bool[np.ndarray, " tokens"]:

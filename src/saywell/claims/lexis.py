@@ -203,12 +203,14 @@ def _any(*masks: Tokens) -> Tokens:
     return np.logical_or.reduce(masks)
 
 
+def _adverbial(corpus: Corpus) -> Tokens:
+    """Words that stand between a verb and its auxiliary or its subject."""
+    return corpus.of_forms(lambda form: form in lists.BETWEEN or _is_adverb(form))
+
+
 def _governed(corpus: Corpus, by: Tokens, able: Callable[[str], bool]) -> tuple[Tokens, Tokens]:
     """Tokens that one of `by` governs ("has never *been*", "was it *made*"), and those of `by` that do."""
-    word = corpus.of_forms(able)
-    between = corpus.of_forms(
-        lambda form: form in lists.BETWEEN or form in lists.SUBJECTS or _is_adverb(form)
-    )
+    word, between = corpus.of_forms(able), _adverbial(corpus) | corpus.tokens_of([*lists.SUBJECTS])
     governed, governs = np.zeros(len(corpus), dtype=bool), np.zeros(len(corpus), dtype=bool)
     link = by
     for reach in (1, 2, 3):
@@ -292,12 +294,10 @@ def _future(corpus: Corpus) -> Tokens:
     noun = _any(*(corpus.tokens_of([*lists.SETS[name][1]]) for name in ("article", "possessive")))
     will |= corpus.tokens_of(["will"]) & ~corpus.shifted(noun, 1)
     going = corpus.tokens_of(["going"]) & corpus.shifted(corpus.tokens_of(["to"]), -1)
-    going &= corpus.shifted(corpus.of_forms(_is_verb), -2) & corpus.shifted(_be(corpus) | _between(corpus), 1)
+    going &= corpus.shifted(corpus.of_forms(_is_verb), -2) & corpus.shifted(
+        _be(corpus) | _adverbial(corpus) | corpus.tokens_of([*lists.SUBJECTS]), 1
+    )
     return will | going | corpus.shifted(going, 1)
-
-
-def _between(corpus: Corpus) -> Tokens:
-    return corpus.of_forms(lambda form: form in lists.BETWEEN or form in lists.SUBJECTS or _is_adverb(form))
 
 
 def _opens_noun(corpus: Corpus) -> Tokens:
@@ -312,7 +312,7 @@ def _third(corpus: Corpus) -> Tokens:
     sure = corpus.tokens_of([*lists.SURELY_THIRD])
     verb = corpus.of_forms(lambda form: _is_s(form) and _is_verb(lemma(form)))
     subject = corpus.tokens_of("he she it who which that this everyone everybody someone nobody".split())
-    adverb = corpus.of_forms(lambda form: form in lists.BETWEEN or _is_adverb(form))
+    adverb = _adverbial(corpus)
     verb |= corpus.of_forms(_is_s) & corpus.shifted(corpus.tokens_of(["he", "she", "it", "who"]), 1)
     after = corpus.shifted(subject | (adverb & corpus.shifted(subject, 1)), 1)
     names = ("article", "possessive", "first-person", "second-person")
@@ -332,7 +332,7 @@ def _present(corpus: Corpus) -> Tokens:
     subject = corpus.tokens_of(["i", "you", "we", "they", "who"])
     subject |= _plural(corpus) & ~corpus.shifted(corpus.tokens_of(["of"]), 1)
     subject &= ~corpus.shifted(helper, 1)
-    between = corpus.of_forms(lambda form: form in lists.BETWEEN or _is_adverb(form))
+    between = _adverbial(corpus)
     base = corpus.of_forms(lambda form: form == "like" or (_is_verb(form) and form not in _PASTS))
     base &= corpus.shifted(subject | (between & corpus.shifted(subject, 1)), 1)
     return _third(corpus) | ((sure | base) & ~infinitive)
@@ -482,6 +482,40 @@ def _quotation(corpus: Corpus) -> Tokens:
     )
 
 
+def _between(corpus: Corpus, opens: Tokens, closes: Tokens) -> Tokens:
+    """Tokens between one that opens and the next that closes in the same text."""
+    found = np.zeros(len(corpus), dtype=bool)
+    opened = -1
+    for place in np.flatnonzero(opens | closes).tolist():
+        if closes[place] and opened >= 0 and corpus.text[opened] == corpus.text[place]:
+            found[opened + 1 : place] = True
+            opened = -1
+        elif opens[place]:
+            opened = place
+    return found
+
+
+def _in_quotes(corpus: Corpus) -> Tokens:
+    """Tokens between quotation marks; a straight one opens where nothing stands at it on its left."""
+    before, after = _joined(corpus)
+    straight, quotes = corpus.tokens_of(['"', "'"]), _quotation(corpus)
+    opens = corpus.tokens_of([*"“„«「『"]) | (straight & quotes & ~before & after)
+    closes = corpus.tokens_of([*"”»」』"]) | (straight & quotes & before)
+    return _between(corpus, opens, closes) & (corpus.kind != SIGN)
+
+
+def _in_brackets(corpus: Corpus) -> Tokens:
+    opens, closes = corpus.tokens_of([*"([{（［【"]), corpus.tokens_of([*")]}）］】"])
+    return _between(corpus, opens, closes) & (corpus.kind != SIGN)
+
+
+def _in_question(corpus: Corpus) -> Tokens:
+    """Words of a sentence that ends in a question mark."""
+    asks = np.zeros(int(corpus.sentence.max(initial=0)) + 1, dtype=bool)
+    asks[corpus.sentence[class_mask(corpus, "question-mark")]] = True
+    return asks[corpus.sentence] & (corpus.kind != SIGN)
+
+
 def _possessive_s(corpus: Corpus) -> Tokens:
     """An "'s" that is no verb."""
     return corpus.tokens_of(["'s"]) & ~_contracted(corpus)
@@ -544,13 +578,16 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     "quotation-mark": ("quotation marks", _quotation),
     "bracket": ("brackets", _signs("()[]{}（）［］｛｝【】〔〕")),
     "dash": ("dashes", _dash),
-    "hyphen": ("hyphens inside words", _hyphen),
-    "ellipsis": ("trailing dots (...)", _forms(lambda form: form == "…" or form.startswith(".."))),
+    "hyphen": ("hyphens inside a word", _hyphen),
+    "ellipsis": ("runs of dots (...)", _forms(lambda form: form == "…" or form.startswith(".."))),
+    "in-question": ("words of a question", _in_question),
+    "in-quotes": ("words inside quotation marks", _in_quotes),
+    "in-brackets": ("words in brackets", _in_brackets),
     "slash": ("slashes", _signs("/\\")),
     "symbol": ("symbols (like & or *)", _signs("&*+=@#^~|<>_©®™°§•·")),
     "emoji": ("emoji and smileys", _emoji),
     # numbers and times
-    "number": ("numbers", _number),
+    "number": ("numbers in digits", _number),
     "number-word": _set("number-word"),
     "ordinal": ("ordinal numbers (first, 2nd)", _ordinal),
     "decimal": ("numbers with a decimal point", _forms(lambda form: bool(re.fullmatch(r"\d+\.\d+", form)))),
@@ -567,6 +604,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     "weekday": _set("weekday"),
     "season": _set("season"),
     "clock": ("times of day (like 10:30)", _clock),
+    "day-part": _set("day-part"),
     "time-unit": _set("time-unit"),
     "when": _set("when"),
     "how-often": _set("how-often"),
@@ -644,11 +682,16 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
             "absolute",
             "quantifier",
             "polite",
+            "interjection",
+            "laughter",
         )
     },
     "praise": ("words of praise or pleasure (like great)", _valued(1)),
     "blame": ("words of blame or harm (like awful)", _valued(-1)),
-    **{name: _set(name) for name in ("colour", "family", "people", "title", "body-part", "direction")},
+    **{
+        name: _set(name)
+        for name in ("colour", "family", "people", "title", "country", "body-part", "direction")
+    },
     **{name: _set(name) for name in ("article", "demonstrative", "determiner", "preposition", "conjunction")},
     "function": ("function words", _forms(is_function_word)),
 }

@@ -170,7 +170,7 @@ people: words for people (like woman)
     adult adults teenager teenagers teen teens kid kids child children friend friends neighbor neighbors
     neighbour neighbours stranger strangers human humans
 
-title: titles of people (like Mr or President)
+title: titles (like Mr or President)
     mr mrs ms miss dr sir madam prof professor president senator minister judge captain general king queen
     prince princess lord pope saint governor mayor chairman secretary sergeant
 
@@ -201,6 +201,28 @@ thinking: verbs of thinking (think, know, believe)
     understand understands understood realize realizes realized realise realised guess guessed suppose
     supposed wonder wondered wondering assume assumed remember remembered forget forgot imagine imagined
     expect expected expecting doubt hope hoped hoping
+
+interjection: interjections (like oh, wow)
+    oh ah wow ugh hmm hm yeah yep yup nope ouch oops whoa yay yikes huh eh aha gosh gee hooray yuck yum
+
+laughter: sounds of laughter (haha, lol)
+    haha hahaha hahahaha ha hehe heh lol lmao rofl
+
+day-part: parts of the day (like morning)
+    morning mornings afternoon afternoons evening evenings night nights midnight noon midday dawn dusk
+    sunrise sunset overnight nighttime daytime bedtime
+
+country: countries and nationalities (like France, French)
+    america american americans usa britain british england english scotland scottish wales welsh ireland irish
+    france french germany german germans italy italian italians spain spanish portugal portuguese greece greek
+    greeks holland dutch netherlands belgium belgian switzerland swiss austria austrian sweden swedish norway
+    norwegian denmark danish finland finnish poland polish russia russian russians ukraine ukrainian china
+    chinese japan japanese korea korean india indian indians pakistan pakistani iran iranian iraq iraqi israel
+    israeli israelis palestinian palestinians syria syrian egypt egyptian turkish saudi lebanon lebanese
+    afghanistan afghan afghans canada canadian canadians mexico mexican mexicans brazil brazilian argentina
+    argentine chile cuba cuban colombia venezuela peru australia australian australians zealand nigeria kenya
+    sudan somalia african ethiopia vietnam vietnamese thailand thai indonesia indonesian philippines singapore
+    malaysia taiwan europe european europeans africa asia asian
 
 wanting: verbs of wanting (want, need, hope)
     want wants wanted wanting need needs needed needing wish wishes wished wishing hope hopes hoped hoping
