@@ -17,7 +17,8 @@ def choose(
     """Which formula to keep: a short one unless a longer is clearly better on these examples.
 
     The best of the smallest size by F1 stands until the best of a larger one beats it by `LEAST_GAIN` for
-    each atom more and in a paired test (`paired_p`) at `LEVEL`. Of equals the first.
+    each atom more and in a paired test (`paired_p`) at `LEVEL`. Of equals the first. Give examples whose
+    response is known.
     """
     f1 = 2 * (said & fires).sum(1) / np.maximum(said.sum(1) + fires.sum(), 1)
     kept = -1
@@ -37,25 +38,37 @@ def paired_p(
     one: Bool[np.ndarray, " examples"],
     other: Bool[np.ndarray, " examples"],
 ) -> float:
-    """One-sided p of `other` having the higher F1, if both were equally good: exact, no resampling.
+    """One-sided p of `other` being the better, if both were equally good: exact, no resampling.
 
-    Yeh (2000), "More accurate tests for the statistical significance of result differences": under the null
-    hypothesis the answers of the two on any example on which they differ could as well be swapped. F1 then
+    Better by `kappa`, since where many examples fire F1 rises with saying yes more often, whatever to. Yeh
+    (2000), "More accurate tests for the statistical significance of result differences": under the null
+    hypothesis the answers of the two on any example on which they differ could as well be swapped. All
     depends on how many of these that fire, and that do not, `other` holds of: two binomial counts.
     """
-    both, differ = (one & other), (one != other)
-    a, b = int((differ & fires).sum()), int((differ & ~fires).sum())
-    gained, alarms = np.arange(a + 1)[:, None], np.arange(b + 1)[None, :]
-    hits, base = int((both & fires).sum()), int(both.sum() + fires.sum())
+    both, differ = one & other, one != other
+    firing, silent = int((differ & fires).sum()), int((differ & ~fires).sum())
+    hits, said, fired = int((both & fires).sum()), int(both.sum()), int(fires.sum())
 
-    def ahead(gained, alarms):
-        higher = 2 * (hits + gained) / np.maximum(base + gained + alarms, 1)
-        lower = 2 * (hits + a - gained) / np.maximum(base + a - gained + b - alarms, 1)
-        return higher - lower
+    def ahead(
+        right: Int[np.ndarray, "*swaps"], wrong: Int[np.ndarray, "*swaps"]
+    ) -> Float[np.ndarray, "*swaps"]:
+        left_right, left_wrong = firing - right, silent - wrong
+        return kappa(hits + right, said + right + wrong, fired, len(fires)) - kappa(
+            hits + left_right, said + left_right + left_wrong, fired, len(fires)
+        )
 
-    seen = ahead(int((other & differ & fires).sum()), int((other & differ & ~fires).sum()))
-    weights = stats.binom.pmf(gained, a, 0.5) * stats.binom.pmf(alarms, b, 0.5)
-    return float(min(1.0, weights[ahead(gained, alarms) >= seen - 1e-12].sum()))
+    right, wrong = np.arange(firing + 1)[:, None], np.arange(silent + 1)[None, :]
+    weights = stats.binom.pmf(right, firing, 0.5) * stats.binom.pmf(wrong, silent, 0.5)
+    seen = ahead((other & differ & fires).sum(), (other & differ & ~fires).sum())
+    return float(min(1.0, weights[ahead(right, wrong) >= seen - 1e-12].sum()))
+
+
+def kappa(
+    hits: Int[np.ndarray, "*some"], said: Int[np.ndarray, "*some"], fired: int, examples: int
+) -> Float[np.ndarray, "*some"]:
+    """Cohen's kappa (1960) of saying and firing: F1 less what chance gives, near F1 where few fire."""
+    chance = said * fired
+    return 2 * (hits * examples - chance) / np.maximum(examples * (said + fired) - 2 * chance, 1)
 
 
 def gate_p(
