@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -43,6 +43,7 @@ _NO_VERBS = frozenset().union(
     )
 ) | {"like", "pretty", "well", "please"}
 """Words that look like base forms of verbs and hardly ever are."""
+_DOMAINS = (".com", ".org", ".net", ".edu", ".gov")
 _LINK = re.compile(
     r"(?:https?://|www\.)[^\s<>\"]+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov)\b(?:/[^\s<>\"]*)?"
 )
@@ -109,6 +110,7 @@ def class_mask(corpus: Corpus, name: str) -> Tokens:
 # What a form alone decides.
 
 
+@cache
 def _is_ed(form: str) -> bool:
     """A past form by the rule: "wanted", not "need"."""
     return len(form) > 3 and form.endswith("ed") and lemma(form) != form and not lemma(form).endswith("ed")
@@ -126,6 +128,7 @@ def _is_ing(form: str) -> bool:
     return lemma(form) != form or not lists.IRREGULAR.keys().isdisjoint({stem, stem[:-1], f"{stem}e"})
 
 
+@cache
 def _is_verb(form: str) -> bool:
     """A base form of which an -ing form and a past are known: many are nouns as well."""
     if form in lists.IRREGULAR or form == "be":
@@ -138,6 +141,7 @@ def _is_verb(form: str) -> bool:
     )
 
 
+@cache
 def _is_s(form: str) -> bool:
     """A word with an -s that its lemma lacks."""
     return (
@@ -164,6 +168,7 @@ def _is_superlative(form: str) -> bool:
     return form in lists.IRREGULAR_SUPERLATIVES or _is_graded(form, "est")
 
 
+@cache
 def _is_adverb(form: str) -> bool:
     return len(form) > 4 and form.endswith("ly") and form not in lists.NOT_ADVERBS
 
@@ -173,8 +178,10 @@ def _is_negation(form: str) -> bool:
 
 
 def _is_drawn_out(form: str) -> bool:
-    """A letter three times in a row; not in "www" or a Roman number."""
-    return re.search(r"([^\W\d_])\1\1", form) is not None and not set(form) <= set("ivxw")
+    """A letter three times in a row and another one; not a Roman number."""
+    return (
+        re.search(r"([^\W\d_])\1\1", form) is not None and len(set(form)) > 1 and not set(form) <= set("ivx")
+    )
 
 
 def _is_emoji(form: str) -> bool:
@@ -230,6 +237,11 @@ def _contracted(corpus: Corpus) -> Tokens:
     """An "'s" that is a verb: after a pronoun, a question word, "that", "there" or "here"."""
     before = [*"he she it that there here what who where how let everything everyone this".split()]
     return corpus.tokens_of(["'s"]) & corpus.shifted(corpus.tokens_of(before), 1)
+
+
+def _contraction(corpus: Corpus) -> Tokens:
+    endings = ("n't", "'m", "'re", "'ve", "'ll", "'d")
+    return corpus.of_forms(lambda form: form.endswith(endings)) | _contracted(corpus)
 
 
 def _have(corpus: Corpus) -> Tokens:
@@ -521,11 +533,11 @@ def _possessive_s(corpus: Corpus) -> Tokens:
     return corpus.tokens_of(["'s"]) & ~_contracted(corpus)
 
 
-def _in_texts(corpus: Corpus, hint: str, pattern: re.Pattern[str]) -> Tokens:
-    """Tokens that share a character with what a pattern finds in the texts that have the hint."""
+def _in_texts(corpus: Corpus, hints: Sequence[str], pattern: re.Pattern[str]) -> Tokens:
+    """Tokens that share a character with what a pattern finds in the texts that have one of the hints."""
     found = np.zeros(len(corpus), dtype=bool)
     for number, text in enumerate(corpus.texts):
-        if hint in text:
+        if any(hint in text for hint in hints):
             here = slice(corpus.first[number], corpus.first[number + 1])
             for match in pattern.finditer(text):
                 found[here] |= (corpus.start[here] < match.end()) & (corpus.end[here] > match.start())
@@ -533,7 +545,7 @@ def _in_texts(corpus: Corpus, hint: str, pattern: re.Pattern[str]) -> Tokens:
 
 
 def _emoji(corpus: Corpus) -> Tokens:
-    smileys = _any(*(_in_texts(corpus, hint, _SMILEY) for hint in (":", ";", "=", "<3")))
+    smileys = _in_texts(corpus, [":", ";", "=", "<3"], _SMILEY)
     return corpus.of_forms(_is_emoji) | smileys
 
 
@@ -614,15 +626,15 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     "all-capitals": ("words all in capitals", lambda corpus: corpus.all_capitals),
     "inner-capital": (
         "words with a capital inside (like iPhone)",
-        lambda corpus: _in_texts(corpus, "", _INNER_CAPITAL),
+        lambda corpus: _in_texts(corpus, [""], _INNER_CAPITAL),
     ),
     "hyphenated": ("hyphenated words", _hyphenated),
-    "contraction": ("contractions (like don't)", _forms(lambda form: "'" in form[1:] and form[0].isalpha())),
+    "contraction": ("contractions (like don't)", _contraction),
     "drawn-out": ("words with a drawn-out letter (like sooo)", _forms(_is_drawn_out)),
-    "link": ("web addresses", lambda corpus: _in_texts(corpus, ".", _LINK)),
-    "email": ("e-mail addresses", lambda corpus: _in_texts(corpus, "@", _EMAIL)),
-    "handle": ("user names with an @", lambda corpus: _in_texts(corpus, "@", _HANDLE)),
-    "hashtag": ("hashtags", lambda corpus: _in_texts(corpus, "#", _HASHTAG)),
+    "link": ("web addresses", lambda corpus: _in_texts(corpus, ["http", "www.", *_DOMAINS], _LINK)),
+    "email": ("e-mail addresses", lambda corpus: _in_texts(corpus, ["@"], _EMAIL)),
+    "handle": ("user names with an @", lambda corpus: _in_texts(corpus, ["@"], _HANDLE)),
+    "hashtag": ("hashtags", lambda corpus: _in_texts(corpus, ["#"], _HASHTAG)),
     "accented": ("words with an accented letter", _forms(_is_accented)),
     "han": ("Chinese characters", _of_script("han")),
     "kana": ("Japanese kana", _of_script("kana")),
