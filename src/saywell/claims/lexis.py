@@ -599,7 +599,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     "symbol": ("symbols (like & or *)", _signs("&*+=@#^~|<>_©®™°§•·")),
     "emoji": ("emoji and smileys", _emoji),
     # numbers and times
-    "number": ("numbers in digits", _number),
+    "number": ("numbers", _number),
     "number-word": _set("number-word"),
     "ordinal": ("ordinal numbers (first, 2nd)", _ordinal),
     "decimal": ("numbers with a decimal point", _forms(lambda form: bool(re.fullmatch(r"\d+\.\d+", form)))),
