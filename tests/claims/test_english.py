@@ -51,6 +51,9 @@ SAID = {
     'about("tea") and mark("!") and feels("positive") and long(9)': (
         'exclamation marks, in texts of 9 words or more with a positive tone that mention "tea"'
     ),
+    'about("tea") and word("so") and mark("!")': (
+        'the word "so", in texts with exclamation marks that mention "tea"'
+    ),
     'about("tea") and not mark("!") and not long(9)': (
         'texts that mention "tea", but not those of 9 words or more or with exclamation marks'
     ),
