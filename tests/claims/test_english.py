@@ -25,10 +25,15 @@ SAID = {
     'place("first")': "the first word of the text",
     'word("still") & place("first")': 'the word "still" as the first word of the text',
     "repeated() & letters(8)": "words of 8 letters or more said before in the same text",
-    'after(class("number"))': "words and signs after a number",
+    'after(class("number"))': "the word or sign after a number",
     'word("no") & before(mark("?", "."))': 'the word "no" before a question mark or a full stop',
     'suffix("ly") & near(place("first"))': 'words ending in "-ly" near the first word of the text',
-    'earlier(word("not"))': 'words and signs anywhere after "not"',
+    'earlier(word("not"))': 'everything after "not"',
+    'near(word("tea"))': 'words and signs near "tea"',
+    'suffix("ly") & earlier(word("not"))': 'words ending in "-ly" anywhere after "not"',
+    'after(word("a")) & before(word("b")) & earlier(mark(","))': (
+        'the word or sign after "a" and before "b" and anywhere after a comma'
+    ),
     'word("off") & after(after(word("turn")))': 'the word "off" two places after "turn"',
     'about("refund", "cancelled order")': 'texts that mention "refund" or "cancelled order"',
     'like("slow service", 0.41)': "texts about slow service",
@@ -47,7 +52,7 @@ SAID = {
     'form("phone") & after(word("my")) & before(mark(","))': (
         'the word "phone" in any form, after "my" and before a comma'
     ),
-    'after(near(form("tea")))': 'words and signs after a word or sign near any form of "tea"',
+    'after(near(form("tea")))': 'the word or sign after a word or sign near any form of "tea"',
     'about("tea") and mark("!") and feels("positive") and long(9)': (
         'exclamation marks, in texts of 9 words or more with a positive tone that mention "tea"'
     ),
@@ -104,7 +109,7 @@ def test_one_of_many(plural, one):
 def test_every_class_has_a_singular(name):
     one = singular(CLASSES[name])
     assert (one.startswith(("a ", "an ")) and one.split(" ", 1)[1] != CLASSES[name]) or name == "kana"
-    assert english(parse(f'after(class("{name}"))')) == f"words and signs after {one}"
+    assert english(parse(f'after(class("{name}"))')) == f"the word or sign after {one}"
 
 
 def test_signs_are_named_once_each():

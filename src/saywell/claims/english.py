@@ -132,7 +132,7 @@ def price(atom: Atom) -> float:
     """What an atom costs in English: 1 for a plain word, less is better.
 
     A list costs its words, a condition of a neighbour what it asks of it, and what a person finds
-    harder to see than a word a half more. An atom without a head ("words and signs after ...") costs
+    harder to see than a word a half more. An atom without a head ("the word or sign after ...") costs
     1 for that, and "not" a half.
     """
     headless = all(condition.name in _CONTEXTS for condition in atom.conditions)
@@ -222,6 +222,8 @@ def _token(atom: Atom, noun: str) -> str:
     spelt = " and ".join(_which(condition) for condition in conditions if condition.name in _SPELT)
     own = [_behind(condition, one, noun) for condition in rest if condition.name in _WHOLE]
     around = " and ".join(_around(condition, noun) for condition in conditions if condition.name in _CONTEXTS)
+    if head.name == "earlier":
+        around = around.removeprefix("anywhere ")
     said, more = _many(head, noun), [spelt, *own, around]
     if head.name in _SPELT:
         said, more = f"words {spelt}", [*own, around]
@@ -250,6 +252,10 @@ def _many(condition: Condition, noun: str) -> str:
             return _PLACES[said[0]][0].format(noun)
         case "repeated":
             return f"content words said before in the same {noun}"
+        case "after" | "before":
+            return "the word or sign"
+        case "earlier":
+            return "everything"
     return "words and signs"
 
 
@@ -401,7 +407,7 @@ _NOTES: Mapping[str, Callable[[Condition], str]] = {
     "after": _after_note,
     "before": _after_note,
     "near": lambda condition: f"near: at most {NEAR} words or signs away, on either side",
-    "earlier": lambda condition: "anywhere after: at any distance",
+    "earlier": lambda condition: "anywhere, everything after: at any distance in the same text",
     "about": lambda condition: "mention: the words stand side by side, each in any form",
     "like": _like_note,
     "feels": _tone_note,

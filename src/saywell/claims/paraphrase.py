@@ -33,7 +33,7 @@ _JOINTS = (
     (r"or more|or longer|at least|no (?:fewer|less) than", " ORMORE "),
     (r"or fewer|or less|or shorter|at most|no more than|up to", " ATMOST "),
     (r"(?:(?:already |when )?(?:said|used|mentioned) )?(?:before|earlier) in the same", " AGAIN "),
-    (r"(?:anywhere|somewhere) (?:after|behind)|at any distance after", " | FAR | "),
+    (r"(?:anything|everything|anywhere|somewhere) (?:after|behind)|at any distance after", " | FAR | "),
     (rf"{_WHERE}(?:before|followed by)|that precedes?|preceding", " | BEFORE | "),
     (rf"{_WHERE}(?:after|preceded by)|that follows?|following", " | AFTER | "),
     (r"near|close to|not far from", " | NEAR | "),
