@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from saywell.claims import search as searching
-from saywell.claims.choose import LEVEL, choose, gate_p
+from saywell.claims.choose import choose, gate
 from saywell.claims.search import BEAM, MOST, PRICE, Atoms, Clauses, search, shrunk_f1
 
 TRIED = 200
@@ -123,7 +123,7 @@ def shrinkage(units: int) -> None:
             sizes = searched_with(form, atoms, fires[:examples])
             found = [one for size in sizes for one in size]
             said = np.array([covered(holds, one.clauses) for one in found])
-            chosen = choose(fires[select], said[:, select], np.array([one.size for one in found]))
+            chosen = choose(said[:, select], fires[select], np.array([one.size for one in found]))
             first = np.cumsum([0, *map(len, sizes)])[:-1]
             by_size = [f1(fires[other], said[n, other]) for n in first]
             by_size += by_size[-1:] * (MOST - len(by_size))
@@ -167,10 +167,8 @@ def noise(units: int) -> None:
             if not found:
                 continue
             said = np.array([covered(holds, one.clauses) for one in found])[:, 1500:]
-            chosen = choose(fires[1500:], said, np.array([one.size for one in found]))
-            hits, holding = (said[chosen] & fires[1500:]).sum(keepdims=True), said[[chosen]].sum(1)
-            fired, known = fires[1500:].sum(keepdims=True), np.array([1500])
-            through += bool(gate_p(hits, holding, fired, known, len(found))[0] <= LEVEL)
+            chosen = choose(said, fires[1500:], np.array([one.size for one in found]))
+            through += bool(gate(said[chosen], fires[1500:], tried=len(found)))
             longer += found[chosen].size > 1
         print(f"| {rate:g} | {units} | {through / units:.1%} | {longer / units:.1%} |")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saywell.claims.choose import choose, gate_p, paired_p
+from saywell.claims.choose import LEVEL, choose, gate, paired_p
 
 
 def agreement(fires, said) -> float:
@@ -28,13 +28,13 @@ def test_the_paired_test_is_that_of_all_swaps(seed):
         turned = differ[list(swap)]
         a[turned], b[turned] = other[turned], one[turned]
         as_good.append(agreement(fires, b) - agreement(fires, a) >= seen - 1e-12)
-    assert paired_p(fires, one, other) == pytest.approx(np.mean(as_good))
+    assert paired_p(one, other, fires) == pytest.approx(np.mean(as_good))
 
 
 def test_equals_are_not_told_apart_and_nothing_fires_is_no_gain():
     yes = np.ones(20, dtype=bool)
     assert paired_p(yes, yes, yes) == 1
-    assert choose(~yes, np.array([~yes, ~yes]), np.array([1, 2])) == 0
+    assert choose(np.array([~yes, ~yes]), ~yes, np.array([1, 2])) == 0
 
 
 def test_the_longer_is_taken_only_where_it_is_clearly_better():
@@ -42,16 +42,16 @@ def test_the_longer_is_taken_only_where_it_is_clearly_better():
     one, two = random.random((2, 2000)) < 0.1
     both = np.array([two, one, one | two])
     sizes = np.array([1, 1, 2])
-    assert choose(one | two, both, sizes) == 2
-    assert choose(one | (two & (random.random(2000) < 0.04)), both, sizes) == 1
+    assert choose(both, one | two, sizes) == 2
+    assert choose(both, one | (two & (random.random(2000) < 0.04)), sizes) == 1
     # All four examples by which they differ speak for the longer, of 16 ways to swap them 1; five would do.
     first = np.arange(2000) < 10
     for more, kept in ((4, 0), (5, 1)):
         fires = np.arange(2000) < 10 + more
-        assert choose(fires, np.array([first, fires]), sizes[1:]) == kept
+        assert choose(np.array([first, fires]), fires, sizes[1:]) == kept
     # A gain that is certain, and too small for an atom more.
     most = np.arange(20_000) < 5000
-    assert choose(most, np.array([most & (np.arange(20_000) >= 100), most]), sizes[1:]) == 0
+    assert choose(np.array([most & (np.arange(20_000) >= 100), most]), most, sizes[1:]) == 0
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3])
@@ -61,7 +61,7 @@ def test_on_noise_a_longer_formula_is_rarely_taken(rate):
     taken = 0
     for _ in range(200):
         fires, one, two, three = random.random((4, 600)) < rate
-        taken += choose(fires, np.array([one, one | two, one | two | three]), np.array([1, 2, 3])) > 0
+        taken += choose(np.array([one, one | two, one | two | three]), fires, np.array([1, 2, 3])) > 0
     assert taken <= 200 * 0.13
 
 
@@ -70,14 +70,13 @@ def test_the_gate_lets_chance_through_at_most_in_its_share():
     units, examples, tried = 1500, 250, 6
     fires = random.random((units, examples)) < random.uniform(0.01, 0.3, (units, 1))
     said = random.random((units, tried, examples)) < random.uniform(0.01, 0.3, (units, tried, 1))
-    hits, length = (said & fires[:, None]).sum(2), said.sum(2)
-    fired = fires.sum(1)
-    p = gate_p(hits, length, fired[:, None], np.full((units, 1), examples), tried)
-    assert (p.min(1) <= 0.05).mean() <= 0.05
-    assert p[0, 0] == pytest.approx(
-        min(1, 6 * stats.fisher_exact(_table(fires[0], said[0, 0]), alternative="greater").pvalue)
-    )
-    assert gate_p(np.array([20]), np.array([25]), np.array([30]), np.array([250]), tried)[0] < 1e-9
+    through = gate(said, fires[:, None], tried=tried)
+    assert through.any(1).mean() <= LEVEL
+    for n in range(100):
+        p = stats.fisher_exact(_table(fires[n], said[n, 0]), alternative="greater").pvalue
+        assert gate(said[n, 0], fires[n], tried=1) == (p <= LEVEL)
+        assert gate(said[n, 0], fires[n], tried=5) == (5 * p <= LEVEL)
+    assert gate(fires[0] | (random.random(examples) < 0.05), fires[0], tried=tried)
 
 
 def _table(fires, said):

@@ -38,7 +38,7 @@ def plain(atoms, fires, known, pointed, most, beam):
         mask = covered(holds, clauses) & known
         hits, said = int((mask & fires).sum()), int(mask.sum())
         share = float("nan")
-        if at is not None and any(pointed.able[a] for clause in clauses for a, no in clause if not no):
+        if at is not None:
             there = [
                 any(
                     all(holds[a, row] != no for a, no in clause)
@@ -70,7 +70,7 @@ def plain(atoms, fires, known, pointed, most, beam):
                     if join == 1 and hits_of_its_own(holds, known, fires, parent, clause, a) < least:
                         continue
                     cost = sum(atoms.prices[a] for c in new for a, _ in c)
-                    pointing = searching.UNPLACED if np.isnan(share) else share
+                    pointing = 1.0 if np.isnan(share) else share
                     shrunk = shrunk_f1(np.array(hits), np.array(said), int(fires.sum()), int(known.sum()))
                     score = float(shrunk * (1 + pointing) / 2 - searching.PRICE * cost)
                     key = (-score, cost, atoms.order[a], rank, nth)
@@ -117,9 +117,8 @@ def worlds(draw):
     pointed = None
     if len(firing) and draw(st.booleans()):
         exemplars = random.permutation(firing)[:8]
-        able = random.random(number) < 0.7
-        at = holds[:, exemplars] & able[:, None] & (random.random((number, len(exemplars))) < 0.7)
-        pointed = Pointed(exemplars, sp.csr_matrix(at), able)
+        at = holds[:, exemplars] & (random.random((number, len(exemplars))) < 0.6)
+        pointed = Pointed(exemplars, sp.csr_matrix(at))
     return atoms, fires, known, pointed
 
 
@@ -146,7 +145,7 @@ def test_the_order_of_atoms_and_examples_decides_nothing(world, chance):
     moved = Atoms(sp.csr_matrix(atoms.rows[a][:, e]), atoms.prices[a], atoms.groups[a], atoms.order[a])
     if pointed is not None:
         there = np.argsort(e)[pointed.exemplars]
-        pointed_moved = Pointed(there, sp.csr_matrix(pointed.at[a]), pointed.able[a])
+        pointed_moved = Pointed(there, sp.csr_matrix(pointed.at[a]))
     found = search(atoms, fires, known, pointed, most=3)
     again = search(moved, fires[e], known[e], pointed and pointed_moved, most=3)
     back = [
@@ -197,7 +196,7 @@ def test_of_two_that_hold_of_the_same_the_one_that_points_is_taken_then_the_chea
     assert search(made(holds), fires)[0][0].clauses == (((0, False),),)
     assert search(made(holds, prices=np.array([3.0, 2.0, 2.0])), fires)[0][0].clauses == (((1, False),),)
     at = sp.csr_matrix(np.array([[1, 0], [0, 0], [1, 1]], dtype=bool))
-    pointed = Pointed(np.array([4, 2]), at, np.array([True, False, True]))
+    pointed = Pointed(np.array([4, 2]), at)
     best = search(made(holds), fires, None, pointed)[0]
     assert (best[0].clauses, best[0].pointing, len(best)) == ((((2, False),),), 1.0, 1)
 
@@ -241,6 +240,6 @@ def test_wrong_shapes_are_said():
     twice = sp.csr_matrix((np.ones(2, dtype=bool), [0, 0], [0, 2]), shape=(1, 1))
     with pytest.raises(InputError, match="or twice"):
         Atoms(twice, *[np.arange(1)] * 3)
-    many = Pointed(np.arange(65), sp.csr_matrix((3, 65), dtype=bool), np.ones(3, dtype=bool))
+    many = Pointed(np.arange(65), sp.csr_matrix((3, 65), dtype=bool))
     with pytest.raises(InputError, match="65 exemplars; give the 64 strongest"):
         search(made(holds), np.ones(10, dtype=bool), None, many)

@@ -10,8 +10,8 @@ LEVEL, LEAST_GAIN = 0.05, 0.02
 
 
 def choose(
-    fires: Bool[np.ndarray, " examples"],
     said: Bool[np.ndarray, "formulas examples"],
+    fires: Bool[np.ndarray, " examples"],
     sizes: Int[np.ndarray, " formulas"],
 ) -> int:
     """Which formula to keep: a short one unless a longer is clearly better on these examples.
@@ -27,16 +27,16 @@ def choose(
         best = int(of_size[f1[of_size].argmax()])
         if kept < 0 or (
             f1[best] - f1[kept] >= LEAST_GAIN * (size - sizes[kept])
-            and paired_p(fires, said[kept], said[best]) <= LEVEL
+            and paired_p(said[kept], said[best], fires) <= LEVEL
         ):
             kept = best
     return kept
 
 
 def paired_p(
-    fires: Bool[np.ndarray, " examples"],
     one: Bool[np.ndarray, " examples"],
     other: Bool[np.ndarray, " examples"],
+    fires: Bool[np.ndarray, " examples"],
 ) -> float:
     """One-sided p of `other` being the better, if both were equally good: exact, no resampling.
 
@@ -71,16 +71,13 @@ def kappa(
     return 2 * (hits * examples - chance) / np.maximum(examples * (said + fired) - 2 * chance, 1)
 
 
-def gate_p(
-    hits: Int[np.ndarray, " units"],
-    said: Int[np.ndarray, " units"],
-    fired: Int[np.ndarray, " units"],
-    known: Int[np.ndarray, " units"],
-    tried: Int[np.ndarray, " units"] | int,
-) -> Float[np.ndarray, " units"]:
-    """Fisher's exact p of a formula having as many hits by chance (upper tail), times the formulas tried.
+def gate(
+    said: Bool[np.ndarray, "*formulas examples"], fires: Bool[np.ndarray, "*formulas examples"], *, tried: int
+) -> Bool[np.ndarray, "*formulas"]:
+    """Whether a formula has more hits than chance: Fisher's exact test, upper tail, at `LEVEL`.
 
-    `fired` of `known` examples fire, and the formula holds of `said` of them, `hits` of which fire. On
-    examples that the search has not seen, `tried` is how many formulas were compared on them.
+    `tried` is how many formulas were compared on these examples (Bonferroni); what the search compared on
+    others is no test on these. Give examples whose response is known.
     """
-    return np.minimum(stats.hypergeom.sf(np.asarray(hits) - 1, known, fired, said) * tried, 1.0)
+    hits, known = (said & fires).sum(-1), np.shape(said)[-1]
+    return stats.hypergeom.sf(hits - 1, known, fires.sum(-1), said.sum(-1)) * tried <= LEVEL

@@ -28,7 +28,6 @@ PRIOR, PRICE = 5, 0.002
 LEAST, LEAST_SHARE = 2, 0.005
 MOST_EXEMPLARS = 64
 REMEMBERED = 500
-UNPLACED = 0.5
 
 Clause = tuple[tuple[int, bool], ...]
 Clauses = tuple[Clause, ...]
@@ -96,13 +95,12 @@ class Atoms:
 class Pointed(NamedTuple):
     """At which of a unit's exemplars each atom points at the responsible token.
 
-    `exemplars`: their rows among the examples, 64 at most. `at` [atoms, exemplars]. `able`: which atoms
-    point at tokens at all; others are about whole examples.
+    `exemplars`: their rows among the examples, `MOST_EXEMPLARS` at most. `at` [atoms, exemplars]; an atom
+    about whole examples points at nothing.
     """
 
     exemplars: Int[np.ndarray, " exemplars"]
     at: Bool[sp.csr_matrix, "atoms exemplars"]
-    able: Bool[np.ndarray, " atoms"]
 
 
 class Found(NamedTuple):
@@ -110,7 +108,7 @@ class Found(NamedTuple):
 
     `clauses`: atoms, each with whether it is negated. `hits`: examples that fire and of which it holds.
     `said`: examples of which it holds. `f1`: as counted. `pointing`: share of the exemplars at whose
-    responsible token it points; NaN where it points at none by its nature, or nothing is known of it.
+    responsible token it points; NaN where these are not known.
     `score`: what it was chosen by, higher is better. `size`: atoms.
     """
 
@@ -176,7 +174,6 @@ class _Unit:
     known: Bool[np.ndarray, " examples"]
     counts: Int[np.ndarray, "2 atoms"]
     exemplars: Int[np.ndarray, " exemplars"]
-    able: Bool[np.ndarray, " atoms"]
     points: UInt64[np.ndarray, " atoms"]
     """Bits: at which exemplars an atom points."""
     holds: UInt64[np.ndarray, " atoms"]
@@ -199,20 +196,20 @@ class _Unit:
         fires = fires & known
         hits = atoms.count(np.flatnonzero(fires))
         counts = np.stack([atoms.held - atoms.count(np.flatnonzero(~known)) - hits, hits])
-        exemplars, able = np.zeros(0, dtype=int), np.zeros(len(atoms), dtype=bool)
+        exemplars = np.zeros(0, dtype=int)
         points = holds = np.zeros(len(atoms), dtype=np.uint64)
         if pointed is not None and len(pointed.exemplars):
-            exemplars, able = pointed.exemplars, pointed.able
+            exemplars = pointed.exemplars
             if len(exemplars) > MOST_EXEMPLARS:
                 raise InputError(f"{len(exemplars)} exemplars; give the {MOST_EXEMPLARS} strongest or fewer")
-            if pointed.at.shape != (len(atoms), len(exemplars)) or able.shape != (len(atoms),):
+            if pointed.at.shape != (len(atoms), len(exemplars)):
                 raise InputError(
                     f"pointing of {pointed.at.shape[0]:,} atoms at {pointed.at.shape[1]} exemplars, and there"
                     f" are {len(atoms):,} and {len(exemplars)}"
                 )
             points = _bits(sp.csr_matrix(pointed.at.T))
             holds = _bits(atoms.by_example[exemplars])
-        return _Unit(atoms, fires, known, counts, exemplars, able, points, holds, {})
+        return _Unit(atoms, fires, known, counts, exemplars, points, holds, {})
 
     @cached_property
     def fired(self) -> int:
@@ -314,10 +311,9 @@ def _lengthened(unit: _Unit, formula: _Formula) -> Iterator[_Way]:
 
 
 def _pointing(unit: _Unit, way: _Way) -> Float[np.ndarray, " tried"]:
-    """Share of the exemplars that each formula points at; for one that by its nature points at none, half."""
+    """At what share of the exemplars each formula points at the responsible token."""
     formula, c = way.parent, way.clause
     points, holds = unit.points[way.atoms], unit.holds[way.atoms]
-    able = any(unit.able[atom] for clause in formula.clauses for atom, negated in clause if not negated)
     shown = formula.points & formula.holds
     others = np.bitwise_or.reduce(np.concatenate([shown[:c], shown[c + 1 :]]))
     if way.join == "or":
@@ -326,8 +322,7 @@ def _pointing(unit: _Unit, way: _Way) -> Float[np.ndarray, " tried"]:
         bits = others | ((formula.points[c] | points) & formula.holds[c] & holds)
     else:
         bits = others | (shown[c] & ~holds)
-    able |= unit.able[way.atoms] & (way.join != "and not")
-    return np.where(able, np.bitwise_count(bits) / len(unit.exemplars), UNPLACED)
+    return np.bitwise_count(bits) / len(unit.exemplars)
 
 
 def _distinct(unit: _Unit, ways: list[_Way], wanted: int, seen: set[bytes]) -> list[_Formula]:
@@ -337,8 +332,11 @@ def _distinct(unit: _Unit, ways: list[_Way], wanted: int, seen: set[bytes]) -> l
     atom = np.concatenate([way.atoms for way in ways])
     hits, said = (np.concatenate([getattr(way, name) for way in ways]) for name in ("hits", "said"))
     cost = np.repeat([way.parent.cost for way in ways], lengths) + unit.atoms.prices[atom]
-    pointing = np.concatenate([_pointing(unit, way) for way in ways]) if len(unit.exemplars) else UNPLACED
-    score = shrunk_f1(hits, said, unit.fired, int(unit.known.sum())) * (1 + pointing) / 2 - PRICE * cost
+    score = shrunk_f1(hits, said, unit.fired, int(unit.known.sum()))
+    if len(unit.exemplars):
+        # Half for that it holds, half for where: a claim that points elsewhere is never verified.
+        score = score * (1 + np.concatenate([_pointing(unit, way) for way in ways])) / 2
+    score = score - PRICE * cost
     found: list[_Formula] = []
     done, looked = 0, 4 * wanted
     while len(found) < wanted and done < len(score):
@@ -387,9 +385,8 @@ def _made(unit: _Unit, way: _Way, at: int, cost: float, score: float) -> _Formul
 
 def _found(unit: _Unit, formula: _Formula) -> Found:
     clauses = tuple(tuple(sorted(clause, key=lambda part: part[1])) for clause in formula.clauses)
-    able = any(unit.able[atom] for clause in clauses for atom, negated in clause if not negated)
     bits = np.bitwise_or.reduce(formula.points & formula.holds)
-    pointing = int(np.bitwise_count(bits)) / len(unit.exemplars) if able else float("nan")
+    pointing = int(np.bitwise_count(bits)) / len(unit.exemplars) if len(unit.exemplars) else float("nan")
     f1 = 2 * formula.hits / (formula.said + unit.fired)
     return Found(clauses, formula.hits, formula.said, f1, pointing, formula.score, sum(map(len, clauses)))
 
