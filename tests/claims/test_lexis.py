@@ -47,7 +47,7 @@ MARKED = [
     ("past", "we *bought* it, they need a used bed, it has worked, I have never seen or used it"),
     ("past", "they are disappointed; the broken, very tired man *saw* a saw; he *read* it and I read"),
     ("present", "I *like* tea and she *drinks* it; did you go? They often *swim*; we went; can I go"),
-    ("ing", "*going* *swimming* in the evening, nothing during spring"),
+    ("ing", "*going* *swimming* in the evening, *living*, *building* the building, nothing during spring"),
     ("infinitive", "I want to *walk* to school, to not *go* to the shop"),
     ("participle", "it was *broken* and *repaired*; I have never *seen* what you used"),
     ("perfect", "she *has* never *gone* or went; he had it"),

@@ -120,12 +120,15 @@ def _is_participle(form: str) -> bool:
     return form in _PARTICIPLES or _is_ed(form)
 
 
+@cache
 def _is_ing(form: str) -> bool:
     """A form of a verb, not "king" or an adjective of its own ("interesting")."""
-    if len(form) < 5 or not form.endswith("ing") or form in lists.ING_ADJECTIVES:
+    if len(form) < 5 or not form.endswith("ing") or form in lists.NO_ING:
         return False
     stem = form[:-3]
-    return lemma(form) != form or not lists.IRREGULAR.keys().isdisjoint({stem, stem[:-1], f"{stem}e"})
+    if lemma(form) != form or not lists.IRREGULAR.keys().isdisjoint({stem, stem[:-1], f"{stem}e"}):
+        return True
+    return lemma(f"{stem}ed") in (stem, f"{stem}e", stem[:-1])  # "living", which is a noun as well
 
 
 @cache
@@ -289,7 +292,10 @@ def _past(corpus: Corpus) -> Tokens:
 
 
 def _ing(corpus: Corpus) -> Tokens:
-    return corpus.of_forms(_is_ing)
+    """Those that are nouns as well ("building") not after "the" or "my"."""
+    noun = corpus.of_forms(lambda form: lemma(form) == form)
+    before = _any(*(_listed(corpus, name) for name in ("determiner", "possessive", "quantifier")))
+    return corpus.of_forms(_is_ing) & ~(noun & corpus.shifted(before, 1))
 
 
 def _infinitive(corpus: Corpus) -> Tokens:

@@ -284,11 +284,11 @@ SURELY_THIRD = word_set(
     "hears helps includes keeps knows learns lets loses makes provides puts remains requires says seems "
     "sells sends sits speaks spends takes teaches tells thinks understands wears writes"
 )
-ING_ADJECTIVES = word_set(
-    "interesting amazing entertaining boring including regarding concerning following outstanding "
-    "surprising disappointing annoying exciting missing lacking leading irritating frustrating "
-    "confusing charming stunning fascinating touching refreshing convincing misleading inspiring "
-    "disturbing compelling depressing"
+NO_ING = word_set(
+    "evening clothing wedding ceiling shilling pudding sterling gelding interesting amazing "
+    "entertaining boring including regarding concerning following outstanding surprising disappointing "
+    "annoying exciting lacking leading irritating frustrating confusing charming stunning fascinating "
+    "touching refreshing convincing misleading inspiring disturbing compelling depressing during"
 )
 AFTER_NOUNS = word_set("and or of are were have had will can could would should may might who")
 NOUNS_AFTER_TO = word_set("school bed church college town market date life music one")
