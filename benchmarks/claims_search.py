@@ -96,7 +96,7 @@ def shrinkage(units: int) -> None:
     for z in (0.5, 1, 2):
         forms[f"{z:g} deviations fewer hits"] = lambda h, s, f, n, z=z: 2 * (h - z * np.sqrt(h)) / (s + f)
     forms["one hit fewer"] = lambda h, s, f, n: 2 * (h - 1) / (s + f)
-    for k in (2, 5, 10):
+    for k in (5, 10, 20):
         forms[f"precision drawn, {k} examples"] = lambda h, s, f, n, k=k: harmonic(
             (h + k * f / n) / (s + k), h / f
         )

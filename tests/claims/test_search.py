@@ -243,3 +243,12 @@ def test_wrong_shapes_are_said():
     many = Pointed(np.arange(65), sp.csr_matrix((3, 65), dtype=bool))
     with pytest.raises(InputError, match="65 exemplars; give the 64 strongest"):
         search(made(holds), np.ones(10, dtype=bool), None, many)
+
+
+def test_f1_is_shrunk_as_if_a_few_examples_more_had_been_like_all():
+    hits, said, fired, examples = np.array([3, 80]), np.array([3, 100]), 100, 1000
+    precision = (hits + 0.1 * searching.PRIOR) / (said + searching.PRIOR)
+    recall = (hits + said / examples * searching.PRIOR) / (fired + searching.PRIOR)
+    expected = 2 / (1 / precision + 1 / recall)
+    assert shrunk_f1(hits, said, fired, examples) == pytest.approx(expected)
+    assert (expected < 2 * hits / (said + fired)).all()

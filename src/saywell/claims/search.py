@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 from saywell.errors import InputError
 
 MOST, BEAM, KEPT = 4, 8, 3
-PRIOR, PRICE = 5, 0.002
+PRIOR, PRICE = 10, 0.002
 LEAST, LEAST_SHARE = 2, 0.005
 MOST_EXEMPLARS = 64
 REMEMBERED = 500
@@ -154,15 +154,16 @@ def search(
 def shrunk_f1(
     hits: Int[np.ndarray, " formulas"], said: Int[np.ndarray, " formulas"], fired: int, examples: int
 ) -> Float[np.ndarray, " formulas"]:
-    """F1 with the precision drawn towards the share of examples that fire.
+    """F1 with precision and recall drawn towards what chance gives them.
 
-    As if each formula held of `PRIOR` examples more, of which as many fire as of all: the best of thousands
-    of atoms is also the luckiest, most so where it holds of few. Of the forms tried on planted formulas
-    (`benchmarks/claims_search.py`: a bound some deviations lower, hits fewer by a constant, both shares
-    drawn) none chose formulas that do better on other examples.
+    As if each formula held of `PRIOR` examples more, of which as many fire as of all, and as if `PRIOR` more
+    fired, of which it held of as many as of all: the best of thousands of atoms is also the luckiest, most
+    so where it holds of few. Of the forms tried in `benchmarks/claims_search.py` none does better on
+    other examples for every number of atoms, and plain F1 does worse from two atoms on.
     """
     precision = (hits + PRIOR * fired / examples) / (said + PRIOR)
-    return 2 * precision * hits / (precision * fired + hits)
+    recall = (hits + PRIOR * said / examples) / (fired + PRIOR)
+    return 2 * precision * recall / (precision + recall)
 
 
 @dataclass(frozen=True)
