@@ -14,14 +14,18 @@ from saywell.cli import app
 from saywell.data.parts import SPLITS
 from saywell.describers.controls import NoDescription
 from saywell.describers.registry import DESCRIBERS, describers_of
+from saywell.description import Description
 from saywell.errors import InputError
 from saywell.language_models import DryRun, Scripted
+from saywell.scorers.floors import Described
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
 from saywell.studies.exam import plan_exam, run_exam, stored_exam
 from saywell.studies.exam.answers import with_recovery
-from saywell.studies.exam.sitting import TRUTH
+from saywell.studies.exam.sitting import TRUTH, AnotherTruth
 from saywell.studies.exam.summary import by_kind
+from saywell.units.planted.rules import PlantedUnit
+from saywell.units.planted.source import Planted
 from saywell.units.planted.tasks import read_tasks
 
 TOPICS = {
@@ -301,6 +305,22 @@ def test_recovered_is_verified_and_nearly_as_good_as_the_truth():
     assert found["recovered"].to_list() == [True, True, False, False, False, *[None] * 5]
     assert found["readable"].to_list() == [True] * 5 + [None] + [False] * 4
     assert found["off_rule"].to_list() == [False, False, False, None, True, None, None, True, False, None]
+
+
+def test_two_units_of_one_rule_are_no_floor_of_each_other_in_whatever_words():
+    rules = np.eye(3, dtype=bool)[[0, 0, 1, 2, 2]]
+    truths = ["shouting", "exclamation marks", "soup", "", ""]
+    units = [
+        PlantedUnit(str(n), "kind", truth, rule, rule * 1.0)
+        for n, (truth, rule) in enumerate(zip(truths, rules, strict=True))
+    ]
+    said = [Description(unit.id, text) for unit, text in zip(units, "abcde", strict=True)]
+    described = Described("d", [unit.id for unit in units], list("vwxyz"), said)
+    for seed in range(5):
+        whose = AnotherTruth(Planted(lambda: units)).stand_ins(described, seed).whose
+        assert not {0, 1} & ({*whose[0]} | {*whose[1]})
+        # Units that follow no rule follow the same one, and are no family.
+        assert 4 in whose[3] or 3 in whose[4]
 
 
 def test_an_exam_is_stored_shown_and_audited(corpus, tmp_path):
