@@ -131,7 +131,7 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
 def _print_best(study: Study, console: Console, top: int) -> None:
     from saywell.cli.terminal import plain
     from saywell.report.best import meaning, none_verified
-    from saywell.report.listing import verified_by_all
+    from saywell.report.listing import verdict_line
     from saywell.report.tables import deciding_scores
 
     best = study.best(top)
@@ -147,12 +147,8 @@ def _print_best(study: Study, console: Console, top: int) -> None:
         console.print(meaning(bool(best[0].sentences)), style="dim", markup=False)
     elif not verified:
         console.print(plain(none_verified(study)), markup=False)
-    counts = study.readers()
-    if not counts["verified"].sum():
-        return
-    by = ", ".join(f"{name} {count:,}" for name, _, count in counts.iter_rows())
-    alone = "" if counts.height < 2 else f"; all of them, {verified_by_all(study):,}"
-    console.print(f"Verified by {by}{alone}.")
+    if study.readers()["verified"].sum():
+        console.print(plain(verdict_line(study)), markup=False)
 
 
 def _print_unit(unit: Unit, console: Console) -> None:

@@ -237,16 +237,18 @@ def _described(tables: Tables) -> str:
 
 
 def _scored(tables: Tables) -> str:
-    """The score that decides about each description: the first of the file."""
+    """The score that decides about each description; in studies that do not say which, the first of the file."""
     words = ("unit", "description", "floor", "measure", "reader", "status")
     numbers = ("value", "ci_low", "ci_high", "control", "n", "skill", "skill_low", "skill_high", "q")
     if not tables.has("scores"):
         nothing = [f"null::varchar as {name}" for name in words] + [f"null::double as {n}" for n in numbers]
         return f"(select {', '.join(nothing)} where false)"
-    return (
-        f"(select {', '.join((*words, *numbers))} from scores where file_row_number in"
-        " (select min(file_row_number) from scores group by unit, description))"
+    decides = (
+        "decides"
+        if tables.has("scores", "decides")
+        else "file_row_number in (select min(file_row_number) from scores group by unit, description)"
     )
+    return f"(select {', '.join((*words, *numbers))} from scores where {decides})"
 
 
 def _where(tables: Tables, filters: Filters, people: Mapping[str, str]) -> tuple[str, list[Any]]:

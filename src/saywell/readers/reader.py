@@ -57,6 +57,23 @@ class Reader(Protocol):
         ...
 
 
+Spans = Sequence[tuple[int, int]]
+"""Parts of a text, in characters, end exclusive."""
+Pointing = Callable[[Description, int], Spans | None]
+"""Where in the example of that row a description holds; empty: nowhere. None: it points at no part of any."""
+CLAIMS = "claims"
+"""The reader that executes what a description claims, where it claims anything."""
+
+
+@runtime_checkable
+class Points(Protocol):
+    """A reader that says where in an example it found what is described."""
+
+    def pointing(self, examples: Examples, resources: Resources) -> Pointing:
+        """Ready to point into these examples. Raises InputError where something that it needs is missing."""
+        ...
+
+
 @runtime_checkable
 class AsksElse(Protocol):
     """A reader that is asked something else than whether a unit fires on the study's examples."""

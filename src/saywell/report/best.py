@@ -8,7 +8,7 @@ import polars as pl
 
 from saywell.report.card import Unit, of_pictures
 from saywell.report.formats import count, two
-from saywell.report.listing import verified_by_all
+from saywell.report.listing import readers_of, verdict_line
 from saywell.report.parts import Element, Part, clip, el, said
 from saywell.report.tables import asked, deciding_scores
 from saywell.report.unit_cards import marked_sentence, shot, thumbnails
@@ -119,70 +119,43 @@ def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element
 
 
 def reader_table(study: Study) -> Element | None:
-    """How many descriptions each reader verifies, side by side, with what that is worth."""
-    counts: pl.DataFrame = study.readers()
+    """How many descriptions each reader alone verifies, side by side, and of how many it decides."""
+    counts = readers_of(study)
     if counts.is_empty():
         return None
     rows = [
         el(
             "tr",
             None,
-            el("th", {"scope": "row"}, said(row["reader"], 60)),
-            el("td", {"class": "n"}, count(row["verified"])),
-            el("td", {"class": "n"}, count(row["tested"])),
+            el("th", {"scope": "row"}, said(row["reader"], 60), " (shares the model)" * row["shares"]),
+            *(el("td", {"class": "n"}, count(row[name])) for name in _OF_READERS),
         )
         for row in counts.iter_rows(named=True)
     ]
-    if counts.height > 1:
-        tested = int(counts["tested"].max() or 0)  # type: ignore[arg-type]
-        rows.append(
-            el(
-                "tr",
-                None,
-                el("th", {"scope": "row"}, "all of them"),
-                el("td", {"class": "n"}, count(verified_by_all(study))),
-                el("td", {"class": "n"}, count(tested)),
-            )
-        )
-    config = study.manifest.config
-    same = config.get("encoder") is not None and config.get("encoder") == config.get("model")
-    notes = (
-        [
-            el(
-                "p",
-                {"class": "how"},
-                "The encoder that tags and reads is the model under study, so"
-                " tags and sentence encoder may agree with its units for that reason alone. The reader"
-                " by words does not depend on it.",
-            )
-        ]
-        if same
-        else []
-    )
-    first = counts["reader"][0]
+    head = ("reader", *_OF_READERS.values())
+    shares = " One that shares its model with the units can support a description, and not decide."
     return el(
         "div",
         {"class": "readers"},
-        el(
-            "p",
-            {"class": "how"},
-            "Verified by each reader; counts elsewhere on this page go by the first, ",
-            said(first, 60),
-            ".",
-        ),
+        el("p", {"class": "how"}, said(verdict_line(study), 600)),
         el(
             "table",
             {"class": "tight"},
-            el(
-                "thead",
-                None,
-                el(
-                    "tr",
-                    None,
-                    *(el("th", {"scope": "col"}, name) for name in ("reader", "verified", "of tested")),
-                ),
-            ),
+            el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, name) for name in head))),
             el("tbody", None, *rows),
         ),
-        *notes,
+        el(
+            "p",
+            {"class": "how"},
+            "The strictest reader decides, for each description anew."
+            + shares * bool(counts["shares"].any()),
+        ),
     )
+
+
+_OF_READERS = {
+    "verified": "alone verifies",
+    "tested": "of tested",
+    "decides": "decides of",
+    "decided": "of these verified",
+}

@@ -84,6 +84,16 @@ class Reading:
     q: float | None
     n: int
     verdict: str
+    """Of the reader who decides that of the description, else the reader's own."""
+    verifies: bool | None = None
+    """Whether this reader alone verifies it; None where it could not be tested."""
+    localised: float | None = None
+    """Of `localised_n` texts the share whose responsible span the description points at."""
+    localised_low: float | None = None
+    localised_high: float | None = None
+    localised_n: int = 0
+    by_chance: float | None = None
+    """The share of all words of these texts that it points at."""
     floors: dict[str, float | None] = field(default_factory=dict)
     """The same for everything that should fail."""
 
@@ -216,8 +226,8 @@ class Unit:
 
     @property
     def verified_by(self) -> tuple[str, ...]:
-        """The readers by whom it is verified."""
-        return tuple(one.reader for one in self.readings if one.verdict == VERIFIED)
+        """The readers who by themselves verify it, whoever decides."""
+        return tuple(one.reader for one in self.readings if one.verifies)
 
     @property
     def sign(self) -> int:
@@ -471,7 +481,10 @@ def _written(rows: Rows, ids: Sequence[str]) -> dict[str, tuple[Written, ...]]:
     for row in _of(rows, "floors", ids).iter_rows(named=True):
         floors.setdefault(tuple(row[name] for name in whose), {})[row["floor"]] = row["value"]
     readings: dict[str, list[Reading]] = {}
-    for row in _of(rows, "scores", ids).iter_rows(named=True):
+    scores = _of(rows, "scores", ids)
+    if "decides" in scores.columns:
+        scores = scores.sort("decides", descending=True, maintain_order=True)
+    for row in scores.iter_rows(named=True):
         fared = _reading(row, floors.get(tuple(row[name] for name in whose), {}))
         readings.setdefault(row["description"], []).append(fared)
     named = table["descriptors"].explode().drop_nulls().unique().to_list()
@@ -513,6 +526,9 @@ def _reading(row: Mapping[str, Any], floors: dict[str, float | None]) -> Reading
         q=row["q"],
         n=row["n"] or 0,
         verdict=row["status"] or "not tested",
+        verifies=row.get("verifies", row["status"] == VERIFIED),
+        **{name: row.get(name) for name in ("localised", "localised_low", "localised_high", "by_chance")},
+        localised_n=row.get("localised_n") or 0,
         floors=floors,
     )
 

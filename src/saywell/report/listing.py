@@ -26,7 +26,7 @@ from saywell.report.card import (
     shown_words,
     strongest,
 )
-from saywell.report.tables import asked, deciding_scores, selected_descriptions
+from saywell.report.tables import asked, deciding_scores, selected_descriptions, verifying
 from saywell.store.study import Study
 
 _SEEN = 10
@@ -38,10 +38,11 @@ def tidy_table(study: Study) -> pl.DataFrame:
     """One row per unit, verified ones first, then those whose skill is surely high (its lower end).
 
     unit, description   its name and its words; "" where it has none
-    verdict             "verified", "not verified", or why there is no description or no test
+    verdict             "verified", "not verified" ... (docs/scores.md), or why there is no description
     score, ci_low, ci_high    F1 of the reader who decides, with its 95 % interval
     floor_score, floor, skill the best of what should fail, its name, and score less floor_score
-    reader, verified_by       who decides; every reader by whom it is verified
+    localised           the share of texts whose responsible span it points at; null where none is known
+    reader, verified_by       who decides; every reader who alone verifies it
     example             a strong example around its responsible part, which is between « and »
     """
     written = selected_descriptions(study, "status", description="text", _id="id")
@@ -49,13 +50,13 @@ def tidy_table(study: Study) -> pl.DataFrame:
     if "scores" in study.manifest.tables:
         keys = {"unit": "unit", "_id": "description"}
         by = (
-            asked(study, "scores")
-            .filter(status=VERIFIED)
+            verifying(asked(study, "scores"))
+            .filter("verifies")
             .group_by("unit", "description", maintain_order=True)
             .agg(verified_by="reader")
         )
         scored = (
-            deciding_scores(study)
+            verifying(deciding_scores(study))
             .join(by, on=["unit", "description"], how="left")
             .select(
                 **keys,
@@ -67,6 +68,7 @@ def tidy_table(study: Study) -> pl.DataFrame:
                 floor="floor",
                 skill="skill",
                 skill_low="skill_low",
+                localised="localised",
                 reader="reader",
                 verified_by="verified_by",
             )
@@ -102,6 +104,7 @@ def tidy_table(study: Study) -> pl.DataFrame:
             "floor_score",
             "floor",
             "skill",
+            "localised",
             "reader",
             "verified_by",
             "example",
@@ -120,6 +123,7 @@ _SCORED: dict[str, Any] = {
     "floor": pl.String,
     "skill": pl.Float64,
     "skill_low": pl.Float64,
+    "localised": pl.Float64,
     "reader": pl.String,
     "verified_by": pl.List(pl.String),
 }
@@ -155,13 +159,14 @@ def search_units(study: Study, words: str, *, limit: int = 20) -> pl.DataFrame:
 def best_units(study: Study, number: int = 10) -> list[Unit]:
     """A few verified units to begin with: believed by most readers, of high skill, short and unlike.
 
-    Those verified by most readers come first, then those whose skill is surely high (the lower end
+    Those that most readers verify come first, then those whose skill is surely high (the lower end
     of its interval). No two share a word of their descriptions while there are others, none has more
     than its share of a layer, and each is shown with another example.
     """
     if "scores" not in study.manifest.tables:
         return []
-    counted = asked(study, "scores").filter(status=VERIFIED).group_by("unit", "description").len("readers")
+    counted = verifying(asked(study, "scores")).filter("verifies")
+    counted = counted.group_by("unit", "description").len("readers")
     rows = (
         deciding_scores(study)
         .filter(status=VERIFIED)
@@ -192,22 +197,65 @@ def best_units(study: Study, number: int = 10) -> list[Unit]:
 
 
 def readers_of(study: Study) -> pl.DataFrame:
-    """By reader: how many descriptions it tested, and how many of them it verifies.
+    """By reader, of the descriptions that stand for their units: how many it tested, and who decides.
 
-    reader (in words), tested, verified; the reader who decides comes first.
+    reader (in words), tested, verified (by this reader alone), decides (of how many), decided (of these, how
+    many are verified), shares (whether it shares its model with the units, so that it can only support); in
+    the order of the study.
     """
+    scores = verifying(asked(study, "scores"))
+    deciding = deciding_scores(study).select("description", "reader", "status")
+    scores = scores.filter(pl.col("description").is_in(deciding["description"].implode()))
+    named = pl.col("reader").map_elements(reader_name, return_dtype=pl.String)
+    by = deciding.group_by("reader").agg(
+        decides=pl.len().cast(pl.Int64), decided=(pl.col("status") == VERIFIED).sum().cast(pl.Int64)
+    )
     return (
-        asked(study, "scores")
-        .group_by("reader", maintain_order=True)
-        .agg(tested=pl.col("skill").is_not_null().sum(), verified=(pl.col("status") == VERIFIED).sum())
-        .with_columns(pl.col("reader").map_elements(reader_name, return_dtype=pl.String))
+        scores.group_by("reader", maintain_order=True)
+        .agg(
+            tested=pl.col("verifies").is_not_null().sum().cast(pl.Int64),
+            verified=pl.col("verifies").fill_null(False).sum().cast(pl.Int64),
+        )
+        .join(by, on="reader", how="left", maintain_order="left")
+        .with_columns(
+            pl.col("decides", "decided").fill_null(0),
+            shares=pl.col("reader").is_in(list(study.manifest.config.get("shared", ()))),
+        )
+        .with_columns(named)
     )
 
 
-def verified_by_all(study: Study) -> int:
-    """Descriptions that every reader who tested them verifies."""
-    by = asked(study, "scores").group_by("unit", "description").agg(all=(pl.col("status") == VERIFIED).all())
-    return int(by["all"].sum())
+def verdict_line(study: Study) -> str:
+    """How many descriptions are verified, by whom, and beside it how many each reader alone verifies."""
+    deciding, readers = verifying(deciding_scores(study)), readers_of(study)
+    held = deciding.filter(status=VERIFIED).height
+    by = " or ".join(readers.filter(pl.col("decides") > 0, ~pl.col("shares"))["reader"])
+    place = " and by place" if by and deciding["localised"].count() else ""
+    line = f"Verified: {held:,} of {deciding.height:,}" + (f" by {by}{place}" if by else "") + "."
+    others = deciding.filter(pl.col("status").is_in(list(_SHORT_OF)))["status"].value_counts()
+    counts = dict(others.iter_rows())
+    short = [f"{status} {counts[status]:,} ({why})" for status, why in _SHORT_OF.items() if status in counts]
+    if short:
+        line += f" Short of it: {', '.join(short)}."
+    if readers.height > 1 or place:
+        alone = [
+            f"{name} {count:,}" + " (shares the model)" * shares
+            for name, count, shares in readers.select("reader", "verified", "shares").iter_rows()
+        ]
+        line += f" Each reader alone verifies: {_joined(alone)}."
+    return line
+
+
+_SHORT_OF = {
+    "elsewhere": "true, pointing at other words",
+    "unplaced": "true, pointing at no words",
+    "supported": "true, say only readers who share the model",
+}
+"""What readers verify and yet is not verified, by its status."""
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def choose_example(exemplars: Iterable[Example], texts: Sequence[str], used: set[str]) -> Example | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from saywell.store.study import Study
+from saywell.store.study import Study, deciding_rows
 from saywell.store.table import Table
 
 _WORDS, _NUMBER, _COUNT, _RANK, _TRUE = pl.String, pl.Float64, pl.Int64, pl.Int32, pl.Boolean
@@ -25,6 +25,10 @@ _TEXTS = {
 }
 _OF_UNIT = {"unit": _WORDS, "rank": _RANK, "example": _WORDS}
 _PART = {"part": _WORDS}
+_PLACED = {
+    **dict.fromkeys(("localised", "localised_low", "localised_high", "by_chance"), _NUMBER),
+    "localised_n": _COUNT,
+}
 
 
 def _words(*names: str) -> dict[str, Any]:
@@ -73,7 +77,12 @@ _TABLES = (
             **_INTERVAL,
             **dict.fromkeys(("control", "skill", "skill_low", "skill_high", "q"), _NUMBER),
             "n": _COUNT,
+            **_PLACED,
+            **dict.fromkeys(("verifies", "decides"), _TRUE),
         },
+        *_PLACED,
+        "verifies",
+        "decides",
         version=3,
     ),
     _read(
@@ -161,13 +170,19 @@ def asked(study: Study, name: str) -> pl.DataFrame:
 
 
 def deciding_scores(study: Study) -> pl.DataFrame:
-    """One row per unit: the score of the description that stands for it, by the reader who decides.
-
-    That is the first of those in table `scores`.
-    """
-    scores = asked(study, "scores").unique(["unit", "description"], keep="first", maintain_order=True)
+    """One row per unit: the score of the description that stands for it, by the reader who decides."""
+    scores = deciding_rows(asked(study, "scores"))
     standing = selected_descriptions(study, description="id")
     return scores.join(standing, on=["unit", "description"], how="semi", maintain_order="left")
+
+
+def verifying(scores: pl.DataFrame) -> pl.DataFrame:
+    """Table `scores` with what each reader alone says; in older studies that is its status."""
+    if "verifies" in scores.columns:
+        return scores
+    nowhere = (pl.lit(None, dtype=kind).alias(name) for name, kind in _PLACED.items())
+    tested = pl.col("status") != "not tested"
+    return scores.with_columns(*nowhere, verifies=pl.when(tested).then(pl.col("status") == "verified"))
 
 
 def selected_descriptions(study: Study, *columns: str, **renamed: str) -> pl.DataFrame:

@@ -6,7 +6,7 @@ examples; costly ones read of some units, drawn by their ids, a few dozen exampl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from saywell.description import Description
 from saywell.errors import InputError
 from saywell.readers.reader import AsksElse, Predict, Reader
 from saywell.scorers.counterexamples import find_counterexamples
+from saywell.scorers.deciding import strictest_f1
 from saywell.scorers.floors import ANOTHER, AnotherUnit, Described, Floor
 from saywell.scorers.sampling import NONE, STRATA, Sample, sample_examples
 from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED, score_tables
@@ -145,8 +146,8 @@ class Evaluated(NamedTuple):
     floors: pl.DataFrame
     counterexamples: pl.DataFrame
     found: dict[str, Scores]
-    select_f1: Float[np.ndarray, " units"]
-    """F1 of each description on select examples by the first reader; NaN where nobody cheap reads.
+    select_f1: dict[str, Float[np.ndarray, " units"]]
+    """By cheap reader the F1 of each description on select examples; NaN where it read nothing of it.
 
     It is for choosing, and no score.
     """
@@ -161,12 +162,12 @@ def evaluate(
 ) -> Evaluated:
     """Tables `scores`, `floors` and `counterexamples` of what cheap readers make of descriptions.
 
-    The first reader decides which descriptions are verified; counterexamples are the last one's.
-    Readings wait in `folder`, so that memory does not grow with descriptions times examples.
+    `scores` is what each reader makes of it alone, in their order: `decided` says who decides.
+    Counterexamples are the last one's. Readings wait in `folder`, so that memory does not grow with
+    descriptions times examples.
     """
-    select_f1 = np.full(len(described.units), np.nan)
     if not described.units or held.lacks:
-        return Evaluated(SCORED.empty(), FLOORED.empty(), AGAINST.empty(), {}, select_f1)
+        return Evaluated(SCORED.empty(), FLOORED.empty(), AGAINST.empty(), {}, {})
     responding, parts = held.of(described.units), held.parts
     found: dict[str, Scores] = {}
     against = AGAINST.empty()
@@ -187,11 +188,10 @@ def evaluate(
             )
             tallied = tally_units(task, seed=held.seed)
             found[reader.name] = settled(tallied)
-            if number == 0:
-                select_f1 = tallied.select_f1
             if number == len(readers) - 1:
                 against = _counterexamples(described, remembered, tallied.thresholds, held)
             (readings / str(number)).unlink()
+    select_f1 = {name: own.select_f1 for name, own in found.items()}
     return Evaluated(*score_tables(described, found), against, found, select_f1)
 
 
@@ -322,14 +322,19 @@ def another_of(
     return np.where(drawn < 0, NONE, described.own[drawn])
 
 
-def choose(evaluated: Sequence[Evaluated], described: Sequence[Described]) -> list[str]:
+def choose(
+    evaluated: Sequence[Evaluated], described: Sequence[Described], supporting: Collection[str] = ()
+) -> list[str]:
     """Of several descriptions of a unit the id of the best, for each unit that any describer wrote of.
 
-    The best has the highest F1 on select examples by the first reader; of equals the first describer's.
+    The best has the highest F1 on select examples by the strictest cheap reader who may decide (see
+    `strictest_f1`); of equals the first describer's.
     """
     best: dict[str, tuple[float, str]] = {}
     for each, own in zip(evaluated, described, strict=True):
-        for unit, id, value in zip(own.units, own.ids, np.nan_to_num(each.select_f1, nan=-1), strict=True):
+        claimed = np.array([bool(said.claim) for said in own.descriptions], dtype=bool)
+        values = np.nan_to_num(strictest_f1(each.select_f1, claimed, supporting), nan=-1)
+        for unit, id, value in zip(own.units, own.ids, values, strict=True):
             if unit not in best or value > best[unit][0]:
                 best[unit] = float(value), id
     return [id for _, id in best.values()]

@@ -43,6 +43,17 @@ def share_interval(values: Float[np.ndarray, " n"]) -> Interval:
     return Interval(total / n, low, high, n)
 
 
+def wilson_interval(hits: int, n: int) -> Interval:
+    """The share of `n` that are hits, with Wilson's (1927) interval; NaN of none."""
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    z = float(special.ndtri((1 + LEVEL) / 2))
+    share, room = hits / n, z * z / n
+    middle = (share + room / 2) / (1 + room)
+    half = z / (1 + room) * float(np.sqrt(share * (1 - share) / n + room / (4 * n)))
+    return Interval(share, middle - half, middle + half, n)
+
+
 def bootstrap_means(
     values: Float[np.ndarray, "n columns"], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[Interval]:

@@ -8,13 +8,15 @@ import numpy as np
 import polars as pl
 
 from saywell.data.parts import SCORE
+from saywell.scorers.deciding import NOT_TESTED, NOT_VERIFIED, VERIFIED
 from saywell.scorers.floors import Described
 from saywell.scorers.intervals import benjamini_hochberg
+from saywell.scorers.localisation import COLUMNS
 from saywell.scorers.scoring import Scores
 from saywell.scorers.skill import verified
 from saywell.store.table import Table
 
-SCORER_VERSION = 3
+SCORER_VERSION = 4
 F1 = "f1"
 _WHOSE = {
     "unit": pl.String,
@@ -46,9 +48,12 @@ SCORED = Table(
         "resamples": pl.Int64,
         "stated": pl.Float64,
         "meant": pl.Float64,
+        "verifies": pl.Boolean,
+        "decides": pl.Boolean,
+        **COLUMNS,
     },
     key=("unit", "description", "measure", "reader", "part"),
-    optional=frozenset({"resamples", "describer", "stated", "meant"}),
+    optional=frozenset({"resamples", "describer", "stated", "meant", "verifies", "decides", *COLUMNS}),
     version=3,
 )
 """A description's agreement with its unit on examples that its writer never saw.
@@ -59,6 +64,13 @@ counts the examples read, `resamples` how many the intervals and p are from. `st
 select examples, which the threshold was fitted on: no score, but what it promised. `meant` is against where
 a unit that was made to a plan should fire; null where there is no plan. Studies of format 2 do not
 name the describer: there was one.
+
+`verifies` says whether this reader alone verifies the description; null where it could not be tested. One row
+of each description `decides` (see scorers/deciding.py), and its `status` is that of the description; in the
+others it is the reader's own. `localised` is the share of `localised_n` score texts whose responsible span
+the description points at, with its interval, and `by_chance` that of all words; null where no span is known
+or the reader points at none. Where the one who decides does not point, they are of the first who does.
+Studies of scorer version 3 lack these: the first reader decided.
 """
 FLOORED = Table(
     "floors",
@@ -103,24 +115,31 @@ CONTROL_SCORES = Table(
         "skill_low": pl.Float64,
         "skill_high": pl.Float64,
         "p": pl.Float64,
+        "q": pl.Float64,
         "status": pl.String,
         "resamples": pl.Int64,
+        "describer": pl.String,
+        "selected": pl.Boolean,
+        "verifies": pl.Boolean,
+        "decides": pl.Boolean,
     },
-    key=("unit", "measure", "reader"),
-    version=2,
+    key=("unit", "describer", "measure", "reader"),
+    version=3,
 )
-"""Descriptions of units of the control, made and scored in the same way: what `verified` comes to where there
-is nothing to find. Units drawn by chance where they are many."""
+"""Descriptions of units of the control, made, scored, chosen and decided in the same way: what `verified` is
+where there is nothing to find. Units drawn by chance where they are many. Where in a text a unit of the
+control responds is not asked, so its descriptions need not point anywhere: more are verified for it."""
 
 
 def score_tables(described: Described, found: Mapping[str, Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Tables `scores` and `floors` by reader, the one that decides first."""
+    """Tables `scores` and `floors` by reader: what each alone makes of it (see `decided`)."""
     scores, floors = [SCORED.empty()], [FLOORED.empty()]
     for reader, own in found.items():
         skill = own.skill
         tested = ~np.isnan(skill.p)
         q = np.full(len(tested), np.nan)
         q[tested] = benjamini_hochberg(skill.p[tested])
+        holds = verified(skill)
         whose = {
             "unit": list(described.units),
             "description": list(described.ids),
@@ -137,7 +156,7 @@ def score_tables(described: Described, found: Mapping[str, Scores]) -> tuple[pl.
             "ci_high": skill.high,
             "control": skill.value - skill.skill,
             "n": skill.n,
-            "status": np.where(tested, np.where(verified(skill), "verified", "not verified"), "not tested"),
+            "status": np.where(tested, np.where(holds, VERIFIED, NOT_VERIFIED), NOT_TESTED),
             "floor": skill.best_floor.astype(str),
             "skill": skill.skill,
             "skill_low": skill.skill_low,
@@ -149,6 +168,10 @@ def score_tables(described: Described, found: Mapping[str, Scores]) -> tuple[pl.
             "resamples": skill.resamples,
             "stated": own.select_f1,
             "meant": own.meant_f1,
+            "verifies": pl.Series(
+                [bool(yes) if known else None for yes, known in zip(holds, tested, strict=True)]
+            ),
+            **dict.fromkeys(("decides", *COLUMNS)),
         }
         scores.append(pl.DataFrame(row, schema=SCORED.types, strict=False))
         floors += [

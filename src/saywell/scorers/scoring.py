@@ -73,7 +73,8 @@ class Scores(NamedTuple):
 class Tallied(NamedTuple):
     """All that skill depends on, as in `Scores`, and the F1 on selection examples that thresholds got.
 
-    The latter is for choosing between descriptions. It is not a score: it is too high. `meant_f1` is on
+    The latter is for choosing between descriptions. It is not a score: it is too high; NaN where nothing was
+    answered. `meant_f1` is on
     score examples, of the same decisions against where the unit is meant to fire; NaN where nobody knows.
     """
 
@@ -126,7 +127,8 @@ def tally_units(task: Task, *, seed: int, block: int = BLOCK) -> Tallied:
         here = slice(start, start + block)
         select, score = (_Shown.of(task, part, here) for part in (0, 1))
         predicted = select.read(own[here])
-        thresholds[here], select_f1[here] = fit(predicted, select.fires, select.weights)
+        thresholds[here], fitted_f1 = fit(predicted, select.fires, select.weights)
+        select_f1[here] = np.where(np.isnan(predicted).all(1), np.nan, fitted_f1)
         own_said = decide(predicted, thresholds[here])
         said = {_OWN: decide(score.read(own[here]), thresholds[here])}
         if task.meant is not None:

@@ -164,6 +164,13 @@ class Metric(BaseModel):
         return self
 
 
+def deciding_rows(scores: pl.DataFrame) -> pl.DataFrame:
+    """Of each description the row of table `scores` that decides; the first in studies that do not say."""
+    if "decides" in scores.columns:
+        return scores.filter("decides")
+    return scores.unique(["unit", "description"], keep="first", maintain_order=True)
+
+
 class Study:
     """A study folder, open for reading."""
 
@@ -274,9 +281,8 @@ class Study:
         return self.table("scores")
 
     def verdicts(self) -> pl.DataFrame:
-        """One row per description: its score by the scorer that decides, the first of `scores`."""
-        keys = ["unit", "description"]
-        return self.scores.unique(keys, keep="first", maintain_order=True)
+        """One row per description: its score by the reader who decides."""
+        return deciding_rows(self.scores)
 
     @property
     def metrics(self) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from typing import Protocol, cast, runtime_checkable
 import polars as pl
 
 from saywell.data.examples import EXAMPLES, REJECTED, Examples, Kind
+from saywell.data.parts import SCORE
 from saywell.describers.describer import Evidence
 from saywell.describers.descriptors.tables import DESCRIPTORS, TAGS, stored_tags
 from saywell.describers.llm import ByLLM
@@ -24,6 +25,7 @@ from saywell.errors import InputError, SaywellError
 from saywell.readers.reader import Predict, Reader
 from saywell.readers.registry import READERS
 from saywell.resources import STORED_VECTORS, Resources
+from saywell.scorers.deciding import NOT_TESTED, NOT_VERIFIED
 from saywell.scorers.evaluate import HeldOut, choose
 from saywell.scorers.floors import FLOORS
 from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED
@@ -135,6 +137,7 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
         extras=extras,
         strongest=int(config.get("top", Question.strongest)),
         caveats=caveats,
+        shared=frozenset(config.get("shared", ())),
     )
     responses = open_responses(study.arrays(RESPONSES), len(examples))
     subject = Subject(
@@ -152,13 +155,15 @@ def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
     study, source, examples = run.study, run.question.source, run.examples
     responses, describe = run.subject.activations.responses, examples.parts.describe
     yield UNITS, unit_table(source.units(), responses, source.firing, describe)
-    found = strongest_of(run.question, run.subject.activations, examples)
+    placed = SCORE in study.exemplars["part"]
+    found = strongest_of(run.question, run.subject.activations, examples, nowhere, placed=placed)
     yield EXEMPLARS, found.select("unit", "part", "rank", "example", "activation")
     yield CONTRASTS, contrast_table(run.subject.activations, examples.ids, describe, run.resources.seed)
     cheap = _opened(run)
-    by, named = run.of_control, {reader.name for reader, _ in cheap}
+    (free, readers), named = run.of_control, {reader.name for reader, _ in cheap}
     kept = CONTROL_SCORES.name in study.manifest.tables
-    if run.control is not None and by is not None and by[1].name in named and kept:
+    can = not any(isinstance(one, Written) for one in free) and all(one.name in named for one in readers)
+    if run.control is not None and kept and can:
         yield CONTROL_SCORES, control_scores(run, run.control)
     yield DESCRIPTIONS, _written(run)
     if cheap:
@@ -197,12 +202,13 @@ def _written(run: Run) -> pl.DataFrame:
 
 
 def _scores(run: Run, cheap: Sequence[tuple[Reader, Predict]]) -> Iterator[tuple[Table, pl.DataFrame]]:
-    """What the readers that can be had make of the stored descriptions.
+    """What the readers that can be had make of the stored descriptions; of others what is stored is taken.
 
     Where that is all of them, also the counterexamples and which descriptions are `selected`.
     """
     written = run.study.table(DESCRIPTIONS)
     evidence = run.subject.evidence(run.examples, run.resources.seed)
+    others = _alone(run.study.table(SCORED).filter(~pl.col("reader").is_in([r.name for r, _ in cheap])))
     frames, every = [], []
     for number, name in enumerate(written["describer"].unique(maintain_order=True)):
         said = _said(run.study, written.filter(describer=name))
@@ -210,15 +216,23 @@ def _scores(run: Run, cheap: Sequence[tuple[Reader, Predict]]) -> Iterator[tuple
         held = HeldOut(
             run.subject.activations, run.examples, described.units, run.resources.seed, run.subject.exemplars
         )
-        frames.append(evaluated(run, described, cheap, held))
+        frames.append(evaluated(run, described, cheap, held, others.filter(describer=name)))
         every.append(described)
     tables = [pl.concat(each) for each in zip(*(found[:3] for found in frames), strict=True)]
     yield from zip((SCORED, FLOORED), tables[:2], strict=True)
     if len(cheap) == sum(not reader.costly for reader in run.question.readers):
         yield AGAINST, tables[2]
-        best = choose(frames, every)
+        best = choose(frames, every, run.question.supporting)
         chosen = written.select("id", selected=pl.col("id").is_in(best))
         yield DESCRIPTIONS, chosen
+
+
+def _alone(scores: pl.DataFrame) -> pl.DataFrame:
+    """What readers made of descriptions before it was asked who decides."""
+    own = pl.when("verifies").then(pl.lit(VERIFIED)).otherwise(pl.lit(NOT_VERIFIED))
+    return scores.with_columns(
+        status=pl.when(pl.col("verifies").is_null()).then(pl.lit(NOT_TESTED)).otherwise(own)
+    )
 
 
 def _examples(study: Study) -> Examples:
@@ -243,7 +257,9 @@ def _control(study: Study, question: Question, examples: Examples) -> Subject | 
     activations = Activations(responses, units, firing)
     verified = next((metric for metric in study.headline() if metric.figure == VERIFIED), None)
     named = "" if verified is None else next(iter(verified.controls), "")
-    return Subject(named, activations, strongest_of(question, activations, examples), CONTRASTS.empty())
+    return Subject(
+        named, activations, strongest_of(question, activations, examples, nowhere), CONTRASTS.empty()
+    )
 
 
 def _opened(run: Run) -> list[tuple[Reader, Predict]]:

@@ -20,7 +20,7 @@ from saywell.data.splits import content_ids
 from saywell.data.texts import NEAR
 from saywell.errors import InputError, LeakError, SaywellError, StudyError
 from saywell.report.card import unknown_unit
-from saywell.scorers.score_tables import FLOORED, SCORED
+from saywell.scorers.score_tables import FLOORED, SCORED, SCORER_VERSION
 from saywell.store.files import file_hash
 from saywell.store.study import STUDY_VERSION, Metric, Study
 from saywell.store.table import Table
@@ -84,6 +84,11 @@ def _claims(study: Study, unit: str) -> Iterator[tuple[str, Any, Any]]:
     """What is stored of a unit, and what follows from its responses: (claim, stored, again)."""
     if unit not in study.units["id"]:
         raise unknown_unit(unit, study.units["id"].to_list())
+    if (older := _older(study)) is not None:
+        raise InputError(
+            f"{str(study.path)!r} was scored by scorer version {older}, whose units are verified by the"
+            " saywell that wrote it; make the study again, with another --out"
+        )
     run = stored_run(study, *own_of(study))
     for table, again in units_again(run):
         key = "id" if table is UNITS else "unit"
@@ -219,6 +224,14 @@ def _scores_stand_above_their_floors(study: Study) -> Iterator[Finding]:
     if "floors" not in study.manifest.tables:
         return
     keys = ["unit", "description", "measure", "reader"]
+    if (study.scores["scorer_version"] == SCORER_VERSION).all():
+        twice = (
+            study.scores.group_by("description").agg(pl.col("decides").sum()).filter(pl.col("decides") != 1)
+        )
+        detail = (
+            f"of {twice.height} descriptions none does, or several" if twice.height else "of each description"
+        )
+        yield "one reader decides", FAILED if twice.height else OK, detail
     best = study.table("floors").group_by(keys).agg(best=pl.col("value").max())
     scores = study.scores.join(best, on=keys, how="left").drop_nulls("control")
     gap = (scores["control"] - scores["best"]).abs().max()
@@ -238,6 +251,10 @@ def _units_follow_from_responses(study: Study) -> Iterator[Finding]:
     """Tables and figures of whatever has units, from their stored responses."""
     if RESPONSES not in study.manifest.steps or study.manifest.config.get("firing") == GIVEN:
         return  # where units fire that were planted is not stored
+    older = _older(study)
+    if older is not None:
+        yield f"scorer version {older}", OK, "read; figures are derived again by the version that wrote them"
+        return
     run = stored_run(study, *own_of(study))
     for table, again in tables_again(run):
         yield _compared(study, table, again)
@@ -248,6 +265,12 @@ def _units_follow_from_responses(study: Study) -> Iterator[Finding]:
         else:
             yield _compared(study, *each)
     yield from _figures(study, figures)
+
+
+def _older(study: Study) -> int | None:
+    """The scorer that made a study's scores, where it is not today's."""
+    versions = study.scores["scorer_version"].unique() if "scores" in study.manifest.tables else []
+    return next((int(version) for version in versions if version != SCORER_VERSION), None)
 
 
 def _compared(study: Study, table: Table, again: pl.DataFrame) -> Finding:

@@ -173,7 +173,7 @@ class StudySettings(Settings):
 
     describer: Names = Field(default=[], description=f"Who writes: {WRITERS}.")
     reader: Names = Field(
-        default=[], description="Who reads, by name (docs/scores.md); the first decides what is verified."
+        default=[], description="Who reads, by name; the strictest decides what is verified (docs/scores.md)."
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Splits, samples and controls depend on it.")
 

@@ -30,11 +30,13 @@ from saywell.describers.describer import Describer, Evidence, Tagger
 from saywell.describers.descriptors.taggers import need_descriptors
 from saywell.describers.llm import ByLLM
 from saywell.errors import InputError
-from saywell.readers.reader import AsksElse, Predict, Reader
+from saywell.readers.reader import AsksElse, Points, Predict, Reader
 from saywell.report.page import write_report
 from saywell.resources import Resources
+from saywell.scorers.deciding import decided
 from saywell.scorers.evaluate import Budget, Evaluated, HeldOut, another_of, choose, evaluate, evaluate_costly
 from saywell.scorers.floors import ANOTHER, FLOORS, Described, Floor, NearestSibling
+from saywell.scorers.localisation import Responsible
 from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED
 from saywell.store.study import Metric, Study, StudyWriter, write_study
 from saywell.store.table import UNANSWERED, Table
@@ -70,7 +72,11 @@ class Extra(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: whose units, who may write, who reads. The first reader decides what is verified."""
+    """What is asked: whose units, who may write, who reads.
+
+    The strictest reader decides what is verified (see `saywell.scorers.deciding`); the order of readers only
+    tells which of two that are equally strict.
+    """
 
     kind: str
     source: ActivationSource
@@ -89,8 +95,15 @@ class Question:
     """What readers may read whose readings cost."""
     caveats: Mapping[str, str] = field(default_factory=dict)
     """By reader, what has to be known of its verdicts."""
+    shared: frozenset[str] = frozenset()
+    """Names of readers that share their model with the units: they can support a description, not decide."""
     control: bool = True
     """Whether the same is done where there is nothing to find, if the source knows of such a thing."""
+
+    @property
+    def supporting(self) -> frozenset[str]:
+        """Readers that cannot decide: those that share a model, and those that are asked something else."""
+        return self.shared | {reader.name for reader in self.readers if isinstance(reader, AsksElse)}
 
 
 @dataclass(frozen=True)
@@ -127,11 +140,10 @@ class Run:
     control: Subject | None
 
     @property
-    def of_control(self) -> tuple[Describer, Reader] | None:
-        """Who describes the control and reads of it: the first of each that asks no language model."""
-        free = (one for one in self.question.describers if not isinstance(one, ByLLM))
-        cheap = (reader for reader in self.question.readers if not reader.costly)
-        return next(zip(free, cheap, strict=False), None)
+    def of_control(self) -> tuple[list[Describer], list[Reader]]:
+        """Who describes the control and reads of it: all that ask no language model."""
+        free = [one for one in self.question.describers if not isinstance(one, ByLLM)]
+        return free, [reader for reader in self.question.readers if not reader.costly]
 
     @property
     def for_profiles(self) -> Resources | None:
@@ -159,7 +171,12 @@ def run(
     with write_study(
         out,
         kind=question.kind,
-        config={**question.config, "firing": str(question.source.firing), "top": question.strongest},
+        config={
+            **question.config,
+            "firing": str(question.source.firing),
+            "top": question.strongest,
+            **({"shared": shared} if (shared := _shared(question)) else {}),
+        },
         inputs={"examples": examples.fingerprint, **question.inputs},
         command=list(command),
         report=write_report,
@@ -181,6 +198,11 @@ def _check(question: Question, resources: Resources) -> None:
         raise InputError(f"two units are called {ids.filter(ids.is_duplicated())[0]!r}; rename one of them")
 
 
+def _shared(question: Question) -> list[str]:
+    """Of its readers those that share their model with the units."""
+    return [reader.name for reader in question.readers if reader.name in question.shared]
+
+
 def _answer(question: Question, examples: Examples, study: StudyWriter, resources: Resources) -> None:
     """All steps in order; what an earlier run has done is not done again."""
     study.table(REJECTED, lambda: examples.rejected)
@@ -197,7 +219,7 @@ def _answer(question: Question, examples: Examples, study: StudyWriter, resource
     now = Run(question, study, examples, resources, subject, control)
     _describe_and_score(now)
     beside = None
-    if control is not None and now.of_control is not None:
+    if control is not None and all(now.of_control):
         beside = study.table(CONTROL_SCORES, lambda: control_scores(now, control))
     figures = [figure for extra in question.extras for figure in extra.add(now)]
     study.write_metrics([*figures, *verified_metrics(now, beside)])
@@ -225,7 +247,11 @@ def _observe(question: Question, examples: Examples, study: StudyWriter, resourc
     describe = examples.parts.describe
     study.table(UNITS, lambda: unit_table(source.units(), responses, source.firing, describe), uses=(name,))
     activations = Activations(responses, study.units, source.firing)
-    study.table(EXEMPLARS, lambda: strongest_of(question, activations, examples), uses=(name, UNITS.name))
+    study.table(
+        EXEMPLARS,
+        lambda: strongest_of(question, activations, examples, source.locate(examples)),
+        uses=(name, UNITS.name),
+    )
     study.table(
         CONTRASTS,
         lambda: contrast_table(activations, examples.ids, describe, resources.seed),
@@ -250,14 +276,23 @@ def _observe_control(
 
 
 def strongest_of(
-    question: Question, activations: Activations, examples: Examples, locate: Locate | None = None
+    question: Question,
+    activations: Activations,
+    examples: Examples,
+    locate: Locate,
+    *,
+    placed: bool | None = None,
 ) -> pl.DataFrame:
-    """Table `exemplars`, of the parts that anybody asks for; located by the source unless told."""
+    """Table `exemplars`, of the parts that anybody asks for.
+
+    Of score examples where in a text responses come from is held against descriptions: they are among them
+    where `locate` says so of texts, unless `placed` tells.
+    """
     parts = {DESCRIBE: examples.parts.describe, SELECT: examples.parts.select}
-    if any(isinstance(reader, AsksElse) for reader in question.readers):
+    placed = (locate is not nowhere and examples.kind == "text") if placed is None else placed
+    if placed or any(isinstance(reader, AsksElse) for reader in question.readers):
         parts[SCORE] = examples.parts.score
-    located = locate or question.source.locate(examples)
-    return exemplar_table(activations, examples.ids, parts, question.strongest, located)
+    return exemplar_table(activations, examples.ids, parts, question.strongest, locate)
 
 
 def _describe_and_score(now: Run) -> None:
@@ -278,7 +313,8 @@ def _describe_and_score(now: Run) -> None:
             held = HeldOut(subject.activations, now.examples, units, resources.seed, subject.exemplars, meant)
             cheap = [(r, r.open(now.examples, resources)) for r in question.readers if not r.costly]
             found = [evaluated(now, each, cheap, held) for each in described]
-        texts = description_table(question.describers, written, choose(found, described), now.examples.tags)
+        chosen = choose(found, described, question.supporting)
+        texts = description_table(question.describers, written, chosen, now.examples.tags)
         _keep_lost(study, resources)
         return texts, *(pl.concat(tables) for tables in zip(*(each[:3] for each in found), strict=True))
 
@@ -286,9 +322,16 @@ def _describe_and_score(now: Run) -> None:
 
 
 def evaluated(
-    now: Run, described: Described, cheap: Sequence[tuple[Reader, Predict]], held: HeldOut
+    now: Run,
+    described: Described,
+    cheap: Sequence[tuple[Reader, Predict]],
+    held: HeldOut,
+    kept: pl.DataFrame | None = None,
 ) -> Evaluated:
-    """What all readers make of one describer's words: cheap readers of all, costly ones of some."""
+    """What all readers make of one describer's words: cheap readers of all, costly ones of some.
+
+    `kept`: what other readers have made of them, in place of asking costly ones.
+    """
     question, resources = now.question, now.resources
     found = evaluate(described, cheap, held, question.floors, now.study.path)
     others = next((each.stand_ins.get(ANOTHER) for each in found.found.values()), None)
@@ -297,9 +340,11 @@ def evaluated(
     more = [
         evaluate_costly(described, reader, held, resources, question.budget, others)
         for reader in question.readers
-        if reader.costly
+        if reader.costly and kept is None
     ]
-    # In the order of the readers, since the first decides.
+    if kept is not None:
+        more = [(kept, FLOORED.empty())]
+    # In the order of the readers, which tells equally strict ones apart.
     number = {reader.name: place for place, reader in enumerate(question.readers)}
     scores, floors = (
         pl.concat([own, *(tables[place] for tables in more)]).sort(
@@ -307,7 +352,32 @@ def evaluated(
         )
         for place, own in enumerate((found.scores, found.floors))
     )
-    return found._replace(scores=scores, floors=floors)
+    return found._replace(scores=with_decision(now, scores, described, cheap, held), floors=floors)
+
+
+def with_decision(
+    now: Run,
+    scores: pl.DataFrame,
+    described: Described,
+    readers: Sequence[tuple[Reader, Predict]],
+    held: HeldOut,
+) -> pl.DataFrame:
+    """Rows of `scores` with who decides, how far descriptions point at responsible spans, and what then."""
+    responsible = Responsible(held.exemplars, now.examples)
+    pointing = {}
+    if responsible.units:
+        pointing = {
+            reader.name: reader.pointing(now.examples, now.resources)
+            for reader, _ in readers
+            if isinstance(reader, Points)
+        }
+    return decided(
+        scores,
+        responsible.localised(described, pointing),
+        claimed=[id for id, own in zip(described.ids, described.descriptions, strict=True) if own.claim],
+        supporting=now.question.supporting,
+        placed=responsible.units,
+    )
 
 
 def _keep_lost(study: StudyWriter, resources: Resources) -> None:
@@ -319,18 +389,31 @@ def _keep_lost(study: StudyWriter, resources: Resources) -> None:
 
 
 def control_scores(now: Run, control: Subject) -> pl.DataFrame:
-    """Table `control_scores`: words for units of the control, read by one reader (see `Run.of_control`)."""
-    assert now.of_control is not None
-    (describer, reader), resources = now.of_control, now.resources
+    """Table `control_scores`: words for units of the control, read and decided as any other's."""
+    (describers, readers), resources = now.of_control, now.resources
     evidence = control.evidence(now.examples, resources.seed)
-    said = describer.describe(evidence, resources, now.study)
-    described = described_units(describer.name, 0, said, evidence, now.for_profiles)
-    keys = hash_numbers(described.units, resources.seed, "units of the control")
-    kept = described.only(np.sort(np.argsort(keys, kind="stable")[:MOST_OF_CONTROL]))
-    held = HeldOut(control.activations, now.examples, kept.units, resources.seed)
-    opened = [(reader, reader.open(now.examples, resources))]
-    scores = evaluate(kept, opened, held, now.question.floors, now.study.path).scores
+    ids = evidence.ids
+    keys = hash_numbers(ids, resources.seed, "units of the control")
+    opened = [(reader, reader.open(now.examples, resources)) for reader in readers]
+    every, found = [], []
+    for number, describer in enumerate(describers):
+        said = describer.describe(evidence, resources, now.study)
+        described = described_units(describer.name, number, said, evidence, now.for_profiles)
+        every.append(described)
+    units = {unit for each in every for unit in each.units}
+    drawn = [ids[place] for place in np.argsort(keys, kind="stable") if ids[place] in units]
+    kept = set(drawn[:MOST_OF_CONTROL])
+    every = [each.only(np.flatnonzero([unit in kept for unit in each.units])) for each in every]
+    held = HeldOut(control.activations, now.examples, [id for id in ids if id in kept], resources.seed)
+    for each in every:
+        own = evaluate(each, opened, held, now.question.floors, now.study.path)
+        found.append(own._replace(scores=with_decision(now, own.scores, each, opened, held)))
+    scores = pl.concat([own.scores for own in found])
+    chosen = choose(found, every, now.question.supporting)
     texts = pl.DataFrame(
-        {"description": kept.ids, "text": kept.texts}, schema={"description": pl.String, "text": pl.String}
+        [(id, text) for each in every for id, text in zip(each.ids, each.texts, strict=True)],
+        schema={"description": pl.String, "text": pl.String},
+        orient="row",
     )
+    scores = scores.with_columns(selected=pl.col("description").is_in(chosen))
     return scores.join(texts, on="description", maintain_order="left").select(list(CONTROL_SCORES.columns))

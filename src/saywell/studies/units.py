@@ -2,10 +2,8 @@
 
 The loop of `saywell.studies.spine`, with nothing added: this says which source, who writes and who reads.
 
-The first reader decides what is verified, so it has to be the one whose word is worth most. That is the
-encoder, which sees only the words, unless the units are of that encoder itself: it would then be asked about
-its own thoughts, and the words at their face decide. Tags decide only where somebody else brought them: those
-that are found here are what the descriptions are made of.
+The strictest reader decides what is verified. One that shares its model with the units can only support: it
+would be asked about its own thoughts, as would tags that it found.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from saywell.data.texts import load_texts
 from saywell.describers.composition import Composition
 from saywell.describers.describer import Tagger
 from saywell.describers.descriptors.asking import FIND, TAG
-from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, PhraseTags
+from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, PhraseTags, sharing
 from saywell.describers.registry import find_describers
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.fingerprints import combined
@@ -180,6 +178,7 @@ def _question(
         "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
     }
     inputs = {"units": source.fingerprint}
+    tagger = _tagger(asked, resources, phrases, pictures)
     if phrases:
         inputs["vocabulary"] = combined(*phrases)
     if with_encoder:
@@ -191,17 +190,18 @@ def _question(
         [find_reader(name, kind) for name in asked.reader or _readers(asked, resources, pictures, own)],
         config,
         inputs,
-        _tagger(asked, resources, phrases, pictures),
+        tagger,
         extras=[*([Meanings()] if with_encoder else []), *([Thumbnails()] if pictures else [])],
         strongest=asked.top,
         budget=Budget(asked.llm_units),
         control=asked.control,
         caveats=caveats_of(config),
+        shared=sharing(tagger) if own else frozenset(),
     )
 
 
 def _readers(asked: UnitSettings, resources: Resources, pictures: bool, own: bool) -> list[str]:
-    """The one whose word is worth most first; see the head of this file."""
+    """The one whose word is worth most first."""
     if pictures:
         names = ["dual-encoder", "tags"]
     elif asked.tags:

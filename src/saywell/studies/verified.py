@@ -2,51 +2,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
-from saywell.report.card import VERIFIED, reader_name
+from saywell.report.card import reader_name
+from saywell.report.tables import selected_descriptions, verifying
+from saywell.scorers.deciding import VERIFIED
 from saywell.scorers.intervals import Interval, share_interval
-from saywell.store.study import Metric
+from saywell.store.study import Metric, deciding_rows
 
 if TYPE_CHECKING:
     from saywell.studies.spine import Run
 
+__all__ = ["VERIFIED", "verified_metrics"]
+UNASKED = "Where in a text units of the control respond is not asked, so that more of it is verified."
+
 
 def verified_metrics(run: Run, beside: pl.DataFrame | None) -> list[Metric]:
-    """A figure for each describer and reader of a scored study; `beside` is table `control_scores`."""
-    scores, metrics = run.study.scores, []
-    pairs = scores.select("describer", "reader").unique(maintain_order=True).rows()
-    several = len({describer for describer, _ in pairs}) > 1
-    same = tuple(one.name for one in run.of_control) if run.of_control is not None else ()
-    for describer, reader in pairs:
-        own = _share_verified(scores.filter(describer=describer, reader=reader))
-        controls, of, beaten = {}, "descriptions", ""
-        if beside is not None and run.control is not None and (describer, reader) == same:
-            found, called = _share_verified(beside), run.control.name
-            controls[called] = None if np.isnan(found.value) else found.value
-            of = f"descriptions; with {called} of {found.n:,}"
-            if found.value >= own.value:
-                beaten = f"With {called}, where there is nothing to find, as many are verified."
-        caveat = run.question.caveats.get(reader, "") if describer == pairs[0][0] else ""
-        metrics.append(
-            Metric(
-                name=f"verified by {reader_name(reader)}" + f", {describer}" * several,
-                figure=VERIFIED,
-                by={"describer": describer, "reader": reader},
-                value=own.value,
-                ci_low=own.low,
-                ci_high=own.high,
-                n=own.n,
-                of=of,
-                controls=controls,
-                note=" ".join(filter(None, (caveat, beaten))),
-            )
-        )
-    return metrics
+    """How many of the descriptions that stand for their units are verified, and by each reader alone.
+
+    With several describers also of all that each wrote. `beside` is table `control_scores`.
+    """
+    scores, caveats = verifying(run.study.scores), run.question.caveats
+    if scores.is_empty():
+        return []
+    standing = scores.filter(
+        pl.col("description").is_in(selected_descriptions(run.study, id="id")["id"].implode())
+    )
+    control = None if beside is None else beside.filter("selected")
+    placed = scores["localised"].count() > 0
+    unasked = UNASKED if placed and control is not None else ""
+    figures = [_figure(run, "verified", {}, _decided(standing), _decided(control), unasked)]
+    readers = scores["reader"].unique(maintain_order=True).to_list()
+    if len(readers) > 1 or placed:
+        for reader in readers:
+            own, same = (None if t is None else t.filter(reader=reader) for t in (standing, control))
+            shares = "It shares its model with the units: it supports, and does not decide."
+            notes = [caveats.get(reader, ""), shares if reader in run.question.shared else ""]
+            name = f"verified by {reader_name(reader)} alone"
+            figures.append(_figure(run, name, {"reader": reader}, _alone(own), _alone(same), *notes))
+    describers = scores["describer"].unique(maintain_order=True).to_list()
+    for describer in describers if len(describers) > 1 else ():
+        own, same = (None if t is None else t.filter(describer=describer) for t in (scores, beside))
+        name = f"verified, {describer}"
+        figures.append(_figure(run, name, {"describer": describer}, _decided(own), _decided(same)))
+    return figures
 
 
-def _share_verified(scores: pl.DataFrame) -> Interval:
-    return share_interval((scores["status"] == VERIFIED).cast(pl.Float64).to_numpy())
+def _figure(
+    run: Run, name: str, by: Mapping[str, str], own: pl.Series, beside: pl.Series, *notes: str
+) -> Metric:
+    """A share of descriptions, beside that of the control."""
+    found, controls, of = _share(own), {}, "descriptions"
+    if run.control is not None and len(beside):
+        control, called = _share(beside), run.control.name
+        controls[called], of = control.value, f"descriptions; with {called} of {control.n:,}"
+        if control.value >= found.value:
+            notes = (*notes, f"With {called}, where there is nothing to find, as many are verified.")
+    return Metric(
+        name=name,
+        figure=VERIFIED,
+        by=dict(by),
+        value=found.value,
+        ci_low=found.low,
+        ci_high=found.high,
+        n=found.n,
+        of=of,
+        controls=controls,
+        note=" ".join(filter(None, notes)),
+    )
+
+
+def _decided(scores: pl.DataFrame | None) -> pl.Series:
+    """Whether each description is verified."""
+    return _NOBODY if scores is None else deciding_rows(scores)["status"] == VERIFIED
+
+
+def _alone(scores: pl.DataFrame | None) -> pl.Series:
+    """Whether each is by one reader, whoever decides."""
+    return _NOBODY if scores is None else scores["verifies"].fill_null(False)
+
+
+_NOBODY = pl.Series(dtype=pl.Boolean)
+
+
+def _share(yes: pl.Series) -> Interval:
+    return share_interval(yes.cast(pl.Float64).to_numpy())

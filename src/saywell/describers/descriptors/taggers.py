@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     from saywell.store.study import StudyWriter
 
 
+def sharing(tagger: object) -> frozenset[str]:
+    """Readers that share their model with units of the encoder itself: it reads, or has found the tags."""
+    encoders = frozenset(["sentence-encoder", "dual-encoder"])
+    return encoders | {"tags"} if isinstance(tagger, ExtractiveTags | PhraseTags) else encoders
+
+
 @dataclass(frozen=True)
 class GoldTags:
     """The tags in column `tags` of the examples, each a descriptor of its own."""

@@ -61,15 +61,19 @@ EXAM_ANSWERS = Table(
         "readable": pl.Boolean,
         "recovered": pl.Boolean,
         "off_rule": pl.Boolean,
+        "decides": pl.Boolean,
+        "localised": pl.Float64,
+        "by_chance": pl.Float64,
     },
     key=("reader", "describer", "unit"),
-    optional=frozenset({"beyond"}),
+    optional=frozenset({"beyond", "decides", "localised", "by_chance"}),
     version=2,
 )
 """What a describer said of a unit and how it fared by a reader. value, control and skill are against what the
 unit does on score texts, `stated` the same F1 on select texts; rule_f1, truth_f1 and always_f1 are against
 the true rule, of this text, the true description and "always". `beyond`: no claim says the rule exactly; null
-where nobody knows a rule, or there is none."""
+where nobody knows a rule, or there is none. `status` is what this reader alone makes of it, whoever
+`decides`; `localised` is how far it points at the words that the rule is about (see table `scores`)."""
 EXAM_COSTS = Table(
     "exam_costs", {"describer": pl.String, "calls": pl.Int64, "seconds": pl.Float64}, key=("describer",)
 )
@@ -114,7 +118,7 @@ class Marks:
         by = ["description", "reader"]
         always = run.study.table(FLOORED).filter(floor=ALWAYS).select(*by, always="value")
         scores = run.study.scores.join(always, on=by, how="left").drop("unit", "describer", "status")
-        verified = run.study.scores.filter(status=VERIFIED).select(*by, verified=True)
+        verified = run.study.scores.filter("verifies").select(*by, verified=True)
         said = run.study.descriptions.select("unit", "describer", "text", description="id")
         found = []
         for reader in run.question.readers:

@@ -20,7 +20,7 @@ from saywell.data.examples import Examples
 from saywell.data.texts import load_texts
 from saywell.describers.composition import Composition
 from saywell.describers.descriptors.asking import FIND, TAG
-from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags
+from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, sharing
 from saywell.describers.registry import find_describers
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
@@ -137,6 +137,7 @@ def neuron_question(
         budget=Budget(asked.llm_units),
         control=asked.random_control,
         caveats=caveats_of(config),
+        shared=sharing(tagger) if config["encoder"] == config["model"] else frozenset(),
     )
 
 

@@ -12,7 +12,7 @@ from saywell.data.parts import DESCRIBE, SELECT
 from saywell.describers.associations import association_rows, associations_of
 from saywell.describers.descriptors.tables import DESCRIPTORS
 from saywell.scorers.intervals import bootstrap_f1, confusion, f1_of
-from saywell.store.study import Metric
+from saywell.store.study import Metric, deciding_rows
 from saywell.store.table import Table
 from saywell.studies.spine import Run
 from saywell.studies.verified import VERIFIED
@@ -103,8 +103,9 @@ class Recovered:
         study, tags, parts = run.study, run.examples.tags, run.examples.parts
         assert tags is not None
         descriptors = study.table(DESCRIPTORS)
-        verified = study.scores.filter(reader=run.question.readers[0].name, status=VERIFIED)
-        named = study.descriptions.join(verified.select("unit"), on="unit").explode("descriptors")
+        verified = deciding_rows(study.scores).filter(status=VERIFIED)
+        named = study.descriptions.join(verified, left_on="id", right_on="description", how="semi")
+        named = named.select("unit", "descriptors").explode("descriptors").unique()
         units = dict(named["descriptors"].value_counts().iter_rows())
         golds = run.examples.table["tags"].to_list()
         found = (tags.matrix > 0).toarray()
