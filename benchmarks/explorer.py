@@ -181,6 +181,8 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
             control=control,
             n=np.full(units, 1000),
             status=np.where(value * 0.8 > control, "verified", "not verified").tolist(),
+            verifies=(value * 0.8 > control).tolist(),
+            decides=[True] * units,
         ),
     }
     with write_study(folder, kind="neurons", config={"model": "synthetic"}, inputs={}) as study:

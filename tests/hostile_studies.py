@@ -369,6 +369,8 @@ def _score(number: int) -> dict[str, Any]:
         "control": 0.2,
         "n": 99,
         "status": "verified" if value - 0.1 > 0.2 else "not verified",
+        "verifies": value - 0.1 > 0.2,
+        "decides": True,
         "floor": HOSTILE[0],
         "skill": value - 0.2,
         "skill_low": value - 0.3,

@@ -89,6 +89,8 @@ def made(path: Path, units: list[tuple]) -> Study:
                 "control": 0.1,
                 "n": 50,
                 "status": "verified" if reader in by else "not verified",
+                "verifies": reader in by,
+                "decides": reader == "tags",
                 "floor": "always",
                 "skill": low + 0.2,
                 "skill_low": low,

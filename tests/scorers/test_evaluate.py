@@ -143,8 +143,10 @@ def test_tables_are_what_the_parts_come_to_one_by_one(world, right, tmp_path):
     of_low = found.counterexamples.filter(unit="u1")["activation"]
     assert len(of_low) and of_low.max() <= 0 and of_low.min() < 0, "as it is stored: the unit goes low"
     alone = [evaluate(right, [reader], world, [], tmp_path) for reader in readers(world)]
-    np.testing.assert_array_equal(found.select_f1, alone[0].select_f1)
-    assert not np.array_equal(found.select_f1, alone[1].select_f1)
+    for one in alone:
+        for name, values in one.select_f1.items():
+            np.testing.assert_array_equal(found.select_f1[name], values)
+    assert list(found.select_f1) == ["tags", "lexical"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -176,6 +178,20 @@ def test_of_several_descriptions_the_best_on_select_examples_is_chosen(world, ri
     nobody = [evaluate(own, [], world, [], tmp_path) for own in (right, turned)]
     assert choose(nobody, [right, turned]) == right.ids and nobody[0].scores.is_empty()
     assert choose(both, [right, turned]) == [f"u{n}#words" for n in range(5)] + ["u5#turned"]
+
+    def unread(descriptions, rows):
+        """Nothing is read of u5's better description, so it is no reader that thinks little of it."""
+        numbers = readers(world)[1][1](descriptions, rows)
+        numbers[[own.text == "waiter" for own in descriptions]] = np.nan
+        return numbers
+
+    half = [
+        evaluate(own, [readers(world)[0], (LexicalReader(), unread)], world, [], tmp_path)
+        for own in (right, turned)
+    ]
+    assert np.isnan(half[1].select_f1["lexical"]).tolist() == [False] * 5 + [True]
+    assert choose(half, [right, turned])[-1] == "u5#turned"
+    assert half[1].scores.filter(unit="u5", reader="lexical")["verifies"].to_list() == [None]
 
 
 def test_without_select_examples_or_descriptions_there_are_no_rows(world, right, tmp_path):

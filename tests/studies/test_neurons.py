@@ -317,7 +317,7 @@ def test_the_audit_notices_a_figure_a_score_and_a_leak_that_are_wrong(study, tmp
 
 
 def test_one_unit_is_verified_claim_by_claim(study):
-    unit = study.verdicts().filter(status="verified")["unit"][0]
+    unit = study.scores.filter("verifies")["unit"][0]
     found = verify_unit(study, unit)
     assert set(found["status"]) == {"ok"}
     claims = {"units, threshold", "exemplars", "associations", "scores, tags, skill"}

@@ -12,7 +12,7 @@ from saywell.cli.terminal import fitted, marked, plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saywell.report.card import Example, Unit, Written
+    from saywell.report.card import Example, Reading, Unit, Written
     from saywell.store.study import Study
 
 _WORDS = (
@@ -127,4 +127,15 @@ def _score_line(one: Written, held_out: str) -> str | None:
     return (
         f"{line}, best floor {score.floor_score:.2f} ({plain(score.floor or '')}); skill {score.skill:.2f}"
         f" ({score.skill_low:.2f} to {score.skill_high:.2f}): {score.verdict}"
+        f"{_placing(score)}"
+    )
+
+
+def _placing(score: Reading) -> str:
+    """How far the description points at what makes the unit respond."""
+    if score.localised is None:
+        return ""
+    return (
+        f"; points at the responsible words of {score.localised:.2f} of {score.localised_n} texts"
+        f" (by chance {score.by_chance:.2f})"
     )

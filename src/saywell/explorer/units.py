@@ -237,7 +237,7 @@ def _described(tables: Tables) -> str:
 
 
 def _scored(tables: Tables) -> str:
-    """The score that decides about each description; in studies that do not say which, the first of the file."""
+    """The score that decides about each description; where a study does not say which, the first."""
     words = ("unit", "description", "floor", "measure", "reader", "status")
     numbers = ("value", "ci_low", "ci_high", "control", "n", "skill", "skill_low", "skill_high", "q")
     if not tables.has("scores"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from saywell.report.card import EXCERPT, Example, Sentence, Unit, Written
+from saywell.report.card import EXCERPT, Example, Reading, Sentence, Unit, Written
 from saywell.report.formats import count, interval, level, small, two
 from saywell.report.parts import Element, Part, Thumbnail, clip, el, said
 
@@ -96,7 +96,18 @@ def verdict_line(one: Written, of: str) -> Element:
             f" reaches {two(score.floor_score)}. Skill {two(score.skill)}"
             f" ({interval(score.skill_low, score.skill_high)}), q {small(score.q)}: "
         )
-    return el("p", {"class": "verdict"}, words, el("b", None, score.verdict), ".")
+    return el("p", {"class": "verdict"}, words, el("b", None, score.verdict), ".", placing(score))
+
+
+def placing(score: Reading) -> str:
+    """How far a description points at what makes the unit respond; empty where nobody knows."""
+    if score.localised is None:
+        return ""
+    between = interval(score.localised_low, score.localised_high)
+    return (
+        f" It points at the responsible words of a share of {two(score.localised)} ({between}) of"
+        f" {count(score.localised_n)} texts, by chance of {two(score.by_chance)}."
+    )
 
 
 def _article(article: Mapping[str, object]) -> Element:

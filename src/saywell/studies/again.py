@@ -162,9 +162,11 @@ def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
     cheap = _opened(run)
     (free, readers), named = run.of_control, {reader.name for reader, _ in cheap}
     kept = CONTROL_SCORES.name in study.manifest.tables
-    can = not any(isinstance(one, Written) for one in free) and all(one.name in named for one in readers)
-    if run.control is not None and kept and can:
-        yield CONTROL_SCORES, control_scores(run, run.control)
+    if run.control is not None and kept and not any(isinstance(one, Written) for one in free):
+        rows = control_scores(run, run.control, cheap)
+        lacking = any(reader.name not in named for reader in readers)
+        # Who decides, and what is chosen, is known only where everybody reads.
+        yield CONTROL_SCORES, rows.drop("status", "decides", "selected") if lacking else rows
     yield DESCRIPTIONS, _written(run)
     if cheap:
         yield from _scores(run, cheap)

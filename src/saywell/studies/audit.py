@@ -20,7 +20,7 @@ from saywell.data.splits import content_ids
 from saywell.data.texts import NEAR
 from saywell.errors import InputError, LeakError, SaywellError, StudyError
 from saywell.report.card import unknown_unit
-from saywell.scorers.score_tables import FLOORED, SCORED, SCORER_VERSION
+from saywell.scorers.score_tables import CONTROL_SCORES, FLOORED, SCORED, SCORER_VERSION
 from saywell.store.files import file_hash
 from saywell.store.study import STUDY_VERSION, Metric, Study
 from saywell.store.table import Table
@@ -277,7 +277,7 @@ def _compared(study: Study, table: Table, again: pl.DataFrame) -> Finding:
     stored = study.table(table).select(again.columns)
     if table is DESCRIPTIONS:  # of a describer whose evidence is elsewhere, nothing is made again
         stored = stored.filter(pl.col("id").is_in(again["id"].implode()))
-    if table in (SCORED, FLOORED):  # a reader whose encoder cannot be had here is left out
+    if table in (SCORED, FLOORED, CONTROL_SCORES):  # a reader whose encoder cannot be had here is left out
         stored = stored.filter(pl.col("reader").is_in(again["reader"].unique().implode()))
     return compare_tables(table.name, stored, again, table.key)
 

@@ -388,13 +388,19 @@ def _keep_lost(study: StudyWriter, resources: Resources) -> None:
     resources.lost.clear()
 
 
-def control_scores(now: Run, control: Subject) -> pl.DataFrame:
-    """Table `control_scores`: words for units of the control, read and decided as any other's."""
+def control_scores(
+    now: Run, control: Subject, opened: Sequence[tuple[Reader, Predict]] | None = None
+) -> pl.DataFrame:
+    """Table `control_scores`: words for units of the control, read and decided as any other's.
+
+    By all that read without a language model, or those that are `opened`.
+    """
     (describers, readers), resources = now.of_control, now.resources
     evidence = control.evidence(now.examples, resources.seed)
     ids = evidence.ids
     keys = hash_numbers(ids, resources.seed, "units of the control")
-    opened = [(reader, reader.open(now.examples, resources)) for reader in readers]
+    if opened is None:
+        opened = [(reader, reader.open(now.examples, resources)) for reader in readers]
     every, found = [], []
     for number, describer in enumerate(describers):
         said = describer.describe(evidence, resources, now.study)
