@@ -350,13 +350,13 @@ def test_a_page_without_room_for_cards_has_no_link_to_them(study):
 
 
 def test_readers_stand_side_by_side_and_say_when_one_is_the_model(study):
-    assert "model under study" not in _page(study)
+    assert "shares" not in _page(study)
     manifest = study.manifest
-    manifest.config["encoder"] = manifest.config["model"]
+    manifest.config["shared"] = ["tags"]
     manifest.hash = manifest.content_hash()
     (study.path / "study.json").write_text(manifest.model_dump_json(), "utf-8")
     html = _page(Study(study.path))
-    assert "Verified by each reader" in html and "is the model under study" in html
+    assert "<th scope=\"row\">tags (shares the model)</th>" in html and "can support a description" in html
 
 
 def test_no_two_marks_of_a_chart_look_alike():
