@@ -350,7 +350,7 @@ def test_a_page_without_room_for_cards_has_no_link_to_them(study):
 
 
 def test_readers_stand_side_by_side_and_say_when_one_is_the_model(study):
-    assert "shares" not in _page(study)
+    assert "shares the model" not in _page(study)
     manifest = study.manifest
     manifest.config["shared"] = ["tags"]
     manifest.hash = manifest.content_hash()
