@@ -62,6 +62,11 @@ SAID = {
     'about("tea") and not mark("!") and not long(9)': (
         'texts that mention "tea", but not those of 9 words or more or with exclamation marks'
     ),
+    'word("so") and not piece("io") and not before(word("the")) and not piece("es", "io")': (
+        'the word "so", but not in texts with words containing "io" or "es" or with something before "the"'
+    ),
+    'class("participle") & after(word("have"))': 'past participles after have or be, after "have"',
+    'class("modal") & before(form("have"))': 'modal verbs (can, should) before any form of "have"',
     'class("contrast") or mark(";")': "words of contrast (but, however), or semicolons",
     'word("{noun}", "a\\"b", "\\u202e")': """the word "{noun}", 'a"b' or "\\u202e\"""",
     'mark("?") or word("maybe")': 'question marks, or the word "maybe"',
@@ -146,7 +151,8 @@ def test_short_plain_claims_are_cheap():
     assert of('word("off")') == of('mark("?")') == of('class("past")') == of('suffix("ing")') == 1
     assert of('word("a", "b", "c")') == 3
     assert of('word("off") & after(form("turn"))') == 2 < of('after(form("turn"))') + 1
-    assert of('piece("sh")') > of('word("sh")') and of('word("sh") and not mark("?")') > 2
+    assert of('piece("sh")') == 2 > of('piece("tion")') > of('suffix("tion")') == 1 < of('suffix("use")')
+    assert of('word("sh") and not mark("?")') > 2
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from typing import Literal
 
 from saywell.claims.corpus import Corpus
 from saywell.claims.feeling import CLEAR
-from saywell.claims.kinds import EARLY, NEAR, is_of_tokens
+from saywell.claims.kinds import EARLY, KINDS, NEAR, is_of_tokens
 from saywell.claims.language import Atom, Claim, Clause, Condition, plain_number
 from saywell.claims.lexis import CLASSES, class_mask
 from saywell.claims.pictures import OBJECT, SAYINGS, Said, counted
+from saywell.data.words import word_set
 
 ExampleKind = Literal["text", "image", "pair"]
 Names = Mapping[str, str]
@@ -92,6 +93,12 @@ _PLACES = {
     "early": (f"the first {EARLY} words of the {{}}", *2 * (f"among the first {EARLY} words of the {{}}",)),
 }
 _CONTEXTS = {"after": "after", "before": "before", "near": "near", "earlier": "anywhere after"}
+_HEADLESS = {
+    "after": "the word or sign",
+    "before": "the word or sign",
+    "near": "words and signs",
+    "earlier": "everything",
+}
 _WHOLE = ("word", "form", "phrase", "mark", "class", "repeated", "place")
 _SPELT = ("letters", "prefix", "suffix", "piece")
 _ORDER = (*_WHOLE[:-2], *_SPELT, *_WHOLE[-2:], *_CONTEXTS)
@@ -131,9 +138,11 @@ def footnotes(claim: Claim) -> list[str]:
 def price(atom: Atom) -> float:
     """What an atom costs in English: 1 for a plain word, less is better.
 
-    A list costs its words, a condition of a neighbour what it asks of it, and what a person finds
-    harder to see than a word a half more. An atom without a head ("the word or sign after ...") costs
-    1 for that, and "not" a half.
+    A list costs its words, a condition of a neighbour what it asks of it, and what a person finds harder to
+    see than a word more than that: a half for a length, a topic or a distance, half a word for each
+    further word of a phrase, two shared among its letters for a piece of a word that is no ending or
+    beginning with a meaning ("sh" costs 2, "ing" 1). An atom without a head ("the word or sign after ...")
+    costs 1 for that, and "not" a half.
     """
     headless = all(condition.name in _CONTEXTS for condition in atom.conditions)
     return sum(map(_price, atom.conditions)) + headless + atom.negated / 2
@@ -190,12 +199,25 @@ def _clause(clause: Clause, noun: str, names: Names) -> str:
     holding = [atom for atom in clause if not atom.negated]
     head = next((atom for atom in holding if is_of_tokens(atom.conditions[0])), None)
     behind = _of_examples([atom for atom in holding if atom is not head], noun, names)
-    absent = _of_examples([atom for atom in clause if atom.negated], noun, names)
+    absent = _of_examples(_joined(atom for atom in clause if atom.negated), noun, names)
     also = [" and ".join(alike) for _, alike in groupby(behind, lambda said: said.split(" ")[0])]
     said, but = (_token(head, noun), f"in {noun}s") if head else (" ".join([f"{noun}s", *also]), "those")
     if head and also:
         said += f", in {noun}s {' '.join(also)}"
     return f"{said}, but not {but} {' or '.join(absent)}" if absent else said
+
+
+def _joined(atoms: Iterable[Atom]) -> list[Atom]:
+    """Atoms of which none holds, said in fewer: words, endings or the like of several are one list."""
+    lists: dict[str, list[str | float | Condition]] = {}
+    rest = []
+    for atom in atoms:
+        first, *more = atom.conditions
+        if not more and KINDS[first.name].takes == "words":
+            lists.setdefault(first.name, []).extend(first.values)
+        else:
+            rest.append(atom)
+    return [*(Atom((Condition(name, tuple(dict.fromkeys(own))),)) for name, own in lists.items()), *rest]
 
 
 def _of_examples(atoms: Iterable[Atom], noun: str, names: Names) -> list[str]:
@@ -209,28 +231,31 @@ def _of_example(atom: Atom, noun: str, names: Names) -> str:
     """What stands behind "texts"."""
     condition = atom.conditions[0]
     if is_of_tokens(condition):
-        return f"with {_token(atom, noun)}"
+        return f"with {_token(atom, noun, behind=True)}"
     if condition.name == "like" and noun == _NOUNS["image"]:
         return f"that match {_list(_strings(condition))}"
     return OF_EXAMPLE[condition.name](condition, names)
 
 
-def _token(atom: Atom, noun: str) -> str:
-    """A token: its head, how it is spelt, then its place, then its neighbours."""
+def _token(atom: Atom, noun: str, behind: bool = False) -> str:
+    """A token: its head, how it is spelt, its place, its neighbours; `behind`: what stands after "with"."""
     head, *rest = conditions = sorted(atom.conditions, key=lambda condition: _ORDER.index(condition.name))
     one = head.name in ("word", "form")
     spelt = " and ".join(_which(condition) for condition in conditions if condition.name in _SPELT)
     own = [_behind(condition, one, noun) for condition in rest if condition.name in _WHOLE]
     around = " and ".join(_around(condition, noun) for condition in conditions if condition.name in _CONTEXTS)
-    if head.name == "earlier":
-        around = around.removeprefix("anywhere ")
+    if head.name in _CONTEXTS and behind:
+        return f"something {around}"
+    if head.name in _CONTEXTS:
+        return f"{_HEADLESS[head.name]} {around.removeprefix('anywhere ')}"
     said, more = _many(head, noun), [spelt, *own, around]
     if head.name in _SPELT:
         said, more = f"words {spelt}", [*own, around]
-    behind = " ".join(filter(None, more))
+    further = " ".join(filter(None, more))
     # What follows is said of the head, and not of the last word in it alone.
-    apart = behind and (head.name == "form" or len(_strings(head)) > 1 or (head.name == "class" and spelt))
-    return " ".join(filter(None, [said + "," * bool(apart), behind]))
+    several = head.name == "form" or len(_strings(head)) > 1
+    long = head.name == "class" and _BEHIND_NOUN.search(_IN_BRACKETS.sub("", said).strip())
+    return f"{said}{',' * bool(further and (several or (long and (spelt or around))))} {further}".rstrip()
 
 
 def _many(condition: Condition, noun: str) -> str:
@@ -252,11 +277,7 @@ def _many(condition: Condition, noun: str) -> str:
             return _PLACES[said[0]][0].format(noun)
         case "repeated":
             return f"content words said before in the same {noun}"
-        case "after" | "before":
-            return "the word or sign"
-        case "earlier":
-            return "everything"
-    return "words and signs"
+    return "words"
 
 
 def _one(condition: Condition, noun: str) -> str:
@@ -415,16 +436,28 @@ _NOTES: Mapping[str, Callable[[Condition], str]] = {
     "count": lambda condition: OBJECT,
     **dict.fromkeys(SAYINGS, lambda condition: _saying(condition).note),
 }
-_PRICES: Mapping[str, float] = {"piece": 1.5, "letters": 1.5, "like": 1.5, "near": 0.5, "earlier": 0.5}
+_AFFIXES = word_set(
+    "un re dis in im il ir non pre post over under mis out sub super inter trans anti counter auto co "
+    "en em fore semi mid multi micro mono bi tri tele up down self s es ed ing ly er est ers or ors "
+    "tion tions sion sions ion ions ment ments ness less ful able ible ous ive al ial ic ical ism ist "
+    "ists ity ty ies ish ise ize ised ized y en ward wards hood ship dom ance ence ant ent ary ery ory "
+    "ee ess like wise fold teen th n't"
+)
+"""Beginnings and endings that mean something in English."""
+_PRICES: Mapping[str, float] = {"letters": 1.5, "like": 1.5, "near": 0.5, "earlier": 0.5}
 
 
 def _price(condition: Condition) -> float:
-    """Each string 1 (a phrase half a word more for each of its words beyond one), each context its inner."""
     said, each = _strings(condition), _PRICES.get(condition.name, 1)
-    if condition.name in _CONTEXTS:
-        return _price(_inner(condition)) + (each if condition.name in _PRICES else 0)
-    if condition.name == "phrase":
-        return sum(1 + (len(one.split()) - 1) / 2 for one in said)
+    match condition.name:
+        case "after" | "before":
+            return _price(_inner(condition))
+        case "near" | "earlier":
+            return _price(_inner(condition)) + each
+        case "phrase":
+            return sum(1 + (len(one.split()) - 1) / 2 for one in said)
+        case "piece" | "prefix" | "suffix" as name:
+            return sum(1 if name != "piece" and one in _AFFIXES else 1 + 2 / len(one) for one in said)
     return each * max(1, len(said))
 
 
