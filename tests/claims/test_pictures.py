@@ -49,6 +49,21 @@ def house(pen):
     pen.polygon([(40, 90), (100, 40), (160, 90)], outline="black", width=2)
 
 
+def ring(pen):
+    pen.ellipse((40, 40, 160, 160), fill="green")
+    pen.ellipse((75, 75, 125, 125), fill="white")
+
+
+def polygon(*points):
+    return lambda pen: pen.polygon(points, fill="purple")
+
+
+STAR = [
+    (100 + r * np.sin(a), 100 - r * np.cos(a))
+    for a, r in zip(np.arange(10) * np.pi / 5, [80, 30] * 5, strict=True)
+]
+
+
 def said_of(picture):
     """All sayings that hold of one picture, as "name value"."""
     looks = stacked([look(reduced(picture))])
@@ -61,7 +76,7 @@ def said_of(picture):
 PICTURES = {
     "red disc": (
         drawn(disc(100, 100, 60)),
-        "object red, size large, position centre, surface plain, background white",
+        "object red, size large, position centre, surface plain, background white, shape round",
     ),
     "small, left": (
         drawn(disc(40, 100, 15, "blue")),
@@ -85,6 +100,11 @@ PICTURES = {
         drawn(ground="blue"),
         "colour blue, middle blue, background blue, colours vivid, contrast low",
     ),
+    "ring": (drawn(ring), "shape hollow, shape round, object green"),
+    "square": (drawn(polygon((60, 60), (140, 60), (140, 140), (60, 140))), "shape square, object purple"),
+    "triangle": (drawn(polygon((100, 40), (160, 144), (40, 144))), "shape triangular"),
+    "star": (drawn(polygon(*STAR)), "shape ragged"),
+    "bar": (drawn(polygon((20, 95), (180, 85), (180, 105), (20, 115))), "shape long"),
     "outlines": (drawn(house), "size large, position centre, colours none"),
 }
 
@@ -97,7 +117,15 @@ def test_what_is_said_of_a_drawing_is_what_was_drawn(name):
 
 def test_what_was_not_drawn_is_not_said():
     held, _ = said_of(PICTURES["red disc"][0])
-    assert not held & {"object blue", "size small", "position left", "surface striped", "light dark"}
+    assert not held & {
+        "object blue",
+        "size small",
+        "position left",
+        "shape long",
+        "shape hollow",
+        "surface striped",
+        "light dark",
+    }
     assert not said_of(PICTURES["stripes"][0])[0] & {"texture chequered", "texture smooth", "colours vivid"}
     assert not said_of(PICTURES["checks"][0])[0] & {"texture striped"}
 
@@ -171,6 +199,8 @@ PLANTED = [
     ("count", "three", "count(3, 3)", 0.75),
     ("texture", "striped", 'surface("striped")', 0.8),
     ("texture", "plain", 'surface("plain")', 0.85),
+    ("shape", "ring", 'shape("hollow")', 0.8),
+    ("shape", "triangle", 'shape("triangular")', 0.7),
 ]
 
 

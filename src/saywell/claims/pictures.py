@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import scipy.ndimage as ndi
 from jaxtyping import Bool, Float, Int, UInt8
+from scipy.spatial import ConvexHull
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -92,7 +93,10 @@ class Looks(NamedTuple):
     how far edges go one way, and two ways at right angles. `plain` is 1 before a plain background.
     Of things, NaN where it is not plain: how many (`count`), their `area`, their centre (`across` and `down`,
     0 to 1), `inside` them edges, `inside_stripes` and `inside_checks`; of two or more the deviation of
-    their centres from a line (`line`), and how that leans, 0 (level) to 90 degrees (`lean`).
+    their centres from a line (`line`), and how that leans, 0 (level) to 90 degrees (`lean`). Of the largest
+    thing, with its holes filled: its area as a share of the circle around it (`round`), of its convex hull
+    (`solid`), the hull's of that circle (`hull`), the ratio of its axes (`slender`, 1 is as wide as long),
+    and the share of it that its largest hole takes (`hole`).
     """
 
     whole: np.ndarray
@@ -116,12 +120,22 @@ class Looks(NamedTuple):
     inside: np.ndarray
     inside_stripes: np.ndarray
     inside_checks: np.ndarray
+    round: np.ndarray
+    solid: np.ndarray
+    hull: np.ndarray
+    slender: np.ndarray
+    hole: np.ndarray
 
 
 class Things(NamedTuple):
-    """What stands before a plain background: the pixels, how many things, and where their centres are."""
+    """What stands before a plain background: its pixels, those of the largest thing, and of holes in any.
+
+    Holes are filled in the first two. `centres`: of each thing, shares of height and width.
+    """
 
     pixels: Bool[np.ndarray, "height width"]
+    largest: Bool[np.ndarray, "height width"]
+    holes: Bool[np.ndarray, "height width"]
     centres: Float[np.ndarray, "things 2"]
 
 
@@ -223,13 +237,14 @@ def things_of(lab: Float[np.ndarray, "height width 3"]) -> Things | None:
         pixels = ndi.binary_opening(pixels, np.ones((3, 3)))
     if apart > UNEVEN or pixels[frame].mean() > 1 - PLAIN:
         return None
-    pixels = ndi.binary_fill_holes(pixels)
-    labels, number = ndi.label(pixels)
+    filled = np.asarray(ndi.binary_fill_holes(pixels))
+    labels, number = ndi.label(filled)
     sizes = np.bincount(labels.ravel(), minlength=number + 1)[1:]
     large = np.flatnonzero(sizes >= max(SMALLEST * pixels.size, BESIDE * sizes.max(initial=0))) + 1
-    pixels = np.isin(labels, large)
-    centres = np.array(ndi.center_of_mass(pixels, labels, large)).reshape(-1, 2)
-    return Things(pixels, (centres + 0.5) / (height, width))
+    found = np.isin(labels, large)
+    largest = labels == sizes.argmax() + 1 if len(large) else found
+    centres = np.array(ndi.center_of_mass(found, labels, large)).reshape(-1, 2)
+    return Things(found, largest, filled & ~pixels, (centres + 0.5) / (height, width))
 
 
 def _of_things(
@@ -237,10 +252,10 @@ def _of_things(
 ) -> tuple:
     unknown = np.full(len(COLOURS), np.nan)
     if things is None:
-        return unknown, 0.0, *[np.nan] * 9
+        return unknown, 0.0, *[np.nan] * 14
     count = float(len(things.centres))
     if not count:
-        return unknown, 1.0, count, 0.0, *[np.nan] * 7
+        return unknown, 1.0, count, 0.0, *[np.nan] * 12
     down, across = (np.argwhere(things.pixels).mean(0) + 0.5) / things.pixels.shape
     within = ndi.binary_erosion(things.pixels, np.ones((3, 3)), iterations=2)
     return (
@@ -252,7 +267,24 @@ def _of_things(
         float(down),
         *_line(things.centres),
         *(_woven(steps, within) if within.sum() >= 25 else [np.nan] * 3),
+        *_outline(things.largest, things.holes),
     )
+
+
+def _outline(
+    thing: Bool[np.ndarray, "height width"], holes: Bool[np.ndarray, "height width"]
+) -> tuple[float, float, float, float, float]:
+    """`round`, `solid`, `hull`, `slender` and `hole` of `Looks`."""
+    places = np.argwhere(thing).astype(float)
+    corners = places[:, None] + np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])
+    hull = ConvexHull(corners.reshape(-1, 2)).volume
+    off = places - places.mean(0)
+    circle = np.pi * (np.sqrt((off**2).sum(1).max()) + 0.5) ** 2
+    least, most = np.linalg.eigvalsh(off.T @ off / len(off) + np.eye(2) / 12)
+    labels, number = ndi.label(holes & thing)
+    hole = np.bincount(labels.ravel())[1:].max() if number else 0
+    area = len(places)
+    return area / circle, area / hull, hull / circle, float(np.sqrt(least / most)), hole / area
 
 
 def _line(centres: Float[np.ndarray, "things 2"]) -> tuple[float, float]:
@@ -308,9 +340,6 @@ def _coloured(english: str, note: str, part: str, least: float) -> dict[str, Sai
         return english.replace(" a {}", " an {}" if name[0] in "aeiou" else " a {}").format(name)
 
     return {name: Said(said(name), note, of(place)) for place, name in enumerate(COLOURS)}
-    return {
-        name: Said(with_article[name].format(name), note, of(place)) for place, name in enumerate(COLOURS)
-    }
 
 
 def _before(axis: str) -> Callable[[Looks], np.ndarray]:
@@ -388,6 +417,47 @@ SAYINGS: Mapping[str, Mapping[str, Said]] = {
             "with an object of uneven surface",
             f"{OBJECT}; uneven: edges that go all ways in 30 per cent of it or more",
             lambda looks: (looks.inside >= 0.3) & (looks.inside_stripes < 0.3) & (looks.inside_checks < 0.3),
+        ),
+    },
+    "shape": {
+        "round": Said(
+            "with a round object",
+            f"{OBJECT}; round: 80 per cent or more of the circle around it",
+            lambda looks: looks.round >= 0.8,
+        ),
+        "square": Said(
+            "with a square object",
+            f"{OBJECT}; square: without dents, as wide as long, 55 to 75 per cent of the circle around it",
+            lambda looks: (
+                (looks.round >= 0.55) & (looks.round < 0.75) & (looks.solid >= 0.85) & (looks.slender >= 0.85)
+            ),
+        ),
+        "triangular": Said(
+            "with a triangular object",
+            f"{OBJECT}; triangular: without dents, 35 to 55 per cent of the circle around it",
+            lambda looks: (
+                (looks.hull >= 0.35) & (looks.hull < 0.55) & (looks.solid >= 0.78) & (looks.slender >= 0.7)
+            ),
+        ),
+        "long": Said(
+            "with a long object",
+            f"{OBJECT}; long: its axes are as 65 to 100 or thinner",
+            lambda looks: looks.slender < 0.65,
+        ),
+        "indented": Said(
+            "with an indented object",
+            f"{OBJECT}; indented: 62 to 78 per cent of its convex hull",
+            lambda looks: (looks.solid >= 0.62) & (looks.solid < 0.78),
+        ),
+        "ragged": Said(
+            "with an object of ragged outline",
+            f"{OBJECT}; ragged: less than 62 per cent of its convex hull",
+            lambda looks: looks.solid < 0.62,
+        ),
+        "hollow": Said(
+            "with a hollow object",
+            f"{OBJECT}; hollow: a hole takes an eighth of it or more",
+            lambda looks: looks.hole >= 0.125,
         ),
     },
     "size": {
