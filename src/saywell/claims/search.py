@@ -65,6 +65,11 @@ class Atoms:
         return sp.csr_matrix(self.rows.T)
 
     @cached_property
+    def _carried(self) -> list[Int[np.ndarray, " some"]]:
+        """Rows of `by_example` apart: SciPy takes longer to make a matrix of a few than to copy them."""
+        return np.split(self.by_example.indices, self.by_example.indptr[1:-1])
+
+    @cached_property
     def held(self) -> Int[np.ndarray, " atoms"]:
         """Of how many examples each atom holds."""
         return np.diff(self.rows.indptr)
@@ -81,7 +86,10 @@ class Atoms:
 
     def count(self, examples: Int[np.ndarray, " some"]) -> Int[np.ndarray, " atoms"]:
         """Of how many of these examples each atom holds."""
-        return np.bincount(self.by_example[examples].indices, minlength=len(self))
+        if not len(examples):
+            return np.zeros(len(self), dtype=np.int64)
+        there = np.concatenate([self._carried[example] for example in examples.tolist()])
+        return np.bincount(there, minlength=len(self))
 
     @cached_property
     def together(self) -> Callable[[int], Int[np.ndarray, " atoms"]]:
@@ -281,34 +289,41 @@ def _nothing(unit: _Unit) -> _Formula:
 def _lengthened(unit: _Unit, formula: _Formula) -> Iterator[_Way]:
     """Every way to add one atom to a formula."""
     clauses, covers, atoms = formula.clauses, formula.covers, unit.atoms
+    counts = [unit.within(clause, cover) for clause, cover in zip(clauses, covers, strict=True)]
     # An example of several clauses is lost by no change to one of them: each clause answers for its own.
     shared = covers.sum(0) > 1
-    own = [unit.within(clause, cover) for clause, cover in zip(clauses, covers, strict=True)]
-    total = np.zeros_like(unit.counts) if not own else sum(own[1:], start=own[0])
-    if shared.any():
-        own = [counts - unit.count(cover & shared) for counts, cover in zip(own, covers, strict=True)]
-        total = sum(own, start=unit.count(shared))
+    common = unit.count(shared) if shared.any() else None
+    others = [unit.count(cover & shared) for cover in covers] if shared.any() else None
     used = {atoms.groups[atom] for clause in clauses for atom, _ in clause}
     least, alarms = unit.least(formula.said), formula.said - formula.hits
 
-    def free(new: np.ndarray) -> np.ndarray:
-        return new[np.logical_and.reduce([atoms.groups[new] != group for group in used])] if used else new
+    def own(clause: int, kind: int, some: np.ndarray) -> np.ndarray:
+        return counts[clause][kind, some] - (0 if others is None else others[clause][kind, some])
+
+    def free(some: np.ndarray) -> np.ndarray:
+        return some[np.logical_and.reduce([atoms.groups[some] != group for group in used])] if used else some
 
     hitting = free(unit.hitting)
-    gained = unit.counts[1, hitting] - total[1, hitting]
-    new, gained = hitting[gained >= least], gained[gained >= least]
-    said = formula.said + gained + unit.counts[0, new] - total[0, new]
-    yield _Way(formula, "or", len(clauses), new, formula.hits + gained, said)
-    for c, (false, true) in enumerate(own):
+    false, true = ([own(c, kind, hitting) for c in range(len(clauses))] for kind in (0, 1))
+    more = [
+        unit.counts[kind, hitting] - sum(there) - (0 if common is None else common[kind, hitting])
+        for kind, there in ((0, false), (1, true))
+    ]
+    able = more[1] >= least
+    hits = formula.hits + more[1][able]
+    yield _Way(formula, "or", len(clauses), hitting[able], hits, hits + alarms + more[0][able])
+    for c in range(len(clauses)):
         mine = covers[c] & ~shared
         right = int((mine & unit.fires).sum())
         wrong = int(mine.sum()) - right
-        new = hitting[(true[hitting] >= least) & (false[hitting] <= wrong - least)]
-        hits = formula.hits - right + true[new]
-        yield _Way(formula, "and", c, new, hits, hits + alarms - wrong + false[new])
-        new = free(np.flatnonzero(false >= least))
-        hits = formula.hits - true[new]
-        yield _Way(formula, "and not", c, new, hits, hits + alarms - false[new])
+        able = (true[c] >= least) & (false[c] <= wrong - least)
+        hits = formula.hits - right + true[c][able]
+        yield _Way(formula, "and", c, hitting[able], hits, hits + alarms - wrong + false[c][able])
+        new = free(np.flatnonzero(counts[c][0] >= least))
+        fewer = own(c, 0, new)
+        new, fewer = new[fewer >= least], fewer[fewer >= least]
+        hits = formula.hits - own(c, 1, new)
+        yield _Way(formula, "and not", c, new, hits, hits + alarms - fewer)
 
 
 def _pointing(unit: _Unit, way: _Way) -> Float[np.ndarray, " tried"]:
