@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from saywell.claims.english import MARKS, common_kind, english, footnotes, price, quoted, singular
+from saywell.claims.english import MARKS, common_kind, english, footnotes, grown, price, quoted, singular
 from saywell.claims.kinds import KINDS, check
 from saywell.claims.language import parse
 from saywell.claims.lexis import CLASSES
@@ -66,6 +66,7 @@ SAID = {
         'the word "so", but not in texts with words containing "io" or "es" or with something before "the"'
     ),
     'class("participle") & after(word("have"))': 'past participles after have or be, after "have"',
+    'class("past") & after(word("we"))': 'verbs in the past tense after "we"',
     'class("modal") & before(form("have"))': 'modal verbs (can, should) before any form of "have"',
     'class("contrast") or mark(";")': "words of contrast (but, however), or semicolons",
     'word("{noun}", "a\\"b", "\\u202e")': """the word "{noun}", 'a"b' or "\\u202e\"""",
@@ -192,3 +193,18 @@ def test_the_page_of_the_language_has_every_condition_and_class():
     for name, takes in ((name, kind.takes) for name, kind in KINDS.items()):
         if isinstance(takes, tuple) and name != "class":
             assert all(value in listed for value in takes), name
+
+
+@pytest.mark.parametrize(
+    ("piece", "words", "whole"),
+    [
+        ("uran", ["restaurant", "restaurants", "restauranteur"], "restaurant"),
+        ("ric", ["price", "pricey", "pricing"], "pric"),
+        ("an", ["banana", "bandana"], "ban"),
+        ("sh", ["dish", "shell"], "sh"),
+        ("so", ["so"], "so"),
+    ],
+)
+def test_a_piece_grows_to_what_its_words_share(piece, words, whole):
+    assert grown(piece, words) == whole
+    assert all(whole in word for word in words)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Literal
 
 from saywell.claims.corpus import Corpus
@@ -106,6 +106,7 @@ _BEHIND_NOUN = re.compile(
     r"(?= (?:\(|(?:of|in|with|that|for|like|from|inside|between|after|before|all|as|such)\b))"
 )
 _IN_BRACKETS = re.compile(r"\([^()]*\)")
+_ASKS_AROUND = re.compile(r" (?:after|before|inside|or) ")
 _THAT = re.compile(r" that (\w+)")
 _BETWEEN_NOUNS = re.compile(r",? (?:and|or) |, ")
 _JOINERS = "\u200c\u200d"
@@ -254,8 +255,9 @@ def _token(atom: Atom, noun: str, behind: bool = False) -> str:
     further = " ".join(filter(None, more))
     # What follows is said of the head, and not of the last word in it alone.
     several = head.name == "form" or len(_strings(head)) > 1
-    long = head.name == "class" and _BEHIND_NOUN.search(_IN_BRACKETS.sub("", said).strip())
-    return f"{said}{',' * bool(further and (several or (long and (spelt or around))))} {further}".rstrip()
+    name = _IN_BRACKETS.sub("", said).strip() if head.name == "class" else ""
+    long = (spelt and _BEHIND_NOUN.search(name)) or (around and _ASKS_AROUND.search(name))
+    return f"{said}{',' * bool(further and (several or long))} {further}".rstrip()
 
 
 def _many(condition: Condition, noun: str) -> str:
@@ -488,3 +490,18 @@ def _common_starts(words: Sequence[str], left: int) -> dict[int, str]:
         start, count = Counter(w[:size] for w in words if len(w) >= size + left).most_common(1)[0]
         longest[count] = start
     return longest
+
+
+def grown(piece: str, words: Sequence[str]) -> str:
+    """The longest string around a piece that all these words share: "restaurant" for the "uran" of its forms.
+
+    Of words that all have the piece; where one has it twice, the first is looked at.
+    """
+    cuts = [word.partition(piece) for word in words]
+    before = _shared_start([left[::-1] for left, _, _ in cuts])[::-1]
+    return before + piece + _shared_start([right for _, _, right in cuts])
+
+
+def _shared_start(words: Sequence[str]) -> str:
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*words, strict=False))
+    return "".join(letters[0] for letters in alike)
