@@ -105,11 +105,10 @@ def print_lines(answers: pl.DataFrame) -> None:
     told = known(answers)
     beyond = told["beyond"].mean()
     apart = isinstance(beyond, float) and 0 < beyond < 1
-    print(
-        "| describer | reader | F1 | verified, % | recovered, % of readable | as good as the best reading of"
-        f" the truth, % | off rule, % | false, % |{' F1 beyond | verified beyond, % |' if apart else ''}"
-    )
-    print(f"|{'---|' * (10 if apart else 8)}")
+    head = ["describer", "reader", "F1", "verified, %", "recovered, % of readable"]
+    head += ["as good as the best reading of the truth, %", "off rule, %", "false, %", "localised, %"]
+    head += ["F1 beyond", "verified beyond, %"] if apart else []
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for (describer, reader), own in answers.group_by("describer", "reader", maintain_order=True):
         mine = told.filter(describer=describer, reader=reader)
         noise = own.filter(kind=NOISE)["status"] == "verified"
@@ -120,6 +119,7 @@ def print_lines(answers: pl.DataFrame) -> None:
             per_cent(mine["as_good"]),
             per_cent(mine["off_rule"]),
             share(noise),
+            per_cent(own["localised"]),
         ]
         if apart:
             rest = mine.filter("beyond")
@@ -148,14 +148,15 @@ def print_kinds(answers: pl.DataFrame) -> None:
             ("all that a claim says", ~pl.col("beyond")),
             ("all *", pl.col("beyond")),
         ]
-    print("\nF1, and per cent verified, by kind; * no claim says the rule exactly\n")
+    print("\nBy kind: F1, per cent verified, per cent localised; * no claim says the rule exactly\n")
     print(f"| kind | {' | '.join(f'{name}, {reader}' for name, reader in pairs)} |")
     print(f"|{'---|' * (1 + len(pairs))}")
     for group, is_of_it in groups:
         cells = []
         for describer, reader in pairs:
             own = told.filter(is_of_it, describer=describer, reader=reader)
-            cells.append(f"{number(own['rule_f1'])}, {per_cent(own['verified'])}")
+            figures = number(own["rule_f1"]), per_cent(own["verified"]), per_cent(own["localised"])
+            cells.append(", ".join(figure for figure in figures if figure))
         print(f"| {group} | {' | '.join(cells)} |")
 
 

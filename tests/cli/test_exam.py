@@ -25,6 +25,7 @@ def result():
     columns = "describer unit kind text value stated rule_f1 status recovered off_rule".split()
     answers = pl.DataFrame(rows, schema=columns, orient="row").with_columns(
         reader=pl.lit("words"),
+        localised=pl.when(describer="a [bold]describer[/]", kind="word").then(0.75),
         beyond=pl.when(pl.col("kind") != "noise").then(pl.col("kind") == "topic"),
         always_f1=pl.when(pl.col("kind") != "noise").then(0.1),
         readable=pl.when(pl.col("kind") != "noise").then(pl.col("kind") == "topic"),
@@ -43,6 +44,7 @@ def test_a_line_per_describer_in_80_columns(result, capsys):
         and "[bold]" in out
         and "+0.10" in out
     )
+    assert "the words that a rule is about: a [bold]describer[/] 75 % " in " ".join(out.split())
     alone = "F1 of the 1 whose rule no claim says exactly: a [bold]describer[/] 0.90, none 0.00"
     assert alone in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80

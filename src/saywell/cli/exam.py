@@ -112,6 +112,10 @@ def _print_lines(console: Console, lines: pl.DataFrame, costs: pl.DataFrame) -> 
             f"{cost['seconds']:.0f} s" if cost else "",
         )
     console.print(table)
+    points = [row for row in lines.iter_rows(named=True) if row.get("localised") is not None]
+    if points:
+        said = (f"{row['describer']} {100 * row['localised']:.0f} %" for row in points)
+        console.print(f"points at the words that a rule is about: {', '.join(said)}", markup=False)
     if 0 < (first.get("beyond") or 0) < first["known"]:
         said = (f"{row['describer']} {_number(row['f1_beyond'])}" for row in lines.iter_rows(named=True))
         console.print(

@@ -31,6 +31,7 @@ EXAM_SUMMARY = Table(
         "beyond": pl.Int64,
         "recovered_beyond": pl.Float64,
         "f1_beyond": pl.Float64,
+        "localised": pl.Float64,
         "noise_units": pl.Int64,
         "noise_described": pl.Int64,
         "false": pl.Float64,
@@ -40,7 +41,7 @@ EXAM_SUMMARY = Table(
         "error": pl.Float64,
     },
     key=("reader", "describer"),
-    optional=frozenset({"beyond", "recovered_beyond", "f1_beyond"}),
+    optional=frozenset({"beyond", "recovered_beyond", "f1_beyond", "localised"}),
     version=2,
 )
 """A line for each reader and describer: shares with 95 % intervals."""
@@ -57,6 +58,8 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
     decisions against the true rule, 0 where the describer said nothing, with a bootstrap interval.
     `beyond` counts the units with a known truth that no claim says exactly, and `recovered_beyond` and
     `f1_beyond` are of these alone: what their kinds ask, the language of claims was not made for.
+    `localised` is the mean share of responsible words that a description points at, over units whose words
+    are known; null where the reader does not point.
     `bias` and `error` compare the score stated from select texts with the score obtained: mean
     difference (above 0: it promised too much) and mean absolute difference. Null where there is
     nothing to average.
@@ -87,6 +90,7 @@ def summarize(answers: pl.DataFrame, seed: int) -> pl.DataFrame:
                 beyond.height,
                 beyond["recovered"].cast(pl.Float64).mean(),
                 beyond["rule_f1"].mean(),
+                own["localised"].mean(),
                 noise.height,
                 int((noise["text"] != "").sum()),
                 *shares[2],
