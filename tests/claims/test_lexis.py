@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -47,6 +48,7 @@ MARKED = [
     ("past", "we *bought* it, they need a used bed, it has worked, I have never seen or used it"),
     ("past", "they are disappointed; the broken, very tired man *saw* a saw; he *read* it and I read"),
     ("present", "I *like* tea and she *drinks* it; did you go? They often *swim*; we went; can I go"),
+    ("present", "to have what I *do* not have, and dogs *bark*"),
     ("ing", "*going* *swimming* in the evening, *living*, *building* the building, nothing during spring"),
     ("infinitive", "I want to *walk* to school, to not *go* to the shop"),
     ("participle", "it was *broken* and *repaired*; I have never *seen* what you used"),
@@ -92,6 +94,22 @@ def test_no_class_sees_over_the_border_of_a_text_or_falls_on_empty_ones(name: st
     apart = [class_mask(Corpus.of([text]), name) for text in texts]
     assert np.array_equal(class_mask(Corpus.of(texts), name), np.concatenate(apart))
     assert len(class_mask(Corpus.of([]), name)) == 0
+
+
+def test_long_runs_without_spaces_take_no_longer_than_their_length() -> None:
+    for run in (
+        "a" * 100_000 + " @",
+        "a." * 20_000 + ".com",
+        "-a" * 20_000 + ".com @b",
+        "x@" * 20_000,
+        "aB" * 20_000,
+        '("' * 20_000,
+    ):
+        corpus = Corpus.of([run])
+        started = time.process_time()
+        for name in ("link", "email", "handle", "emoji", "inner-capital", "in-brackets", "in-quotes"):
+            class_mask(corpus, name)
+        assert time.process_time() - started < 3
 
 
 def test_every_class_is_said_in_the_plural_and_written_as_the_language_reads_it() -> None:

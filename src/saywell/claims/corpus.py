@@ -8,7 +8,7 @@ others that set no spaces are cut by the dictionaries of ICU.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -132,22 +132,20 @@ class Corpus:
     @cached_property
     def capital(self) -> Bool[np.ndarray, " tokens"]:
         """Which words begin with a capital letter."""
-        return np.fromiter(
-            (
-                self.texts[t][s].isupper()
-                for t, s in zip(self.text.tolist(), self.start.tolist(), strict=True)
-            ),
-            dtype=bool,
-            count=len(self),
-        )
+        return self._said(lambda text, start, _: text[start].isupper())
 
     @cached_property
     def all_capitals(self) -> Bool[np.ndarray, " tokens"]:
         """Which words of two letters or more have no small letter."""
-        where = zip(self.text.tolist(), self.start.tolist(), self.end.tolist(), strict=True)
-        return np.fromiter(
-            (e - s > 1 and self.texts[t][s:e].isupper() for t, s, e in where), dtype=bool, count=len(self)
+        return self._said(lambda text, start, end: end - start > 1 and text[start:end].isupper())
+
+    def _said(self, holds: Callable[[str, int, int], bool]) -> Bool[np.ndarray, " tokens"]:
+        """Of which tokens something holds as they are written: of the text, their start and their end."""
+        spans: Iterable[tuple[int, int, int]] = zip(
+            self.text.tolist(), self.start.tolist(), self.end.tolist(), strict=True
         )
+        said = (holds(self.texts[t], start, end) for t, start, end in spans)
+        return np.fromiter(said, dtype=bool, count=len(self))
 
     @cached_property
     def sentence(self) -> Int[np.ndarray, " tokens"]:

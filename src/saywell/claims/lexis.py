@@ -44,10 +44,11 @@ _NO_VERBS = frozenset().union(
 ) | {"like", "pretty", "well", "please"}
 """Words that look like base forms of verbs and hardly ever are."""
 _DOMAINS = (".com", ".org", ".net", ".edu", ".gov")
+# Bounded repeats: a hostile run of a million letters costs no more than its length.
 _LINK = re.compile(
-    r"(?:https?://|www\.)[^\s<>\"]+|\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|edu|gov)\b(?:/[^\s<>\"]*)?"
+    r"(?:https?://|www\.)[^\s<>\"]+|\b[\w-]{1,63}(?:\.[\w-]{1,63}){0,5}\.(?:com|org|net|edu|gov)\b(?:/[^\s<>\"]*)?"
 )
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}")
 _HANDLE = re.compile(r"(?<![\w.@])@\w+")
 _HASHTAG = re.compile(r"(?<![\w&#])#[^\W\d]\w*")
 _INNER_CAPITAL = re.compile(r"[^\W\d_A-Z][A-Z]")
@@ -544,9 +545,12 @@ def _in_texts(corpus: Corpus, hints: Sequence[str], pattern: re.Pattern[str]) ->
     found = np.zeros(len(corpus), dtype=bool)
     for number, text in enumerate(corpus.texts):
         if any(hint in text for hint in hints):
-            here = slice(corpus.first[number], corpus.first[number + 1])
+            first = corpus.first[number]
+            here = slice(first, corpus.first[number + 1])
             for match in pattern.finditer(text):
-                found[here] |= (corpus.start[here] < match.end()) & (corpus.end[here] > match.start())
+                begin = np.searchsorted(corpus.end[here], match.start(), side="right")
+                end = np.searchsorted(corpus.start[here], match.end())
+                found[first + begin : first + end] = True
     return found
 
 
