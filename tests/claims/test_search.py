@@ -220,6 +220,15 @@ def test_examples_without_a_response_are_left_out():
     assert str(search(made(holds), fires, known)) == str(found)
 
 
+def test_other_units_searched_before_decide_nothing():
+    random, holds = planted(9)
+    units = [holds[n] | (random.random(holds.shape[1]) < 0.02) for n in range(4)]
+    known = random.random(holds.shape[1]) < 0.8
+    together, alone = made(holds), [str(search(made(holds), unit, known)) for unit in units]
+    assert [str(search(together, unit, known)) for unit in units] == alone
+    assert [str(search(together, unit, known)) for unit in units[::-1]] == alone[::-1]
+
+
 def test_what_never_fires_has_no_formula():
     _, holds = planted(8)
     assert search(made(holds), np.zeros(holds.shape[1], dtype=bool)) == []
