@@ -48,7 +48,7 @@ MARKED = [
     ("past", "we *bought* it, they need a used bed, it has worked, I have never seen or used it"),
     ("past", "they are disappointed; the broken, very tired man *saw* a saw; he *read* it and I read"),
     ("present", "I *like* tea and she *drinks* it; did you go? They often *swim*; we went; can I go"),
-    ("present", "to have what I *do* not have, and dogs *bark*"),
+    ("present", "to have what I *do* not have, and children *swim*"),
     ("ing", "*going* *swimming* in the evening, *living*, *building* the building, nothing during spring"),
     ("infinitive", "I want to *walk* to school, to not *go* to the shop"),
     ("participle", "it was *broken* and *repaired*; I have never *seen* what you used"),
