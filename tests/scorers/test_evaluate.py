@@ -24,6 +24,7 @@ from saywell.readers.tags import TagReader
 from saywell.resources import Resources
 from saywell.scorers import evaluate as evaluating
 from saywell.scorers.counterexamples import find_counterexamples
+from saywell.scorers.deciding import deciding_readers
 from saywell.scorers.evaluate import Budget, HeldOut, choose, evaluate, evaluate_costly
 from saywell.scorers.floors import FLOORS, Described, another_unit, nearest_sibling
 from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED
@@ -138,11 +139,18 @@ def test_tables_are_what_the_parts_come_to_one_by_one(world, right, tmp_path):
     predicted = by_words([right.descriptions[n] for n in first], parts.score.rows)
     values = stored[:, parts.score.rows]
     against = find_counterexamples(predicted, predicted >= plain.thresholds[:, None], values, values >= 0.5)
-    assert found.counterexamples["kind"].to_list() == against.kind
-    assert found.counterexamples["example"].to_list() == [f"e{parts.score.rows[c]}" for c in against.column]
+    alone = [evaluate(right, [reader], world, list(FLOORS.values()), tmp_path) for reader in readers(world)]
+    assert alone[1].counterexamples["kind"].to_list() == against.kind
+    assert alone[1].counterexamples["example"].to_list() == [
+        f"e{parts.score.rows[c]}" for c in against.column
+    ]
+    deciding, own = deciding_readers(found.scores), {"tags": alone[0], "lexical": alone[1]}
+    by_who_decides = [own[deciding[id]].counterexamples.filter(description=id) for id in right.ids]
+    assert found.counterexamples.equals(pl.concat(by_who_decides))
+    supported = evaluate(right, readers(world), world, list(FLOORS.values()), tmp_path, {"tags"})
+    assert supported.counterexamples.equals(alone[1].counterexamples)
     of_low = found.counterexamples.filter(unit="u1")["activation"]
     assert len(of_low) and of_low.max() <= 0 and of_low.min() < 0, "as it is stored: the unit goes low"
-    alone = [evaluate(right, [reader], world, [], tmp_path) for reader in readers(world)]
     for one in alone:
         for name, values in one.select_f1.items():
             np.testing.assert_array_equal(found.select_f1[name], values)

@@ -131,11 +131,12 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
 def _print_best(study: Study, console: Console, top: int) -> None:
     from saywell.cli.terminal import plain
     from saywell.report.best import meaning, none_verified
-    from saywell.report.listing import verdict_line
+    from saywell.report.listing import short_of, verdict_line
     from saywell.report.tables import deciding_scores
 
     best = study.best(top)
-    verified = deciding_scores(study).filter(status="verified").height
+    deciding = deciding_scores(study)
+    verified = deciding.filter(status="verified").height
     if best:
         console.print()
         head = f"{len(best)} of {verified:,} verified descriptions"
@@ -145,7 +146,7 @@ def _print_best(study: Study, console: Console, top: int) -> None:
             _print_unit(unit, console)
         console.print()
         console.print(meaning(bool(best[0].sentences)), style="dim", markup=False)
-    elif not verified:
+    elif not verified and not short_of(deciding):
         console.print(plain(none_verified(study)), markup=False)
     if study.readers()["verified"].sum():
         console.print(plain(verdict_line(study)), markup=False)

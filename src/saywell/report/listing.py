@@ -232,11 +232,8 @@ def verdict_line(study: Study) -> str:
     by = " or ".join(readers.filter(pl.col("decides") > 0, ~pl.col("shares"))["reader"])
     place = " and by place" if by and deciding["localised"].count() else ""
     line = f"Verified: {held:,} of {deciding.height:,}" + (f" by {by}{place}" if by else "") + "."
-    others = deciding.filter(pl.col("status").is_in(list(_SHORT_OF)))["status"].value_counts()
-    counts = dict(others.iter_rows())
-    short = [f"{status} {counts[status]:,} ({why})" for status, why in _SHORT_OF.items() if status in counts]
-    if short:
-        line += f" Short of it: {', '.join(short)}."
+    if short := short_of(deciding):
+        line += f" Short of it: {short}."
     if readers.height > 1 or place:
         alone = [
             f"{name} {count:,}" + " (shares the model)" * shares
@@ -244,6 +241,14 @@ def verdict_line(study: Study) -> str:
         ]
         line += f" Each reader alone verifies: {_joined(alone)}."
     return line
+
+
+def short_of(deciding: pl.DataFrame) -> str:
+    """How many descriptions are true by whoever decides, and not verified, by the reason."""
+    counts = dict(deciding["status"].value_counts().iter_rows())
+    return ", ".join(
+        f"{status} {counts[status]:,} ({why})" for status, why in _SHORT_OF.items() if status in counts
+    )
 
 
 _SHORT_OF = {

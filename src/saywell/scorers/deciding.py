@@ -38,18 +38,14 @@ def decided(
     of descriptions that claim something; `supporting`: readers that can only support; `placed`: units of
     which responsible spans are known.
     """
+    deciding = deciding_readers(scores, claimed=claimed, supporting=supporting)
+    supports = pl.col("reader").is_in(list(supporting))
     by = ["description", "reader"]
     table = scores.join(localised, on=by, how="left", suffix="_found", maintain_order="left").with_columns(
         pl.coalesce(f"{name}_found", name).alias(name) for name in COLUMNS
     )
-    read, supports = pl.col("verifies").is_not_null(), pl.col("reader").is_in(list(supporting))
-    executed = (pl.col("reader") == CLAIMS) & pl.col("description").is_in(list(claimed))
-    tier = pl.when(~read).then(3).when(executed).then(0).when(~supports).then(1).otherwise(2)
-    strictest = table.with_row_index("_row").sort(
-        tier, "verifies", -pl.col("q"), "skill", "_row", nulls_last=True
-    )
-    first = strictest.unique("description", keep="first", maintain_order=True)["_row"]
-    table = table.with_columns(decides=pl.int_range(pl.len()).is_in(first.implode()))
+    decider = pl.col("description").replace_strict(deciding, return_dtype=pl.String)
+    table = table.with_columns(decides=pl.col("reader") == decider)
     of_others = table.filter(~supports, pl.col("localised").is_not_null())
     of_others = of_others.unique("description", keep="first", maintain_order=True)
     table = table.join(
@@ -76,6 +72,25 @@ def decided(
         .otherwise(pl.lit(VERIFIED))
     )
     return table.with_columns(status=status).select(scores.columns)
+
+
+def deciding_readers(
+    scores: pl.DataFrame, *, claimed: Collection[str] = (), supporting: Collection[str] = ()
+) -> dict[str, str]:
+    """By description who decides about it.
+
+    Of those who read it and may decide, who executes its claim, else the strictest; where all only support,
+    the strictest of these; where nobody read it, the first. Strictest is who does not verify it, then who is
+    less sure (q), then who sees less skill in it.
+    """
+    supports, read = pl.col("reader").is_in(list(supporting)), pl.col("verifies").is_not_null()
+    executes = (pl.col("reader") == CLAIMS) & pl.col("description").is_in(list(claimed))
+    tier = pl.when(~read).then(3).when(executes).then(0).when(~supports).then(1).otherwise(2)
+    ranked = scores.with_row_index("_row").sort(
+        tier, "verifies", -pl.col("q"), "skill", "_row", nulls_last=True
+    )
+    first = ranked.unique("description", keep="first", maintain_order=True)
+    return dict(first.select("description", "reader").iter_rows())
 
 
 def strictest_f1(

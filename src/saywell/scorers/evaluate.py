@@ -24,7 +24,7 @@ from saywell.description import Description
 from saywell.errors import InputError
 from saywell.readers.reader import AsksElse, Predict, Reader
 from saywell.scorers.counterexamples import find_counterexamples
-from saywell.scorers.deciding import strictest_f1
+from saywell.scorers.deciding import deciding_readers, strictest_f1
 from saywell.scorers.floors import ANOTHER, AnotherUnit, Described, Floor
 from saywell.scorers.sampling import NONE, STRATA, Sample, sample_examples
 from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED, score_tables
@@ -159,18 +159,19 @@ def evaluate(
     held: HeldOut,
     floors: Sequence[Floor],
     folder: Path,
+    supporting: Collection[str] = (),
 ) -> Evaluated:
     """Tables `scores`, `floors` and `counterexamples` of what cheap readers make of descriptions.
 
-    `scores` is what each reader makes of it alone, in their order: `decided` says who decides.
-    Counterexamples are the last one's. Readings wait in `folder`, so that memory does not grow with
-    descriptions times examples.
+    `scores` is what each reader makes of it alone, in their order: `decided` says who decides. Of these
+    readers the one who does gives the counterexamples; `supporting` ones only where no other reads. Readings
+    wait in `folder`, so that memory does not grow with descriptions times examples.
     """
     if not described.units or held.lacks:
         return Evaluated(SCORED.empty(), FLOORED.empty(), AGAINST.empty(), {}, {})
     responding, parts = held.of(described.units), held.parts
     found: dict[str, Scores] = {}
-    against = AGAINST.empty()
+    read: dict[str, NumberedPredict] = {}
     with temporary_folder(folder, "readings") as readings:
         for number, (reader, predict) in enumerate(readers):
             texts, stand_ins = _stand_ins(described, floors, reader.name, held.seed)
@@ -186,13 +187,24 @@ def evaluate(
                 known=responding.known if responding.unknown.nnz else None,
                 meant=responding.should,
             )
-            tallied = tally_units(task, seed=held.seed)
-            found[reader.name] = settled(tallied)
-            if number == len(readers) - 1:
-                against = _counterexamples(described, remembered, tallied.thresholds, held)
-            (readings / str(number)).unlink()
+            found[reader.name] = settled(tally_units(task, seed=held.seed))
+            read[reader.name] = remembered
+        scores, floored = score_tables(described, found)
+        claimed = [id for id, own in zip(described.ids, described.descriptions, strict=True) if own.claim]
+        deciding = deciding_readers(scores, claimed=claimed, supporting=supporting)
+        against = [AGAINST.empty()]
+        for name, predict in read.items():
+            own = np.flatnonzero([deciding[id] == name for id in described.ids])
+            against.append(_counterexamples(described, own, predict, found[name].thresholds, held))
     select_f1 = {name: own.select_f1 for name, own in found.items()}
-    return Evaluated(*score_tables(described, found), against, found, select_f1)
+    return Evaluated(scores, floored, _in_order(pl.concat(against), described), found, select_f1)
+
+
+def _in_order(against: pl.DataFrame, described: Described) -> pl.DataFrame:
+    """By description, in their order, whoever read it."""
+    place = {id: number for number, id in enumerate(described.ids)}
+    order = pl.col("description").replace_strict(place, return_dtype=pl.Int64)
+    return against.sort(order, maintain_order=True)
 
 
 def settled(tallied: Tallied) -> Scores:
@@ -380,15 +392,15 @@ def _stand_ins(
 
 
 def _counterexamples(
-    described: Described, predict: NumberedPredict, thresholds: np.ndarray, held: HeldOut
+    described: Described, some: np.ndarray, predict: NumberedPredict, thresholds: np.ndarray, held: HeldOut
 ) -> pl.DataFrame:
-    """Table `counterexamples`."""
+    """Table `counterexamples`, of some of the descriptions."""
     rows, names = held.parts.score.rows, np.asarray(held.examples.ids)
     responding = held.of(described.units)
     sign = dict(held.activations.units.select("id", pl.col("sign").fill_null(1)).iter_rows())
     frames = [AGAINST.empty()]
-    for start in range(0, len(described.units), _AT_ONCE):
-        numbers = np.arange(start, min(start + _AT_ONCE, len(described.units)))
+    for start in range(0, len(some), _AT_ONCE):
+        numbers = some[start : start + _AT_ONCE]
         response = responding.values(numbers, rows)
         predicted = np.where(np.isnan(response), np.nan, predict(described.own[numbers], rows))
         said = decide(predicted, thresholds[numbers]) == 1

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
+from saywell.claims.language import MOST_ATOMS, Claim, parse
 from saywell.describers.meanings import Meaning, meanings
 from saywell.description import Description
+from saywell.readers.reader import Reader
 from saywell.scorers.evaluate import HeldOut
 from saywell.scorers.scoring import Task, score_units
 from saywell.scorers.skill import Skill
-from saywell.store.study import Metric
+from saywell.store.study import Metric, deciding_rows
 from saywell.store.table import Table
 from saywell.studies.spine import Run
 
@@ -43,11 +45,12 @@ and their descriptions together (`part` 0), beside the one description (`single`
 
 @dataclass(frozen=True)
 class Meanings:
-    """Table `meanings`, of the first describer's descriptions as the first reader reads them.
+    """Table `meanings`, of the first describer's descriptions as those read them who decide about these.
 
-    Units with fewer than two described clusters, or whose clusters say the same, have one meaning and no
-    rows. `difference` is what a part, or all parts together, add to the F1 of the better of the one
-    description and a constant answer.
+    A reader that costs is not asked again: in its place the first that does not reads. Units with fewer
+    than two described clusters, or whose clusters say the same, have one meaning and no rows.
+    `difference` is what a part, or all parts together, add to the F1 of the better of the one description
+    and a constant answer.
     """
 
     tables: Sequence[Table] = (MEANINGS,)
@@ -64,7 +67,9 @@ class Meanings:
 
 def _meaning_table(run: Run) -> pl.DataFrame:
     question, resources = run.question, run.resources
-    describer, reader = question.describers[0], question.readers[0]
+    describer, cheap = question.describers[0], {one.name: one for one in question.readers if not one.costly}
+    if not cheap:
+        return MEANINGS.empty()
     written = run.study.descriptions.filter(pl.col("describer") == describer.name, pl.col("text") != "")
     evidence = run.subject.evidence(run.examples, resources.seed)
     described = evidence.units.filter(pl.col("id").is_in(written["unit"].to_list()))
@@ -75,14 +80,30 @@ def _meaning_table(run: Run) -> pl.DataFrame:
     for meaning in found:
         of_unit.setdefault(meaning.unit, []).append(meaning)
     single = dict(zip(written["unit"], _stored(run, written), strict=True))
+    scores = deciding_rows(run.study.scores).filter(pl.col("description").is_in(written["id"].implode()))
+    deciding = dict(scores.select("unit", "reader").iter_rows())
+    of_reader: dict[str, dict[str, list[Meaning]]] = {}
+    for unit, own in of_unit.items():
+        name = deciding.get(unit, "")
+        of_reader.setdefault(name if name in cheap else next(iter(cheap)), {})[unit] = own
+    frames = [_as_read(run, cheap[name], own, single) for name, own in of_reader.items()]
+    place = {unit: number for number, unit in enumerate(of_unit)}
+    order = pl.col("unit").replace_strict(place, return_dtype=pl.Int64)
+    return pl.concat(frames).sort(order, maintain_order=True)
+
+
+def _as_read(
+    run: Run, reader: Reader, of_unit: Mapping[str, Sequence[Meaning]], single: Mapping[str, Description]
+) -> pl.DataFrame:
+    """Rows of `meanings` of units about whose description this reader decides."""
     asked: list[tuple[str, int, int, Description]] = []
     for unit, own in of_unit.items():
         whole = _together(run, [meaning.description for meaning in own])
         asked.append((unit, 0, sum(meaning.exemplars for meaning in own), whole))
         asked += [(unit, n, m.exemplars, _together(run, [m.description])) for n, m in enumerate(own, start=1)]
     read = [description for *_, description in asked] + [single[unit] for unit, *_ in asked]
-    predict = reader.open(run.examples, resources)
-    held = HeldOut(run.subject.activations, run.examples, list(of_unit), resources.seed)
+    predict = reader.open(run.examples, run.resources)
+    held = HeldOut(run.subject.activations, run.examples, list(of_unit), run.resources.seed)
     responding = held.of([unit for unit, *_ in asked])
     task = Task(
         [f"{unit}/{part}" for unit, part, _, _ in asked],
@@ -93,7 +114,7 @@ def _meaning_table(run: Run) -> pl.DataFrame:
         floors={SINGLE: np.arange(len(asked)) + len(asked)},
         known=responding.known if responding.unknown.nnz else None,
     )
-    return _table(asked, score_units(task, seed=resources.seed).skill)
+    return _table(asked, score_units(task, seed=run.resources.seed).skill)
 
 
 def _stored(run: Run, written: pl.DataFrame) -> list[Description]:
@@ -102,9 +123,13 @@ def _stored(run: Run, written: pl.DataFrame) -> list[Description]:
     known = {} if tags is None else dict(zip(tags.ids, tags.texts, strict=True))
     return [
         Description(
-            unit, text, parts=tuple(known[name] for name in names if name in known), descriptors=tuple(names)
+            unit,
+            text,
+            claim=claim or "",
+            parts=tuple(known[name] for name in names if name in known),
+            descriptors=tuple(names),
         )
-        for unit, text, names in written.select("unit", "text", "descriptors").iter_rows()
+        for unit, text, claim, names in written.select("unit", "text", "claim", "descriptors").iter_rows()
     ]
 
 
@@ -116,7 +141,17 @@ def _together(run: Run, own: Sequence[Description]) -> Description:
     if tags is not None and names:
         names = sorted(names, key=lambda name: tags.column[name])
         parts = [tags.texts[tags.column[name]] for name in names]
-    return replace(own[0], text=", ".join(parts), parts=tuple(parts), descriptors=tuple(names))
+    claim = own[0].claim if len(own) == 1 else _either([each.claim for each in own])
+    return replace(own[0], text=", ".join(parts), claim=claim, parts=tuple(parts), descriptors=tuple(names))
+
+
+def _either(claims: Sequence[str]) -> str:
+    """The claim that one of these holds; none where one claims nothing, or it would be too long."""
+    if not all(claims):
+        return ""
+    clauses = dict.fromkeys(clause for claim in claims for clause in parse(claim).clauses)
+    whole = Claim(tuple(clauses))
+    return str(whole) if len(whole.atoms) <= MOST_ATOMS else ""
 
 
 def _table(asked: Sequence[tuple[str, int, int, Description]], skill: Skill) -> pl.DataFrame:

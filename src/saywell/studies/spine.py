@@ -333,7 +333,7 @@ def evaluated(
     `kept`: what other readers have made of them, in place of asking costly ones.
     """
     question, resources = now.question, now.resources
-    found = evaluate(described, cheap, held, question.floors, now.study.path)
+    found = evaluate(described, cheap, held, question.floors, now.study.path, question.supporting)
     others = next((each.stand_ins.get(ANOTHER) for each in found.found.values()), None)
     if others is None:
         others = another_of(described, question.floors, resources.seed)
@@ -412,7 +412,7 @@ def control_scores(
     every = [each.only(np.flatnonzero([unit in kept for unit in each.units])) for each in every]
     held = HeldOut(control.activations, now.examples, [id for id in ids if id in kept], resources.seed)
     for each in every:
-        own = evaluate(each, opened, held, now.question.floors, now.study.path)
+        own = evaluate(each, opened, held, now.question.floors, now.study.path, now.question.supporting)
         found.append(own._replace(scores=with_decision(now, own.scores, each, opened, held)))
     scores = pl.concat([own.scores for own in found])
     chosen = choose(found, every, now.question.supporting)

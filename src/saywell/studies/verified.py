@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saywell.studies.spine import Run
 
 __all__ = ["VERIFIED", "verified_metrics"]
-UNASKED = "Where in a text units of the control respond is not asked, so that more of it is verified."
+UNASKED = "A description of the control need not point at anything, so that more of them are verified."
 
 
 def verified_metrics(run: Run, beside: pl.DataFrame | None) -> list[Metric]:
