@@ -10,7 +10,7 @@ from saywell.report.card import Unit, of_pictures
 from saywell.report.formats import count, two
 from saywell.report.listing import readers_of, short_of, verdict_line
 from saywell.report.parts import Element, Part, clip, el, said
-from saywell.report.tables import asked, deciding_scores, verifying
+from saywell.report.tables import asked, deciding_scores
 from saywell.report.unit_cards import marked_sentence, shot, thumbnails
 from saywell.store.study import Study
 
@@ -37,11 +37,11 @@ def meaning(of_classes: bool) -> str:
 
 def none_verified(study: Study) -> str:
     """That nothing was verified, by how much it failed, and what to do about it."""
-    deciding = verifying(deciding_scores(study))
+    deciding = deciding_scores(study)
     tested = deciding.filter(pl.col("q").is_not_null(), pl.col("skill").is_not_null())
     said = "No description was verified"
-    if deciding["verifies"].any():
-        return f"{said}: {short_of(deciding)}."
+    if short := short_of(deciding):
+        return f"{said}: {short}."
     if tested.is_empty():
         return f"{said}: none could be tested."
     pictures = "examples" in study.manifest.tables and of_pictures(asked(study, "examples"))
