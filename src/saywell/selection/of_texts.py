@@ -144,7 +144,7 @@ class ChosenTexts:
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """As in `Describer`."""
         names = evidence.ids
-        self.texts.write(names, resources, study)
+        self.texts.write(evidence, resources, study)
         influence = None if self.network is None else self.network(study)
         table, text_class = usable_texts(study, names)
 

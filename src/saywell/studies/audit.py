@@ -277,7 +277,8 @@ def _compared(study: Study, table: Table, again: pl.DataFrame) -> Finding:
     stored = study.table(table).select(again.columns)
     if table is DESCRIPTIONS:  # of a describer whose evidence is elsewhere, nothing is made again
         stored = stored.filter(pl.col("id").is_in(again["id"].implode()))
-    if table in (SCORED, FLOORED, CONTROL_SCORES):  # a reader whose encoder cannot be had here is left out
+    if table.name in (SCORED.name, FLOORED.name, "sentence_scores"):
+        # A reader whose encoder cannot be had here is left out.
         stored = stored.filter(pl.col("reader").is_in(again["reader"].unique().implode()))
     return compare_tables(table.name, stored, again, table.key)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
@@ -21,6 +21,7 @@ from saywell.describers.class_texts.class_describer import (
     write_texts,
 )
 from saywell.describers.class_texts.given import GIVEN, given_texts
+from saywell.describers.class_texts.statements import first_saying_it
 from saywell.describers.describer import Evidence
 from saywell.description import Description
 from saywell.encoders.precomputed import Precomputed
@@ -33,6 +34,8 @@ from saywell.store.table import Table
 
 _NO_ANSWER = tuple(status for status in get_args(Status) if status not in ("ok", "empty"))
 """What becomes of a question to a language model without an answer; "empty" is said of texts, too."""
+REPEATED = "near duplicate"
+"""The state of a text that says the same as another of its class."""
 
 
 class GivenTexts(NamedTuple):
@@ -69,12 +72,13 @@ class ClassTexts:
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """As in `Describer`; no example is looked at."""
         names = evidence.ids
-        self.write(names, resources, study)
+        self.write(evidence, resources, study)
         texts = usable_texts(study, names)[0]
         return class_descriptions(names, texts, "no description: it has no usable text")
 
-    def write(self, names: Sequence[str], resources: Resources, study: StudyWriter) -> None:
+    def write(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> None:
         """Tables `articles`, `passages` and `class_texts`."""
+        names = evidence.ids
         study.tables((ARTICLES, PASSAGES), lambda: self._articles(names, resources, study))
 
         def make() -> pl.DataFrame:
@@ -87,6 +91,7 @@ class ClassTexts:
                     lost = table.filter(pl.col("status").is_in(_NO_ANSWER))
                     item = pl.concat_str("class", pl.col("component").fill_null(""), separator=": ")
                     study.unanswered("class texts", as_unanswered(lost, "class texts", item))
+            table = drop_repeats(table, names, lambda texts: resources.encode(evidence.examples, texts))
             return table if self.gold is None else _with_gold(table, self.gold)
 
         study.table(CLASS_TEXTS, make)
@@ -139,6 +144,30 @@ def check_usable(texts: pl.DataFrame, names: Sequence[str]) -> None:
             " give texts=... (--texts), knowledge=... (--knowledge) or a language model, llm=..."
             " (--llm)"
         )
+
+
+def drop_repeats(
+    table: pl.DataFrame, names: Sequence[str], encode: Callable[[Sequence[str]], np.ndarray]
+) -> pl.DataFrame:
+    """Table `class_texts`, where a text that says the same as an earlier one of its class is usable no more.
+
+    Its status is then "near duplicate", and `detail` says of what. `encode` makes unit vectors of texts.
+    """
+    table = table.with_row_index("row")
+    usable = table.filter(pl.col("status").is_in(USABLE))
+    dropped: dict[int, str] = {}
+    for _, own in usable.group_by("class", maintain_order=True):
+        texts, rows = own["text"].to_list(), own["row"].to_list()
+        for place, first in enumerate(first_saying_it(texts, encode(texts), names)):
+            if first != place:
+                dropped[rows[place]] = f"says the same as {texts[first]!r}"
+    here = pl.col("row").is_in(list(dropped))
+    return table.with_columns(
+        status=pl.when(here).then(pl.lit(REPEATED)).otherwise("status"),
+        detail=pl.when(here)
+        .then(pl.col("row").replace_strict(dropped, default=None, return_dtype=pl.String))
+        .otherwise("detail"),
+    ).drop("row")
 
 
 def usable_texts(study: Study, names: Sequence[str]) -> tuple[pl.DataFrame, Int[np.ndarray, " texts"]]:

@@ -144,7 +144,7 @@ _KINDS = tuple(
     )
 )
 _UNSEEN_STEMS = _stems(_UNSEEN)
-_PART_STEMS = _stems(_PARTS)
+PART_STEMS = _stems(_PARTS)
 _YEAR = re.compile(r"\b(1[0-9]{3}|20[0-9]{2})\b")
 _SPLIT = re.compile(r";\s+|,\s+(?=(?:and|but|while|whereas|whilst|yet|which|who|where|although|though)\b)")
 _VERB = re.compile(
@@ -181,7 +181,7 @@ def visibility(text: str, section: str = "") -> float:
 
 def component(text: str) -> str:
     """The part that a sentence is about: its first word for one, or 'appearance'."""
-    return next((word for word in words(text) if stem(word) in _PART_STEMS), "appearance")
+    return next((word for word in words(text) if stem(word) in PART_STEMS), "appearance")
 
 
 def facts(sentence: str) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ The loop of `saywell.studies.spine`, with classes as units, and what the paper a
 
 what outside texts say of every class, and texts about it    articles, passages, class_texts (the describer)
 every rule's score of every text, and its choice             text_scores (the describer)
+what each sentence is worth, and which contradict            sentence_scores, contradictions
 images that help a class, and that harm it                   influence
 classifying by texts alone                                   zero_shot
 classifiers of images that go on with texts                  transfer, transfer_summary
@@ -61,6 +62,7 @@ from saywell.studies.classes.notes import ClassCounts, Notes
 from saywell.studies.classes.pictures import Pictures
 from saywell.studies.classes.pool import Compared, templates
 from saywell.studies.classes.request import ClassRequest, read_request
+from saywell.studies.classes.sentences import Sentences
 from saywell.studies.classes.transfer import Gains, Transfer
 from saywell.studies.classes.zero_shot import ZeroShot
 from saywell.studies.dual_encoder import check_encoder, open_encoder
@@ -71,7 +73,7 @@ from saywell.transfer.cross_modal import Settings as Training
 from saywell.units.labels import Labels
 
 MEAN_OF_TEXTS = "mean-of-texts"
-DERIVED = (Gains(), Figures())
+DERIVED = (Sentences(), Gains(), Figures())
 """The extras that follow from what is stored."""
 STRONGEST = 50
 """Exemplars of a class at most, drawn by their content: one is as strong as another."""
@@ -217,6 +219,7 @@ def class_question(
     }
     extras: list[Extra] = [
         ClassCounts(),
+        Sentences(),
         Influence(compared, network, asked.network or ""),
         ZeroShot(compared),
         Transfer(compared, asked.shots, asked.seeds, given.training),

@@ -10,6 +10,7 @@ import polars as pl
 from saywell.data.images import CLASSES, class_counts
 from saywell.data.parts import PARTS, SELECT
 from saywell.describers.class_texts.class_describer import CLASS_TEXTS, USABLE
+from saywell.describers.class_texts.describer import REPEATED
 from saywell.selection.of_texts import chosen_by
 from saywell.selection.text_influence import TEXT_SCORES
 from saywell.store.study import Metric, Study
@@ -70,6 +71,12 @@ def _of_classes(study: Study, rule: str) -> Iterator[str]:
                 f" {lacking[0]!r}."
             )
     usable = study.table(CLASS_TEXTS).filter(pl.col("status").is_in(USABLE))
+    repeated = study.table(CLASS_TEXTS).filter(status=REPEATED).height
+    if repeated:
+        yield (
+            f"{repeated} of {usable.height + repeated} texts say the same as another of their class, and are"
+            " not chosen from."
+        )
     lacking = [name for name in names if name not in set(usable["class"])]
     if lacking:
         yield f"{len(lacking)} classes have no usable text, such as {lacking[0]!r}."
