@@ -118,10 +118,8 @@ _NO_DENIAL = word_set("other only one more two longer doubt matter always all ju
 _SEEN = word_set("seen shown met found visible present any sign trace hint")
 """What stands between a negation and what it denies, and is nothing itself."""
 _ENDS = word_set(". , ; : ( )")
-_BORDERS = word_set(
-    "on in at of with by from near under over across behind along against and but or to into than like as who"
-    " which"
-)
+_PREPOSITIONS = word_set("on in at of with by from near under over across behind along against to into like")
+_BORDERS = _PREPOSITIONS | word_set("and but or than as who which")
 _SCOPES = tuple(
     tuple(frozenset(map(stem, side.split())) for side in sides)
     for sides in (
@@ -316,7 +314,10 @@ def _head(tokens: Sequence[str], place: int, kind: str) -> str:
         clause.insert(0, earlier)
     if kind == "number" or not any(token in _COPULAS for token in clause):
         return ""
-    nouns = [t in _ITSELF or (_says(t) and t not in _values()) for t in clause]
+    nouns = [t in _ITSELF or (_says(t) and t not in _values() and t not in _BORDERS) for t in clause]
+    for at, earlier in enumerate(clause):  # what something is behind, or in, is not what the verb is about
+        if earlier in _PREPOSITIONS:
+            nouns[at + 1 : at + 3] = [False, False] if _at(clause, at + 1) in _ARTICLES | _OWN else [False]
     first = next((at for at, noun in enumerate(nouns) if noun), None)
     if first is None:
         return ""

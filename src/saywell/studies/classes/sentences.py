@@ -226,7 +226,7 @@ def _task(
     floors: Mapping[str, Int[np.ndarray, "sentences candidates"]],
     held: HeldOut,
 ) -> Task:
-    """Of each sentence, on which images it holds. Units are called by its id: each draws numbers of its own."""
+    """Of each sentence, on which images it holds. It is called by its id, for random numbers of its own."""
     responding = held.of(described.units)
     return Task(
         described.ids,
@@ -254,19 +254,24 @@ def _stand_ins(
     texts = described.texts
     reads = run.resources.reads(run.examples, texts)
     vectors = run.resources.encode(run.examples, [t for t, known in zip(texts, reads, strict=True) if known])
-    with_text = np.flatnonzero([len(rows) > 0 for rows in own])
+    with_text = [number for number, rows in enumerate(own) if len(rows)]
     profiles = np.nan_to_num(class_embeddings(vectors, classes[reads], len(names)))[with_text]
     called = [names[number] for number in with_text]
-    siblings = dict(zip(with_text, nearest_sibling(called, profiles, candidates=1)[:, 0], strict=True))
-    ring = with_text[np.argsort(hash_numbers(called, run.resources.seed, ANOTHER), kind="stable")]
+    near = nearest_sibling(called, profiles, candidates=1)[:, 0].tolist()
+    siblings = {
+        number: None if at == NONE else with_text[at] for number, at in zip(with_text, near, strict=True)
+    }
+    turns = np.argsort(hash_numbers(called, run.resources.seed, ANOTHER), kind="stable")
+    ring = [with_text[turn] for turn in turns.tolist()]
     at = {number: turn for turn, number in enumerate(ring)}
     another, nearest = np.full((2, len(texts), CANDIDATES), NONE, dtype=np.int64)
     for sentence, (number, turn) in enumerate(zip(classes.tolist(), rank.tolist(), strict=True)):
         for column in range(min(CANDIDATES, len(ring) - 1)):
             rows = own[ring[(at[number] + 1 + column) % len(ring)]]
             another[sentence, column] = rows[min(turn, len(rows) - 1)]
-        if siblings[number] != NONE:
-            rows = own[with_text[siblings[number]]]
+        sibling = siblings[number]
+        if sibling is not None:
+            rows = own[sibling]
             for column in range(min(CANDIDATES, len(rows))):
                 nearest[sentence, column] = rows[(turn + column) % len(rows)]
     return {ANOTHER: another, NearestSibling().name: nearest}
