@@ -77,8 +77,11 @@ def _print_card(card: Unit, console: Console) -> None:
     for one in card.written:
         if len(card.written) > 1:
             console.print(Text(f"by {plain(one.describer)}:", "dim"))
-        for text in (one.texts if card.sentences else (one.text,)) or ("",):
-            console.print(Text(fitted(text or one.status, 400)))
+        if card.chosen and one is card.first:
+            _print_sentences(card, console)
+        else:
+            for text in (one.texts if card.sentences else (one.text,)) or ("",):
+                console.print(Text(fitted(text or one.status, 400)))
         if (line := _score_line(one, held_out)) is not None:
             console.print(Text(line))
     for one in card.descriptors:
@@ -102,6 +105,39 @@ def _print_card(card: Unit, console: Console) -> None:
             lines.add_row(_value(one), Text(f"{fitted(one.text, 400)}  ({title})", "dim"))
     console.print(lines)
     console.print()
+
+
+def _print_sentences(card: Unit, console: Console) -> None:
+    """The chosen sentences of a class, each with what it comes to by itself."""
+    from rich.table import Table
+    from rich.text import Text
+
+    texts = {one.id: one.text or "" for one in card.chosen}
+    asked = any(one.score is not None for one in card.chosen)
+    lines = Table.grid(padding=(0, 2))
+    if asked:
+        lines.add_column(no_wrap=True)
+        lines.add_column(justify="right", no_wrap=True)
+    lines.add_column()
+    for one in card.chosen:
+        words = Text(fitted(one.text or one.status, 400))
+        for other, kind in one.contradicts.items():
+            words.append(f"\n≠ {fitted(texts.get(other, other), 300)} ({kind})", "yellow")
+        score = one.score
+        said = (
+            "" if score is None else "holds" if one.verified else score.verdict.replace("verified", "shown")
+        )
+        numbers = (
+            "" if score is None or score.score is None else f"{score.score:.2f} / {score.floor_score:.2f}"
+        )
+        lines.add_row(*([said, numbers] if asked else []), words)
+    console.print(lines)
+    if card.of_sentences:
+        console.print(Text(f"{card.of_sentences}.", "dim"))
+        if asked:
+            console.print(
+                Text("In front of a sentence: F1 of a reader who sees it alone / best floor.", "dim")
+            )
 
 
 def _value(one: Example) -> str:

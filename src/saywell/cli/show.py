@@ -164,8 +164,10 @@ def _print_unit(unit: Unit, console: Console) -> None:
     line = _columns(title, numbers, "" if unit.sentences else unit.id, console)
     console.print(Text(line, style="bold"))
     if unit.sentences:
-        for text in unit.texts[:_SENTENCES]:
+        for text in unit.to_begin_with[:_SENTENCES]:
             console.print(Text(f"   {fitted(text, console.width - 3)}"))
+        if unit.of_sentences:
+            console.print(Text(f"   {fitted(unit.of_sentences, console.width - 3)}", style="dim"))
     elif unit.exemplars and not unit.pictures:
         console.print(Text("   ") + marked(unit.exemplars[0], console, console.width - 3))
 
@@ -246,7 +248,7 @@ def _counts(study: Study) -> list[str]:
     from saywell.data.parts import PARTS
     from saywell.describers.class_texts.class_describer import USABLE
     from saywell.report.card import of_pictures
-    from saywell.report.tables import asked, deciding_scores
+    from saywell.report.tables import asked, deciding_scores, of_sentences
 
     examples = asked(study, "examples")
     counts = dict(examples["part"].value_counts().iter_rows())
@@ -269,6 +271,7 @@ def _counts(study: Study) -> list[str]:
         texts = asked(study, "class_texts")
         usable = texts.filter(texts["status"].is_in(USABLE)).height
         lines.append(f"{usable:,} texts that can be chosen; chosen by {study.manifest.config['select']}")
+        lines += filter(None, [of_sentences(study)])
     return lines
 
 

@@ -99,7 +99,9 @@ def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element
     title: Part = link if unit.sentences else said(unit.description, 160)
     body: list[Part] = []
     if unit.sentences:
-        body += [el("p", None, said(text, 200)) for text in unit.texts[:_SENTENCES]]
+        body += [el("p", None, said(text, 200)) for text in unit.to_begin_with[:_SENTENCES]]
+        if unit.of_sentences:
+            body.append(el("p", {"class": "source"}, unit.of_sentences, "."))
     if unit.pictures:
         pictures = (shot(one, thumbnails(jpegs)) for one in unit.proponents or unit.exemplars)
         shown = [one for one in pictures if one is not None][:_PICTURES]

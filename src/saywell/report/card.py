@@ -23,6 +23,7 @@ VERIFIED, DESCRIBED = "verified", "described"
 EXCERPT = 280
 """Characters of a sentence that are shown, around its responsible part."""
 _READERS = {"dual-encoder": "image-text encoder", "detection": "LLM", "lexical": "words"}
+_OF_SENTENCES = ("another_class", "nearest_sibling", "always", "class_name")
 _SPAN = ("span_start", "span_end")
 _REGION = ("region_left", "region_top", "region_right", "region_bottom")
 
@@ -152,6 +153,15 @@ class Sentence:
     gold: bool | None
     chosen: bool
     scores: dict[str, float | None]
+    score: Reading | None = None
+    """What the strictest reader makes of it alone, class names masked; None where nobody was asked."""
+    contradicts: dict[str, str] = field(default_factory=dict)
+    """Chosen sentences of the class, by id, that seem to exclude it, and in what: a colour ..."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether it is verified by itself."""
+        return self.score is not None and self.score.verdict == VERIFIED
 
 
 _NOBODY = Written("", "", "no description: none was written", "", None, None, (), (), ())
@@ -228,6 +238,29 @@ class Unit:
     def verified_by(self) -> tuple[str, ...]:
         """The readers who by themselves verify it, whoever decides."""
         return tuple(one.reader for one in self.readings if one.verifies)
+
+    @property
+    def chosen(self) -> tuple[Sentence, ...]:
+        """Of a class, the sentences that describe it, best first."""
+        return tuple(one for one in self.sentences if one.chosen)
+
+    @property
+    def to_begin_with(self) -> tuple[str, ...]:
+        """The parts of the description; of a class those first that are verified by themselves."""
+        first = sorted(self.chosen, key=lambda one: not one.verified)
+        return tuple(one.text for one in first if one.text) or self.texts
+
+    @property
+    def of_sentences(self) -> str:
+        """How many chosen sentences are verified alone, how many pairs seem to contradict each other.
+
+        Empty where nobody was asked about any.
+        """
+        tested = [one for one in self.chosen if one.score is not None]
+        pairs = sum(len(one.contradicts) for one in self.chosen) // 2
+        told = f"{sum(one.verified for one in tested)} of {len(tested)} sentences verified alone"
+        odds = f"{pairs} {'pair' if pairs == 1 else 'pairs'} at odds"
+        return ", ".join([told] * bool(tested) + [odds] * bool(pairs))
 
     @property
     def sign(self) -> int:
@@ -564,6 +597,7 @@ def _sentences(
     for row in _of(rows, "text_scores", ids, "class").iter_rows(named=True):
         if not row["network"]:
             scores.setdefault(row["text"], {})[row["rule"]] = row["score"]
+    alone, against = _alone(rows, ids), _contradictions(rows, ids)
     found: dict[str, list[Sentence]] = {}
     for row in table.iter_rows(named=True):
         first = written.get(row["class"], (_NOBODY,))[0]
@@ -577,6 +611,8 @@ def _sentences(
                 gold=row.get("gold"),
                 chosen=row["id"] in first.parts,
                 scores=scores.get(row["id"], {}),
+                score=alone.get(row["id"]),
+                contradicts=against.get(row["id"], {}),
             )
         )
 
@@ -587,6 +623,22 @@ def _sentences(
         return chosen, float("inf") if score is None else -score
 
     return {unit: tuple(sorted(own, key=lambda one: place(unit, one))) for unit, own in found.items()}
+
+
+def _alone(rows: Rows, ids: Sequence[str]) -> dict[str, Reading]:
+    """By sentence what the reader who decides makes of it alone."""
+    table = _of(rows, "sentence_scores", ids)
+    own = () if table.is_empty() else table.filter("decides").iter_rows(named=True)
+    return {row["text"]: _reading(row, {name: row[name] for name in _OF_SENTENCES}) for row in own}
+
+
+def _contradictions(rows: Rows, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """By sentence those that seem to exclude it, and in what."""
+    found: dict[str, dict[str, str]] = {}
+    for row in _of(rows, "contradictions", ids).iter_rows(named=True):
+        for one, other in ((row["first"], row["second"]), (row["second"], row["first"])):
+            found.setdefault(one, {})[other] = row["kind"]
+    return found
 
 
 def _marked_html(one: Example) -> str:

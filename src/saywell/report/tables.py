@@ -146,6 +146,19 @@ _TABLES = (
         },
         version=2,
     ),
+    _read(
+        "sentence_scores",
+        {
+            **_words("unit", "text", "reader", "status", "floor", "exchanged"),
+            "chosen": _TRUE,
+            "decides": _TRUE,
+            **_INTERVAL,
+            **dict.fromkeys(("control", "skill", "skill_low", "skill_high", "q"), _NUMBER),
+            **dict.fromkeys(("another_class", "nearest_sibling", "always", "class_name"), _NUMBER),
+            "n": _COUNT,
+        },
+    ),
+    _read("contradictions", _words("unit", "first", "second", "kind")),
     _read("influence", {**_words("model", "class", "side", "example"), "rank": _RANK, "value": _NUMBER}),
     _read("zero_shot", {**_TEXTS, "texts": _COUNT, **_ACCURACY}, version=2),
     _read(
@@ -183,6 +196,22 @@ def verifying(scores: pl.DataFrame) -> pl.DataFrame:
     nowhere = (pl.lit(None, dtype=kind).alias(name) for name, kind in _PLACED.items())
     tested = pl.col("status") != "not tested"
     return scores.with_columns(*nowhere, verifies=pl.when(tested).then(pl.col("status") == "verified"))
+
+
+def of_sentences(study: Study) -> str:
+    """How many chosen sentences of classes are verified alone, how many pairs seem to contradict each other.
+
+    Empty where a study has no sentences, or nobody was asked about them.
+    """
+    if "sentence_scores" not in study.manifest.tables:
+        return ""
+    own = asked(study, "sentence_scores").filter("chosen", "decides")
+    if not own.height:
+        return ""
+    hold = own.filter(status="verified").height
+    pairs = asked(study, "contradictions").height
+    words = f"{hold:,} of {own.height:,} chosen sentences are verified alone"
+    return words + (f"; {pairs:,} {'pair seems' if pairs == 1 else 'pairs seem'} to be at odds" if pairs else "")
 
 
 def selected_descriptions(study: Study, *columns: str, **renamed: str) -> pl.DataFrame:

@@ -233,6 +233,8 @@ def _sentence_tables(unit: Unit, around: Around) -> Iterator[Element]:
     ]
     chosen = [one for one in unit.sentences if one.chosen]
     others = [one for one in unit.sentences if not one.chosen]
+    if unit.of_sentences:
+        yield el("p", {"class": "how"}, unit.of_sentences, ". ", el("span", None, _MEANING))
     if chosen:
         by = f"Chosen by {unit.first.selection}" if unit.first.selection else "Chosen"
         yield _sentences(by, chosen, rules, around)
@@ -245,8 +247,34 @@ def _sentence_tables(unit: Unit, around: Around) -> Iterator[Element]:
         yield el("details", None, el("summary", None, f"{count(len(others))} not chosen"), table, *rest)
 
 
+_MEANING = (
+    "Alone: F1 of a reader who sees this sentence and no other, class names masked, and its best floor (a"
+    " sentence of another class, a constant answer). One that is not verified may be true, and of other"
+    " classes too; of two at odds (≠) one seems to say what the other excludes."
+)
+
+
+def _alone(one: Sentence) -> Element:
+    """The verdict on a sentence, with what it goes by."""
+    if one.score is None:
+        return el("td", {"class": "alone"}, "–")
+    kind = "v v-verified" if one.verified else "v v-not"
+    numbers = f" {two(one.score.score)}, floor {two(one.score.floor_score)}"
+    return el("td", {"class": "alone"}, el("span", {"class": kind}, one.score.verdict), numbers)
+
+
+def _against(one: Sentence, words: Mapping[str, str]) -> Iterator[Part]:
+    """The sentences that seem to contradict one."""
+    for other, kind in one.contradicts.items():
+        told = said(f"at odds ({kind}): “{words.get(other, other)}”", 260)
+        yield el("br")
+        yield el("span", {"class": "against"}, "≠ ", told)
+
+
 def _sentences(title: str, rows: Sequence[Sentence], rules: Sequence[str], around: Around) -> Element:
     body = []
+    text_of = {one.id: one.text or "" for one in rows}
+    asked = any(one.score is not None for one in rows)
     for one in rows:
         source = f"“{one.quotation or ''}”" if one.status == "grounded" else one.status
         about = f"{one.component}: " if one.component else ""
@@ -259,7 +287,8 @@ def _sentences(title: str, rows: Sequence[Sentence], rules: Sequence[str], aroun
             el(
                 "tr",
                 None,
-                el("td", {"class": "said"}, words, el("br"), source),
+                el("td", {"class": "said"}, words, *_against(one, text_of), el("br"), source),
+                *([_alone(one)] if asked else []),
                 *(
                     el("td", {"class": "n", "data-name": rule}, "–" if score is None else f"{score:.3g}")
                     for rule, score in scores
@@ -267,7 +296,12 @@ def _sentences(title: str, rows: Sequence[Sentence], rules: Sequence[str], aroun
                 *([] if beside is None else [el("td", None, beside)]),
             )
         )
-    head = [el("th", {"scope": "col"}, title), *(el("th", {"scope": "col", "class": "n"}, r) for r in rules)]
+    alone = [el("th", {"scope": "col"}, "alone")] if asked else []
+    head = [
+        el("th", {"scope": "col"}, title),
+        *alone,
+        *(el("th", {"scope": "col", "class": "n"}, r) for r in rules),
+    ]
     if any(around.beside(one) is not None for one in rows):
         head.append(el("th", {"scope": "col"}, "people"))
     table = el(

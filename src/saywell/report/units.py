@@ -248,7 +248,7 @@ class _Table:
         verdict, side = row["verdict"], {None: "", -1: "low"}.get(row["sign"], "high")
         card = self.cards[unit]
         card = replace(card, exemplars=card.exemplars[: EXEMPLARS_SHOWN[verdict]])
-        said_first = card.texts[0] if card.sentences and card.texts else row["text"]
+        said_first = card.to_begin_with[0] if card.sentences and card.texts else row["text"]
         words = said(said_first, 160) if row["text"] else el("em", None, said(card.first.why_not, 160))
         bar = score_bar(row["value"], row["ci_low"], row["ci_high"], row["control"])
         cells = {
