@@ -124,19 +124,16 @@ def _print_sentences(card: Unit, console: Console) -> None:
         for other, kind in one.contradicts.items():
             words.append(f"\n≠ {fitted(texts.get(other, other), 300)} ({kind})", "yellow")
         score = one.score
-        said = (
-            "" if score is None else "holds" if one.verified else score.verdict.replace("verified", "shown")
-        )
         numbers = (
             "" if score is None or score.score is None else f"{score.score:.2f} / {score.floor_score:.2f}"
         )
-        lines.add_row(*([said, numbers] if asked else []), words)
+        lines.add_row(*(["" if score is None else score.verdict, numbers] if asked else []), words)
     console.print(lines)
     if card.of_sentences:
         console.print(Text(f"{card.of_sentences}.", "dim"))
         if asked:
             console.print(
-                Text("In front of a sentence: F1 of a reader who sees it alone / best floor.", "dim")
+                Text("In front of a sentence: F1 of who reads it alone, and its best floor.", "dim")
             )
 
 

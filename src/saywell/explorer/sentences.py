@@ -20,8 +20,8 @@ def build_sentences(tables: Tables) -> None:
         " null::boolean as chosen where false)"
     )
     alone = (
-        "(select text, status as verdict, value, ci_low, ci_high, control, floor, skill, q from sentence_scores"
-        " where decides)"
+        "(select text, status as verdict, value, ci_low, ci_high, control, floor, skill, q"
+        " from sentence_scores where decides)"
         if tables.has("sentence_scores", "decides")
         else "(select null::varchar as text, null::varchar as verdict, null::double as value,"
         " null::double as ci_low, null::double as ci_high, null::double as control, null::varchar as floor,"
@@ -38,9 +38,9 @@ def build_sentences(tables: Tables) -> None:
         create table said as
         select t.id, t.class, t.text, t.status, t.component, t.quotation, t.describer, t.llm, t.source,
             {gold}, s.score, s.rank, coalesce(s.chosen, false) as chosen,
-            a.verdict, a.value, a.ci_low, a.ci_high, a.control, a.floor, a.skill, a.q, c.contradicts
+            a.verdict, a.value, a.ci_low, a.ci_high, a.control, a.floor, a.skill, a.q, c.at_odds
         from class_texts t left join {scores} s on s.text = t.id left join {alone} a on a.text = t.id
-        left join (select p.text, list(o.text order by o.file_row_number) as contradicts
+        left join (select p.text, list(o.text order by o.file_row_number) as at_odds
             from {against} p join class_texts o on o.id = p.other group by p.text) c on c.text = t.id
         order by t.class, s.rank nulls last, t.file_row_number""")
 

@@ -28,10 +28,11 @@ def meaning(of_classes: bool) -> str:
         else ("on unseen examples when the unit fires")
     )
     wrong = "another class's words, its own name" if of_classes else "another unit's words"
+    so = "all its words together tell the class" if of_classes else "the words are true of the unit"
     return (
         f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
-        f" a constant answer). So the words are true of the {'class' if of_classes else 'unit'}; how many"
-        " would be verified where there is nothing to find, the control says."
+        f" a constant answer). So {so}; how many would be verified where there is nothing to find, the"
+        " control says."
     )
 
 

@@ -44,8 +44,8 @@ def tidy_table(study: Study) -> pl.DataFrame:
     localised           the share of texts whose responsible span it points at; null where none is known
     reader, verified_by       who decides; every reader who alone verifies it
     example             a strong example around its responsible part, which is between « and »
-    holding, contradicting    of classes: the chosen sentences that hold by themselves; pairs of them that
-                        seem to contradict each other, as "one ≠ other"
+    verified_sentences  of classes: the chosen sentences that are verified alone
+    at_odds             of classes: pairs of them that seem to contradict each other, as "one ≠ other"
     """
     written = selected_descriptions(study, "status", description="text", _id="id")
     scored = pl.DataFrame(schema=_SCORED)
@@ -116,25 +116,25 @@ def tidy_table(study: Study) -> pl.DataFrame:
 
 
 def _with_sentences(study: Study, table: pl.DataFrame) -> pl.DataFrame:
-    """The table with the chosen sentences of each class that hold by themselves, and pairs that do not agree."""
+    """The table with the chosen sentences of each class that are verified alone, and pairs at odds."""
     texts = asked(study, "class_texts").select("id", "text")
-    holding = (
+    alone = (
         asked(study, "sentence_scores")
         .filter("chosen", "decides", status=VERIFIED)
         .join(texts, left_on="text", right_on="id", maintain_order="left")
         .group_by("unit", maintain_order=True)
-        .agg(holding="text_right")
+        .agg(verified_sentences="text_right")
     )
     pairs = asked(study, "contradictions").join(texts, left_on="first", right_on="id", maintain_order="left")
     pairs = (
         pairs.join(texts, left_on="second", right_on="id", suffix="_second", maintain_order="left")
         .with_columns(pair=pl.concat_str("text", pl.lit(" ≠ "), "text_second"))
         .group_by("unit", maintain_order=True)
-        .agg(contradicting="pair")
+        .agg(at_odds="pair")
     )
-    for own in (holding, pairs):
+    for own in (alone, pairs):
         table = table.join(own, on="unit", how="left", maintain_order="left")
-    return table.with_columns(pl.col("holding", "contradicting").fill_null([]))
+    return table.with_columns(pl.col("verified_sentences", "at_odds").fill_null([]))
 
 
 _SCORED: dict[str, Any] = {

@@ -211,7 +211,8 @@ def of_sentences(study: Study) -> str:
     hold = own.filter(status="verified").height
     pairs = asked(study, "contradictions").height
     words = f"{hold:,} of {own.height:,} chosen sentences are verified alone"
-    return words + (f"; {pairs:,} {'pair seems' if pairs == 1 else 'pairs seem'} to be at odds" if pairs else "")
+    odds = f"; {pairs:,} {'pair seems' if pairs == 1 else 'pairs seem'} to be at odds"
+    return words + (odds if pairs else "")
 
 
 def selected_descriptions(study: Study, *columns: str, **renamed: str) -> pl.DataFrame:

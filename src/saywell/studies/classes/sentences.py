@@ -112,8 +112,8 @@ class Sentences:
             tables = sentence_tables(run, opened)
             if tables[1].height:
                 run.study.note(
-                    f"{tables[1].height} pairs of chosen sentences of a class seem to contradict each other;"
-                    " they are marked."
+                    f"{tables[1].height} pairs of chosen sentences of a class seem to contradict each other:"
+                    " they are marked as at odds."
                 )
             return tables
 
@@ -141,7 +141,7 @@ def sentence_metrics(run: Run) -> list[Metric]:
     )
     return [
         Metric(
-            name="chosen sentences verified by themselves",
+            name="chosen sentences verified alone",
             figure="sentences verified",
             by={"rule": run.study.manifest.config["select"]},
             value=own.value,
