@@ -20,7 +20,7 @@ from saywell.data.splits import content_ids
 from saywell.data.texts import NEAR
 from saywell.errors import InputError, LeakError, SaywellError, StudyError
 from saywell.report.card import unknown_unit
-from saywell.scorers.score_tables import CONTROL_SCORES, FLOORED, SCORED, SCORER_VERSION
+from saywell.scorers.score_tables import SCORED, SCORER_VERSION
 from saywell.store.files import file_hash
 from saywell.store.study import STUDY_VERSION, Metric, Study
 from saywell.store.table import Table
@@ -94,7 +94,8 @@ def _claims(study: Study, unit: str) -> Iterator[tuple[str, Any, Any]]:
         key = "id" if table is UNITS else "unit"
         if key not in again.columns:
             continue
-        old, new = (frame.filter(pl.col(key) == unit) for frame in (study.table(table), again))
+        stored = _by_those(study.table(table), again)
+        old, new = (frame.filter(pl.col(key) == unit) for frame in (stored, again))
         if table in _ONE_BY_ONE:
             by = [column for column in table.key if column not in _OBVIOUS]
             for row in new.iter_rows(named=True):
@@ -277,10 +278,14 @@ def _compared(study: Study, table: Table, again: pl.DataFrame) -> Finding:
     stored = study.table(table).select(again.columns)
     if table is DESCRIPTIONS:  # of a describer whose evidence is elsewhere, nothing is made again
         stored = stored.filter(pl.col("id").is_in(again["id"].implode()))
-    if table.name in (SCORED.name, FLOORED.name, "sentence_scores"):
-        # A reader whose encoder cannot be had here is left out.
-        stored = stored.filter(pl.col("reader").is_in(again["reader"].unique().implode()))
-    return compare_tables(table.name, stored, again, table.key)
+    return compare_tables(table.name, _by_those(stored, again), again, table.key)
+
+
+def _by_those(stored: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
+    """A table's rows without those of readers whose encoder cannot be had here."""
+    if "reader" not in again.columns:
+        return stored
+    return stored.filter(pl.col("reader").is_in(again["reader"].unique().implode()))
 
 
 def _figures(study: Study, again: Sequence[Any]) -> Iterator[Finding]:
