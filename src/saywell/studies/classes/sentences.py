@@ -22,7 +22,7 @@ from saywell.describers.class_texts.statements import contradictions
 from saywell.description import Description
 from saywell.errors import SaywellError
 from saywell.readers.reader import Predict, Reader
-from saywell.report.card import VERIFIED
+from saywell.scorers.deciding import VERIFIED, decided
 from saywell.scorers.evaluate import HeldOut
 from saywell.scorers.floors import (
     ANOTHER,
@@ -34,6 +34,7 @@ from saywell.scorers.floors import (
     nearest_sibling,
 )
 from saywell.scorers.intervals import share_interval
+from saywell.scorers.localisation import COLUMNS
 from saywell.scorers.score_tables import score_tables
 from saywell.scorers.scoring import Task, score_units
 from saywell.scorers.skill import ALWAYS
@@ -43,6 +44,8 @@ from saywell.store.table import Table
 from saywell.studies.spine import Run, Subject
 from saywell.transfer.zero_shot import class_embeddings, mask_names, name_texts
 
+_NOWHERE = pl.DataFrame(schema={"description": pl.String, "reader": pl.String, **COLUMNS})
+"""Where sentences point in pictures: nobody says."""
 _FLOORS = {ANOTHER: "another_class", NearestSibling().name: "nearest_sibling", ALWAYS: "always"}
 _SCORED = {
     "scorer_version": pl.Int32,
@@ -84,7 +87,7 @@ SENTENCE_SCORES = Table(
 in the order of the study's rule), `always`, and 0 for never. q is over all sentences of the study, chosen or
 not. `class_name` is what the name alone comes to; it is no floor, since sentences are read without names.
 `exchanged` is the status where labels are exchanged within each part: what `status` is where there is nothing
-to find. Of several readers the strictest decides.
+to find. Of several readers one decides (see `saywell.scorers.deciding`).
 """
 CONTRADICTIONS = Table(
     "contradictions",
@@ -198,7 +201,7 @@ def _scores(
         reader.name: score_units(_task(run.subject, described, reading, floors, held), seed=held.seed)
         for reader, reading in readers
     }
-    scores = score_tables(described, found)[0]
+    scores = decided(score_tables(described, found)[0], _NOWHERE, supporting=run.question.supporting)
     frames = []
     for reader, reading in readers:
         floored, by_name = found[reader.name].skill.floors, _of_names(run, names, reading, held)
@@ -216,7 +219,7 @@ def _scores(
                 exchanged=exchanged,
             )
         )
-    return _strictest(pl.concat(frames)).select(list(SENTENCE_SCORES.columns))
+    return pl.concat(frames).select(list(SENTENCE_SCORES.columns))
 
 
 def _task(
@@ -283,13 +286,3 @@ def _of_names(run: Run, names: Sequence[str], reading: Predict, held: HeldOut) -
     said = [Description(name, name, parts=tuple(name_texts([name], floor.templates)[0])) for name in names]
     task = _task(run.subject, Described("names", names, names, said), reading, {}, held)
     return dict(zip(names, score_units(task, seed=held.seed, resamples=1).skill.value, strict=True))
-
-
-def _strictest(scores: pl.DataFrame) -> pl.DataFrame:
-    """With who decides of each sentence: not verified before verified, then the less sure; untested last."""
-    tested = pl.col("p").is_not_null()
-    order = scores.with_row_index("row").sort(
-        ~tested, pl.col("status") == VERIFIED, -pl.col("q"), "skill", "row", nulls_last=True
-    )
-    first = order.unique("text", keep="first", maintain_order=True)["row"]
-    return scores.with_columns(decides=pl.int_range(pl.len()).is_in(first.implode()))
