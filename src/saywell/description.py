@@ -17,6 +17,8 @@ class Description:
     status: str = DESCRIBED
     claim: str = ""
     """What the text says in canonical form (see `saywell.claims.language`); empty where it is no claim."""
+    offers: tuple[str, ...] = ()
+    """Claims among which select examples choose, the simplest first; the text and claim are then theirs."""
     parts: tuple[str, ...] = ()
     """The wordings that it is made of, best first: descriptors, or sentences."""
     descriptors: tuple[str, ...] = ()

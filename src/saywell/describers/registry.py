@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from saywell.data.examples import Kind
+from saywell.describers.claims import Claims
 from saywell.describers.composition import Composition
 from saywell.describers.controls import NoDescription, RandomPhrase
 from saywell.describers.covering import Covering
@@ -16,6 +17,7 @@ from saywell.describers.llm import ByLLM
 from saywell.errors import InputError
 
 _ALL: tuple[Describer, ...] = (
+    Claims(),
     Composition(),
     Enrichment(),
     Covering(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from saywell.data.examples import Kind
 from saywell.errors import InputError
+from saywell.readers.claims import ClaimReader
 from saywell.readers.cosine import CosineReader, MeanOfTextsReader
 from saywell.readers.detection import DetectionReader
 from saywell.readers.fuzzing import FuzzingReader
@@ -15,6 +16,7 @@ from saywell.readers.tags import TagReader
 READERS: dict[str, Reader] = {
     reader.name: reader
     for reader in (
+        ClaimReader(),
         TagReader(),
         LexicalReader(),
         CosineReader("sentence-encoder", ("text", "pair")),

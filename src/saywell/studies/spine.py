@@ -26,9 +26,11 @@ import polars as pl
 from saywell.data.examples import CONVERTED, REJECTED, Examples
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.data.splits import hash_numbers
+from saywell.describers.claims import settle
 from saywell.describers.describer import Describer, Evidence, Tagger
 from saywell.describers.descriptors.taggers import need_descriptors
 from saywell.describers.llm import ByLLM
+from saywell.description import Description
 from saywell.errors import InputError
 from saywell.readers.reader import AsksElse, Points, Predict, Reader
 from saywell.report.page import write_report
@@ -117,15 +119,29 @@ class Subject:
 
     def evidence(self, examples: Examples, seed: int) -> Evidence:
         """What a describer may see of them."""
-        describe = examples.parts.describe
+        return self._of_part(examples, DESCRIBE, self.contrasts, seed)
+
+    def to_settle(self, examples: Examples, seed: int) -> Evidence:
+        """What decides between the claims that a describer offers."""
+        return self._of_part(examples, SELECT, CONTRASTS.empty(), seed)
+
+    def _of_part(self, examples: Examples, part: str, contrasts: pl.DataFrame, seed: int) -> Evidence:
+        rows = {DESCRIBE: examples.parts.describe, SELECT: examples.parts.select}[part]
         return Evidence(
             self.activations.units,
-            examples.only(describe),
-            self.activations.within(describe),
-            self.exemplars.filter(part=DESCRIBE),
-            self.contrasts,
+            examples.only(rows),
+            self.activations.within(rows),
+            self.exemplars.filter(part=part),
+            contrasts,
             seed,
         )
+
+    def written(
+        self, describer: Describer, examples: Examples, resources: Resources, study: StudyWriter
+    ) -> list[Description]:
+        """What a describer says of them; of what it offers that which select examples bear out."""
+        said = describer.describe(self.evidence(examples, resources.seed), resources, study)
+        return settle(said, self.to_settle(examples, resources.seed), resources)
 
 
 @dataclass(frozen=True)
@@ -299,7 +315,7 @@ def _describe_and_score(now: Run) -> None:
     """Steps 4 and 5: every describer's words for every unit, and what every reader makes of them."""
     question, study, resources = now.question, now.study, now.resources
     evidence = now.subject.evidence(now.examples, resources.seed)
-    written = [describer.describe(evidence, resources, study) for describer in question.describers]
+    written = [now.subject.written(each, now.examples, resources, study) for each in question.describers]
 
     def make() -> tuple[pl.DataFrame, ...]:
         with resources.progress("scores", 1):
@@ -403,7 +419,7 @@ def control_scores(
         opened = [(reader, reader.open(now.examples, resources)) for reader in readers]
     every, found = [], []
     for number, describer in enumerate(describers):
-        said = describer.describe(evidence, resources, now.study)
+        said = control.written(describer, now.examples, resources, now.study)
         described = described_units(describer.name, number, said, evidence, now.for_profiles)
         every.append(described)
     units = {unit for each in every for unit in each.units}

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import torch
 from jaxtyping import Bool, Float32, Int
 
-from saywell.data.parts import DescribeRows, Rows
+from saywell.data.parts import DescribeRows, Rows, SelectRows
 from saywell.units.firing import OK, Firing, Given
 from saywell.units.responses import Responses
 from saywell.units.strongest import Exemplars
@@ -123,7 +123,7 @@ class Activations:
         """The same of some units, in this order."""
         return replace(self, units=self.units[self._numbers(units)])
 
-    def within(self, rows: DescribeRows) -> Activations:
+    def within(self, rows: DescribeRows | SelectRows) -> Activations:
         """A view in which there are only these examples, numbered from 0."""
         return replace(self, seen=self._inside(rows.rows))
 

@@ -1,0 +1,294 @@
+"""The atoms that a search may build claims from: all that the describe examples support.
+
+They depend on the examples alone and are made once for all units. An atom has to hold of some texts and
+not of nearly all; a piece, prefix or suffix has to stand in several words, or the words would say it better;
+one with a context has to leave out a good part of what it is without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Float, Int
+
+from saywell.claims.corpus import SIGN, Corpus
+from saywell.claims.english import price
+from saywell.claims.feeling import FEELINGS
+from saywell.claims.ground import Ground
+from saywell.claims.kinds import PLACES, holds, is_of_tokens
+from saywell.claims.language import Atom, Condition, atom
+from saywell.claims.lexis import CLASSES, lemma
+
+LEAST_TEXTS, LEAST_SHARE, MOST_SHARE = 4, 0.0008, 0.6
+"""Texts, and share of all texts, that an atom holds of at least, and share at most."""
+FORMS_OF_PIECE = 4
+"""Distinct words that share a piece, prefix or suffix."""
+NARROWED = 0.8
+"""Share at most of the texts of a word that are left where a context is asked for."""
+LONGEST_WORD = 30
+"""Letters of a word that is worth quoting."""
+SHARES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
+"""Of texts that are nearest to a phrase: where thresholds of likeness may lie."""
+LENGTHS = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Atoms, the examples that each holds of, and the tokens that each points at.
+
+    `forms` and `tokens` together say where: an atom of a word's form points at all its tokens, others have
+    theirs listed. Atoms of whole examples point nowhere.
+    """
+
+    atoms: Sequence[Atom]
+    rows: sp.csr_matrix
+    """Atoms x examples."""
+    forms: sp.csr_matrix
+    """Atoms x forms."""
+    tokens: sp.csr_matrix
+    """Atoms x tokens."""
+    corpus: Corpus | None
+
+    def pointed(self, tokens: Int[np.ndarray, " places"]) -> sp.csr_matrix:
+        """Atoms x places: which point at these tokens."""
+        if self.corpus is None or not len(tokens):
+            return sp.csr_matrix((len(self.atoms), len(tokens)), dtype=bool)
+        return sp.csr_matrix((self._by_form[:, self.corpus.form[tokens]] + self._by_token[:, tokens]) > 0)
+
+    @cached_property
+    def prices(self) -> Float[np.ndarray, " atoms"]:
+        """Words of English that each costs."""
+        return np.array([price(one) for one in self.atoms])
+
+    @cached_property
+    def points(self) -> Bool[np.ndarray, " atoms"]:
+        """Which are about tokens."""
+        return np.array([is_of_tokens(one.conditions[0]) for one in self.atoms])
+
+    @cached_property
+    def order(self) -> Int[np.ndarray, " atoms"]:
+        """By their text: which of equals comes first must not depend on how they were found."""
+        order = np.argsort(np.array([str(one) for one in self.atoms]), kind="stable")
+        return np.argsort(order, kind="stable")
+
+    @cached_property
+    def groups(self) -> Int[np.ndarray, " atoms"]:
+        """Atoms about the same word have the same number."""
+        known: dict[str, int] = {}
+        return np.array([known.setdefault(_about(one), len(known)) for one in self.atoms], dtype=np.int64)
+
+    @cached_property
+    def _by_form(self) -> sp.csc_matrix:
+        return self.forms.astype(np.float32).tocsc()
+
+    @cached_property
+    def _by_token(self) -> sp.csc_matrix:
+        return self.tokens.astype(np.float32).tocsc()
+
+
+def _about(one: Atom) -> str:
+    head = one.conditions[0]
+    if len(one.conditions) == 1 and head.name in ("word", "form") and isinstance(head.values[0], str):
+        return f"word {lemma(head.values[0])}"
+    if head.name == "like":
+        return f"like {head.values[0]}"
+    return str(one)
+
+
+def text_candidates(ground: Ground, phrases: Sequence[str] = ()) -> Candidates:
+    """Of texts. With `phrases`, also likeness to them by the encoder."""
+    corpus, count = ground.corpus, len(ground)
+    least = max(LEAST_TEXTS, round(LEAST_SHARE * count))
+    texts = sp.csr_matrix(
+        (np.ones(len(corpus), dtype=np.float32), (corpus.form, corpus.text)), shape=(len(corpus.forms), count)
+    )
+    atoms: list[Atom] = []
+    rows, by_form, by_token = [], [], []
+
+    def add(found: Sequence[Atom], held: sp.csr_matrix, forms: sp.csr_matrix, tokens: sp.csr_matrix) -> None:
+        support = np.diff(held.indptr)
+        kept = np.flatnonzero((support >= least) & (support <= MOST_SHARE * count))
+        atoms.extend(found[place] for place in kept)
+        rows.append(held[kept])
+        by_form.append(forms[kept])
+        by_token.append(tokens[kept])
+
+    def nothing(width: int, of: int) -> sp.csr_matrix:
+        return sp.csr_matrix((of, width), dtype=np.float32)
+
+    found, forms = _of_forms(corpus, least)
+    add(found, _binary(forms @ texts), forms, nothing(len(corpus), len(found)))
+    found, tokens = _of_tokens(ground, least)
+    in_text = sp.csr_matrix(
+        (np.ones(len(corpus), dtype=np.float32), (np.arange(len(corpus)), corpus.text)),
+        shape=(len(corpus), count),
+    )
+    add(found, _binary(tokens @ in_text), nothing(len(corpus.forms), len(found)), tokens)
+    whole = list(_of_examples(ground))
+    if phrases:
+        whole += _alike(ground, phrases)
+    if whole:
+        held = sp.csr_matrix(np.stack([mask for _, mask in whole]), dtype=np.float32)
+        add(
+            [one for one, _ in whole],
+            held,
+            nothing(len(corpus.forms), len(whole)),
+            nothing(len(corpus), len(whole)),
+        )
+    return Candidates(
+        atoms,
+        sp.csr_matrix(sp.vstack(rows), dtype=bool),
+        sp.csr_matrix(sp.vstack(by_form)),
+        sp.csr_matrix(sp.vstack(by_token)),
+        corpus,
+    )
+
+
+def _of_forms(corpus: Corpus, least: int) -> tuple[list[Atom], sp.csr_matrix]:
+    """Words, their forms, marks and what words share: atoms x forms."""
+    sets: dict[Condition, list[int]] = {}
+    lemmas: dict[str, list[int]] = {}
+    parts: dict[tuple[str, str], list[int]] = {}
+    seen = np.bincount(corpus.form, minlength=len(corpus.forms))
+    for place, form in enumerate(corpus.forms):
+        if not _is_word(form):
+            if not form[0].isalnum() and len(form) <= LONGEST_WORD:
+                sets[Condition("mark", (form,))] = [place]
+            continue
+        for key in _parts(form):
+            parts.setdefault(key, []).append(place)
+        lemmas.setdefault(lemma(form), []).append(place)
+        if seen[place] >= least and len(form) <= LONGEST_WORD:
+            sets[Condition("word", (form,))] = [place]
+    sets |= {Condition("form", (base,)): own for base, own in lemmas.items() if len(own) > 1}
+    taken: set[tuple[int, ...]] = {tuple(own) for own in sets.values()}
+    for (name, piece), own in sorted(parts.items(), key=lambda item: (_PARTS.index(item[0][0]), item[0][1])):
+        if len(own) >= FORMS_OF_PIECE and seen[own].sum() >= least and tuple(own) not in taken:
+            taken.add(tuple(own))
+            sets[Condition(name, (piece,))] = own
+    return [atom(condition) for condition in sets], _matrix(sets.values(), len(corpus.forms))
+
+
+_PARTS = ("suffix", "prefix", "piece")
+
+
+def _parts(form: str) -> Iterator[tuple[str, str]]:
+    """What a word begins and ends with, and has inside."""
+    for size in range(2, 6):
+        if len(form) > size + 2 and form[-size:].isalpha():
+            yield "suffix", form[-size:]
+        if len(form) > size + 1 and form[:size].isalpha():
+            yield "prefix", form[:size]
+    pieces = {form[at : at + size] for size in (2, 3, 4) for at in range(len(form) - size + 1)}
+    for piece in sorted(pieces):
+        if piece.isalpha():
+            yield "piece", piece
+
+
+def _of_tokens(ground: Ground, least: int) -> tuple[list[Atom], sp.csr_matrix]:
+    """Classes, places and words in a context: atoms x tokens."""
+    corpus = ground.corpus
+    heads = _heads(ground, least)
+    contexts = {Condition("place", (place,)): holds(ground, Condition("place", (place,))) for place in PLACES}
+    sets: dict[Atom, np.ndarray] = {}
+    for condition, mask in contexts.items():
+        sets[atom(condition)] = np.flatnonzero(mask)
+    head_rows = _matrix([np.flatnonzero(mask) for mask in heads.values()], len(corpus))
+    for condition, mask in heads.items():
+        if condition.name == "class":
+            sets[atom(condition)] = np.flatnonzero(mask)
+        sets[atom(Condition("after", (condition,)))] = np.flatnonzero(corpus.shifted(mask, 1))
+        sets[atom(Condition("before", (condition,)))] = np.flatnonzero(corpus.shifted(mask, -1))
+    names = list(heads)
+    sizes = np.diff(head_rows.indptr)
+    for name, by in (("after", 1), ("before", -1)):
+        moved = _matrix([np.flatnonzero(corpus.shifted(mask, by)) for mask in heads.values()], len(corpus))
+        sets.update(_narrowed(head_rows, moved, sizes, names, [Condition(name, (n,)) for n in names], least))
+    places = _matrix([np.flatnonzero(mask) for mask in contexts.values()], len(corpus))
+    sets.update(_narrowed(head_rows, places, sizes, names, list(contexts), least))
+    sets[atom(Condition("repeated"))] = np.flatnonzero(holds(ground, Condition("repeated")))
+    return list(sets), _matrix(sets.values(), len(corpus))
+
+
+def _heads(ground: Ground, least: int) -> dict[Condition, Bool[np.ndarray, " tokens"]]:
+    """What a context may be asked of, and what may be a context: words in any form, marks, classes."""
+    corpus = ground.corpus
+    seen = np.bincount(corpus.form, minlength=len(corpus.forms))
+    lemmas: dict[str, list[int]] = {}
+    heads: dict[Condition, np.ndarray] = {}
+    for place, form in enumerate(corpus.forms):
+        if _is_word(form):
+            lemmas.setdefault(lemma(form), []).append(place)
+        elif not form[0].isalnum() and seen[place] >= least and len(form) <= LONGEST_WORD:
+            heads[Condition("mark", (form,))] = corpus.form == place
+    for base, own in lemmas.items():
+        if seen[own].sum() >= least:
+            name = Condition("form", (base,)) if len(own) > 1 else Condition("word", (corpus.forms[own[0]],))
+            heads[name] = np.isin(corpus.form, own)
+    for name in CLASSES:
+        mask = holds(ground, Condition("class", (name,)))
+        if mask.sum() >= least:
+            heads[Condition("class", (name,))] = mask
+    return heads
+
+
+def _narrowed(
+    heads: sp.csr_matrix,
+    contexts: sp.csr_matrix,
+    sizes: Int[np.ndarray, " heads"],
+    names: Sequence[Condition],
+    of: Sequence[Condition],
+    least: int,
+) -> Iterator[tuple[Atom, Int[np.ndarray, " tokens"]]]:
+    """Heads in those contexts that leave out a good part of them and keep enough."""
+    joint = sp.coo_matrix(heads @ contexts.T)
+    kept = (joint.data >= least) & (joint.data <= NARROWED * sizes[joint.row])
+    for row, column in zip(joint.row[kept].tolist(), joint.col[kept].tolist(), strict=True):
+        own = heads.indices[heads.indptr[row] : heads.indptr[row + 1]]
+        there = contexts.indices[contexts.indptr[column] : contexts.indptr[column + 1]]
+        yield (Atom((names[row], of[column])), np.intersect1d(own, there, assume_unique=True))
+
+
+def _of_examples(ground: Ground) -> Iterator[tuple[Atom, Bool[np.ndarray, " examples"]]]:
+    """Feeling and length."""
+    for feeling in FEELINGS:
+        condition = Condition("feels", (feeling,))
+        yield atom(condition), holds(ground, condition)
+    words = ground.corpus.words
+    for share in LENGTHS:
+        border = float(np.quantile(words, share)) if len(words) else 0.0
+        values = (1.0, float(np.floor(border))) if share < 0.5 else (float(np.ceil(border)),)
+        condition = Condition("long", values)
+        yield atom(condition), holds(ground, condition)
+
+
+def _alike(ground: Ground, phrases: Sequence[str]) -> list[tuple[Atom, Bool[np.ndarray, " examples"]]]:
+    """Texts near to a phrase, with thresholds at which some shares of all texts lie."""
+    found = []
+    for phrase, cosines in zip(phrases, ground.similarity(phrases), strict=True):
+        for border in np.quantile(cosines, 1 - np.array(SHARES)):
+            # As it is written: what is executed has no more digits.
+            least = float(f"{border:.3f}")
+            found.append((atom(Condition("like", (phrase, least))), cosines >= least))
+    return found
+
+
+def _is_word(form: str) -> bool:
+    return any(map(str.isalpha, form)) and form[0] != "'"
+
+
+def _matrix(rows: Iterable[Sequence[int] | np.ndarray], width: int) -> sp.csr_matrix:
+    own = [np.asarray(row, dtype=np.int64) for row in rows]
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in own])])
+    columns = np.concatenate(own) if own else np.zeros(0, dtype=np.int64)
+    return sp.csr_matrix((np.ones(len(columns), dtype=np.float32), columns, starts), shape=(len(own), width))
+
+
+def _binary(matrix: sp.spmatrix) -> sp.csr_matrix:
+    rows = sp.csr_matrix(matrix)
+    rows.data = np.ones_like(rows.data)
+    return rows

@@ -1,0 +1,188 @@
+"""Claims: statements that are found by search on describe examples and borne out on select examples.
+
+Search (`saywell.claims.search`) offers for each number of atoms the few that read best where they were
+found. Which of them is said, if any, select examples decide (`settle`): one atom unless they clearly
+prefer more, and nothing where the best may be chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from jaxtyping import Int
+
+from saywell.claims.candidates import Candidates, text_candidates
+from saywell.claims.english import english
+from saywell.claims.execute import Executor
+from saywell.claims.ground import Ground
+from saywell.claims.language import Atom, Claim, Condition, parse
+from saywell.claims.search import MOST_EXEMPLARS, Atoms, Found, Pointed, choose, gate, search
+from saywell.data.examples import Examples, Kind
+from saywell.describers.describer import Evidence
+from saywell.describers.naming import MOST_SOURCES
+from saywell.describers.phrases import PhraseCounts
+from saywell.description import Description
+from saywell.store.table import Table
+
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+    from saywell.store.study import StudyWriter
+
+MOST_ATOMS = 4
+PHRASES, SAID_BY = 1500, 3
+"""Phrases of the texts that may be topics at most, and texts that say one at least."""
+POINTED = 0.5
+"""Share of exemplars whose responsible token a claim points at, at least."""
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Says what can be executed; `topics`: also which texts are like a phrase, by the encoder."""
+
+    topics: bool = True
+    name: str = "claims"
+    version: int = 1
+    kinds: Sequence[Kind] = ("text", "pair")
+    needs_tags: bool = False
+    tables: Sequence[Table] = ()
+
+    def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
+        """Of each unit the claims that its describe examples speak for, as `offers`."""
+        ground = Ground(evidence.examples, resources)
+        candidates = text_candidates(ground, topics_of(evidence.examples) if self.topics else ())
+        atoms = Atoms(candidates.rows, candidates.prices, candidates.groups, candidates.order)
+        tokens, rows = responsible(evidence, ground), np.arange(len(evidence.examples))
+        said = []
+        for start in range(0, len(evidence.ids), _BLOCK):
+            ids = evidence.ids[start : start + _BLOCK]
+            values, fires = evidence.activations.both(ids, rows)
+            for number, unit in enumerate(ids, start=start):
+                known = ~np.isnan(values[number - start])
+                pointed = _pointed(candidates, ground, tokens[number])
+                found = search(atoms, fires[number - start], known, pointed, most=MOST_ATOMS)
+                offers = [str(as_claim(each, candidates)) for size in found for each in size]
+                said.append(_offered(unit, offers, evidence, number))
+        return said
+
+
+def _pointed(candidates: Candidates, ground: Ground, tokens: Int[np.ndarray, " exemplars"]) -> Pointed | None:
+    """Which atoms point at the tokens of a unit's strongest exemplars; None where these are not known."""
+    if not len(tokens):
+        return None
+    tokens = tokens[:MOST_EXEMPLARS]
+    return Pointed(ground.corpus.text[tokens].astype(np.int64), candidates.pointed(tokens), candidates.points)
+
+
+def _offered(unit: str, offers: Sequence[str], evidence: Evidence, number: int) -> Description:
+    places = evidence.places[number]
+    if not len(places):
+        return Description(unit, "", "no description: it has no exemplars")
+    if not offers:
+        return Description(unit, "", "no description: no claim holds of its exemplars more than of others")
+    sources = tuple(evidence.examples.ids[place] for place in places[:MOST_SOURCES])
+    return Description(unit, "", "no description: not settled", offers=tuple(offers), sources=sources)
+
+
+def settle(said: Sequence[Description], select: Evidence, resources: Resources) -> list[Description]:
+    """Of the claims offered for each unit the one that `select` examples bear out, in English.
+
+    Descriptions without offers stay as they are.
+    """
+    if not any(own.offers for own in said):
+        return list(said)
+    ground = Ground(select.examples, resources)
+    execute, rows = Executor(ground), np.arange(len(select.examples))
+    tokens = responsible(select, ground)
+    settled = list(said)
+    for start in range(0, len(said), _BLOCK):
+        ids = select.ids[start : start + _BLOCK]
+        values, fires = select.activations.both(ids, rows)
+        for number, own in enumerate(said[start : start + _BLOCK], start=start):
+            if own.offers:
+                known = ~np.isnan(values[number - start])
+                settled[number] = _settled(own, execute, fires[number - start], known, tokens[number])
+    return settled
+
+
+def _settled(
+    own: Description,
+    execute: Executor,
+    fires: np.ndarray,
+    known: np.ndarray,
+    tokens: Int[np.ndarray, " exemplars"],
+) -> Description:
+    claims = [parse(text) for text in own.offers]
+    held = [execute(claim) for claim in claims]
+    sizes = np.array([len(claim.atoms) for claim in claims])
+    holds = np.array([each.examples for each in held])[:, known]
+    able = np.ones(len(claims), dtype=bool)
+    if len(tokens):
+        able = np.array([_points(each.tokens, tokens) >= POINTED for each in held])
+    if not able.any():
+        return replace(own, offers=(), status="no description: no claim points at what it responds to")
+    chosen = np.flatnonzero(able)[choose(holds[able], fires[known], sizes[able])]
+    if not gate(holds[chosen], fires[known], tried=int(able.sum())):
+        return replace(own, offers=(), status="no description: no claim is borne out by select examples")
+    claim = claims[chosen]
+    said = english(claim, execute.ground.examples.kind)
+    return replace(own, text=said, status="described", claim=str(claim), offers=(), parts=(said,))
+
+
+def _points(tokens: np.ndarray | None, at: Int[np.ndarray, " exemplars"]) -> float:
+    """Share of the exemplars whose responsible token is pointed at."""
+    return 0.0 if tokens is None else float(tokens[at].mean())
+
+
+def responsible(evidence: Evidence, ground: Ground) -> list[Int[np.ndarray, " exemplars"]]:
+    """Of each unit the tokens that gave its exemplars their activation; those without a span left out."""
+    nothing = [np.zeros(0, dtype=np.int64)] * len(evidence.ids)
+    spans = evidence.exemplars.filter(pl.col("span_start").is_not_null())
+    if evidence.examples.kind != "text" or not len(spans):
+        return nothing
+    place = {id: number for number, id in enumerate(evidence.examples.ids)}
+    corpus = ground.corpus
+    found: dict[str, list[int]] = {}
+    columns = spans.sort("unit", "rank").select("unit", "example", "span_start", "span_end")
+    for unit, example, start, end in columns.iter_rows():
+        text = place[example]
+        first, last = corpus.first[text], corpus.first[text + 1]
+        # The token that holds the last letter of the span: a piece of a word is part of that word.
+        token = first + int(np.searchsorted(corpus.start[first:last], end, side="left")) - 1
+        if token >= first and corpus.end[token] > start:
+            found.setdefault(unit, []).append(token)
+    return [np.array(found.get(unit, []), dtype=np.int64) for unit in evidence.ids]
+
+
+def as_claim(found: Found, candidates: Candidates) -> Claim:
+    """A formula over candidates as a claim; words of which one has to stand there become one list."""
+    clauses = [
+        tuple(replace(candidates.atoms[number], negated=negated) for number, negated in clause)
+        for clause in found.clauses
+    ]
+    lists: dict[str, list[str]] = {}
+    rest = []
+    for clause in clauses:
+        head = clause[0].conditions[0]
+        if len(clause) == 1 and len(clause[0].conditions) == 1 and head.name in _LISTED:
+            lists.setdefault(head.name, []).extend(str(value) for value in head.values)
+        else:
+            rest.append(clause)
+    joined = [(Atom((Condition(name, tuple(dict.fromkeys(own))),)),) for name, own in lists.items()]
+    return Claim((*joined, *rest))
+
+
+_LISTED = frozenset({"word", "form", "suffix", "prefix", "piece", "mark"})
+
+
+def topics_of(examples: Examples) -> list[str]:
+    """Phrases of the texts that may be what a text is about, the most frequent where they are many."""
+    counts = PhraseCounts(examples.texts, min_sentences=SAID_BY)
+    said = np.asarray(sp.csc_matrix(counts.matrix).sum(0)).ravel()
+    order = sorted(range(len(counts.keys)), key=lambda n: (-said[n], counts.keys[n]))
+    return sorted({counts.wordings[n] for n in order[:PHRASES]})

@@ -1,0 +1,78 @@
+"""A reader that executes: of which examples does what a description claims hold?
+
+It needs no model where a claim is about words, so it is independent of any model whose units are described.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saywell.claims.execute import Executor
+from saywell.claims.ground import Ground
+from saywell.claims.kinds import check
+from saywell.claims.language import Claim, Condition, parse, single
+from saywell.data.examples import Examples, Kind
+from saywell.description import Description
+from saywell.readers.alternatives import alternatives
+from saywell.readers.reader import Predict, RowNumbers, rows_of_each
+
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+
+Pointing = Callable[[Description, int], list[tuple[int, int]] | None]
+
+
+@dataclass(frozen=True)
+class ClaimReader:
+    """1 where the claim holds, 0 where it does not.
+
+    A description without a claim is taken at its word: one of the wordings that it offers, in any form, stands
+    in the text. NaN where it has no words, and of pictures where it makes no claim.
+    """
+
+    name: str = "claims"
+    version: int = 1
+    costly: bool = False
+    reads: tuple[Kind, ...] = ("text", "pair", "image")
+
+    def open(self, examples: Examples, resources: Resources) -> Predict:
+        """As in `Reader`. Reading raises InputError for a claim that cannot be read."""
+        execute, pictures = Executor(Ground(examples, resources)), examples.kind == "image"
+
+        def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
+            found = np.full((len(descriptions), rows.shape[-1]), np.nan, dtype=np.float32)
+            for number, asked in enumerate(rows_of_each(rows, len(descriptions))):
+                claim = claim_of(descriptions[number], pictures)
+                if claim is not None:
+                    found[number] = execute(claim).examples[asked]
+            return found
+
+        return predict
+
+    def pointing(self, examples: Examples, resources: Resources) -> Pointing:
+        """Where in an example the tokens are that a claim is about, in characters; None: about none."""
+        if examples.kind == "image":
+            return lambda description, row: None
+        ground = Ground(examples, resources)
+        execute = Executor(ground)
+
+        def point(description: Description, row: int) -> list[tuple[int, int]] | None:
+            claim = claim_of(description, pictures=False)
+            tokens = None if claim is None else execute(claim).tokens
+            return None if tokens is None else ground.corpus.spans_of(tokens, row)
+
+        return point
+
+
+def claim_of(description: Description, pictures: bool) -> Claim | None:
+    """What a description claims; None where that is nothing that can be executed."""
+    if description.claim:
+        claim = parse(description.claim)
+        check(claim)
+        return claim
+    said = tuple(part for part in alternatives(description.text))
+    return single(Condition("phrase", said)) if said and not pictures else None
