@@ -7,7 +7,7 @@ one with a context has to leave out a good part of what it is without.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +22,7 @@ from saywell.claims.ground import Ground
 from saywell.claims.kinds import PLACES, holds, is_of_tokens
 from saywell.claims.language import Atom, Condition, atom
 from saywell.claims.lexis import CLASSES, lemma
+from saywell.claims.topics import Topics
 
 LEAST_TEXTS, LEAST_SHARE, MOST_SHARE = 4, 0.0008, 0.6
 """Texts, and share of all texts, that an atom holds of at least, and share at most."""
@@ -31,7 +32,7 @@ NARROWED = 0.8
 """Share at most of the texts of a word that are left where a context is asked for."""
 LONGEST_WORD = 30
 """Letters of a word that is worth quoting."""
-SHARES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
+SHARES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5)
 """Of texts that are nearest to a phrase: where thresholds of likeness may lie."""
 LENGTHS = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)
 
@@ -99,8 +100,8 @@ def _about(one: Atom) -> str:
     return str(one)
 
 
-def text_candidates(ground: Ground, phrases: Sequence[str] = ()) -> Candidates:
-    """Of texts. With `phrases`, also likeness to them by the encoder."""
+def text_candidates(ground: Ground, topics: Topics) -> Candidates:
+    """Of texts; also likeness to topics, where there are any."""
     corpus, count = ground.corpus, len(ground)
     least = max(LEAST_TEXTS, round(LEAST_SHARE * count))
     texts = sp.csr_matrix(
@@ -129,8 +130,7 @@ def text_candidates(ground: Ground, phrases: Sequence[str] = ()) -> Candidates:
     )
     add(found, _binary(tokens @ in_text), nothing(len(corpus.forms), len(found)), tokens)
     whole = list(_of_examples(ground))
-    if phrases:
-        whole += _alike(ground, phrases)
+    whole += _alike(topics)
     if whole:
         held = sp.csr_matrix(np.stack([mask for _, mask in whole]), dtype=np.float32)
         add(
@@ -192,65 +192,64 @@ def _parts(form: str) -> Iterator[tuple[str, str]]:
 def _of_tokens(ground: Ground, least: int) -> tuple[list[Atom], sp.csr_matrix]:
     """Classes, places and words in a context: atoms x tokens."""
     corpus = ground.corpus
-    heads = _heads(ground, least)
-    contexts = {Condition("place", (place,)): holds(ground, Condition("place", (place,))) for place in PLACES}
-    sets: dict[Atom, np.ndarray] = {}
-    for condition, mask in contexts.items():
-        sets[atom(condition)] = np.flatnonzero(mask)
-    head_rows = _matrix([np.flatnonzero(mask) for mask in heads.values()], len(corpus))
-    for condition, mask in heads.items():
-        if condition.name == "class":
-            sets[atom(condition)] = np.flatnonzero(mask)
-        sets[atom(Condition("after", (condition,)))] = np.flatnonzero(corpus.shifted(mask, 1))
-        sets[atom(Condition("before", (condition,)))] = np.flatnonzero(corpus.shifted(mask, -1))
-    names = list(heads)
-    sizes = np.diff(head_rows.indptr)
-    for name, by in (("after", 1), ("before", -1)):
-        moved = _matrix([np.flatnonzero(corpus.shifted(mask, by)) for mask in heads.values()], len(corpus))
-        sets.update(_narrowed(head_rows, moved, sizes, names, [Condition(name, (n,)) for n in names], least))
-    places = _matrix([np.flatnonzero(mask) for mask in contexts.values()], len(corpus))
-    sets.update(_narrowed(head_rows, places, sizes, names, list(contexts), least))
+    words, classes = _words(corpus, least), _classes(ground, least)
+    heads = words | classes
+    sets: dict[Atom, np.ndarray] = {atom(name): np.flatnonzero(mask) for name, mask in classes.items()}
     sets[atom(Condition("repeated"))] = np.flatnonzero(holds(ground, Condition("repeated")))
+    contexts: dict[Condition, np.ndarray] = {}
+    for place in PLACES:
+        condition = Condition("place", (place,))
+        contexts[condition] = holds(ground, condition)
+        sets[atom(condition)] = np.flatnonzero(contexts[condition])
+    sets.update(_narrowed(heads, contexts, least))
+    for name, by in (("after", 1), ("before", -1)):
+        beside = {Condition(name, (n,)): corpus.shifted(mask, by) for n, mask in heads.items()}
+        sets |= {atom(condition): np.flatnonzero(mask) for condition, mask in beside.items()}
+        of_words = {condition: beside[condition] for condition in beside if condition.values[0] in words}
+        sets.update(_narrowed(words, beside, least))
+        sets.update(_narrowed(classes, of_words, least))
     return list(sets), _matrix(sets.values(), len(corpus))
 
 
-def _heads(ground: Ground, least: int) -> dict[Condition, Bool[np.ndarray, " tokens"]]:
-    """What a context may be asked of, and what may be a context: words in any form, marks, classes."""
-    corpus = ground.corpus
+Masks = Mapping[Condition, Bool[np.ndarray, " tokens"]]
+
+
+def _words(corpus: Corpus, least: int) -> dict[Condition, Bool[np.ndarray, " tokens"]]:
+    """Words as they stand and in any form, and marks."""
     seen = np.bincount(corpus.form, minlength=len(corpus.forms))
     lemmas: dict[str, list[int]] = {}
-    heads: dict[Condition, np.ndarray] = {}
+    found: dict[Condition, np.ndarray] = {}
     for place, form in enumerate(corpus.forms):
+        if len(form) > LONGEST_WORD or (seen[place] < least and not _is_word(form)):
+            continue
         if _is_word(form):
             lemmas.setdefault(lemma(form), []).append(place)
-        elif not form[0].isalnum() and seen[place] >= least and len(form) <= LONGEST_WORD:
-            heads[Condition("mark", (form,))] = corpus.form == place
+        if seen[place] >= least and not form[0].isdigit():
+            name = "word" if _is_word(form) else "mark"
+            found[Condition(name, (form,))] = corpus.form == place
     for base, own in lemmas.items():
-        if seen[own].sum() >= least:
-            name = Condition("form", (base,)) if len(own) > 1 else Condition("word", (corpus.forms[own[0]],))
-            heads[name] = np.isin(corpus.form, own)
-    for name in CLASSES:
-        mask = holds(ground, Condition("class", (name,)))
-        if mask.sum() >= least:
-            heads[Condition("class", (name,))] = mask
-    return heads
+        if len(own) > 1 and seen[own].sum() >= least:
+            found[Condition("form", (base,))] = np.isin(corpus.form, own)
+    return found
 
 
-def _narrowed(
-    heads: sp.csr_matrix,
-    contexts: sp.csr_matrix,
-    sizes: Int[np.ndarray, " heads"],
-    names: Sequence[Condition],
-    of: Sequence[Condition],
-    least: int,
-) -> Iterator[tuple[Atom, Int[np.ndarray, " tokens"]]]:
+def _classes(ground: Ground, least: int) -> dict[Condition, Bool[np.ndarray, " tokens"]]:
+    masks = {name: holds(ground, Condition("class", (name,))) for name in CLASSES}
+    return {Condition("class", (name,)): mask for name, mask in masks.items() if mask.sum() >= least}
+
+
+def _narrowed(heads: Masks, contexts: Masks, least: int) -> Iterator[tuple[Atom, Int[np.ndarray, " tokens"]]]:
     """Heads in those contexts that leave out a good part of them and keep enough."""
-    joint = sp.coo_matrix(heads @ contexts.T)
+    names, of = list(heads), list(contexts)
+    if not names or not of:
+        return
+    width = len(heads[names[0]])
+    own, there = (_matrix(map(np.flatnonzero, masks.values()), width) for masks in (heads, contexts))
+    joint, sizes = sp.coo_matrix(own @ there.T), np.diff(own.indptr)
     kept = (joint.data >= least) & (joint.data <= NARROWED * sizes[joint.row])
     for row, column in zip(joint.row[kept].tolist(), joint.col[kept].tolist(), strict=True):
-        own = heads.indices[heads.indptr[row] : heads.indptr[row + 1]]
-        there = contexts.indices[contexts.indptr[column] : contexts.indptr[column + 1]]
-        yield (Atom((names[row], of[column])), np.intersect1d(own, there, assume_unique=True))
+        some = own.indices[own.indptr[row] : own.indptr[row + 1]]
+        yield Atom((names[row], of[column])), some[contexts[of[column]][some]]
 
 
 def _of_examples(ground: Ground) -> Iterator[tuple[Atom, Bool[np.ndarray, " examples"]]]:
@@ -266,10 +265,10 @@ def _of_examples(ground: Ground) -> Iterator[tuple[Atom, Bool[np.ndarray, " exam
         yield atom(condition), holds(ground, condition)
 
 
-def _alike(ground: Ground, phrases: Sequence[str]) -> list[tuple[Atom, Bool[np.ndarray, " examples"]]]:
+def _alike(topics: Topics) -> list[tuple[Atom, Bool[np.ndarray, " examples"]]]:
     """Texts near to a phrase, with thresholds at which some shares of all texts lie."""
     found = []
-    for phrase, cosines in zip(phrases, ground.similarity(phrases), strict=True):
+    for phrase, cosines in zip(topics.phrases, topics.cosines, strict=True):
         for border in np.quantile(cosines, 1 - np.array(SHARES)):
             # As it is written: what is executed has no more digits.
             least = float(f"{border:.3f}")

@@ -21,7 +21,9 @@ from saywell.claims.english import english
 from saywell.claims.execute import Executor
 from saywell.claims.ground import Ground
 from saywell.claims.language import Atom, Claim, Condition, parse
-from saywell.claims.search import MOST_EXEMPLARS, Atoms, Found, Pointed, choose, gate, search
+from saywell.claims.choose import LEVEL, choose, gate_p
+from saywell.claims.search import MOST_EXEMPLARS, Atoms, Found, Pointed, search
+from saywell.claims.topics import Topics, as_written
 from saywell.data.examples import Examples, Kind
 from saywell.describers.describer import Evidence
 from saywell.describers.naming import MOST_SOURCES
@@ -55,7 +57,8 @@ class Claims:
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """Of each unit the claims that its describe examples speak for, as `offers`."""
         ground = Ground(evidence.examples, resources)
-        candidates = text_candidates(ground, topics_of(evidence.examples) if self.topics else ())
+        topics = Topics.of(ground, topics_of(evidence.examples) if self.topics else [])
+        candidates = text_candidates(ground, topics)
         atoms = Atoms(candidates.rows, candidates.prices, candidates.groups, candidates.order)
         tokens, rows = responsible(evidence, ground), np.arange(len(evidence.examples))
         said = []
@@ -66,8 +69,10 @@ class Claims:
                 known = ~np.isnan(values[number - start])
                 pointed = _pointed(candidates, ground, tokens[number])
                 found = search(atoms, fires[number - start], known, pointed, most=MOST_ATOMS)
-                offers = [str(as_claim(each, candidates)) for size in found for each in size]
-                said.append(_offered(unit, offers, evidence, number))
+                claims = [as_claim(each, candidates) for size in found for each in size]
+                if pointed is None:
+                    claims = [*topics.claims(fires[number - start], known), *claims]
+                said.append(_offered(unit, list(dict.fromkeys(map(str, claims))), evidence, number))
         return said
 
 
@@ -119,19 +124,31 @@ def _settled(
 ) -> Description:
     claims = [parse(text) for text in own.offers]
     held = [execute(claim) for claim in claims]
-    sizes = np.array([len(claim.atoms) for claim in claims])
+    sizes = np.array([_size(claim) for claim in claims])
     holds = np.array([each.examples for each in held])[:, known]
     able = np.ones(len(claims), dtype=bool)
     if len(tokens):
         able = np.array([_points(each.tokens, tokens) >= POINTED for each in held])
     if not able.any():
         return replace(own, offers=(), status="no description: no claim points at what it responds to")
-    chosen = np.flatnonzero(able)[choose(holds[able], fires[known], sizes[able])]
-    if not gate(holds[chosen], fires[known], tried=int(able.sum())):
+    fires = fires[known]
+    chosen = np.flatnonzero(able)[choose(fires, holds[able], sizes[able])]
+    hits, sums = (holds[chosen] & fires).sum(), (holds[chosen].sum(), fires.sum(), len(fires))
+    if gate_p(hits, *sums, tried=int(able.sum())) > LEVEL:
         return replace(own, offers=(), status="no description: no claim is borne out by select examples")
     claim = claims[chosen]
     said = english(claim, execute.ground.examples.kind)
     return replace(own, text=said, status="described", claim=str(claim), offers=(), parts=(said,))
+
+
+def _size(claim: Claim) -> float:
+    """Atoms, each word of a list as one, a further phrase of a topic as half of one."""
+    size = 0.0
+    for each in claim.atoms:
+        head = each.conditions[0]
+        more = sum(isinstance(value, str) for value in head.values) - 1
+        size += 1 + (more if head.name in _LISTED else more / 2 if head.name == "like" else 0)
+    return size
 
 
 def _points(tokens: np.ndarray | None, at: Int[np.ndarray, " exemplars"]) -> float:
@@ -185,4 +202,8 @@ def topics_of(examples: Examples) -> list[str]:
     counts = PhraseCounts(examples.texts, min_sentences=SAID_BY)
     said = np.asarray(sp.csc_matrix(counts.matrix).sum(0)).ravel()
     order = sorted(range(len(counts.keys)), key=lambda n: (-said[n], counts.keys[n]))
-    return sorted({counts.wordings[n] for n in order[:PHRASES]})
+    usual = as_written(examples.texts)
+    wordings = {
+        " ".join(usual.get(word, word) for word in counts.wordings[n].split()) for n in order[:PHRASES]
+    }
+    return sorted(wordings)
