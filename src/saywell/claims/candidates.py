@@ -15,11 +15,11 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 
-from saywell.claims.corpus import SIGN, Corpus
-from saywell.claims.english import price
+from saywell.claims.corpus import Corpus
+from saywell.claims.english import grown, price
 from saywell.claims.feeling import FEELINGS
 from saywell.claims.ground import Ground
-from saywell.claims.kinds import PLACES, holds, is_of_tokens
+from saywell.claims.kinds import PLACES, holds
 from saywell.claims.language import Atom, Condition, atom
 from saywell.claims.lexis import CLASSES, lemma
 from saywell.claims.topics import Topics
@@ -64,11 +64,6 @@ class Candidates:
     def prices(self) -> Float[np.ndarray, " atoms"]:
         """Words of English that each costs."""
         return np.array([price(one) for one in self.atoms])
-
-    @cached_property
-    def points(self) -> Bool[np.ndarray, " atoms"]:
-        """Which are about tokens."""
-        return np.array([is_of_tokens(one.conditions[0]) for one in self.atoms])
 
     @cached_property
     def order(self) -> Int[np.ndarray, " atoms"]:
@@ -169,6 +164,9 @@ def _of_forms(corpus: Corpus, least: int) -> tuple[list[Atom], sp.csr_matrix]:
     for (name, piece), own in sorted(parts.items(), key=lambda item: (_PARTS.index(item[0][0]), item[0][1])):
         if len(own) >= FORMS_OF_PIECE and seen[own].sum() >= least and tuple(own) not in taken:
             taken.add(tuple(own))
+            if name == "piece":
+                # What a person recognises: not "uran" but all that words with it have in common.
+                piece = grown(piece, [corpus.forms[place] for place in own])
             sets[Condition(name, (piece,))] = own
     return [atom(condition) for condition in sets], _matrix(sets.values(), len(corpus.forms))
 

@@ -82,8 +82,12 @@ class Corpus:
 
     def tokens_of(self, wanted: Sequence[str]) -> Bool[np.ndarray, " tokens"]:
         """Which tokens have one of these forms (in small letters)."""
+        return self.of_places([self.number[form] for form in wanted if form in self.number])
+
+    def of_places(self, places: Sequence[int]) -> Bool[np.ndarray, " tokens"]:
+        """Which tokens have one of these forms, by their places."""
         found = np.zeros(len(self.forms), dtype=bool)
-        found[[self.number[form] for form in wanted if form in self.number]] = True
+        found[list(places)] = True
         return found[self.form]
 
     def texts_of(self, tokens: Bool[np.ndarray, " tokens"]) -> Bool[np.ndarray, " texts"]:

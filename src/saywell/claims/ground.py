@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from saywell.claims.corpus import Corpus
+from saywell.claims.corpus import Corpus, token_spans
+from saywell.claims.lexis import lemma
 from saywell.data.examples import Examples
 
 if TYPE_CHECKING:
@@ -52,6 +53,34 @@ class Ground:
         """Unit vectors of the examples."""
         return self.resources.vectors(self.examples)
 
-    def similarity(self, phrases: Sequence[str]) -> Float[np.ndarray, "phrases examples"]:
-        """Cosine of each phrase with each example (-1 to 1)."""
-        return self.resources.encode(self.examples, phrases) @ self.vectors.T
+    def nearness(self, phrases: Sequence[str]) -> Float[np.ndarray, "phrases examples"]:
+        """Cosine of each phrase with each example (-1 to 1); 1 where it stands in a text, in any form."""
+        cosines = self.resources.encode(self.examples, phrases) @ self.vectors.T
+        if self.examples.kind != "image":
+            for number, said in enumerate(phrases):
+                cosines[number, self.corpus.texts_of(self.phrase(said))] = 1.0
+        return cosines
+
+    def phrase(self, said: str) -> Bool[np.ndarray, " tokens"]:
+        """All tokens of a phrase, wherever its words stand side by side in any form."""
+        corpus, words = self.corpus, [said[start:end].lower() for start, end in token_spans(said)]
+        found = np.zeros(len(corpus), dtype=bool)
+        if words:
+            begins = [corpus.shifted(self.any_form(word), -place) for place, word in enumerate(words)]
+            for place in range(len(words)):
+                found |= corpus.shifted(np.logical_and.reduce(begins), place)
+        return found
+
+    def any_form(self, word: str) -> Bool[np.ndarray, " tokens"]:
+        """Which tokens are a form of a word."""
+        places = self._forms.get(lemma(word), [])
+        own = self.corpus.number.get(word)
+        return self.corpus.of_places([*places, own] if own is not None else places)
+
+    @cached_property
+    def _forms(self) -> dict[str, list[int]]:
+        """By their lemma the places of forms."""
+        found: dict[str, list[int]] = {}
+        for place, form in enumerate(self.corpus.forms):
+            found.setdefault(lemma(form), []).append(place)
+        return found

@@ -18,7 +18,7 @@ from saywell.claims.corpus import SIGN
 from saywell.claims.feeling import FEELINGS, feels
 from saywell.claims.ground import Ground
 from saywell.claims.language import Claim, Condition
-from saywell.claims.lexis import CLASSES, class_mask, lemma
+from saywell.claims.lexis import CLASSES, class_mask
 from saywell.claims.pictures import SAYINGS
 from saywell.errors import InputError
 
@@ -107,29 +107,12 @@ def _word(ground: Ground, condition: Condition) -> Mask:
 
 
 def _form(ground: Ground, condition: Condition) -> Mask:
-    wanted = {lemma(form) for form in _forms(condition)}
-    return ground.corpus.of_forms(lambda form: form in wanted or lemma(form) in wanted)
+    return np.logical_or.reduce([ground.any_form(form) for form in _forms(condition)])
 
 
 def _phrase(ground: Ground, condition: Condition) -> Mask:
     """All tokens of a phrase, whose words may be in any form."""
-    from saywell.claims.corpus import Corpus
-
-    corpus = ground.corpus
-    found = np.zeros(len(corpus), dtype=bool)
-    for said in _strings(condition):
-        cut = Corpus.of([said])
-        begins: np.ndarray | None = None
-        count = len(cut.form)
-        for number, form in enumerate(cut.forms[place] for place in cut.form):
-            wanted = lemma(form)
-            same = corpus.of_forms(lambda one, form=form, wanted=wanted: one == form or lemma(one) == wanted)
-            here = corpus.shifted(same, -number)
-            begins = here if begins is None else begins & here
-        if begins is not None:
-            for number in range(count):
-                found |= corpus.shifted(begins, number)
-    return found
+    return np.logical_or.reduce([ground.phrase(said) for said in _strings(condition)])
 
 
 def _piece(ground: Ground, condition: Condition) -> Mask:
@@ -234,8 +217,8 @@ def _about(ground: Ground, condition: Condition) -> Mask:
 def _like(ground: Ground, condition: Condition) -> Mask:
     """Examples near to one of the phrases by the encoder, or in which it stands."""
     *phrases, least = condition.values
-    cosines = ground.similarity([str(phrase) for phrase in phrases])
-    return np.asarray(cosines.max(0) >= float(least))  # type: ignore[arg-type]
+    nearness = ground.nearness([str(phrase) for phrase in phrases])
+    return np.asarray(nearness.max(0) >= float(least))  # type: ignore[arg-type]
 
 
 def _feels(ground: Ground, condition: Condition) -> Mask:

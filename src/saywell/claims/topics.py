@@ -25,8 +25,8 @@ class Topics:
 
     @staticmethod
     def of(ground: Ground, phrases: list[str]) -> Topics:
-        """Compare phrases with the examples of a ground."""
-        return Topics(phrases, ground.similarity(phrases))
+        """Compare phrases with the examples of a ground; a text in which one stands is as near as can be."""
+        return Topics(phrases, ground.nearness(phrases) if phrases else np.zeros((0, len(ground))))
 
     def claims(
         self, fires: Bool[np.ndarray, " examples"], known: Bool[np.ndarray, " examples"]

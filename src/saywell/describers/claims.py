@@ -17,11 +17,11 @@ import scipy.sparse as sp
 from jaxtyping import Int
 
 from saywell.claims.candidates import Candidates, text_candidates
+from saywell.claims.choose import choose, gate
 from saywell.claims.english import english
 from saywell.claims.execute import Executor
 from saywell.claims.ground import Ground
 from saywell.claims.language import Atom, Claim, Condition, parse
-from saywell.claims.choose import LEVEL, choose, gate_p
 from saywell.claims.search import MOST_EXEMPLARS, Atoms, Found, Pointed, search
 from saywell.claims.topics import Topics, as_written
 from saywell.data.examples import Examples, Kind
@@ -81,7 +81,7 @@ def _pointed(candidates: Candidates, ground: Ground, tokens: Int[np.ndarray, " e
     if not len(tokens):
         return None
     tokens = tokens[:MOST_EXEMPLARS]
-    return Pointed(ground.corpus.text[tokens].astype(np.int64), candidates.pointed(tokens), candidates.points)
+    return Pointed(ground.corpus.text[tokens].astype(np.int64), candidates.pointed(tokens))
 
 
 def _offered(unit: str, offers: Sequence[str], evidence: Evidence, number: int) -> Description:
@@ -133,8 +133,7 @@ def _settled(
         return replace(own, offers=(), status="no description: no claim points at what it responds to")
     fires = fires[known]
     chosen = np.flatnonzero(able)[choose(fires, holds[able], sizes[able])]
-    hits, sums = (holds[chosen] & fires).sum(), (holds[chosen].sum(), fires.sum(), len(fires))
-    if gate_p(hits, *sums, tried=int(able.sum())) > LEVEL:
+    if not gate(holds[chosen], fires, tried=int(able.sum())):
         return replace(own, offers=(), status="no description: no claim is borne out by select examples")
     claim = claims[chosen]
     said = english(claim, execute.ground.examples.kind)

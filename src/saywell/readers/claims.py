@@ -30,8 +30,8 @@ Pointing = Callable[[Description, int], list[tuple[int, int]] | None]
 class ClaimReader:
     """1 where the claim holds, 0 where it does not.
 
-    A description without a claim is taken at its word: one of the wordings that it offers, in any form, stands
-    in the text. NaN where it has no words, and of pictures where it makes no claim.
+    A description without a claim is taken at its word: one of the wordings that it offers stands in the
+    text, in any form. NaN where it has no words, and of pictures where it makes no claim.
     """
 
     name: str = "claims"
