@@ -32,7 +32,7 @@ NARROWED = 0.8
 """Share at most of the texts of a word that are left where a context is asked for."""
 LONGEST_WORD = 30
 """Letters of a word that is worth quoting."""
-SHARES = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.5)
+SHARES = (0.01, 0.02, 0.04, 0.08, 0.15)
 """Of texts that are nearest to a phrase: where thresholds of likeness may lie."""
 LENGTHS = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)
 

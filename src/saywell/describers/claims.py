@@ -132,7 +132,7 @@ def _settled(
     if not able.any():
         return replace(own, offers=(), status="no description: no claim points at what it responds to")
     fires = fires[known]
-    chosen = np.flatnonzero(able)[choose(fires, holds[able], sizes[able])]
+    chosen = np.flatnonzero(able)[choose(holds[able], fires, sizes[able])]
     if not gate(holds[chosen], fires, tried=int(able.sum())):
         return replace(own, offers=(), status="no description: no claim is borne out by select examples")
     claim = claims[chosen]
