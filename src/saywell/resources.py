@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 
 VECTORS = "arrays/embeddings.safetensors"
 WORD_VECTORS = "arrays/word_embeddings.safetensors"
-STORED_VECTORS = {VECTORS: ("embeddings", "examples"), WORD_VECTORS: ("word embeddings", "words")}
+LOOKS = "arrays/looks.safetensors"
+STORED_VECTORS = {
+    VECTORS: ("embeddings", "examples"),
+    WORD_VECTORS: ("word embeddings", "words"),
+    LOOKS: ("looks", "examples"),
+}
 """The step that makes each file, and the name of its array."""
 CACHE = "embeddings.sqlite"
 
@@ -113,16 +118,22 @@ class Resources:
         return encoder_fingerprint(self.sentence_encoder)
 
     def vectors(self, examples: Examples) -> Float[np.ndarray, "examples dim"]:
-        """Unit vectors of the examples; a step of the study, so they are made once.
+        """Unit vectors of the examples."""
+        return self.by_example(examples, VECTORS, self._encoded)
 
-        Those of a part are made with all the others that it is a part of.
+    def by_example(
+        self, examples: Examples, file: str, make: Callable[[Examples], np.ndarray]
+    ) -> Float[np.ndarray, "examples dim"]:
+        """A row of numbers for each example, made once, and a step of the study where there is one.
+
+        Those of a part are made with all the others that it is a part of. `file` is one of `STORED_VECTORS`.
         """
         whole = examples.whole or examples
-        vectors = self._once(whole, VECTORS, lambda: self._encoded(whole))
+        rows = self._once(whole, file, lambda: make(whole))
         if examples.whole is None:
-            return vectors
+            return rows
         place = {id: number for number, id in enumerate(whole.ids)}
-        return vectors[[place[id] for id in examples.ids]]
+        return rows[[place[id] for id in examples.ids]]
 
     def word_vectors(self, examples: Examples) -> tuple[list[str], Float[np.ndarray, "words dim"]]:
         """The words of texts (see `vocabulary`) and the unit vector of each by itself; a step of the study.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw
@@ -11,7 +13,17 @@ from saywell.claims.execute import Executor
 from saywell.claims.ground import Ground
 from saywell.claims.kinds import check
 from saywell.claims.language import Condition, parse, single
-from saywell.claims.pictures import COLOURS, SAYINGS, Looks, colour_of, look, oklab, reduced, stacked
+from saywell.claims.pictures import (
+    COLOURS,
+    SAYINGS,
+    Looks,
+    as_rows,
+    colour_of,
+    from_rows,
+    look,
+    oklab,
+    reduced,
+)
 from saywell.data.examples import Examples
 from saywell.errors import InputError
 from saywell.resources import Resources
@@ -66,7 +78,7 @@ STAR = [
 
 def said_of(picture):
     """All sayings that hold of one picture, as "name value"."""
-    looks = stacked([look(reduced(picture))])
+    looks = from_rows(as_rows([look(reduced(picture))]))
     held = {
         f"{name} {value}" for name, some in SAYINGS.items() for value in some if some[value].holds(looks)[0]
     }
@@ -218,9 +230,11 @@ def test_pictures_are_measured_in_the_order_of_their_examples(scenes):
     ground = scenes[1].ground
     examples = ground.examples
     picked = examples.only(examples.parts.score)
-    few = Ground(picked, Resources()).measured
+    few = Ground(picked, ground.resources).measured
+    alone = Ground(replace(picked, whole=None), Resources()).measured
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(few, alone, strict=True))
     assert np.array_equal(few.lightness, ground.measured.lightness[examples.parts.score.rows])
-    assert len(stacked([]).whole) == 0
+    assert len(from_rows(as_rows([])).whole) == 0
 
 
 def test_every_saying_has_english_and_a_note():

@@ -11,10 +11,11 @@ from jaxtyping import Bool, Float
 
 from saywell.claims.corpus import Corpus, token_spans
 from saywell.claims.lexis import lemma
+from saywell.claims.pictures import Looks, as_rows, from_rows, look, reduced
 from saywell.data.examples import Examples
+from saywell.resources import LOOKS
 
 if TYPE_CHECKING:
-    from saywell.claims.pictures import Looks
     from saywell.resources import Resources
 
 
@@ -38,15 +39,16 @@ class Ground:
 
     @cached_property
     def measured(self) -> Looks:
-        """What is measured of each picture. Raises InputError for texts."""
-        from saywell.claims.pictures import look, reduced, stacked
+        """What is measured of each picture, once for all parts. Raises InputError for texts."""
+        return from_rows(self.resources.by_example(self.examples, LOOKS, self._measured))
 
-        with self.resources.progress("pictures measured", len(self)) as advance:
-            found = {}
-            for id, picture in self.examples.pictures():
+    def _measured(self, examples: Examples) -> Float[np.ndarray, "examples measures"]:
+        found = {}
+        with self.resources.progress("pictures measured", len(examples)) as advance:
+            for id, picture in examples.pictures():
                 found[id] = look(reduced(picture))
                 advance(1)
-        return stacked([found[id] for id in self.examples.ids])
+        return as_rows([found[id] for id in examples.ids])
 
     @cached_property
     def vectors(self) -> Float[np.ndarray, "examples dim"]:

@@ -67,7 +67,7 @@ APART = 0.08
 """Distance in colour from the background at which a thing begins, at least."""
 UNEVEN = 0.15
 """The same, from which on a background is too uneven to be plain."""
-PLAIN = 0.75
+PLAIN = 0.85
 """Share of the frame that is background, from which on it is plain."""
 LINED = 0.1
 """Share of the frame that is not background, from which on that may be its lines or grain."""
@@ -127,6 +127,9 @@ class Looks(NamedTuple):
     hole: np.ndarray
 
 
+_WIDTHS = (len(COLOURS),) * 4 + (1,) * (len(Looks._fields) - 4)
+
+
 class Things(NamedTuple):
     """What stands before a plain background: its pixels, those of the largest thing, and of holes in any.
 
@@ -139,12 +142,15 @@ class Things(NamedTuple):
     centres: Float[np.ndarray, "things 2"]
 
 
-def stacked(each: Sequence[Looks]) -> Looks:
-    """What is measured of several pictures, from that of each."""
-    if not each:
-        nothing = np.zeros((0, len(COLOURS)))
-        return Looks(*[nothing] * 4, *[np.zeros(0)] * (len(Looks._fields) - 4))
-    return Looks(*(np.array(values) for values in zip(*each, strict=True)))
+def as_rows(each: Sequence[Looks]) -> Float[np.ndarray, "pictures measures"]:
+    """What is measured of several pictures, from that of each: one row of numbers a picture."""
+    return np.array([np.hstack(one) for one in each], dtype=np.float64).reshape(len(each), sum(_WIDTHS))
+
+
+def from_rows(rows: Float[np.ndarray, "pictures measures"]) -> Looks:
+    """The same by name."""
+    columns = np.split(rows, np.cumsum(_WIDTHS)[:-1], axis=1)
+    return Looks(*(own if own.shape[1] > 1 else own[:, 0] for own in columns))
 
 
 def reduced(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
