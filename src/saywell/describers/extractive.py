@@ -1,4 +1,4 @@
-"""The phrases that a unit's exemplars say more often than other texts."""
+"""The words and phrases that tell the texts on which a unit fires from the others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool
 from scipy import stats
 
 from saywell.data.examples import Kind
+from saywell.describers.associations import MIN_HITS, stands_out
 from saywell.describers.describer import Evidence
-from saywell.describers.naming import MOST_NAMED, MOST_SOURCES
-from saywell.describers.phrases import PhraseCounts, log_odds_z
+from saywell.describers.naming import MOST_SOURCES
+from saywell.describers.phrases import Sayings, sayings
+from saywell.describers.unions import best_together, firing
 from saywell.description import Description
 from saywell.store.table import Table
 
@@ -21,60 +23,57 @@ if TYPE_CHECKING:
     from saywell.resources import Resources
     from saywell.store.study import StudyWriter
 
-MIN_HITS = 3
 LEVEL = 0.05
+POOL = 100
+"""Of so many with the highest F1 it is asked whether chance could do it, and which tell best together."""
 
 
 @dataclass(frozen=True)
 class Extractive:
-    """Names up to five phrases of the texts themselves; needs no descriptors, encoder or LLM."""
+    """Names up to three words or phrases of the texts themselves; needs no descriptors, encoder or LLM."""
 
     name: str = "extractive"
-    version: int = 1
+    version: int = 2
     kinds: Sequence[Kind] = ("text", "pair")
     needs_tags: bool = False
     tables: Sequence[Table] = ()
 
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
-        """Silence where no phrase stands out (see `typical_phrases`)."""
-        counts = PhraseCounts(evidence.examples.texts, min_sentences=MIN_HITS)
-        found = typical_phrases(counts, evidence.places)
-        said = []
-        for unit, places, keys in zip(evidence.ids, evidence.places, found, strict=True):
-            if keys:
-                shown = places[np.asarray(counts.matrix[places][:, keys].sum(1)).ravel() > 0]
-                phrases = tuple(counts.wordings[key] for key in keys)
-                sources = tuple(evidence.examples.ids[place] for place in shown[:MOST_SOURCES])
-                said.append(Description(unit, ", ".join(phrases), parts=phrases, sources=sources))
-            else:
-                why = "no phrase stands out among its exemplars" if len(places) else "it has no exemplars"
-                said.append(Description(unit, "", f"no description: {why}"))
-        return said
+        """Silence where no phrase stands out (see `telling`)."""
+        found = sayings(evidence.examples.texts, min_texts=MIN_HITS)
+        told = firing(evidence, np.arange(len(evidence.examples)))
+        return [
+            _description(evidence, unit, found, telling(found, fires, known))
+            for unit, (fires, known) in enumerate(told)
+        ]
 
 
-def typical_phrases(counts: PhraseCounts, exemplars: Sequence[Int[np.ndarray, " _"]]) -> list[list[int]]:
-    """Up to five phrases per unit (by column), the most typical first; none where none stands out.
+def _description(evidence: Evidence, unit: int, found: Sayings, columns: list[int]) -> Description:
+    name, places = evidence.ids[unit], evidence.places[unit]
+    if not columns:
+        why = "no phrase stands out where it fires" if len(places) else "it has no exemplars"
+        return Description(name, "", f"no description: {why}")
+    shown = places[np.asarray(found.matrix[:, columns].tocsr()[places].sum(1)).ravel() > 0]
+    phrases = tuple(found.wordings[column] for column in columns)
+    sources = tuple(evidence.examples.ids[place] for place in shown[:MOST_SOURCES])
+    return Description(name, ", ".join(phrases), parts=phrases, sources=sources)
 
-    A phrase stands out when its log-odds z score against all other texts would be exceeded once in
-    twenty units by the best of all phrases of the corpus, were there nothing to find (Bonferroni
-    over phrases), and at least three exemplars say it. Phrases that are part of a named one, or
-    contain it, are not named again.
+
+def telling(
+    found: Sayings, fires: Bool[np.ndarray, " texts"], known: Bool[np.ndarray, " texts"]
+) -> list[int]:
+    """Up to three columns of what is said that tell best, together, on which texts a unit fires.
+
+    Each is said by three of these texts at least, its odds there are 1.5 times those in all `known` texts,
+    and chance would hardly do it (Fisher's exact test, one-sided, Bonferroni over all that is said, 5 %).
     """
-    if not counts.keys:
-        return [[] for _ in exemplars]
-    least = stats.norm.isf(LEVEL / len(counts.keys))
-    total = np.asarray(counts.matrix.sum(0), dtype=np.float64).ravel()
-    found = []
-    for chosen in exemplars:
-        hits = np.asarray(counts.matrix[chosen].sum(0), dtype=np.float64).ravel()
-        z = log_odds_z(np.stack([hits, total - hits]))[0]
-        standing_out = np.flatnonzero((z >= least) & (hits >= MIN_HITS))
-        named: list[int] = []
-        # Words that are only ever said together tie with their phrase, and it says more.
-        for n in sorted(standing_out.tolist(), key=lambda n: (-z[n], -counts.keys[n].count(" "), n)):
-            padded = f" {counts.keys[n]} "
-            others = (f" {counts.keys[key]} " for key in named)
-            if len(named) < MOST_NAMED and not any(padded in other or other in padded for other in others):
-                named.append(n)
-        found.append(named)
-    return found
+    active, count = int(fires.sum()), int(known.sum())
+    hits = found.matrix.T @ fires.astype(np.float32)
+    carrying = found.matrix.T @ known.astype(np.float32)
+    able = np.flatnonzero((hits >= MIN_HITS) & stands_out(hits / max(1, active), carrying / max(1, count)))
+    f1 = 2 * hits[able] / (carrying[able] + active)
+    able = able[np.argsort(-f1, kind="stable")[:POOL]]
+    p = stats.hypergeom.sf(hits[able] - 1, count, carrying[able], active)
+    able = able[p * len(found.wordings) <= LEVEL]
+    said = found.matrix[:, able].toarray().astype(bool)
+    return able[best_together(said & known[:, None], fires)].tolist()

@@ -1,4 +1,4 @@
-"""Phrases of a corpus, counted: the raw material of the extractive describer and the lexical tagger."""
+"""Words and phrases of a corpus, counted: the raw material of describers and of the lexical tagger."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from saywell.data.words import OTHER_FUNCTION_WORDS, word_finder
+from saywell.claims.corpus import SIGN, Corpus
+from saywell.claims.lexis import lemma
+from saywell.data.words import OTHER_FUNCTION_WORDS, is_function_word, word_finder
 
 _PUNCTUATION = r"""[.,;:!?¿¡()\[\]{}<>"“”„«»…/\\|•–—。，、！？；：।॥،؛؟۔-]"""
 _WORDS_AND_PUNCTUATION = rf"LETTERS(?:['’-]LETTERS)*|{_PUNCTUATION}"
@@ -116,6 +119,65 @@ def phrase_matrix(per_text: Sequence[dict[str, str]], keys: Sequence[str]) -> sp
                 columns.append(column[key])
     ones = np.ones(len(rows), dtype=np.float32)
     return sp.csr_matrix((ones, (rows, columns)), shape=(len(per_text), len(keys)))
+
+
+class Sayings(NamedTuple):
+    """What texts say: words, and phrases of up to three, in one wording or in any form of their words.
+
+    The longest come first, equals by the alphabet.
+    """
+
+    wordings: list[str]
+    matrix: Shaped[sp.csc_matrix, "texts wordings"]
+
+
+def sayings(texts: Sequence[str], *, min_texts: int, longest: int = 3) -> Sayings:
+    """Every word, and every phrase that begins and ends with a content word, that enough texts say.
+
+    A phrase crosses no sign. Where it is said in several forms ("charge", "charged"), it is there in any
+    form, under the commonest, and in each that enough texts say.
+    """
+    corpus = Corpus.of(texts)
+    lemmas = np.array([lemma(form) for form in corpus.forms], dtype=object)
+    word = corpus.kind != SIGN
+    full = word & ~corpus.of_forms(is_function_word)
+    names: list[tuple[int, str]] = []
+    matrices = [sp.csc_matrix((len(texts), 0), dtype=np.float32)]
+    for length in range(1, longest + 1):
+        at = np.arange(len(corpus) - length + 1)
+        for ahead in range(length):
+            able = full if length > 1 and ahead in (0, length - 1) else word
+            at = at[able[at + ahead] & (corpus.text[at + ahead] == corpus.text[at])]
+        forms = corpus.form[at[:, None] + np.arange(length)]
+        ways, first, way = np.unique(forms, axis=0, return_index=True, return_inverse=True)
+        keys = [tuple(lemmas[own]) for own in ways]
+        group = {key: n for n, key in enumerate(dict.fromkeys(keys))}
+        of_way = np.array([group[key] for key in keys], dtype=np.int64)
+        in_way = _says(corpus.text[at], way.ravel(), (len(texts), len(ways)))
+        in_group = _says(corpus.text[at], of_way[way.ravel()], (len(texts), len(group)))
+        counts, totals = np.diff(in_way.indptr), np.diff(in_group.indptr)[of_way]
+        wordings = [_written(corpus, n, length) for n in at[first].tolist()]
+        order = sorted(np.flatnonzero(totals >= min_texts).tolist(), key=lambda n: (-counts[n], wordings[n]))
+        commonest = list({int(of_way[n]): n for n in reversed(order)}.values())
+        single = [n for n in order if min_texts <= counts[n] < totals[n]]
+        matrices += [in_group[:, of_way[commonest]], in_way[:, single]]
+        names += [(-length, wordings[n]) for n in (*commonest, *single)]
+    order = sorted(range(len(names)), key=lambda n: names[n])
+    return Sayings([names[n][1] for n in order], sp.hstack(matrices, format="csc")[:, order])
+
+
+def _written(corpus: Corpus, first: int, length: int) -> str:
+    """So many tokens as they stand in their text, in small letters."""
+    start, end = int(corpus.start[first]), int(corpus.end[first + length - 1])
+    return " ".join(str(corpus.texts[corpus.text[first]])[start:end].lower().split())
+
+
+def _says(
+    text: Int[np.ndarray, " said"], what: Int[np.ndarray, " said"], shape: tuple[int, int]
+) -> sp.csc_matrix:
+    matrix = sp.csc_matrix((np.ones(len(text), dtype=np.float32), (text, what)), shape=shape)
+    matrix.data[:] = 1  # however often
+    return matrix
 
 
 def log_odds_z(

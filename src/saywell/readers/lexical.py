@@ -130,12 +130,17 @@ def _where(tokens: tuple[str, ...], before: list[str], behind: list[str]) -> tup
     if not any(map(str.isalnum, "".join(tokens))):
         return "", ""
     said = [(n, _SIDES[word]) for n, word in enumerate(before) if word in _SIDES]
+    then = [(n, _SIDES[word]) for n, word in enumerate(behind) if word in _SIDES]
     if said:
         at, side = said[-1]
-        if before[at] in ("prefix", "suffix") or "word" in before[:at]:
-            return side, ""
+        of_words = before[at] in ("prefix", "suffix") or "word" in before[:at]
+    elif then:
+        at, side = then[0]
+        of_words = behind[at] not in ("first", "last") and "word" in behind[at:]
     else:
-        side = next((_SIDES[word] for word in behind if word in _SIDES), "inside")
+        return "", ""
+    if of_words:
+        return side, ""
     of = "sentence" if stem("sentence") in before + behind else "text"
     return "", {"begin": f"opens_{of}", "end": f"closes_{of}"}.get(side, "")
 
