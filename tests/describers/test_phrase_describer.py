@@ -9,7 +9,7 @@ from saywell.claims.lexis import lemma
 from saywell.data.words import is_function_word
 from saywell.describers.extractive import MIN_HITS, telling
 from saywell.describers.phrases import sayings
-from saywell.describers.unions import GAIN, MOST, best_together
+from saywell.describers.unions import best_together
 
 FILLER = "table window garden letter bottle engine mirror pencil".split()
 
@@ -99,8 +99,9 @@ def test_sayings_are_those_of_a_plain_loop(rows, least):
     assert (found.matrix.data == 1).all()
 
 
-@given(st.integers(0, 5), st.integers(1, 12), st.integers(0, 2**31))
-def test_the_best_together_are_found_one_after_the_other(phrases, examples, seed):
+@given(st.integers(0, 5), st.integers(1, 12), st.integers(0, 2**31), st.sampled_from([(3, 1.1), (5, 1.0)]))
+def test_the_best_together_are_found_one_after_the_other(phrases, examples, seed, rule):
+    most, gain = rule
     random = np.random.default_rng(seed)
     holds, fires = random.random((examples, phrases)) < 0.4, random.random(examples) < 0.5
 
@@ -109,10 +110,10 @@ def test_the_best_together_are_found_one_after_the_other(phrases, examples, seed
         return 2 * (said & fires).sum() / max(1, said.sum() + fires.sum())
 
     expected, best = [], 0.0
-    while len(expected) < MOST and phrases:
+    while len(expected) < most and phrases:
         values = [f1([*expected, n]) for n in range(phrases)]
-        if max(values) <= best * GAIN:
+        if max(values) <= best * gain:
             break
         expected, best = [*expected, int(np.argmax(values))], max(values)
-    assert best_together(holds, fires) == expected
+    assert best_together(holds, fires, most, gain) == expected
     assert f1(expected) >= max([f1([n]) for n in range(phrases)], default=0)

@@ -11,7 +11,7 @@ import numpy as np
 from saywell.data.examples import Kind
 from saywell.describers.associations import associations_of
 from saywell.describers.describer import Evidence
-from saywell.describers.naming import describe_by_descriptors, no_such, tags_of
+from saywell.describers.naming import MOST_NAMED, describe_by_descriptors, no_such, tags_of
 from saywell.describers.unions import best_together, firing
 from saywell.description import Description
 from saywell.store.table import Table
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Enrichment:
-    """Names up to three enriched descriptors (see `Associations.enriched` and `best_together`)."""
+    """Names up to five enriched descriptors (see `Associations.enriched` and `best_together`)."""
 
     name: str = "enrichment"
     version: int = 2
@@ -41,6 +41,6 @@ class Enrichment:
         for enriched, (fires, known) in zip(found.enriched(), firing(evidence, rows), strict=True):
             able = np.flatnonzero(enriched)
             carried = holds[:, able].toarray().astype(bool)
-            named.append(able[best_together(carried & known[:, None], fires)].tolist())
+            named.append(able[best_together(carried & known[:, None], fires, MOST_NAMED)].tolist())
         why = "no descriptor is enriched among its exemplars"
         return describe_by_descriptors(evidence, named, no_such(evidence, why))

@@ -11,27 +11,25 @@ from jaxtyping import Bool, Int
 if TYPE_CHECKING:
     from saywell.describers.describer import Evidence
 
-MOST = 3
-"""Phrases that are chosen at most."""
-GAIN = 1.1
-"""How many times the F1 of those before it has to be reached with one more."""
-
 
 def best_together(
-    holds: Bool[np.ndarray, "examples phrases"], fires: Bool[np.ndarray, " examples"]
+    holds: Bool[np.ndarray, "examples phrases"],
+    fires: Bool[np.ndarray, " examples"],
+    most: int,
+    gain: float = 1.0,
 ) -> list[int]:
-    """Up to three phrases, of which one or the other tells best where a unit fires, best first.
+    """At most so many phrases, of which one or the other tells best where a unit fires, best first.
 
-    The first has the highest F1 on these examples; another is chosen while it raises the F1 of all
-    together by a tenth. So no two of them say the same. Of equals the first is taken.
+    The first has the highest F1 on these examples; another is chosen while all together have more than
+    `gain` times the F1 of those before it. So no two of them say the same. Of equals the first is taken.
     """
     chosen: list[int] = []
     either, best = np.zeros(len(fires), dtype=bool), 0.0
-    while len(chosen) < min(MOST, holds.shape[1]):
+    while len(chosen) < min(most, holds.shape[1]):
         union = either[:, None] | holds
         f1 = 2 * (union & fires[:, None]).sum(0) / (union.sum(0) + max(1, fires.sum()))
         next_ = int(f1.argmax())
-        if f1[next_] <= best * GAIN:
+        if f1[next_] <= best * gain:
             break
         chosen.append(next_)
         either, best = union[:, next_], float(f1[next_])
