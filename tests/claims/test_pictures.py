@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 
+from saywell.claims.candidates import candidates_of
 from saywell.claims.english import english, footnotes
 from saywell.claims.execute import Executor
 from saywell.claims.ground import Ground
@@ -24,6 +25,7 @@ from saywell.claims.pictures import (
     oklab,
     reduced,
 )
+from saywell.claims.topics import Topics
 from saywell.data.examples import Examples
 from saywell.errors import InputError
 from saywell.resources import Resources
@@ -267,3 +269,27 @@ def test_measures_are_within_their_ranges(scenes):
     for name in ("edges", "stripes", "checks", "area", "across", "down", "lightness"):
         values = getattr(looks, name)
         assert np.nanmin(values) >= 0 and np.nanmax(values) <= 1 + 1e-6
+
+
+def test_what_a_search_over_pictures_is_offered(scenes):
+    ground = scenes[1].ground
+    vectors = np.random.default_rng(0).normal(size=(9, len(ground))).astype(np.float32)
+    topics = Topics([f"phrase {n}" for n in range(9)], vectors)
+    found = candidates_of(ground, topics)
+    names = {one.conditions[0].name for one in found.atoms}
+    assert {"object", "surface", "count", "position", "shape", "like"} <= names and "word" not in names
+    held = np.asarray(found.rows.sum(1)).ravel()
+    assert (
+        held.min() >= 4 and held.max() <= 0.6 * len(ground) and found.pointed(np.zeros(0, int)).shape[1] == 0
+    )
+    for place in range(0, len(found.atoms), 7):
+        one = found.atoms[place]
+        if one.conditions[0].name != "like":
+            assert np.array_equal(found.rows[place].toarray()[0], scenes[1].atom(one).examples)
+    few = topics.nearest(4)
+    assert len(few.phrases) == 4 and few.phrases == sorted(few.phrases)
+    top = {
+        topics.phrases[n]
+        for n in ((vectors - vectors.mean(1, keepdims=True)) / vectors.std(1, keepdims=True)).argmax(0)
+    }
+    assert set(few.phrases) <= top

@@ -125,9 +125,29 @@ def test_a_picture_does_not_depend_on_how_many_there_are():
 
 
 def test_bad_choices_are_told():
-    with pytest.raises(InputError, match="unknown describer 'oracle'; there are: composition"):
+    with pytest.raises(InputError, match="unknown describer 'oracle'; there are: claims, composition"):
         run_exam(images=True, describer=["oracle"])
     with pytest.raises(InputError, match="pictures=0 must be 1 or more"):
         run_exam(images=True, pictures=0)
     with pytest.raises(InputError, match="no rule holds of enough of the 30 pictures"):
         run_exam(images=True, pictures=30, encoder=Blind())
+
+
+def test_claims_measure_and_need_no_encoder():
+    exam = run_exam(
+        images=True,
+        pictures=PICTURES,
+        per_kind=2,
+        noise_units=10,
+        encoder=Blind(),
+        describer=["claims"],
+        reader=["claims"],
+    )
+    assert row(exam, "claims")["recovered"] > 0.6 and row(exam, "claims")["false"] == 0
+    said = exam.answers.filter(describer="claims", kind="colour", status="verified")
+    assert said.height == 2 and said["text"].str.contains("pictures with").all()
+    assert (said["rule_f1"] > 0.85).all()
+    # What no claim says of pictures nobody reads, and it is counted as not readable.
+    unsaid = exam.units.filter(pl.col("claim").is_null(), pl.col("truth") != "")["unit"]
+    truths = exam.answers.filter(pl.col("unit").is_in(unsaid.to_list()), describer=TRUTH)
+    assert len(truths) and not truths["readable"].any()

@@ -22,6 +22,7 @@ from saywell.claims.ground import Ground
 from saywell.claims.kinds import PLACES, holds
 from saywell.claims.language import Atom, Condition, atom
 from saywell.claims.lexis import CLASSES, lemma
+from saywell.claims.pictures import SAYINGS
 from saywell.claims.topics import Topics
 
 LEAST_TEXTS, LEAST_SHARE, MOST_SHARE = 4, 0.0008, 0.6
@@ -34,6 +35,12 @@ LONGEST_WORD = 30
 """Letters of a word that is worth quoting."""
 SHARES = (0.01, 0.02, 0.04, 0.08, 0.15)
 """Of texts that are nearest to a phrase: where thresholds of likeness may lie."""
+PICTURED = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.45)
+"""The same of pictures, of which a phrase may hold more often: "blue", "on a plain background"."""
+COUNTS = ((1.0, 1.0), (2.0, 2.0), (3.0, 3.0), (4.0, 4.0), (2.0,), (3.0,), (5.0,))
+"""Numbers of objects that are asked for."""
+PHRASES = 1500
+"""Phrases at most of which likeness is an atom of pictures."""
 LENGTHS = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)
 
 
@@ -141,6 +148,29 @@ def text_candidates(ground: Ground, topics: Topics) -> Candidates:
         sp.csr_matrix(sp.vstack(by_token)),
         corpus,
     )
+
+
+def candidates_of(ground: Ground, topics: Topics) -> Candidates:
+    """What the examples of a ground support, whatever their kind."""
+    make = picture_candidates if ground.examples.kind == "image" else text_candidates
+    return make(ground, topics)
+
+
+def picture_candidates(ground: Ground, topics: Topics) -> Candidates:
+    """Of pictures: what can be measured of them, and likeness to phrases."""
+    count = len(ground)
+    conditions = [Condition(name, (value,)) for name, some in SAYINGS.items() for value in some]
+    conditions += [Condition("count", numbers) for numbers in COUNTS]
+    whole = [(atom(condition), holds(ground, condition)) for condition in conditions]
+    usual = topics if len(topics.phrases) <= PHRASES else topics.nearest(PHRASES)
+    whole += _alike(usual, PICTURED)
+    held = np.array([mask for _, mask in whole])
+    support = held.sum(1)
+    kept = np.flatnonzero(
+        (support >= max(LEAST_TEXTS, LEAST_SHARE * count)) & (support <= MOST_SHARE * count)
+    )
+    nowhere = sp.csr_matrix((len(kept), 0), dtype=np.float32)
+    return Candidates([whole[place][0] for place in kept], sp.csr_matrix(held[kept]), nowhere, nowhere, None)
 
 
 def _of_forms(corpus: Corpus, least: int) -> tuple[list[Atom], sp.csr_matrix]:
@@ -263,11 +293,13 @@ def _of_examples(ground: Ground) -> Iterator[tuple[Atom, Bool[np.ndarray, " exam
         yield atom(condition), holds(ground, condition)
 
 
-def _alike(topics: Topics) -> list[tuple[Atom, Bool[np.ndarray, " examples"]]]:
-    """Texts near to a phrase, with thresholds at which some shares of all texts lie."""
+def _alike(
+    topics: Topics, shares: Sequence[float] = SHARES
+) -> list[tuple[Atom, Bool[np.ndarray, " examples"]]]:
+    """Examples near to a phrase, with thresholds at which some shares of all examples lie."""
     found = []
     for phrase, cosines in zip(topics.phrases, topics.cosines, strict=True):
-        for border in np.quantile(cosines, 1 - np.array(SHARES)):
+        for border in np.quantile(cosines, 1 - np.array(shares)):
             # As it is written: what is executed has no more digits.
             least = float(f"{border:.3f}")
             found.append((atom(Condition("like", (phrase, least))), cosines >= least))

@@ -28,6 +28,20 @@ class Topics:
         """Compare phrases with the examples of a ground; a text in which one stands is as near as can be."""
         return Topics(phrases, ground.nearness(phrases) if phrases else np.zeros((0, len(ground))))
 
+    def nearest(self, number: int) -> Topics:
+        """The phrases that are nearest to examples: to each the one farthest above its mean, then the next.
+
+        In the order that they have.
+        """
+        above = self.cosines - self.cosines.mean(1, keepdims=True)
+        above /= np.maximum(self.cosines.std(1, keepdims=True), 1e-6)
+        ranks = np.full(len(self.phrases), len(self.phrases))
+        for column in above.T:
+            order = np.argsort(-column, kind="stable")[:number]
+            ranks[order] = np.minimum(ranks[order], np.arange(len(order)))
+        kept = np.sort(np.argsort(ranks, kind="stable")[:number])
+        return Topics([self.phrases[n] for n in kept], self.cosines[kept])
+
     def claims(
         self, fires: Bool[np.ndarray, " examples"], known: Bool[np.ndarray, " examples"]
     ) -> list[Claim]:

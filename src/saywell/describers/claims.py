@@ -16,7 +16,7 @@ import polars as pl
 import scipy.sparse as sp
 from jaxtyping import Int
 
-from saywell.claims.candidates import Candidates, text_candidates
+from saywell.claims.candidates import Candidates, candidates_of
 from saywell.claims.choose import choose, gate
 from saywell.claims.english import english
 from saywell.claims.execute import Executor
@@ -50,7 +50,7 @@ class Claims:
     topics: bool = True
     name: str = "claims"
     version: int = 1
-    kinds: Sequence[Kind] = ("text", "pair")
+    kinds: Sequence[Kind] = ("text", "image", "pair")
     needs_tags: bool = False
     tables: Sequence[Table] = ()
 
@@ -58,7 +58,7 @@ class Claims:
         """Of each unit the claims that its describe examples speak for, as `offers`."""
         ground = Ground(evidence.examples, resources)
         topics = Topics.of(ground, topics_of(evidence.examples) if self.topics else [])
-        candidates = text_candidates(ground, topics)
+        candidates = candidates_of(ground, topics)
         atoms = Atoms(candidates.rows, candidates.prices, candidates.groups, candidates.order)
         tokens, rows = responsible(evidence, ground), np.arange(len(evidence.examples))
         said = []
@@ -197,7 +197,12 @@ _LISTED = frozenset({"word", "form", "suffix", "prefix", "piece", "mark"})
 
 
 def topics_of(examples: Examples) -> list[str]:
-    """Phrases of the texts that may be what a text is about, the most frequent where they are many."""
+    """Phrases of the texts that may be what a text is about, the most frequent where they are many.
+
+    Of pictures the phrases that somebody brought to describe them with; without any there are none.
+    """
+    if examples.kind == "image":
+        return [] if examples.tags is None else sorted(set(examples.tags.texts))
     counts = PhraseCounts(examples.texts, min_sentences=SAID_BY)
     said = np.asarray(sp.csc_matrix(counts.matrix).sum(0)).ravel()
     order = sorted(range(len(counts.keys)), key=lambda n: (-said[n], counts.keys[n]))

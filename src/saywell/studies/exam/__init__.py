@@ -185,6 +185,8 @@ def exam_question(
         "prompts": {name: resources.prompt(name).hash for name in PROMPTS} if llm else {},
     }
     tagged = any(each.needs_tags for each in sitting) or any(each.name == "tags" for each in readers)
+    # Phrases of pictures are found by nobody, and who can do without takes them where they are.
+    tagged = tagged or kind == "image"
     return Question(
         "exam",
         asks.source,

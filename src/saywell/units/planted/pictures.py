@@ -37,6 +37,25 @@ Value = tuple[str, str]
 """An attribute and one of its values."""
 MOST_SCENES = 10_000
 """There are 17,920 scenes; more than this and drawing different ones takes long."""
+SAID: Mapping[Value, str] = {
+    ("shape", "circle"): 'shape("round") and not shape("hollow")',
+    ("shape", "square"): 'shape("square")',
+    ("shape", "triangle"): 'shape("triangular")',
+    ("shape", "ring"): 'shape("hollow")',
+    **{("colour", name): f'object("{name}")' for name in ATTRIBUTES["colour"] if name != "cyan"},
+    ("colour", "cyan"): 'object("turquoise")',
+    ("texture", "plain"): 'surface("plain")',
+    ("texture", "striped"): 'surface("striped")',
+    ("texture", "checked"): 'surface("chequered")',
+    **{("count", name): f"count({n}, {n})" for n, name in enumerate(ATTRIBUTES["count"], start=1)},
+    ("layout", "centre"): 'position("centre")',
+    ("layout", "corner"): 'position("corner")',
+    **{("layout", name): f'arranged("{name}")' for name in ("row", "column", "diagonal", "scattered")},
+    ("ground", "dark"): 'background("black")',
+    ("ground", "sandy"): 'background("beige")',
+    ("ground", "misty"): 'background("grey")',
+}
+"""What claims say of a value, where their language has words for it. They go by what can be measured."""
 UNTRUE = (
     "five figures",
     "seven small birds",
@@ -203,30 +222,39 @@ Seen = Mapping[Value, np.ndarray]
 
 def _plain(seen: Seen) -> Iterator[Rule]:
     for value, holds in seen.items():
-        yield Rule(phrase(dict([value])), holds)
+        yield Rule(phrase(dict([value])), holds, claim=SAID.get(value, ""))
 
 
 def _conjunctions(seen: Seen) -> Iterator[Rule]:
     for a, in_a, b, in_b in pairs(seen, seen):
         if a[0] < b[0]:
-            yield Rule(phrase(dict([a, b])), in_a & in_b)
+            yield Rule(phrase(dict([a, b])), in_a & in_b, claim=_both(" and ", a, b))
 
 
 def _disjunctions(seen: Seen) -> Iterator[Rule]:
     for a, in_a, b, in_b in pairs(seen, seen):
         if a < b and a[0] == b[0]:
-            yield Rule(f"{phrase(dict([a]))}, {phrase(dict([b]))}", in_a | in_b)
+            truth = f"{phrase(dict([a]))}, {phrase(dict([b]))}"
+            yield Rule(truth, in_a | in_b, claim=_both(" or ", a, b))
 
 
 def _negations(seen: Seen) -> Iterator[Rule]:
     for a, in_a, b, in_b in pairs(seen, seen):
         # What is left out must be a good part, or leaving it out would not show.
         if a[0] != b[0] and (in_a & in_b).sum() >= in_a.sum() / 5:
-            yield Rule(f"{phrase(dict([a]))} but not {phrase(dict([b]))}", in_a & ~in_b)
+            truth = f"{phrase(dict([a]))} but not {phrase(dict([b]))}"
+            # What denies a clause of two atoms is no clause.
+            claim = _both(" and not ", a, b) if " and " not in SAID.get(b, "") else ""
+            yield Rule(truth, in_a & ~in_b, claim=claim)
 
 
 def _two_meanings(seen: Seen) -> Iterator[Rule]:
     for a, in_a, b, in_b in pairs(seen, seen):
         if a[0] != b[0]:
             both = f"{phrase(dict([a]))}, {phrase(dict([b]))}"
-            yield Rule(both, in_a | in_b, np.where(in_a, 1.5, 1.0))
+            yield Rule(both, in_a | in_b, np.where(in_a, 1.5, 1.0), claim=_both(" or ", a, b))
+
+
+def _both(join: str, a: Value, b: Value) -> str:
+    """The claims of two values as one; nothing where one of them has none."""
+    return f"{SAID[a]}{join}{SAID[b]}" if a in SAID and b in SAID else ""
