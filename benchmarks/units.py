@@ -88,7 +88,7 @@ def table(study: Study, groups: Mapping[str, str]) -> str:
 
 def held(scores: pl.DataFrame, units: Iterable[str], describer: str, reader: str) -> list[str]:
     """Units whose description by that describer is verified by that reader."""
-    kept = scores.filter(describer=describer, reader=reader, status="verified")
+    kept = scores.filter(describer=describer, reader=reader, verifies=True)
     return kept.filter(pl.col("unit").is_in(list(units)))["unit"].to_list()
 
 

@@ -90,7 +90,7 @@ def drawn(random):
 
 def test_equally_strict_readers_stand_in_their_order():
     rows = [("u0#0", name, True, 0.01, 0.2) for name in ("b", "a", "c")]
-    assert verdicts(decided(table(rows), pointing())) == {"u0#0": ("b", "verified")}
+    assert verdicts(decided(table(rows))) == {"u0#0": ("b", "verified")}
 
 
 @pytest.mark.parametrize(

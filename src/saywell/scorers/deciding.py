@@ -25,7 +25,7 @@ texts than those that are responsible; nobody can say where it points."""
 
 def decided(
     scores: pl.DataFrame,
-    localised: pl.DataFrame,
+    localised: pl.DataFrame | None = None,
     *,
     claimed: Collection[str] = (),
     supporting: Collection[str] = (),
@@ -41,6 +41,8 @@ def decided(
     deciding = deciding_readers(scores, claimed=claimed, supporting=supporting)
     supports = pl.col("reader").is_in(list(supporting))
     by = ["description", "reader"]
+    if localised is None:
+        localised = scores.select(*by, *COLUMNS).clear()
     table = scores.join(localised, on=by, how="left", suffix="_found", maintain_order="left").with_columns(
         pl.coalesce(f"{name}_found", name).alias(name) for name in COLUMNS
     )
