@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -71,7 +72,9 @@ class LexicalReader:
     ) -> Callable[[Description, int], list[tuple[int, int]] | None]:
         """As in `Points`: the words of the alternative that an example says most of."""
         said = _Said(examples.texts, examples.parts.describe)
-        return lambda description, row: said.words_of(description.text, row)
+        # One description after the other is asked of many texts: what it says of all of them is found once.
+        best = lru_cache(maxsize=1)(said.best)
+        return lambda description, row: said.words_of(best(description.text), row)
 
 
 def by_words(texts: Sequence[str], known: DescribeRows) -> Predict:
@@ -193,14 +196,20 @@ class _Said:
             got[self._together(right, left) if term.after else self._together(left, right)] += weight
         return got / total
 
-    def words_of(self, description: str, row: int) -> list[tuple[int, int]] | None:
-        """Start and end in characters of what the text of that row says of the best alternatives."""
+    def best(self, description: str) -> list[tuple[tuple[Term, ...], Bool[np.ndarray, " texts"]]]:
+        """Its alternatives, and of which texts none says more."""
         parts = [sought(part) for part in alternatives(description)]
-        if not parts:
+        shares = np.array([self.share(terms) for terms in parts]).reshape(len(parts), len(self.corpus.texts))
+        return [(terms, own == shares.max(0)) for terms, own in zip(parts, shares, strict=True)]
+
+    def words_of(
+        self, best: Sequence[tuple[tuple[Term, ...], Bool[np.ndarray, " texts"]]], row: int
+    ) -> list[tuple[int, int]] | None:
+        """Start and end in characters of what the text of that row says of the best alternatives."""
+        if not best:
             return None
-        shares = [self.share(terms)[row] for terms in parts]
         corpus, spans = self.corpus, set()
-        for terms in [terms for terms, share in zip(parts, shares, strict=True) if share == max(shares)]:
+        for terms in [terms for terms, most in best if most[row]]:
             for found in [self.find(term) for term in terms if not term.context]:
                 here = slice(*np.searchsorted(found.first, corpus.first[[row, row + 1]]))
                 starts, ends = corpus.start[found.first[here]], corpus.end[found.last[here]]
