@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 
@@ -29,6 +30,8 @@ from saywell.claims.topics import Topics
 from saywell.data.examples import Examples
 from saywell.errors import InputError
 from saywell.resources import Resources
+from saywell.studies.audit import audit_study
+from saywell.studies.units import describe_units
 from saywell.units.planted.pictures import draw_scenes, planted_pictures
 
 
@@ -254,8 +257,6 @@ def test_every_saying_has_english_and_a_note():
 
 
 def test_texts_have_no_looks():
-    import polars as pl
-
     table = pl.DataFrame({"id": ["a" * 16], "part": ["describe"], "text": ["red"], "row": [0]})
     texts = Examples(table, "text", "f", pl.DataFrame(), 1)
     with pytest.raises(InputError, match="texts and have no pictures"):
@@ -293,3 +294,23 @@ def test_what_a_search_over_pictures_is_offered(scenes):
         for n in ((vectors - vectors.mean(1, keepdims=True)) / vectors.std(1, keepdims=True)).argmax(0)
     }
     assert set(few.phrases) <= top
+
+
+def test_units_of_pictures_are_described_without_an_encoder_or_phrases(tmp_path):
+    rng, folder = np.random.default_rng(0), tmp_path / "pictures"
+    folder.mkdir()
+    red = rng.random(150) < 0.4
+    for number, own in enumerate(red):
+        x, y, radius = rng.integers((50, 50, 15), (150, 150, 50))
+        colour = "red" if own else str(rng.choice(["green", "blue", "orange"]))
+        ground = str(rng.choice(["white", "black", "grey", "beige"]))
+        drawn(disc(x, y, radius, colour), ground=ground).save(folder / f"{number:03}.png")
+    units = {"red": red.astype(float), "chance": rng.permutation(red).astype(float)}
+    asked = {"images": True, "firing": "above:0.5", "describer": ["claims"]}
+    study = describe_units(folder, units, out=tmp_path / "study", **asked)
+    (said,) = study.descriptions.filter(pl.col("claim") != "").iter_rows(named=True)
+    assert said["claim"] in ('object("red")', 'shows("red")') and said["unit"].endswith("red")
+    assert study.scores["status"].to_list() == ["verified"] and study.scores["value"].item() == 1
+    assert audit_study(study).filter(pl.col("status") != "ok").rows() == []
+    with pytest.raises(InputError, match="or by what is measured of them: describer='claims'"):
+        describe_units(folder, units, out=tmp_path / "other", images=True, encoder="planted")

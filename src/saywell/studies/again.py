@@ -194,10 +194,10 @@ def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
 
 def _written(run: Run) -> pl.DataFrame:
     """What those describers write who ask nobody and have all their evidence in the study."""
-    evidence, rows = run.subject.evidence(run.examples, run.resources.seed), []
+    rows = []
     for number, describer in enumerate(run.question.describers):
         if not isinstance(describer, Written | ByLLM):
-            for own in describer.describe(evidence, run.resources, run.study):
+            for own in run.subject.written(describer, run.examples, run.resources, run.study):
                 rows.append((description_id(own.unit, number), own.text, list(own.descriptors), own.status))
     columns = {name: DESCRIPTIONS.columns[name] for name in ("id", "text", "descriptors", "status")}
     return pl.DataFrame(rows, schema=columns, orient="row")

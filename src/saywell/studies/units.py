@@ -27,7 +27,7 @@ from saywell.describers.composition import Composition
 from saywell.describers.describer import Tagger
 from saywell.describers.descriptors.asking import FIND, TAG
 from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, PhraseTags, sharing
-from saywell.describers.registry import find_describers
+from saywell.describers.registry import DESCRIBERS, find_describers
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.fingerprints import combined
 from saywell.encoders.sentence import SentenceEncoder
@@ -38,6 +38,7 @@ from saywell.readers.detection import DETECT
 from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.scorers.evaluate import Budget
+from saywell.scorers.floors import FLOORS, NearestSibling
 from saywell.store.study import Study
 from saywell.studies.dry_run import plan
 from saywell.studies.dual_encoder import check_encoder, open_encoder
@@ -145,7 +146,9 @@ def _posed(
     pictures = examples.kind == "image"
     resources = Resources(
         "minilm" if pictures else brought.encoder or asked.encoder or "minilm",  # type: ignore[arg-type]
-        _dual(brought, asked) if pictures else None,
+        _dual(brought, asked)
+        if pictures and not (_measured(asked) and _no_encoder(brought, asked))
+        else None,
         llm=llm,
         seed=asked.seed,
         progress=progress,
@@ -169,7 +172,8 @@ def _question(
     phrases = () if asked.vocabulary is None else phrases_in(asked.vocabulary)
     own = _same_model(source, asked, pictures)
     describers = find_describers(asked.describer or ["enrichment"], kind)
-    with_encoder = pictures or not asked.tags or "sentence-encoder" in asked.reader
+    measured = pictures and _measured(asked)
+    with_encoder = not measured and (pictures or not asked.tags or "sentence-encoder" in asked.reader)
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": (asked.encoder or "minilm") if with_encoder and not pictures else asked.encoder,
@@ -178,7 +182,8 @@ def _question(
         "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
     }
     inputs = {"units": source.fingerprint}
-    tagger = _tagger(asked, resources, phrases, pictures)
+    usual = ["claims"] if measured else _readers(asked, resources, pictures, own)
+    tagger = None if measured else _tagger(asked, resources, phrases, pictures)
     if phrases:
         inputs["vocabulary"] = combined(*phrases)
     if with_encoder:
@@ -187,10 +192,12 @@ def _question(
         "units",
         source,
         [Composition(asked.threshold) if d.name == "composition" else d for d in describers],
-        [find_reader(name, kind) for name in asked.reader or _readers(asked, resources, pictures, own)],
+        [find_reader(name, kind) for name in asked.reader or usual],
         config,
         inputs,
         tagger,
+        # Which units are siblings an encoder says; without one the others have to be beaten.
+        floors=[f for f in FLOORS.values() if with_encoder or not isinstance(f, NearestSibling)],
         extras=[*([Meanings()] if with_encoder else []), *([Thumbnails()] if pictures else [])],
         strongest=asked.top,
         budget=Budget(asked.llm_units),
@@ -216,7 +223,8 @@ def _tagger(asked: UnitSettings, resources: Resources, phrases: Sequence[str], p
         return PhraseTags(phrases)
     if pictures:
         raise InputError(
-            "pictures are described by phrases that somebody brings: vocabulary=... (--vocabulary FILE)"
+            "pictures are described by phrases that somebody brings: vocabulary=... (--vocabulary FILE);"
+            " or by what is measured of them: describer='claims' (--describer claims)"
         )
     return GoldTags() if asked.tags else LLMTags() if resources.llm else ExtractiveTags()
 
@@ -380,6 +388,17 @@ def _in_model(brought: _Brought, asked: UnitSettings, examples: Examples, rule: 
             f" are described by saywell neurons --modules {module}"
         )
     return replace(source, firing=rule) if rule else source
+
+
+def _measured(asked: UnitSettings) -> bool:
+    """Whether pictures are only measured: nobody who describes them needs phrases, and there are none."""
+    known = [DESCRIBERS[name] for name in asked.describer if name in DESCRIBERS]
+    return asked.vocabulary is None and bool(known) and not any(each.needs_tags for each in known)
+
+
+def _no_encoder(brought: _Brought, asked: UnitSettings) -> bool:
+    given = (brought.encoder, asked.encoder, asked.vision, asked.image_vectors)
+    return all(one is None for one in given)
 
 
 def _dual(brought: _Brought, asked: UnitSettings) -> DualEncoder | Callable[[], DualEncoder]:
