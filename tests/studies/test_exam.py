@@ -265,7 +265,7 @@ def test_bad_tasks_are_told(tasks, tmp_path, change, message):
 
 
 def test_bad_choices_are_told(corpus, tmp_path):
-    with pytest.raises(InputError, match="unknown describer 'oracle'; there are: composition"):
+    with pytest.raises(InputError, match="unknown describer 'oracle'; there are: claims, composition"):
         run_exam(corpus, tags="tags", describer=["oracle"], encoder=TopicEncoder())
     with pytest.raises(
         InputError, match="unknown reader 'crystal'; text examples can be read by tags, lexical, sen"
