@@ -227,6 +227,21 @@ def write_classes(path: Path) -> Path:
             for rule in ("ift-proponent", "nearest")
             for n, text in ((int(t["id"].split("-")[1]), t) for t in texts)
         ],
+        "sentence_scores": [
+            {"unit": text["class"], "text": text["id"], "reader": "mean-of-texts", "measure": "f1"}
+            | {"chosen": text["id"].endswith(("0", "4")), "decides": True, "scorer_version": 4}
+            | dict.fromkeys(
+                ("value", "ci_low", "ci_high", "control", "skill", "skill_low", "skill_high"), 0.5
+            )
+            | {"p": 0.01, "q": 0.02, "n": 9, "status": "verified", "floor": HOSTILE[0], "unanswered": 0}
+            | {"threshold": 0.1, "resamples": 400, "another_class": 0.1, "nearest_sibling": 0.1}
+            | {"always": 0.1, "class_name": None, "exchanged": None}
+            for text in texts
+        ],
+        "contradictions": [
+            {"unit": name, "first": f"t{c}-0", "second": f"t{c}-4", "kind": HOSTILE[0]}
+            for c, name in enumerate(names)
+        ],
         "influence": [
             {
                 "model": "linear",

@@ -492,6 +492,48 @@ def test_classify_names_the_class_and_the_texts_that_said_so(study, tmp_path):
     assert set(problems) == {str(bad), str(files[2])} and "not an image" in problems[str(bad)]
 
 
+def test_each_sentence_has_a_verdict_repeats_are_dropped_and_pairs_at_odds_are_marked(tmp_path):
+    wrong = dict(zip(CLASSES, ("green", "blue", "red"), strict=True))
+    texts = {}
+    for name, colour in CLASSES.items():
+        paint(tmp_path / "images", name, colour, 40)
+        texts[name] = [
+            f"The {name} has a {colour} coat.",
+            f"The coat of the {name} is {colour}.",
+            f"The coat is {wrong[name]}.",
+            "It is known by its quirl.",
+            "It has no quirl.",
+            "Quills are traded by the guild.",
+        ]
+    found = run(tmp_path, tmp_path / "s", texts=texts, gold=None, shots=(), per_class=6)
+    kept = found.table("class_texts")
+    words = dict(kept.select("id", "text").iter_rows())
+    repeats = kept.filter(pl.col("same_as").is_not_null()).select("text", "same_as")
+    assert {one: words[first] for one, first in repeats.iter_rows()} == {o[1]: o[0] for o in texts.values()}
+    scores = found.table("sentence_scores").join(kept, left_on="text", right_on="id")
+    assert scores.height == 18 and scores["decides"].all()
+    # Of two that say the same one is chosen, and nothing worse comes in for the other.
+    chosen = scores.filter("chosen")
+    assert chosen.height == 15 and chosen["text_right"].str.contains("coat").sum() == 6
+    verified = chosen.filter(status="verified")["text_right"].to_list()
+    assert len(verified) == 3 and {*verified} <= {text for own in texts.values() for text in own[:2]}
+    assert set(scores["exchanged"]) == {"not verified"}
+    floors = scores.select("another_class", "nearest_sibling", "always").max_horizontal()
+    assert (scores["control"] - floors).abs().max() < 1e-12 and scores["class_name"].null_count() == 0
+    pairs = [[words[row[1]], words[row[2]], row[3]] for row in found.table("contradictions").iter_rows()]
+    assert sorted(pairs[0][2:] + pairs[1][2:]) == ["colour", "what one denies"] and len(pairs) == 6
+    share = figure(found, "chosen sentences verified alone")
+    assert share.value == 0.2 and share.n == 15 and list(share.controls.values()) == [0]
+    assert sum("3 texts that are among the 6 best" in note for note in found.manifest.notes) == 1
+    page = (found.path / "report.html").read_text()
+    card = found.unit("Orvel")
+    assert card.of_sentences == "1 of 5 sentences verified alone, 2 pairs at odds"
+    assert card.to_begin_with[0] in texts["Orvel"][:2] and "says the same as “" in page
+    assert page.count("≠ ") >= 12 and "1 of 5 sentences verified alone, 2 pairs at odds" in page
+    tidy = found.tidy().filter(unit="Orvel").row(0, named=True)
+    assert tidy["verified_sentences"] == [card.to_begin_with[0]] and len(tidy["at_odds"]) == 2
+
+
 def test_classify_refuses_what_is_no_study(tmp_path):
     with pytest.raises(StudyError, match="is not a study"):
         classify_images(tmp_path, [])

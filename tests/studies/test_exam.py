@@ -268,7 +268,7 @@ def test_bad_choices_are_told(corpus, tmp_path):
     with pytest.raises(InputError, match="unknown describer 'oracle'; there are: claims, composition"):
         run_exam(corpus, tags="tags", describer=["oracle"], encoder=TopicEncoder())
     with pytest.raises(
-        InputError, match="unknown reader 'crystal'; text examples can be read by claims, tags, lexical"
+        InputError, match="unknown reader 'crystal'; text examples can be read by tags, lexical, sen"
     ):
         run_exam(corpus, tags="tags", reader="crystal", encoder=TopicEncoder())
     for asks in ({"describer": ["llm"]}, {"reader": ["detection"]}):

@@ -157,6 +157,8 @@ class Sentence:
     """What the strictest reader makes of it alone, class names masked; None where nobody was asked."""
     contradicts: dict[str, str] = field(default_factory=dict)
     """Chosen sentences of the class, by id, that seem to exclude it, and in what: a colour ..."""
+    repeats: str | None = None
+    """The chosen sentence that says the same, where one does and this is not chosen."""
 
     @property
     def verified(self) -> bool:
@@ -598,6 +600,10 @@ def _sentences(
         if not row["network"]:
             scores.setdefault(row["text"], {})[row["rule"]] = row["score"]
     alone, against = _alone(rows, ids), _contradictions(rows, ids)
+    kept = {name for own in written.values() for name in own[0].parts}
+    told = [(row["id"], row.get("same_as") or row["id"], row["text"]) for row in table.iter_rows(named=True)]
+    said = {says: text for name, says, text in told if name in kept}
+    repeats = {name: said[says] for name, says, _ in told if name not in kept and says in said}
     found: dict[str, list[Sentence]] = {}
     for row in table.iter_rows(named=True):
         first = written.get(row["class"], (_NOBODY,))[0]
@@ -613,6 +619,7 @@ def _sentences(
                 scores=scores.get(row["id"], {}),
                 score=alone.get(row["id"]),
                 contradicts=against.get(row["id"], {}),
+                repeats=repeats.get(row["id"]),
             )
         )
 

@@ -132,7 +132,8 @@ _TABLES = (
     _read("articles", _words("class", "status", "title", "url", "revision")),
     _read(
         "class_texts",
-        {**_words("id", "class", "component", "text", "status", "quotation"), "gold": _TRUE},
+        {**_words("id", "class", "component", "text", "status", "quotation", "same_as"), "gold": _TRUE},
+        "same_as",
         "gold",
     ),
     _read(

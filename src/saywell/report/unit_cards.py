@@ -269,6 +269,9 @@ def _against(one: Sentence, words: Mapping[str, str]) -> Iterator[Part]:
         told = said(f"at odds ({kind}): “{words.get(other, other)}”", 260)
         yield el("br")
         yield el("span", {"class": "against"}, "≠ ", told)
+    if one.repeats is not None:
+        yield el("br")
+        yield el("span", {"class": "source"}, said(f"says the same as “{one.repeats}”", 260))
 
 
 def _sentences(title: str, rows: Sequence[Sentence], rules: Sequence[str], around: Around) -> Element:

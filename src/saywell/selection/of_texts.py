@@ -61,10 +61,22 @@ class Choice:
     seed: int = 0
 
     def best(
-        self, scores: Float[np.ndarray, " texts"], text_class: Int[np.ndarray, " texts"]
+        self,
+        scores: Float[np.ndarray, " texts"],
+        text_class: Int[np.ndarray, " texts"],
+        same: Int[np.ndarray, " texts"] | None = None,
     ) -> Bool[np.ndarray, " texts"]:
-        """Which texts are chosen by these scores."""
-        return select(scores, text_class, self.per_class, seed=self.seed)
+        """Which texts are chosen by these scores: the best, without those that say the same as a better one.
+
+        `same` numbers what is said. Nothing comes in for what is dropped: it would be worse than all others.
+        """
+        chosen = select(scores, text_class, self.per_class, seed=self.seed)
+        if same is not None:
+            rows = np.flatnonzero(chosen)
+            rows = rows[np.argsort(-scores[rows], kind="stable")]
+            chosen[rows] = False
+            chosen[rows[np.unique(same[rows], return_index=True)[1]]] = True
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -231,10 +243,18 @@ def text_score_table(
                 network=pl.lit(texts.network),
                 score=known,
                 rank=known.rank("ordinal", descending=True).cast(pl.Int32),
-                chosen=pl.Series(choice.best(own, text_class)),
+                chosen=pl.Series(choice.best(own, text_class, what_is_said(table))),
             ).with_columns(rank=pl.col("rank").rank("ordinal").over("class").cast(pl.Int32))
         )
     return pl.concat(frames)
+
+
+def what_is_said(table: pl.DataFrame) -> Int[np.ndarray, " texts"]:
+    """Of each usable text the number of what it says: that of the first that says the same."""
+    if "same_as" not in table.columns:
+        return np.arange(table.height)
+    first = table.select(pl.coalesce("same_as", "id"))["same_as"]
+    return first.rank("dense").cast(pl.Int64).to_numpy()
 
 
 def stored_scores(study: Study) -> TextScores:

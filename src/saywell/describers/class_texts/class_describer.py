@@ -55,13 +55,15 @@ CLASS_TEXTS = Table(
         "llm": pl.String,
         "prompt_hash": pl.String,
         "detail": pl.String,
+        "same_as": pl.String,
         "gold": pl.Boolean,
     },
     key=("id",),
-    optional=frozenset({"gold"}),
+    optional=frozenset({"same_as", "gold"}),
 )
 """Texts about classes, usable ("grounded", "ungrounded") or not.
 
+`same_as` is the first text of the class, by id, that says the same; null where a text is new.
 `gold` is what is known of a text and nobody gets to see: whether it is worth choosing.
 """
 

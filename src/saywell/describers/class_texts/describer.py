@@ -34,8 +34,6 @@ from saywell.store.table import Table
 
 _NO_ANSWER = tuple(status for status in get_args(Status) if status not in ("ok", "empty"))
 """What becomes of a question to a language model without an answer; "empty" is said of texts, too."""
-REPEATED = "near duplicate"
-"""The state of a text that says the same as another of its class."""
 
 
 class GivenTexts(NamedTuple):
@@ -91,7 +89,7 @@ class ClassTexts:
                     lost = table.filter(pl.col("status").is_in(_NO_ANSWER))
                     item = pl.concat_str("class", pl.col("component").fill_null(""), separator=": ")
                     study.unanswered("class texts", as_unanswered(lost, "class texts", item))
-            table = drop_repeats(table, names, lambda texts: resources.encode(evidence.examples, texts))
+            table = with_repeats(table, names, lambda texts: resources.encode(evidence.examples, texts))
             return table if self.gold is None else _with_gold(table, self.gold)
 
         study.table(CLASS_TEXTS, make)
@@ -146,28 +144,17 @@ def check_usable(texts: pl.DataFrame, names: Sequence[str]) -> None:
         )
 
 
-def drop_repeats(
+def with_repeats(
     table: pl.DataFrame, names: Sequence[str], encode: Callable[[Sequence[str]], np.ndarray]
 ) -> pl.DataFrame:
-    """Table `class_texts`, where a text that says the same as an earlier one of its class is usable no more.
-
-    Its status is then "near duplicate", and `detail` says of what. `encode` makes unit vectors of texts.
-    """
-    table = table.with_row_index("row")
-    usable = table.filter(pl.col("status").is_in(USABLE))
-    dropped: dict[int, str] = {}
-    for _, own in usable.group_by("class", maintain_order=True):
-        texts, rows = own["text"].to_list(), own["row"].to_list()
-        for place, first in enumerate(first_saying_it(texts, encode(texts), names)):
-            if first != place:
-                dropped[rows[place]] = f"says the same as {texts[first]!r}"
-    here = pl.col("row").is_in(list(dropped))
-    return table.with_columns(
-        status=pl.when(here).then(pl.lit(REPEATED)).otherwise("status"),
-        detail=pl.when(here)
-        .then(pl.col("row").replace_strict(dropped, default=None, return_dtype=pl.String))
-        .otherwise("detail"),
-    ).drop("row")
+    """Table `class_texts` with column `same_as`, of usable texts; `encode` makes unit vectors of texts."""
+    found: dict[str, str] = {}
+    for _, own in table.filter(pl.col("status").is_in(USABLE)).group_by("class", maintain_order=True):
+        texts, ids = own["text"].to_list(), own["id"].to_list()
+        firsts = first_saying_it(texts, encode(texts), names).tolist()
+        found |= {ids[place]: ids[first] for place, first in enumerate(firsts) if first != place}
+    same = pl.col("id").replace_strict(found, default=None, return_dtype=pl.String)
+    return table.with_columns(same_as=same if found else pl.lit(None, pl.String))
 
 
 def usable_texts(study: Study, names: Sequence[str]) -> tuple[pl.DataFrame, Int[np.ndarray, " texts"]]:

@@ -195,7 +195,8 @@ def contradiction(one: Statement, other: Statement) -> str | None:
         return None
     for this, that in ((one, other), (other, one)):
         for phrase in this.denied:
-            if phrase <= that.named and not _apart(this.parts - phrase, that.parts - phrase):
+            elsewhere = phrase <= this.named or _apart(this.parts - phrase, that.parts - phrase)
+            if phrase <= that.named and not elsewhere:
                 return "what one denies"
     for (kind, head), values in one.values.items():
         for (other_kind, other_head), others in other.values.items():
@@ -212,12 +213,16 @@ def contradictions(texts: Sequence[str], names: Sequence[str] = ()) -> list[tupl
 
 
 def first_saying_it(
-    texts: Sequence[str], vectors: Float[np.ndarray, "texts dim"], names: Sequence[str] = ()
+    texts: Sequence[str],
+    vectors: Float[np.ndarray, "texts dim"],
+    names: Sequence[str] = (),
+    *,
+    at_least: float = SAME_VECTOR,
 ) -> Int[np.ndarray, " texts"]:
     """For each sentence about one class the place of the first that says the same: its own where it is new.
 
     Two say the same where their content words agree by `SAME_WORDS` (the Jaccard index), or where their unit
-    vectors do by `SAME_VECTOR` (the cosine) and they have a word or a value in common: what an encoder does
+    vectors do by `at_least` (the cosine) and they have a word or a value in common: what an encoder does
     not understand looks all alike to it. Never where one denies what the other does not, or says another
     value. A sentence is compared with those that say something new, so a chain of small changes does not drop
     its end.
@@ -231,7 +236,7 @@ def first_saying_it(
         for earlier in new:
             one, other = content[place], content[earlier]
             wording = len(one & other) >= SAME_WORDS * len(one | other)
-            near = float(vectors[place] @ vectors[earlier]) >= SAME_VECTOR
+            near = float(vectors[place] @ vectors[earlier]) >= at_least
             meet = (one & other) - _WHOLES or _agree(said[place], said[earlier])
             if (wording or (near and meet)) and _may_agree(said[place], said[earlier]):
                 places[place] = earlier

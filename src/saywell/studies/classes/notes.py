@@ -10,8 +10,7 @@ import polars as pl
 from saywell.data.images import CLASSES, class_counts
 from saywell.data.parts import PARTS, SELECT
 from saywell.describers.class_texts.class_describer import CLASS_TEXTS, USABLE
-from saywell.describers.class_texts.describer import REPEATED
-from saywell.selection.of_texts import chosen_by
+from saywell.selection.of_texts import chosen_by, what_is_said
 from saywell.selection.text_influence import TEXT_SCORES
 from saywell.store.study import Metric, Study
 from saywell.store.table import Table
@@ -71,11 +70,17 @@ def _of_classes(study: Study, rule: str) -> Iterator[str]:
                 f" {lacking[0]!r}."
             )
     usable = study.table(CLASS_TEXTS).filter(pl.col("status").is_in(USABLE))
-    repeated = study.table(CLASS_TEXTS).filter(status=REPEATED).height
-    if repeated:
+    said = usable.select(id="id", says=pl.Series(what_is_said(usable)))
+    ranked = (
+        study.table(TEXT_SCORES).filter(rule=rule, network=False).join(said, left_on="text", right_on="id")
+    )
+    best = ranked.filter(~pl.col("chosen"), pl.col("rank") <= study.manifest.config["per_class"])
+    lost = best.join(ranked.filter("chosen"), on="says", how="semi").height
+    if lost:
+        most = study.manifest.config["per_class"]
         yield (
-            f"{repeated} of {usable.height + repeated} texts say the same as another of their class, and are"
-            " not chosen from."
+            f"{lost} texts that are among the {most} best of their class say the same as a better one, and"
+            " are not chosen."
         )
     lacking = [name for name in names if name not in set(usable["class"])]
     if lacking:

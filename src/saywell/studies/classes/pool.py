@@ -31,6 +31,7 @@ from saywell.selection.of_texts import (
     chosen_by,
     labelled,
     stored_scores,
+    what_is_said,
 )
 from saywell.selection.text_influence import at_random
 from saywell.studies.spine import Run
@@ -77,6 +78,8 @@ class Pool:
     parts: Mapping[TextSet, slice]
     lost: Mapping[TextSet, int] = field(default_factory=dict)
     """Texts of each kind that the encoder cannot read."""
+    same: Int[np.ndarray, " texts"] | None = None
+    """Numbers what the texts that rules choose from say; see `Choice.best`."""
 
     @property
     def texts(self) -> slice:
@@ -150,7 +153,8 @@ class Space:
     def pool(self) -> Pool:
         """These, the same without class names, and the texts of every control and file, as vectors."""
         table, text_class = self.usable
-        return make_pool((table["text"].to_list(), text_class), self.compared, self.run.examples)
+        made = make_pool((table["text"].to_list(), text_class), self.compared, self.run.examples)
+        return replace(made, same=what_is_said(table))
 
 
 def make_pool(usable: Texts, compared: Compared, examples: Examples) -> Pool:
@@ -239,7 +243,7 @@ def text_sets(
 
     sets = {}
     every = dict(scores) | {chosen_by("random"): at_random(len(place), drawn)}
-    chosen = {texts: choice.best(own, place) for texts, own in every.items()}
+    chosen = {texts: choice.best(own, place, pool.same) for texts, own in every.items()}
     for texts in every:
         sets[texts] = spread(ALL_TEXTS, chosen[texts].astype(float))
     own = chosen_by(choice.rule)
