@@ -16,6 +16,7 @@ from saywell.store.study import Study
 
 FIRST = 10
 _SENTENCES, _PICTURES = 2, 5
+_SCROLL = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Verified by each reader"}
 _Q = 0.05
 """The rate of false discoveries that `verified` asks for: that of the scorers, who stand above."""
 
@@ -140,16 +141,12 @@ def reader_table(study: Study) -> Element | None:
     ]
     head = ("reader", *_OF_READERS.values())
     shares = " One that shares its model with the units can support a description, and not decide."
+    columns = el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, name) for name in head)))
     return el(
         "div",
         {"class": "readers"},
         el("p", {"class": "how"}, said(verdict_line(study), 600)),
-        el(
-            "table",
-            {"class": "tight"},
-            el("thead", None, el("tr", None, *(el("th", {"scope": "col"}, name) for name in head))),
-            el("tbody", None, *rows),
-        ),
+        el("div", _SCROLL, el("table", {"class": "tight"}, columns, el("tbody", None, *rows))),
         el(
             "p",
             {"class": "how"},
