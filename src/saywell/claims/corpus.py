@@ -26,6 +26,7 @@ _PLAIN = re.compile(
 )
 _FIRST_OF_SENTENCE = frozenset(".!?…。．！？؟।\n")
 WORD, NUMBER, SIGN = 0, 1, 2
+_BORDER = "\n"  # no form has a line break in it
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,30 @@ class Corpus:
         """Of which tokens something holds that their form alone decides."""
         found = np.fromiter((holds(form) for form in self.forms), dtype=bool, count=len(self.forms))
         return found[self.form]
+
+    def with_letters(self, said: str, starts: bool = False, ends: bool = False) -> Bool[np.ndarray, " forms"]:
+        """Which forms have these letters in them, at the beginning or the end where that is asked."""
+        sought = _BORDER * starts + said + _BORDER * ends
+        found = np.zeros(len(self.forms), dtype=bool)
+        at = self._joined.find(sought)
+        while at >= 0 and said:
+            found[np.searchsorted(self._borders, at + starts, side="right") - 1] = True
+            at = self._joined.find(sought, at + 1)
+        return found
+
+    @cached_property
+    def _joined(self) -> str:
+        return _BORDER + _BORDER.join(self.forms) + _BORDER
+
+    @cached_property
+    def _borders(self) -> Int[np.ndarray, " forms"]:
+        """Where in `_joined` each form begins."""
+        return np.cumsum([1, *(len(form) + 1 for form in self.forms[:-1])])
+
+    @cached_property
+    def lengths(self) -> Int[np.ndarray, " forms"]:
+        """Letters of each form."""
+        return np.array([len(form) for form in self.forms], dtype=np.int64)
 
     def tokens_of(self, wanted: Sequence[str]) -> Bool[np.ndarray, " tokens"]:
         """Which tokens have one of these forms (in small letters)."""

@@ -116,30 +116,33 @@ def _phrase(ground: Ground, condition: Condition) -> Mask:
 
 
 def _piece(ground: Ground, condition: Condition) -> Mask:
-    wanted = _forms(condition)
-    return ground.corpus.of_forms(lambda form: any(piece in form for piece in wanted))
+    corpus = ground.corpus
+    return np.logical_or.reduce([corpus.with_letters(piece) for piece in _forms(condition)])[corpus.form]
 
 
 def _prefix(ground: Ground, condition: Condition) -> Mask:
     """Words of at least two letters more than the beginning."""
-    wanted = _forms(condition)
-    return ground.corpus.of_forms(
-        lambda form: any(len(form) > len(start) + 1 and form.startswith(start) for start in wanted)
-    )
+    corpus = ground.corpus
+    found = [
+        corpus.with_letters(start, starts=True) & (corpus.lengths > len(start) + 1)
+        for start in _forms(condition)
+    ]
+    return np.logical_or.reduce(found)[corpus.form]
 
 
 def _suffix(ground: Ground, condition: Condition) -> Mask:
     """Words of at least three letters more than the ending: "ring" does not end in "ing" in this sense."""
-    wanted = _forms(condition)
-    return ground.corpus.of_forms(
-        lambda form: any(len(form) > len(end) + 2 and form.endswith(end) for end in wanted)
-    )
+    corpus = ground.corpus
+    found = [
+        corpus.with_letters(end, ends=True) & (corpus.lengths > len(end) + 2) for end in _forms(condition)
+    ]
+    return np.logical_or.reduce(found)[corpus.form]
 
 
 def _letters(ground: Ground, condition: Condition) -> Mask:
     least, most = _range(condition)
     corpus = ground.corpus
-    return corpus.of_forms(lambda form: least <= len(form) <= most) & (corpus.kind != SIGN)
+    return ((corpus.lengths >= least) & (corpus.lengths <= most))[corpus.form] & (corpus.kind != SIGN)
 
 
 def _range(condition: Condition) -> tuple[float, float]:

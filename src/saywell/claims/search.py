@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -410,6 +411,6 @@ def _found(unit: _Unit, formula: _Formula) -> Found:
 def _bits(by_place: Bool[sp.csr_matrix, "places atoms"]) -> UInt64[np.ndarray, " atoms"]:
     """Of which of at most 64 places each atom is, the first in the lowest bit."""
     bits = np.zeros(by_place.shape[1], dtype=np.uint64)
-    for place in range(by_place.shape[0]):
-        bits[by_place[place].nonzero()[1]] |= np.uint64(1) << np.uint64(place)
+    for place, (start, stop) in enumerate(pairwise(by_place.indptr.tolist())):
+        bits[by_place.indices[start:stop]] |= np.uint64(1) << np.uint64(place)
     return bits

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from saywell.resources import Resources
     from saywell.store.study import StudyWriter
 
-MOST_ATOMS = 4
+MOST_ATOMS, BEAM = 3, 5
 PHRASES, SAID_BY = 1500, 3
 """Phrases of the texts that may be topics at most, and texts that say one at least."""
 POINTED = 0.5
@@ -68,7 +68,7 @@ class Claims:
             for number, unit in enumerate(ids, start=start):
                 known = ~np.isnan(values[number - start])
                 pointed = _pointed(candidates, ground, tokens[number])
-                found = search(atoms, fires[number - start], known, pointed, most=MOST_ATOMS)
+                found = search(atoms, fires[number - start], known, pointed, most=MOST_ATOMS, beam=BEAM)
                 claims = [as_claim(each, candidates) for size in found for each in size]
                 if pointed is None:
                     claims = [*topics.claims(fires[number - start], known), *claims]
