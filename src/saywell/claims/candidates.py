@@ -44,6 +44,9 @@ PHRASES = 1500
 LENGTHS = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)
 
 
+_NEVER_DENIED = frozenset({"piece", "prefix", "suffix", "after", "before", "repeated", "long"})
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Atoms, the examples that each holds of, and the tokens that each points at.
@@ -66,6 +69,22 @@ class Candidates:
         if self.corpus is None or not len(tokens):
             return sp.csr_matrix((len(self.atoms), len(tokens)), dtype=bool)
         return sp.csr_matrix((self._by_form[:, self.corpus.form[tokens]] + self._by_token[:, tokens]) > 0)
+
+    @cached_property
+    def chance(self) -> Float[np.ndarray, " atoms"]:
+        """The share of all tokens that each points at."""
+        if self.corpus is None:
+            return np.zeros(len(self.atoms))
+        seen = np.bincount(self.corpus.form, minlength=len(self.corpus.forms))
+        return (self.forms @ seen + np.diff(self.tokens.indptr)) / max(1, len(self.corpus))
+
+    @cached_property
+    def deniable(self) -> Bool[np.ndarray, " atoms"]:
+        """Which may be denied: no person is helped by what is not in a word, or beside it."""
+        helps = [
+            len(one.conditions) == 1 and one.conditions[0].name not in _NEVER_DENIED for one in self.atoms
+        ]
+        return np.array(helps, dtype=bool)
 
     @cached_property
     def prices(self) -> Float[np.ndarray, " atoms"]:

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 from saywell.errors import InputError
 
 MOST, BEAM, KEPT = 4, 8, 3
-PRIOR, PRICE = 10, 0.002
+PRIOR, PRICE = 10, 0.005
 LEAST, LEAST_SHARE = 2, 0.005
 MOST_EXEMPLARS = 64
 REMEMBERED = 200
@@ -40,13 +40,15 @@ class Atoms:
 
     `rows`: of which examples each atom holds. `prices`: what it costs to say, in words. `groups`: atoms of
     one group are variants of each other (a word, its forms), and a formula has at most one of them.
-    `order`: decides between atoms that are equally good and cost the same; no number twice.
+    `order`: decides between atoms that are equally good and cost the same; no number twice. `deniable`: which
+    may stand after "not"; None: all.
     """
 
     rows: Bool[sp.csr_matrix, "atoms examples"]
     prices: Float[np.ndarray, " atoms"]
     groups: Int[np.ndarray, " atoms"]
     order: Int[np.ndarray, " atoms"]
+    deniable: Bool[np.ndarray, " atoms"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("prices", "groups", "order"):
@@ -320,7 +322,8 @@ def _lengthened(unit: _Unit, formula: _Formula) -> Iterator[_Way]:
         able = (true[c] >= least) & (false[c] <= wrong - least)
         hits = formula.hits - right + true[c][able]
         yield _Way(formula, "and", c, hitting[able], hits, hits + alarms - wrong + false[c][able])
-        new = free(np.flatnonzero(counts[c][0] >= least))
+        enough = counts[c][0] >= least
+        new = free(np.flatnonzero(enough if atoms.deniable is None else enough & atoms.deniable))
         fewer = own(c, 0, new)
         new, fewer = new[fewer >= least], fewer[fewer >= least]
         hits = formula.hits - own(c, 1, new)

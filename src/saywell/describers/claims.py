@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 MOST_ATOMS, BEAM = 3, 5
 PHRASES, SAID_BY = 1500, 3
 """Phrases of the texts that may be topics at most, and texts that say one at least."""
-POINTED = 0.5
+POINTED = 0.6
 """Share of exemplars whose responsible token a claim points at, at least."""
+LIFT = 2
+"""Times as often as at any token a telling atom points at exemplars."""
+ELSEWHERE = "no description: no claim points at what it responds to"
 _BLOCK = 256
 
 
@@ -59,7 +62,9 @@ class Claims:
         ground = Ground(evidence.examples, resources)
         topics = Topics.of(ground, topics_of(evidence.examples) if self.topics else [])
         candidates = candidates_of(ground, topics)
-        atoms = Atoms(candidates.rows, candidates.prices, candidates.groups, candidates.order)
+        atoms = Atoms(
+            candidates.rows, candidates.prices, candidates.groups, candidates.order, candidates.deniable
+        )
         tokens, rows = responsible(evidence, ground), np.arange(len(evidence.examples))
         said = []
         for start in range(0, len(evidence.ids), _BLOCK):
@@ -68,12 +73,30 @@ class Claims:
             for number, unit in enumerate(ids, start=start):
                 known = ~np.isnan(values[number - start])
                 pointed = _pointed(candidates, ground, tokens[number])
-                found = search(atoms, fires[number - start], known, pointed, most=MOST_ATOMS, beam=BEAM)
-                claims = [as_claim(each, candidates) for size in found for each in size]
+                if pointed is not None and not _may_point(pointed, candidates):
+                    said.append(Description(unit, "", ELSEWHERE))
+                    continue
+                sizes = search(atoms, fires[number - start], known, pointed, most=MOST_ATOMS, beam=BEAM)
+                found = [each for size in sizes for each in size]
+                claims = [as_claim(each, candidates) for each in found if not each.pointing < POINTED]
                 if pointed is None:
                     claims = [*topics.claims(fires[number - start], known), *claims]
+                elif found and not claims:
+                    said.append(Description(unit, "", ELSEWHERE))
+                    continue
                 said.append(_offered(unit, list(dict.fromkeys(map(str, claims))), evidence, number))
         return said
+
+
+def _may_point(pointed: Pointed, candidates: Candidates) -> bool:
+    """Whether as many atoms as a claim may have could point at enough exemplars, if each pointed at others.
+
+    Only those that point at exemplars more often than at any token: the others point everywhere.
+    """
+    count = len(pointed.exemplars)
+    share = np.bincount(pointed.at.nonzero()[0], minlength=len(candidates.chance)) / count
+    telling = share[share >= LIFT * candidates.chance]
+    return len(telling) > 0 and np.sort(telling)[-MOST_ATOMS:].sum() >= POINTED
 
 
 def _pointed(candidates: Candidates, ground: Ground, tokens: Int[np.ndarray, " exemplars"]) -> Pointed | None:
@@ -130,7 +153,7 @@ def _settled(
     if len(tokens):
         able = np.array([_points(each.tokens, tokens) >= POINTED for each in held])
     if not able.any():
-        return replace(own, offers=(), status="no description: no claim points at what it responds to")
+        return replace(own, offers=(), status=ELSEWHERE)
     fires = fires[known]
     chosen = np.flatnonzero(able)[choose(holds[able], fires, sizes[able])]
     if not gate(holds[chosen], fires, tried=int(able.sum())):
