@@ -134,7 +134,7 @@ def text_candidates(ground: Ground, topics: Topics) -> Candidates:
     def add(found: Sequence[Atom], held: sp.csr_matrix, forms: sp.csr_matrix, tokens: sp.csr_matrix) -> None:
         support = np.diff(held.indptr)
         kept = np.flatnonzero((support >= least) & (support <= MOST_SHARE * count))
-        atoms.extend(found[place] for place in kept)
+        atoms.extend(found[place] for place in kept.tolist())
         rows.append(held[kept])
         by_form.append(forms[kept])
         by_token.append(tokens[kept])

@@ -60,12 +60,14 @@ class Claims:
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """Of each unit the claims that its describe examples speak for, as `offers`."""
         ground = Ground(evidence.examples, resources)
-        topics = Topics.of(ground, topics_of(evidence.examples) if self.topics else [])
+        tokens, rows = responsible(evidence, ground), np.arange(len(evidence.examples))
+        # What a text is about is at no token of it.
+        topical = self.topics and not any(map(len, tokens))
+        topics = Topics.of(ground, topics_of(evidence.examples) if topical else [])
         candidates = candidates_of(ground, topics)
         atoms = Atoms(
             candidates.rows, candidates.prices, candidates.groups, candidates.order, candidates.deniable
         )
-        tokens, rows = responsible(evidence, ground), np.arange(len(evidence.examples))
         said = []
         for start in range(0, len(evidence.ids), _BLOCK):
             ids = evidence.ids[start : start + _BLOCK]

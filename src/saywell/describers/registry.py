@@ -35,8 +35,12 @@ def describers_of(kind: Kind) -> list[str]:
     return [name for name, describer in DESCRIBERS.items() if kind in describer.kinds]
 
 
-def find_describers(names: Iterable[str], kind: Kind) -> list[Describer]:
+def find_describers(
+    names: Iterable[str], kind: Kind, *, threshold: float = 0.5, topics: bool = True
+) -> list[Describer]:
     """The describers of these names, each once, for examples of a kind.
+
+    `threshold` is composition's; with `topics` claims may say what texts are about, by the encoder.
 
     Raises InputError for a name that is none of theirs; the message lists them.
     """
@@ -45,4 +49,5 @@ def find_describers(names: Iterable[str], kind: Kind) -> list[Describer]:
     unknown = [name for name in chosen if name not in known]
     if unknown:
         raise InputError(f"unknown describer {unknown[0]!r}; there are: {', '.join(known)}")
-    return [DESCRIBERS[name] for name in chosen]
+    made = {**DESCRIBERS, "composition": Composition(threshold), "claims": Claims(topics)}
+    return [made[name] for name in chosen]

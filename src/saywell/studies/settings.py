@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from saywell.errors import InputError
 
-WRITERS = "enrichment, composition, covering, extractive, dissect, llm"
+WRITERS = "claims, enrichment, composition, covering, extractive, dissect, llm"
 """By name; those of the registry, which is not read for a line of help."""
 EXTRACTIVE = "extractive"
 _MOST_SHOWN = 200

@@ -16,7 +16,7 @@ on `score` examples, once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -134,6 +134,20 @@ class Subject:
             self.exemplars.filter(part=part),
             contrasts,
             seed,
+        )
+
+    def some(self, most: int, seed: int) -> Subject:
+        """At most so many of the units that have exemplars, drawn by their ids."""
+        ids = self.exemplars["unit"].unique(maintain_order=True).to_list()
+        keys = hash_numbers(ids, seed, "units of the control")
+        drawn = {ids[place] for place in np.argsort(keys, kind="stable")[:most]}
+        kept = [id for id in self.activations.units["id"] if id in drawn]
+        mine = pl.col("unit").is_in(kept)
+        return replace(
+            self,
+            activations=self.activations.only(kept),
+            exemplars=self.exemplars.filter(mine),
+            contrasts=self.contrasts.filter(mine),
         )
 
     def written(
@@ -412,9 +426,9 @@ def control_scores(
     By all that read without a language model, or those that are `opened`.
     """
     (describers, readers), resources = now.of_control, now.resources
+    control = control.some(MOST_OF_CONTROL, resources.seed)
     evidence = control.evidence(now.examples, resources.seed)
     ids = evidence.ids
-    keys = hash_numbers(ids, resources.seed, "units of the control")
     if opened is None:
         opened = [(reader, reader.open(now.examples, resources)) for reader in readers]
     every, found = [], []
@@ -423,10 +437,7 @@ def control_scores(
         described = described_units(describer.name, number, said, evidence, now.for_profiles)
         every.append(described)
     units = {unit for each in every for unit in each.units}
-    drawn = [ids[place] for place in np.argsort(keys, kind="stable") if ids[place] in units]
-    kept = set(drawn[:MOST_OF_CONTROL])
-    every = [each.only(np.flatnonzero([unit in kept for unit in each.units])) for each in every]
-    held = HeldOut(control.activations, now.examples, [id for id in ids if id in kept], resources.seed)
+    held = HeldOut(control.activations, now.examples, [id for id in ids if id in units], resources.seed)
     for each in every:
         own = evaluate(each, opened, held, now.question.floors, now.study.path, now.question.supporting)
         found.append(own._replace(scores=with_decision(now, own.scores, each, opened, held)))

@@ -23,7 +23,6 @@ from saywell.data.images import load_images
 from saywell.data.names import read_names
 from saywell.data.tables import SourceTable, open_table
 from saywell.data.texts import load_texts
-from saywell.describers.composition import Composition
 from saywell.describers.describer import Tagger
 from saywell.describers.descriptors.asking import FIND, TAG
 from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, PhraseTags, sharing
@@ -171,7 +170,14 @@ def _question(
     pictures, kind = examples.kind == "image", examples.kind
     phrases = () if asked.vocabulary is None else phrases_in(asked.vocabulary)
     own = _same_model(source, asked, pictures)
-    describers = find_describers(asked.describer or ["enrichment"], kind)
+    # Descriptors that somebody brought are for who speaks in them; else the texts' own words read better.
+    brought = pictures or asked.tags or phrases or resources.llm
+    describers = find_describers(
+        asked.describer or ["claims", "enrichment" if brought else "extractive"],
+        kind,
+        threshold=asked.threshold,
+        topics=not own and not asked.tags,
+    )
     measured = pictures and _measured(asked)
     with_encoder = not measured and (pictures or not asked.tags or "sentence-encoder" in asked.reader)
     config = asked.stored() | {
@@ -182,7 +188,7 @@ def _question(
         "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
     }
     inputs = {"units": source.fingerprint}
-    usual = ["claims"] if measured else _readers(asked, resources, pictures, own)
+    usual = ["claims"] if measured else _readers(asked, resources, pictures)
     tagger = None if measured else _tagger(asked, resources, phrases, pictures)
     if phrases:
         inputs["vocabulary"] = combined(*phrases)
@@ -191,7 +197,7 @@ def _question(
     return Question(
         "units",
         source,
-        [Composition(asked.threshold) if d.name == "composition" else d for d in describers],
+        describers,
         [find_reader(name, kind) for name in asked.reader or usual],
         config,
         inputs,
@@ -207,14 +213,14 @@ def _question(
     )
 
 
-def _readers(asked: UnitSettings, resources: Resources, pictures: bool, own: bool) -> list[str]:
-    """The one whose word is worth most first."""
+def _readers(asked: UnitSettings, resources: Resources, pictures: bool) -> list[str]:
+    """Who reads where nobody is named."""
     if pictures:
-        names = ["dual-encoder", "tags"]
+        names = ["claims", "dual-encoder", "tags"]
     elif asked.tags:
-        names = ["tags", "lexical"]
+        names = ["claims", "tags", "lexical"]
     else:
-        names = ["lexical", "sentence-encoder", "tags"] if own else ["sentence-encoder", "lexical", "tags"]
+        names = ["claims", "lexical", "sentence-encoder", "tags"]
     return [*names, "detection"] if resources.llm and asked.llm_units else names
 
 

@@ -171,7 +171,7 @@ def exam_question(
     able = [name for name in describers_of(kind) if name != LLM or llm is not None]
     describers = find_describers(asked.describer or able, kind)
     usual = "dual-encoder" if kind == "image" else "sentence-encoder"
-    readers: list[Reader] = [find_reader(name, kind) for name in asked.reader or [usual]]
+    readers: list[Reader] = [find_reader(name, kind) for name in asked.reader or ["claims", usual]]
     for who in [f"the describer {each.name!r}" for each in describers if each.name == LLM] + [
         f"the reader {each.name!r}" for each in readers if each.costly
     ]:

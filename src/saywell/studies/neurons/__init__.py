@@ -18,7 +18,6 @@ from torch import nn
 
 from saywell.data.examples import Examples
 from saywell.data.texts import load_texts
-from saywell.describers.composition import Composition
 from saywell.describers.descriptors.asking import FIND, TAG
 from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, sharing
 from saywell.describers.registry import find_describers
@@ -113,9 +112,8 @@ def neuron_question(
     sites = tuple(find_sites(loaded.model, asked.kind, layers=asked.layers, modules=asked.modules))
     tagger = GoldTags() if asked.tags else LLMTags() if resources.llm else ExtractiveTags()
     # Gold tags need no encoder.
-    readers = ["tags", "lexical", *([] if asked.tags else ["sentence-encoder"])]
+    readers = ["claims", "tags", "lexical", *([] if asked.tags else ["sentence-encoder"])]
     readers += ["detection"] if resources.llm and asked.llm_units else []
-    describers = find_describers(asked.describer or ["enrichment"], examples.kind)
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": None if asked.tags else asked.encoder,
@@ -124,10 +122,17 @@ def neuron_question(
         "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
     }
     inputs = {"model": loaded.fingerprint}
+    own = config["encoder"] == config["model"]
+    describers = find_describers(
+        asked.describer or ["claims", "enrichment"],
+        examples.kind,
+        threshold=asked.threshold,
+        topics=not own and not asked.tags,
+    )
     return Question(
         "neurons",
         Neurons(loaded, sites, asked.pool, asked.top),
-        [Composition(asked.threshold) if d.name == "composition" else d for d in describers],
+        describers,
         [find_reader(name, examples.kind) for name in asked.reader or readers],
         config,
         inputs if asked.tags else inputs | {"encoder": resources.fingerprint(examples)},
@@ -137,7 +142,7 @@ def neuron_question(
         budget=Budget(asked.llm_units),
         control=asked.random_control,
         caveats=caveats_of(config),
-        shared=sharing(tagger) if config["encoder"] == config["model"] else frozenset(),
+        shared=sharing(tagger) if own else frozenset(),
     )
 
 
