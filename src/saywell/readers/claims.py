@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,9 +61,13 @@ class ClaimReader:
         ground = Ground(examples, resources)
         execute = Executor(ground)
 
+        @lru_cache(maxsize=8)
+        def tokens_of(said: tuple[str, str]) -> np.ndarray | None:
+            claim = claim_of(Description("", said[0], claim=said[1]), pictures=False)
+            return None if claim is None else execute(claim).tokens
+
         def point(description: Description, row: int) -> list[tuple[int, int]] | None:
-            claim = claim_of(description, pictures=False)
-            tokens = None if claim is None else execute(claim).tokens
+            tokens = tokens_of((description.text, description.claim))
             return None if tokens is None else ground.corpus.spans_of(tokens, row)
 
         return point

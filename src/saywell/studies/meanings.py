@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from saywell.claims.language import MOST_ATOMS, Claim, parse
+from saywell.describers.claims import Claims
 from saywell.describers.meanings import Meaning, meanings
 from saywell.description import Description
 from saywell.readers.reader import Reader
@@ -45,7 +46,7 @@ and their descriptions together (`part` 0), beside the one description (`single`
 
 @dataclass(frozen=True)
 class Meanings:
-    """Table `meanings`, of the first describer's descriptions as those read them who decide about these.
+    """Table `meanings`, of the first describer who makes no claims, as those read who decide about these.
 
     A reader that costs is not asked again: in its place the first that does not reads. Units with fewer
     than two described clusters, or whose clusters say the same, have one meaning and no rows.
@@ -67,8 +68,10 @@ class Meanings:
 
 def _meaning_table(run: Run) -> pl.DataFrame:
     question, resources = run.question, run.resources
-    describer, cheap = question.describers[0], {one.name: one for one in question.readers if not one.costly}
-    if not cheap:
+    cheap = {one.name: one for one in question.readers if not one.costly}
+    # A claim says by itself what its unit responds to beside: "A, or B".
+    describer = next((one for one in question.describers if not isinstance(one, Claims)), None)
+    if not cheap or describer is None:
         return MEANINGS.empty()
     written = run.study.descriptions.filter(pl.col("describer") == describer.name, pl.col("text") != "")
     evidence = run.subject.evidence(run.examples, resources.seed)
