@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saywell.claims.choose import LEVEL, choose, gate, paired_p
+from saywell.claims.choose import LEVEL, borne_out, choose, gate, paired_p
 
 
 def agreement(fires, said) -> float:
@@ -77,6 +77,16 @@ def test_the_gate_lets_chance_through_at_most_in_its_share():
         assert gate(said[n, 0], fires[n], tried=1) == (p <= LEVEL)
         assert gate(said[n, 0], fires[n], tried=5) == (5 * p <= LEVEL)
     assert gate(fires[0] | (random.random(examples) < 0.05), fires[0], tried=tried)
+
+
+def test_what_is_borne_out_tells_more_than_yes_to_all_where_anything_does():
+    fires = np.arange(100) < 60
+    strict, chance, right = fires & (np.arange(100) < 20), np.arange(100) % 2 == 0, np.arange(100) < 70
+    always = 2 * 60 / 160
+    assert 2 * 20 / 80 < always < 2 * 60 / 130
+    assert borne_out(np.array([strict, chance, right]), fires).tolist() == [False, False, True]
+    assert borne_out(np.array([chance, strict]), fires).tolist() == [False, True]
+    assert not borne_out(np.array([chance, ~fires]), fires).any()
 
 
 def _table(fires, said):

@@ -81,3 +81,17 @@ def gate(
     """
     hits, known = (said & fires).sum(-1), np.shape(said)[-1]
     return stats.hypergeom.sf(hits - 1, known, fires.sum(-1), said.sum(-1)) * tried <= LEVEL
+
+
+def borne_out(
+    said: Bool[np.ndarray, "formulas examples"], fires: Bool[np.ndarray, " examples"]
+) -> Bool[np.ndarray, " formulas"]:
+    """Which formulas pass the `gate`, all of them being tried.
+
+    Where some of these have a higher F1 than saying yes to every example, those alone: no other can be
+    verified.
+    """
+    through = gate(said, fires, tried=len(said))
+    f1 = 2 * (said & fires).sum(1) / np.maximum(said.sum(1) + fires.sum(), 1)
+    telling = through & (f1 > 2 * fires.sum() / (len(fires) + fires.sum()))
+    return telling if telling.any() else through

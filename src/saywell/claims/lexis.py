@@ -319,7 +319,7 @@ def _future(corpus: Corpus) -> Tokens:
     return will | going | corpus.shifted(going, 1)
 
 
-def _opens_noun(corpus: Corpus) -> Tokens:
+def opens_noun(corpus: Corpus) -> Tokens:
     """Words after which a noun is to be expected: determiners, possessives, numbers, prepositions."""
     names = ("determiner", "possessive", "quantifier", "preposition", "number-word")
     listed = frozenset().union(*(lists.SETS[name][1] for name in names)) - {"that", "to"}
@@ -336,7 +336,7 @@ def _third(corpus: Corpus) -> Tokens:
     after = corpus.shifted(subject | (adverb & corpus.shifted(subject, 1)), 1)
     names = ("article", "possessive", "first-person", "second-person")
     objects = _any(*(_listed(corpus, name) for name in names)) | corpus.tokens_of(["it", "him", "them"])
-    noun = (corpus.kind == WORD) & ~corpus.of_forms(is_function_word) & ~_opens_noun(corpus)
+    noun = (corpus.kind == WORD) & ~corpus.of_forms(is_function_word) & ~opens_noun(corpus)
     follows = objects | corpus.of_forms(lambda form: form == "away" or _is_adverb(form))
     between = corpus.shifted(follows, -1) & corpus.shifted(noun, 1)
     return sure | (verb & (after | between))
@@ -362,7 +362,7 @@ def _plural(corpus: Corpus) -> Tokens:
     ends = corpus.of_forms(lambda form: form in lists.IRREGULAR_PLURALS or _is_s(form))
     can_be_verb = corpus.of_forms(lambda form: _is_verb(lemma(form)))
     mostly_verb = corpus.of_forms(lambda form: lemma(form) in lists.IRREGULAR)
-    opens = _opens_noun(corpus)
+    opens = opens_noun(corpus)
     after = corpus.shifted(opens, 1) | (corpus.shifted(opens, 2) & ~mostly_verb)
     ended = corpus.shifted(corpus.tokens_of([*lists.AFTER_NOUNS]) | (corpus.kind == SIGN), -1) & ~mostly_verb
     return ends & ~_third(corpus) & (~can_be_verb | after | ended)

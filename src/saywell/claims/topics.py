@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+from saywell.claims.choose import kappa
+from saywell.claims.corpus import WORD, Corpus, token_spans
 from saywell.claims.ground import Ground
 from saywell.claims.language import Claim, Condition, single
-from saywell.claims.search import shrunk_f1
+from saywell.claims.lexis import class_mask, opens_noun
+from saywell.claims.search import PRIOR, shrunk_f1
 
-MOST, LOOKED_AT, GAIN = 3, 60, 0.01
-"""Phrases of a topic, phrases that are tried for it, and shrunk F1 that a further one has to add."""
+MOST, LOOKED_AT, GAIN, NEARLY = 5, 60, 0.01, 0.003
+"""Phrases of a topic, phrases that are tried for it, shrunk F1 that a further one has to add, and by how much
+shrunk F1 a phrase that is no name has to be better than one that is."""
+NAMED = 0.3
+"""Share of the places of a name that are those of a noun."""
+MOST_SHARE, AS_FIRE = 0.5, 1.5
+"""Share of all texts that may be about a topic; more where many fire: so many times as many as fire."""
 
 
 @dataclass(frozen=True)
 class Topics:
-    """Phrases and their cosine with each describe example (-1 to 1)."""
+    """Phrases, their cosine with each describe example (-1 to 1), and which are names (see `are_names`).
+
+    `of_texts`: whether a phrase may stand in an example.
+    """
 
     phrases: list[str]
     cosines: Float[np.ndarray, "phrases examples"]
+    names: Bool[np.ndarray, " phrases"]
+    of_texts: bool = True
 
     @staticmethod
     def of(ground: Ground, phrases: list[str]) -> Topics:
         """Compare phrases with the examples of a ground; a text in which one stands is as near as can be."""
-        return Topics(phrases, ground.nearness(phrases) if phrases else np.zeros((0, len(ground))))
+        if not phrases:
+            return Topics([], np.zeros((0, len(ground))), np.zeros(0, dtype=bool))
+        of_texts = ground.examples.kind != "image"
+        names = are_names(ground.corpus, phrases) if of_texts else np.ones(len(phrases), dtype=bool)
+        return Topics(phrases, ground.nearness(phrases), names, of_texts)
 
     def nearest(self, number: int) -> Topics:
         """The phrases that are nearest to examples: to each the one farthest above its mean, then the next.
@@ -40,14 +58,16 @@ class Topics:
             order = np.argsort(-column, kind="stable")[:number]
             ranks[order] = np.minimum(ranks[order], np.arange(len(order)))
         kept = np.sort(np.argsort(ranks, kind="stable")[:number])
-        return Topics([self.phrases[n] for n in kept], self.cosines[kept])
+        phrases = [self.phrases[n] for n in kept]
+        return Topics(phrases, self.cosines[kept], self.names[kept], self.of_texts)
 
     def claims(
         self, fires: Bool[np.ndarray, " examples"], known: Bool[np.ndarray, " examples"]
     ) -> list[Claim]:
-        """Likeness to one phrase, to one of two, of three: the best of each by shrunk F1, added one by one.
+        """Likeness to one phrase, to one of two, up to `MOST`: the best by shrunk F1, added one by one.
 
-        The nearest of its phrases decides, by one threshold.
+        The nearest of its phrases decides, by one threshold: by that of the highest F1, and, for where many
+        fire and saying yes to all has a high one, by that of the highest kappa.
         """
         fires = fires[known]
         if not len(self.phrases) or not fires.any() or fires.all():
@@ -59,30 +79,78 @@ class Topics:
         chosen: list[int] = []
         nearest, best = np.full(fires.shape, -1.0), 0.0
         while len(chosen) < MOST:
-            scores, least = best_thresholds(np.maximum(cosines[tried], nearest), fires)
-            first = int(scores.argmax())
-            if scores[first] < best + GAIN * bool(chosen):
+            scores, least = best_thresholds(np.maximum(cosines[tried], nearest), fires, shrunk_f1)
+            if scores.max() < best + GAIN * bool(chosen):
                 break
+            able = scores >= max(scores.max() - NEARLY, best + GAIN * bool(chosen))
+            first = int(np.lexsort((-scores, ~self.names[tried], ~able))[0])
             best, nearest = float(scores[first]), np.maximum(nearest, cosines[tried[first]])
             chosen.append(int(tried[first]))
-            values = (*(self.phrases[n] for n in chosen), float(least[first]))
-            found.append(single(Condition("like", values)))
-        return found
+            clear = best_thresholds(nearest[None], fires, shrunk_kappa)[1]
+            phrases = tuple(self.phrases[n] for n in chosen)
+            found += [self._said(phrases, float(border)) for border in (least[first], clear[0])]
+        return list(dict.fromkeys(found))
+
+    def _said(self, phrases: tuple[str, ...], least: float) -> Claim:
+        """Near to a phrase; or, where none but the texts that say it are, those that mention it."""
+        mention = self.of_texts and least >= 1
+        return single(Condition("about", phrases) if mention else Condition("like", (*phrases, least)))
+
+
+Measure = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
 
 
 def best_thresholds(
-    values: Float[np.ndarray, "phrases examples"], fires: Bool[np.ndarray, " examples"]
+    values: Float[np.ndarray, "phrases examples"], fires: Bool[np.ndarray, " examples"], measure: Measure
 ) -> tuple[Float[np.ndarray, " phrases"], Float[np.ndarray, " phrases"]]:
-    """For each phrase the highest shrunk F1 that a threshold gets, and that threshold, of three digits."""
+    """For each phrase the highest figure that a threshold gets, and that threshold, of three digits.
+
+    A threshold that more texts reach than may be about a topic is none.
+    """
     order = np.argsort(-values, axis=1, kind="stable")
     ranked = np.take_along_axis(values, order, 1)
     hits = fires[order].cumsum(1)
     said = np.broadcast_to(np.arange(1, values.shape[1] + 1), hits.shape)
-    scores = shrunk_f1(hits, said, int(fires.sum()), len(fires))
-    place = scores.argmax(1)
+    scores = measure(hits, said, int(fires.sum()), len(fires))
+    most = max(int(AS_FIRE * fires.sum()), int(MOST_SHARE * len(fires)), 1)
+    place = scores[:, :most].argmax(1)
     rows = np.arange(len(values))
     # Rounded down, so that the example at the threshold is still within.
     return scores[rows, place], np.floor(ranked[rows, place] * 1000) / 1000
+
+
+def shrunk_kappa(
+    hits: Int[np.ndarray, "*some"], said: Int[np.ndarray, "*some"], fired: int, examples: int
+) -> Float[np.ndarray, "*some"]:
+    """Kappa as if a formula held of `PRIOR` examples more, of which none fires."""
+    return kappa(hits, said + PRIOR, fired, examples)
+
+
+def are_names(corpus: Corpus, phrases: Sequence[str]) -> Bool[np.ndarray, " phrases"]:
+    """Which phrases mostly stand where a noun does: "cancellation" more than "cancel", "clean" or "cleaned".
+
+    There an article, a possessive, a number or a preposition is before it, or it has a capital inside a
+    sentence, and no word of content is behind it.
+    """
+    opened = corpus.shifted(opens_noun(corpus), 1) | (corpus.capital & ~corpus.opens_sentence)
+    open_ended = corpus.shifted((corpus.kind == WORD) & ~class_mask(corpus, "function"), -1)
+    places = np.argsort(corpus.form, kind="stable")
+    starts = np.searchsorted(corpus.form[places], np.arange(len(corpus.forms) + 1))
+    found = np.zeros(len(phrases), dtype=bool)
+    for number, phrase in enumerate(phrases):
+        forms = [corpus.number.get(phrase[start:end].lower(), -1) for start, end in token_spans(phrase)]
+        if not forms or -1 in forms:
+            continue
+        at = places[starts[forms[0]] : starts[forms[0] + 1]]
+        at = at[at + len(forms) <= len(corpus)]
+        last = at + len(forms) - 1
+        at = at[
+            (corpus.text[at] == corpus.text[last])
+            & np.logical_and.reduce([corpus.form[at + ahead] == form for ahead, form in enumerate(forms)])
+        ]
+        as_name = opened[at] & ~open_ended[at + len(forms) - 1]
+        found[number] = len(at) > 0 and as_name.mean() >= NAMED
+    return found
 
 
 def as_written(texts: list[str]) -> dict[str, str]:

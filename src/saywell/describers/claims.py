@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from jaxtyping import Int
 
 from saywell.claims.candidates import Candidates, candidates_of
-from saywell.claims.choose import choose, gate
+from saywell.claims.choose import borne_out, choose
 from saywell.claims.english import english
 from saywell.claims.execute import Executor
 from saywell.claims.ground import Ground
@@ -157,10 +157,10 @@ def _settled(
     if not able.any():
         return replace(own, offers=(), status=ELSEWHERE)
     fires = fires[known]
-    chosen = np.flatnonzero(able)[choose(holds[able], fires, sizes[able])]
-    if not gate(holds[chosen], fires, tried=int(able.sum())):
+    able[able] = borne_out(holds[able], fires)
+    if not able.any():
         return replace(own, offers=(), status="no description: no claim is borne out by select examples")
-    claim = claims[chosen]
+    claim = claims[np.flatnonzero(able)[choose(holds[able], fires, sizes[able])]]
     said = english(claim, execute.ground.examples.kind)
     return replace(own, text=said, status="described", claim=str(claim), offers=(), parts=(said,))
 
@@ -171,7 +171,7 @@ def _size(claim: Claim) -> float:
     for each in claim.atoms:
         head = each.conditions[0]
         more = sum(isinstance(value, str) for value in head.values) - 1
-        size += 1 + (more if head.name in _LISTED else more / 2 if head.name == "like" else 0)
+        size += 1 + (more if head.name in _LISTED else more / 2 if head.name in _TOPICAL else 0)
     return size
 
 
@@ -218,6 +218,7 @@ def as_claim(found: Found, candidates: Candidates) -> Claim:
     return Claim((*joined, *rest))
 
 
+_TOPICAL = frozenset({"like", "about"})
 _LISTED = frozenset({"word", "form", "suffix", "prefix", "piece", "mark"})
 
 
