@@ -61,8 +61,9 @@ class Claims:
         """Of each unit the claims that its describe examples speak for, as `offers`."""
         ground = Ground(evidence.examples, resources)
         tokens, rows = responsible(evidence, ground), np.arange(len(evidence.examples))
-        # What a text is about is at no token of it.
-        topical = self.topics and not any(map(len, tokens))
+        # What a text is about is at no token of it; some units may have spans and others none.
+        spanless = any(len(at) and not len(own) for at, own in zip(evidence.places, tokens, strict=True))
+        topical = self.topics and spanless
         topics = Topics.of(ground, topics_of(evidence.examples) if topical else [])
         candidates = candidates_of(ground, topics)
         atoms = Atoms(
