@@ -16,7 +16,7 @@ from saywell.claims.language import Claim, Condition, single
 from saywell.claims.lexis import class_mask, opens_noun
 from saywell.claims.search import PRIOR, shrunk_f1
 
-MOST, LOOKED_AT, GAIN, NEARLY = 5, 60, 0.01, 0.003
+MOST, LOOKED_AT, GAIN, NEARLY = 5, 30, 0.01, 0.003
 """Phrases of a topic, phrases that are tried for it, shrunk F1 that a further one has to add, and by how much
 shrunk F1 a phrase that is no name has to be better than one that is."""
 NAMED = 0.3
