@@ -32,6 +32,7 @@ def demo(
             "minilm",
             out=out / "neurons",
             gold="tags",
+            layers="1,4",
             command=sys.argv,
             progress=terminal_progress,
         )

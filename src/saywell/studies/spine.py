@@ -55,7 +55,7 @@ from saywell.units.statistics import UNITS, unit_table
 NO_BUDGET = Budget(0)
 RESPONSES, CONTROL = "activations", "activations-control"
 """The steps, and folders of arrays, of what units do."""
-MOST_OF_CONTROL = 1000
+MOST_OF_CONTROL = 300
 """Units of the control that are described and read at most, drawn by their ids."""
 
 
