@@ -1,0 +1,119 @@
+"""Would a person believe it? Verified descriptions drawn by a seed, each beside its four strongest sentences.
+
+    python benchmarks/believable.py STUDY [--count 30] [--seed 0]
+
+Prints Markdown: how many descriptions are verified by whom, how far they point at what made their units
+respond, and of the verified ones the share of which no marked word of the eight strongest sentences has
+anything to do with the description (fulfils its claim, or shares a word with it).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from saywell.data.parts import DESCRIBE
+from saywell.data.splits import hash_numbers
+from saywell.data.words import content_words, grown_to_words
+from saywell.description import Description
+from saywell.readers.claims import ClaimReader
+from saywell.resources import Resources
+from saywell.store.study import Study, deciding_rows
+from saywell.studies.again import stored_run
+
+STRONGEST, SHOWN = 8, 4
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("study", type=Path)
+    asked.add_argument("--count", type=int, default=30)
+    asked.add_argument("--seed", type=int, default=0)
+    given = asked.parse_args()
+    study = Study(given.study)
+    examples = stored_run(study, [], {}).examples
+    verified = verified_of(study)
+    marked = strongest(study, verified["unit"].to_list())
+    point = ClaimReader().pointing(examples, Resources())
+    row = {id: number for number, id in enumerate(examples.ids)}
+    fits = []
+    for unit, text, claim in verified.select("unit", "text", "claim").iter_rows():
+        description = Description(unit, text, claim=claim or "")
+        hits = [
+            fit(description, sentence, start, end, point(description, row[example]) or [])
+            for example, sentence, start, end in marked[unit]
+        ]
+        fits.append(np.mean(hits) if hits else np.nan)
+    fits = np.array(fits)
+    tell(study, verified)
+    print(
+        f"Of {len(fits):,} verified, {np.mean(fits > 0):.1%} have a marked word that fits among the"
+        f" {STRONGEST} strongest; on average {np.nanmean(fits):.0%} of the marked words fit.\n"
+    )
+    order = np.argsort(hash_numbers(verified["unit"].to_list(), given.seed, "drawn"), kind="stable")
+    for place in order[: given.count].tolist():
+        unit, text, value = verified.row(place)[:3]
+        print(f"* **{text}** (`{unit}`, F1 {value:.2f})")
+        for _, sentence, start, end in marked[unit][:SHOWN]:
+            print(f"    * {around(sentence, start, end)}")
+
+
+def verified_of(study: Study) -> pl.DataFrame:
+    """Unit, text, F1, claim and describer of the descriptions that stand for their units and are verified."""
+    texts = study.descriptions.filter("selected").select("id", "text", "claim")
+    scores = deciding_rows(study.scores).filter(status="verified")
+    both = scores.join(texts, left_on="description", right_on="id")
+    return both.select("unit", "text", "value", "claim", "describer").sort("unit")
+
+
+def strongest(study: Study, units: list[str]) -> dict[str, list[tuple[str, str, int, int]]]:
+    """By unit the strongest describe examples with a marked span: id, text, start, end."""
+    shown = (
+        study.exemplars.filter(pl.col("unit").is_in(units), part=DESCRIBE)
+        .filter(pl.col("span_start").is_not_null())
+        .join(study.examples.select("id", "text"), left_on="example", right_on="id")
+        .sort("unit", "rank")
+    )
+    found: dict[str, list[tuple[str, str, int, int]]] = {unit: [] for unit in units}
+    for unit, *rest in shown.select("unit", "example", "text", "span_start", "span_end").iter_rows():
+        if len(found[unit]) < STRONGEST:
+            found[unit].append(tuple(rest))
+    return found
+
+
+def fit(
+    description: Description, sentence: str, start: int, end: int, pointed: list[tuple[int, int]]
+) -> bool:
+    """Whether a marked word is pointed at, or one of the description's own words."""
+    first, last = grown_to_words(sentence, start, end)
+    at = any(a < last and first < b for a, b in pointed)
+    return at or bool(content_words(sentence[first:last]) & content_words(description.text))
+
+
+def around(sentence: str, start: int, end: int, room: int = 45) -> str:
+    """The marked span in bold with some letters on either side."""
+    before, after = sentence[max(0, start - room) : start], sentence[end : end + room]
+    return (
+        f"{'…' * (start > room)}{before}**{sentence[start:end]}**{after}{'…' * (len(sentence) > end + room)}"
+    )
+
+
+def tell(study: Study, verified: pl.DataFrame) -> None:
+    """Who verifies how many, and where descriptions point."""
+    described = study.descriptions.filter(pl.col("text") != "")["unit"].n_unique()
+    print(f"{described:,} of {study.units.height:,} units described, {verified.height:,} verified.\n")
+    print("| describer | reader | described | verified by it alone | F1 | localised |")
+    print("|---|---|---|---|---|---|")
+    for (describer, reader), own in study.scores.group_by("describer", "reader", maintain_order=True):
+        alone, f1, localised = own["verifies"].sum(), own["value"].mean(), own["localised"].mean()
+        where = "" if localised is None else f"{localised:.2f}"
+        print(f"| {describer} | {reader} | {own.height:,} | {alone:,} | {f1:.2f} | {where} |")
+    by = verified["describer"].value_counts(sort=True).iter_rows()
+    print("\nOf the verified: " + ", ".join(f"{name} {count:,}" for name, count in by) + ".\n")
+
+
+if __name__ == "__main__":
+    main()
