@@ -108,7 +108,7 @@ def tell(study: Study, verified: pl.DataFrame) -> None:
     print("| describer | reader | described | verified by it alone | F1 | localised |")
     print("|---|---|---|---|---|---|")
     for (describer, reader), own in study.scores.group_by("describer", "reader", maintain_order=True):
-        alone, f1, localised = own["verifies"].sum(), own["value"].mean(), own["localised"].mean()
+        alone, f1, localised = own["verifies"].sum(), own["value"].mean() or 0, own["localised"].mean()
         where = "" if localised is None else f"{localised:.2f}"
         print(f"| {describer} | {reader} | {own.height:,} | {alone:,} | {f1:.2f} | {where} |")
     by = verified["describer"].value_counts(sort=True).iter_rows()

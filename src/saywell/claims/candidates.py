@@ -27,7 +27,7 @@ from saywell.claims.topics import Topics
 
 LEAST_TEXTS, LEAST_SHARE, MOST_SHARE = 4, 0.0008, 0.6
 """Texts, and share of all texts, that an atom holds of at least, and share at most."""
-FORMS_OF_PIECE = 4
+WORDS_OF_PIECE = 4
 """Distinct words that share a piece, prefix or suffix."""
 NARROWED = 0.8
 """Share at most of the texts of a word that are left where a context is asked for."""
@@ -211,7 +211,9 @@ def _of_forms(corpus: Corpus, least: int) -> tuple[list[Atom], sp.csr_matrix]:
     sets |= {Condition("form", (base,)): own for base, own in lemmas.items() if len(own) > 1}
     taken: set[tuple[int, ...]] = {tuple(own) for own in sets.values()}
     for (name, piece), own in sorted(parts.items(), key=lambda item: (_PARTS.index(item[0][0]), item[0][1])):
-        if len(own) >= FORMS_OF_PIECE and seen[own].sum() >= least and tuple(own) not in taken:
+        # Forms of one word say no more together than that word in any form.
+        several = len({lemma(corpus.forms[place]) for place in own}) >= WORDS_OF_PIECE
+        if several and seen[own].sum() >= least and tuple(own) not in taken:
             taken.add(tuple(own))
             if name == "piece":
                 # What a person recognises: not "uran" but all that words with it have in common.

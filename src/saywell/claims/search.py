@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 from saywell.errors import InputError
 
 MOST, BEAM, KEPT = 4, 8, 3
-PRIOR, PRICE = 10, 0.005
+PRIOR, PRICE = 10, 0.008
 LEAST, LEAST_SHARE = 2, 0.005
 MOST_EXEMPLARS = 64
 REMEMBERED = 200
