@@ -141,8 +141,8 @@ def price(atom: Atom) -> float:
 
     A list costs its words, a condition of a neighbour what it asks of it, and what a person finds harder to
     see than a word more than that: a half for a length, a topic or a distance, half a word for each
-    further word of a phrase, two shared among its letters for a piece of a word that is no ending or
-    beginning with a meaning ("sh" costs 2, "ing" 1). An atom without a head ("the word or sign after ...")
+    further word of a phrase, six shared among its letters for a piece of a word that is no ending or
+    beginning with a meaning ("sh" costs 4, "ing" 1). An atom without a head ("the word or sign after ...")
     costs 1 for that, and "not" a half.
     """
     headless = all(condition.name in _CONTEXTS for condition in atom.conditions)
@@ -459,7 +459,7 @@ def _price(condition: Condition) -> float:
         case "phrase":
             return sum(1 + (len(one.split()) - 1) / 2 for one in said)
         case "piece" | "prefix" | "suffix" as name:
-            return sum(1 if name != "piece" and one in _AFFIXES else 1 + 2 / len(one) for one in said)
+            return sum(1 if name != "piece" and one in _AFFIXES else 1 + 6 / len(one) for one in said)
     return each * max(1, len(said))
 
 
