@@ -271,7 +271,7 @@ def test_names_are_looked_up_by_kind():
         "dissect",
         "none",
     ]
-    with pytest.raises(InputError, match="unknown describer 'extractive'; there are: composition"):
+    with pytest.raises(InputError, match="unknown describer 'extractive'; there are: claims, composition"):
         find_describers(["extractive"], "image")
     assert all(DESCRIBERS[name].name == name for name in DESCRIBERS)
 

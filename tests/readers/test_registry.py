@@ -29,7 +29,7 @@ def test_every_reader_is_found_by_its_name_and_only_where_it_can_read():
                 ):
                     find_reader(name, kind)
     with pytest.raises(
-        InputError, match="unknown reader 'tagz'; image examples can be read by tags, dual-encoder"
+        InputError, match="unknown reader 'tagz'; image examples can be read by claims, tags, dual-encoder"
     ):
         find_reader("tagz", "image")
     assert [name for name, reader in READERS.items() if isinstance(reader, AsksElse)] == ["fuzzing"]

@@ -27,6 +27,7 @@ def small(corpus, bert, tokenizer, encoder, tmp_path_factory):
             tokenizer=tokenizer,
             out=out,
             tags="topic",
+            describer=["enrichment"],
             encoder=encoder,
             top=20,
             random_control=False,

@@ -90,6 +90,7 @@ def exam(corpus):
             tags="tags",
             encoder=TopicEncoder(),
             llm=model,
+            reader="sentence-encoder",
             per_kind=2,
             noise_units=20,
             clock=iter(range(100)).__next__,
@@ -172,7 +173,13 @@ def test_describers_see_describe_texts_only(corpus, monkeypatch):
 def test_same_seed_same_tables(corpus, exam):
     with Scripted(oracle) as model:
         again = run_exam(
-            corpus.reverse(), tags="tags", encoder=TopicEncoder(), llm=model, per_kind=2, noise_units=20
+            corpus.reverse(),
+            tags="tags",
+            encoder=TopicEncoder(),
+            llm=model,
+            reader="sentence-encoder",
+            per_kind=2,
+            noise_units=20,
         )
     assert again.summary.equals(exam.summary) and again.answers.equals(exam.answers)
 
@@ -211,7 +218,9 @@ def tasks(corpus, tmp_path_factory):
 
 
 def test_tasks(tasks):
-    found = run_exam(tasks=tasks, describer=["extractive", "none"], encoder=TopicEncoder())
+    found = run_exam(
+        tasks=tasks, describer=["extractive", "none"], reader="sentence-encoder", encoder=TopicEncoder()
+    )
     assert found.units["unit"].to_list() == ["soup", "soup (by chance)", "ferry", "ferry (by chance)"]
     assert row(found, TRUTH)["recovered"] == row(found, "extractive")["recovered"] == 1
     assert row(found, "none")["recovered"] == 0
@@ -268,7 +277,7 @@ def test_bad_choices_are_told(corpus, tmp_path):
     with pytest.raises(InputError, match="unknown describer 'oracle'; there are: claims, composition"):
         run_exam(corpus, tags="tags", describer=["oracle"], encoder=TopicEncoder())
     with pytest.raises(
-        InputError, match="unknown reader 'crystal'; text examples can be read by tags, lexical, sen"
+        InputError, match="unknown reader 'crystal'; text examples can be read by claims, tags, lexical"
     ):
         run_exam(corpus, tags="tags", reader="crystal", encoder=TopicEncoder())
     for asks in ({"describer": ["llm"]}, {"reader": ["detection"]}):

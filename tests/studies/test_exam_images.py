@@ -22,7 +22,9 @@ PICTURES = 400
 def stored(tmp_path_factory):
     """A small exam by the planted encoder, and where it is kept."""
     folder = tmp_path_factory.mktemp("exams") / "e"
-    return folder, run_exam(images=True, pictures=PICTURES, per_kind=2, noise_units=20, out=folder)
+    return folder, run_exam(
+        images=True, pictures=PICTURES, per_kind=2, noise_units=20, reader="dual-encoder", out=folder
+    )
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_the_truth_is_the_ceiling_and_silence_the_floor(exam):
 
 def test_it_is_kept_and_audited_and_the_same_again(stored):
     folder, exam = stored
-    again = run_exam(images=True, pictures=PICTURES, per_kind=2, noise_units=20)
+    again = run_exam(images=True, pictures=PICTURES, per_kind=2, noise_units=20, reader="dual-encoder")
     kept = stored_exam(Study(folder))
     assert kept.answers.equals(exam.answers) and again.answers.equals(exam.answers)
     assert again.summary.equals(exam.summary) and kept.costs.equals(exam.costs)
@@ -99,7 +101,9 @@ def test_describers_see_describe_pictures_only(monkeypatch):
 
 
 def test_what_nobody_sees_nobody_recovers():
-    blind = run_exam(images=True, pictures=PICTURES, per_kind=1, noise_units=2, encoder=Blind())
+    blind = run_exam(
+        images=True, pictures=PICTURES, per_kind=1, noise_units=2, reader="dual-encoder", encoder=Blind()
+    )
     assert not blind.answers["recovered"].drop_nulls().any()
     assert row(blind, "enrichment")["described"] == 0
 

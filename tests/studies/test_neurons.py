@@ -20,7 +20,16 @@ from saywell.studies.neurons import describe_neurons
 @pytest.fixture(scope="module")
 def study(corpus, bert, tokenizer, encoder, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "s"
-    return describe_neurons(corpus, bert, tokenizer=tokenizer, out=out, tags="topic", encoder=encoder, top=20)
+    return describe_neurons(
+        corpus,
+        bert,
+        tokenizer=tokenizer,
+        out=out,
+        tags="topic",
+        describer=["enrichment"],
+        encoder=encoder,
+        top=20,
+    )
 
 
 def tables(study: Study) -> dict[str, pl.DataFrame]:
@@ -84,7 +93,14 @@ def test_nothing_is_scored_on_what_it_was_described_on(study):
 def test_row_order_and_batch_size_change_nothing(study, corpus, bert, tokenizer, encoder, tmp_path):
     shuffled = corpus.sample(fraction=1.0, shuffle=True, seed=3)
     other = describe_neurons(
-        shuffled, bert, tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20
+        shuffled,
+        bert,
+        tokenizer=tokenizer,
+        out=tmp_path / "s",
+        tags="topic",
+        describer=["enrichment"],
+        encoder=encoder,
+        top=20,
     )
     for name in (
         "units",
@@ -123,7 +139,14 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_tables(
     def stop(*arguments, **named):
         raise KeyboardInterrupt
 
-    run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20)
+    run = dict(
+        tokenizer=tokenizer,
+        out=tmp_path / "s",
+        tags="topic",
+        describer=["enrichment"],
+        encoder=encoder,
+        top=20,
+    )
     with monkeypatch.context() as patched:
         patched.setattr(f"saywell.{step}", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -136,7 +159,14 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_tables(
 def test_a_finished_study_is_not_computed_again(study, corpus, bert, tokenizer, encoder, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in study.path.glob("*.parquet")}
     again = describe_neurons(
-        corpus, bert, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
+        corpus,
+        bert,
+        tokenizer=tokenizer,
+        out=study.path,
+        tags="topic",
+        describer=["enrichment"],
+        encoder=encoder,
+        top=20,
     )
     assert before == {path: path.stat().st_mtime_ns for path in study.path.glob("*.parquet")}
     assert_same(study, again)
@@ -150,13 +180,27 @@ def test_another_model_is_refused(study, corpus, bert, tokenizer, encoder, tmp_p
         other.encoder.layer[0].output.dense.bias += 1
     with pytest.raises(StudyError, match="model: not the same content"):
         describe_neurons(
-            corpus, other, tokenizer=tokenizer, out=study.path, tags="topic", encoder=encoder, top=20
+            corpus,
+            other,
+            tokenizer=tokenizer,
+            out=study.path,
+            tags="topic",
+            describer=["enrichment"],
+            encoder=encoder,
+            top=20,
         )
 
 
 def test_the_extractive_path_finds_planted_descriptors(corpus, bert, tokenizer, encoder, tmp_path):
     study = describe_neurons(
-        corpus, bert, tokenizer=tokenizer, out=tmp_path / "s", gold="topic", encoder=encoder, top=20
+        corpus,
+        bert,
+        tokenizer=tokenizer,
+        out=tmp_path / "s",
+        gold="topic",
+        describer=["enrichment"],
+        encoder=encoder,
+        top=20,
     )
     recovered = study.table("recovered")
     assert recovered["gold"].to_list() == ["battery", "food", "room"]
@@ -176,6 +220,7 @@ def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, kn
             tokenizer=tokenizer,
             out=tmp_path / "s",
             gold="topic",
+            describer=["enrichment"],
             llm=llm,
             llm_units=5,
             encoder=encoder,
@@ -214,7 +259,9 @@ def test_an_llm_goes_through_the_same_steps(corpus, bert, tokenizer, encoder, kn
 def test_bad_options_are_one_clear_error_and_leave_no_study(
     corpus, bert, tokenizer, encoder, tmp_path, change, message
 ):
-    run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder)
+    run = dict(
+        tokenizer=tokenizer, out=tmp_path / "s", tags="topic", describer=["enrichment"], encoder=encoder
+    )
     with pytest.raises(InputError, match=message):
         describe_neurons(corpus, bert, **{**run, **change})
     assert not (tmp_path / "s").exists()
@@ -245,7 +292,14 @@ def test_a_model_with_nan_weights_names_the_sentence_and_keeps_what_was_done(
     broken = copy.deepcopy(bert)
     with torch.no_grad():
         broken.embeddings.word_embeddings.weight[tokenizer.convert_tokens_to_ids("soup")] = torch.nan
-    run = dict(tokenizer=tokenizer, out=tmp_path / "s", tags="topic", encoder=encoder, top=20)
+    run = dict(
+        tokenizer=tokenizer,
+        out=tmp_path / "s",
+        tags="topic",
+        describer=["enrichment"],
+        encoder=encoder,
+        top=20,
+    )
     with pytest.raises(InputError, match=r"NaN or infinite.*soup"):
         describe_neurons(corpus, broken, **run)
     assert Study(tmp_path / "s").examples.height == 300
@@ -351,6 +405,7 @@ def test_a_model_whose_units_never_change_is_a_finished_study(corpus, bert, toke
         tokenizer=tokenizer,
         out=tmp_path / "s",
         tags="topic",
+        describer=["enrichment"],
         top=20,
         random_control=False,
     )

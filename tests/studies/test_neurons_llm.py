@@ -51,7 +51,15 @@ def run(url, corpus, bert, tokenizer, encoder, out, **options):
         **options,
     ) as llm:
         return describe_neurons(
-            corpus, bert, tokenizer=tokenizer, out=out, gold="topic", llm=llm, encoder=encoder, top=20
+            corpus,
+            bert,
+            tokenizer=tokenizer,
+            out=out,
+            gold="topic",
+            describer=["enrichment"],
+            llm=llm,
+            encoder=encoder,
+            top=20,
         )
 
 

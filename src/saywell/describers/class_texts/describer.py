@@ -158,8 +158,9 @@ def with_repeats(
 
 
 def usable_texts(study: Study, names: Sequence[str]) -> tuple[pl.DataFrame, Int[np.ndarray, " texts"]]:
-    """The texts that can be chosen, and the place of the class of each."""
-    table = study.table(CLASS_TEXTS).filter(pl.col("status").is_in(USABLE))
+    """The texts of these classes that can be chosen, and the place of the class of each."""
+    usable = pl.col("status").is_in(USABLE) & pl.col("class").is_in(names)
+    table = study.table(CLASS_TEXTS).filter(usable)
     place = {name: number for number, name in enumerate(names)}
     return table, np.array([place[name] for name in table["class"]], dtype=np.int64)
 
