@@ -182,6 +182,24 @@ def test_the_best_spread_over_layers_and_are_said_by_their_examples(tmp_path):
     assert [one.id for one in made(tmp_path / "t", units).best(3)] == ["a/0", "a/1", "b/0"]
 
 
+def test_the_best_are_told_apart_by_what_their_claims_say(tmp_path, put_tables):
+    said = {
+        "texts about service": 'like("service", 0.4)',
+        "texts about price": 'like("price", 0.4)',
+        "texts of 16 words or more": "long(16)",
+        "question marks": 'mark("?")',
+        "exclamation marks": 'mark("!")',
+        "texts that mention price": 'about("price")',
+    }
+    units = [(f"a/{n}", 0, text, 0.9 - n / 10, TAGS, [2, 3]) for n, text in enumerate(said)]
+    study = made(tmp_path / "s", units)
+    told = ["a/0", "a/1", "a/2", "a/3", "a/4"]  # a/5 repeats a/1
+    assert [one.id for one in study.best(10)] != told  # by their English, in which all claims are alike
+    written = study.table("descriptions")
+    put_tables(study.path, descriptions=written.with_columns(claim=pl.col("text").replace_strict(said)))
+    assert [one.id for one in study.best(10)] == told
+
+
 def test_a_search_finds_descriptions_before_examples(study):
     found = study.search("refund")
     assert found["unit"].to_list() == ["a/2", "a/1", "a/4"]

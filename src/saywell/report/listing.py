@@ -6,7 +6,7 @@ Everything here is derived from the tables that are there, so it holds for every
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -192,10 +192,13 @@ def best_units(study: Study, number: int = 10) -> list[Unit]:
         return []
     counted = verifying(asked(study, "scores")).filter("verifies")
     counted = counted.group_by("unit", "description").len("readers")
+    written = asked(study, "descriptions")
+    if "claim" not in written.columns:
+        written = written.with_columns(claim=pl.lit(None, pl.String))
     rows = (
         deciding_scores(study)
         .filter(status=VERIFIED)
-        .join(asked(study, "descriptions").select("id", "text"), left_on="description", right_on="id")
+        .join(written.select("id", "text", "claim"), left_on="description", right_on="id")
         .join(counted, on=["unit", "description"])
         .sort("readers", "skill_low", "unit", descending=[True, True, False], nulls_last=True)
     )
@@ -203,10 +206,11 @@ def best_units(study: Study, number: int = 10) -> list[Unit]:
     if "units" in study.manifest.tables:
         layers = dict(asked(study, "units").select("id", "layer").iter_rows())
     tables = StudyRows(study)
-    shown = _say_it(tables, rows)
+    words = {unit: _own_words(*said) for unit, *said in rows.select("unit", "text", "claim").iter_rows()}
+    shown = _say_it(tables, words)
     candidates = [
-        Candidate(row["unit"], row["text"], layers.get(row["unit"]), shown.get(row["unit"], True))
-        for row in rows.iter_rows(named=True)
+        Candidate(unit, text, words[unit], layers.get(unit), shown.get(unit, True))
+        for unit, text in rows.select("unit", "text").iter_rows()
     ]
     picked = _unlike(candidates, number, len(set(layers.values())))
     used: set[str] = set()
@@ -313,6 +317,8 @@ class Candidate:
 
     unit: str
     text: str
+    words: set[str]
+    """By which it is told from others (`_own_words`)."""
     layer: int | None
     said: bool
     """Whether its strong examples say its words, so that a person sees at once what is meant."""
@@ -336,29 +342,40 @@ def _unlike(candidates: Sequence[Candidate], number: int, layers: int) -> list[s
                 continue
             if sum(other.layer == one.layer for other in picked) >= most_a_layer:
                 continue
-            if all(_alike(one.text, other.text) <= most_alike for other in picked):
+            if all(_alike(one.words, other.words) <= most_alike for other in picked):
                 picked.append(one)
     return [one.unit for one in candidates if one in picked]
 
 
-def _say_it(tables: StudyRows, rows: pl.DataFrame) -> dict[str, bool]:
+def _say_it(tables: StudyRows, words_of: Mapping[str, set[str]]) -> dict[str, bool]:
     """Whether a third of a unit's strong examples say a word of its description, by unit."""
     if tables.pictures:
         return {}
-    stems = {unit: _first_letters(text) for unit, text in rows.select("unit", "text").iter_rows()}
-    seen = strongest(tables, list(stems)).filter(pl.col("rank") < _SEEN)
+    seen = strongest(tables, list(words_of)).filter(pl.col("rank") < _SEEN)
     words = shown_words(tables, seen["example"].unique().to_list())
     said: dict[str, list[bool]] = {}
     joined = seen.join(words, on="example", maintain_order="left").select("unit", "words")
     for unit, text in joined.iter_rows():
-        said.setdefault(unit, []).append(bool(stems[unit] & _first_letters(text)))
+        said.setdefault(unit, []).append(bool(words_of[unit] & _first_letters(text)))
     return {unit: 3 * sum(found) >= len(found) for unit, found in said.items()}
 
 
-def _alike(one: str, other: str) -> float:
-    """Share of the shorter text's words that the other has too, by their first five letters."""
-    a, b = _first_letters(one), _first_letters(other)
-    return len(a & b) / min(len(a), len(b)) if a and b else 1.0
+def _alike(one: set[str], other: set[str]) -> float:
+    """Share of the words of the shorter that the other has too."""
+    return len(one & other) / min(len(one), len(other)) if one and other else 1.0
+
+
+_VALUES, _NAMES = re.compile(r'"((?:[^"\\]|\\.)*)"'), re.compile(r"[a-z-]+(?=\()")
+
+
+def _own_words(text: str, claim: str | None) -> set[str]:
+    """First letters of what a description says; of a claim, of its values.
+
+    The English of all claims is built alike, so "texts about price" and "texts about service" share what
+    says nothing of either. A claim without words ("texts of 30 words or more") is told by its conditions.
+    """
+    said = (_VALUES.findall(claim) or _NAMES.findall(claim)) if claim else [text]
+    return set().union(*(_first_letters(one) or {one} for one in said))
 
 
 def _first_letters(text: str) -> set[str]:

@@ -98,7 +98,10 @@ def _units_of(table: pl.DataFrame, column: str) -> list[tuple[str, str | None]]:
     several = flat.n_unique() > 1 or (isinstance(told.dtype, pl.List) and len(flat))
     if not several:
         only = f"only the value {flat[0]!r}" if len(flat) else "no value"
-        raise InputError(f"column {column!r} has {only}, so there is nothing to describe")
+        raise InputError(
+            f"column {column!r} has {only} in the {table.height:,} rows that are used, so there is nothing"
+            " to describe"
+        )
     if flat.dtype.is_numeric() and not isinstance(told.dtype, pl.List):
         return [(column, None)]
     if flat.dtype == pl.Boolean:
