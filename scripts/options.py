@@ -33,6 +33,7 @@ PARTS = {
     "ClassSettings": "Classes: `saywell classes`, `describe_classes`",
     "UnitSettings": "Units of your own: `saywell units`, `describe_units`",
     "DualSettings": "Classes and units: what sees pictures",
+    "ClaimSettings": "Neurons and units: how claims are put",
     "ExamSettings": "Exams: `saywell exam`, `run_exam`",
     "StudySettings": "All of them",
     "LlmSettings": "All of them: the language model",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -23,14 +26,18 @@ from transformers import (
 from typer.testing import CliRunner
 
 import saywell
+from saywell.claims.paraphrase import PARAPHRASE
 from saywell.cli import app
 from saywell.errors import InputError, SaywellError, StudyError
 from saywell.explorer.app import build_app
 from saywell.explorer.security import Door
 from saywell.explorer.shelf import open_studies
+from saywell.language_models import DryRun, load_prompt
+from saywell.language_models.scripted import Scripted
 from saywell.report.unit_cards import Around, thumbnails, unit_card
 from saywell.studies.audit import audit_study
 from saywell.studies.units import describe_units, plan_units
+from saywell.units.matrix import Matrix
 from saywell.units.models import load_vision_model
 from saywell.units.vision import Vision
 
@@ -305,6 +312,94 @@ def test_a_plan_checks_the_same_and_asks_nobody(corpus, encoder, tmp_path):
     assert planned.of == "300 texts, 7 units" and planned.steps == []
     with pytest.raises(InputError, match="299 rows"):
         plan_units(corpus, numbers(corpus)[1:], encoder=encoder)
+
+
+class Editor:
+    """Puts claims otherwise: as they are meant, but for those that say "food"; what it was shown is `seen`."""
+
+    def __init__(self, answers=True):
+        self.seen, self.answers = [], answers
+
+    def __call__(self, request):
+        assert request.step == "paraphrase"
+        text = "\n".join(message.text for message in request.messages)
+        shown = re.findall(r"Description (\d+):\n<data-\w+>\n(.*?)\n</data-", text)
+        self.seen += [sentence for _, sentence in shown]
+        said = [
+            {"item": int(n), "text": f'{one} or "pie"' if "food" in one else f"any text with {one}."}
+            for n, one in shown
+        ]
+        return json.dumps({"items": said}) if self.answers else "I cannot help with that."
+
+
+def paraphrasing(editor, corpus, out, **options):
+    options = {"names": NAMES, "firing": "above:0.5", "tags": "topic", "paraphrase": True, **options}
+    out.mkdir(exist_ok=True)
+    with Scripted(editor, calls=out / "calls.sqlite") as llm:
+        return describe_units(corpus, numbers(corpus), out=out, llm=llm, **options)
+
+
+def test_claims_are_put_otherwise_where_that_says_the_same(corpus, tmp_path, monkeypatch):
+    soup = np.array([["soup" in text] for text in corpus["text"]]) + 0.1 * NOISE[:, :1]
+    somewhere = np.repeat(soup, len(NAMES), axis=1)  # a control of which there is something to say
+    monkeypatch.setattr(Matrix, "control", lambda self, seed: replace(self, values=somewhere))
+    plain = paraphrasing(pytest.fail, corpus, tmp_path / "plain", paraphrase=False)
+    editor, folder = Editor(), tmp_path / "s"
+    study = paraphrasing(editor, corpus, folder)
+    was, now = (one.descriptions.sort("id") for one in (plain, study))
+    claims = now["claim"].is_not_null()
+    assert was["claim"].equals(now["claim"], null_equal=True)
+    # Only what is said of the units was shown, each sentence once.
+    assert 'the word "soup"' in study.table("control_scores")["text"]
+    assert sorted(editor.seen) == sorted(set(was.filter(claims)["text"]))
+    assert now.filter(~claims).drop("selected").equals(was.filter(~claims).drop("selected"), null_equal=True)
+    outcome = set()
+    for before, after in zip(
+        was.filter(claims)["text"], now.filter(claims).iter_rows(named=True), strict=True
+    ):
+        kept = "food" not in before
+        outcome.add(kept)
+        assert after["text"] == (f"any text with {before}" if kept else before)
+        assert (after["llm"], after["prompt_hash"]) == (
+            ("scripted", load_prompt(PARAPHRASE).hash) if kept else (None, None)
+        )
+    assert outcome == {True, False}
+    # The reader that executes them reads the same, and so does whoever makes the study again.
+    by = {"reader": "claims", "describer": "claims"}
+    assert plain.scores.filter(**by)["value"].equals(study.scores.filter(**by)["value"], null_equal=True)
+    assert plain.table("control_scores").equals(study.table("control_scores"), null_equal=True)
+    assert audit_study(study).filter(status="failed").is_empty()
+    assert study.manifest.config == plain.manifest.config | {
+        "prompts": plain.manifest.config["prompts"] | {PARAPHRASE: load_prompt(PARAPHRASE).hash}
+    }
+    # Made once more from its replies alone, nobody is asked.
+    (tmp_path / "again").mkdir()
+    shutil.copy(folder / "calls.sqlite", tmp_path / "again" / "calls.sqlite")
+    again = paraphrasing(pytest.fail, corpus, tmp_path / "again")
+    assert again.descriptions.equals(study.descriptions, null_equal=True)
+
+
+def test_a_claim_without_another_wording_keeps_its_own(corpus, tmp_path):
+    study = paraphrasing(Editor(answers=False), corpus, tmp_path / "s")
+    claims = study.descriptions.filter(pl.col("claim").is_not_null())
+    assert claims.height and claims["llm"].null_count() == claims.height
+    lost = study.table("unanswered")
+    assert set(lost["step"]) == {"paraphrase"} and set(lost["item"]) == set(claims["unit"])
+    assert any("keep their own words" in note for note in study.manifest.notes)
+
+
+def test_paraphrases_are_counted_and_need_somebody_to_ask(corpus, tmp_path):
+    wide = np.repeat(numbers(corpus), 3, axis=1)  # 21 units: two requests at most
+    options = {"firing": "above:0.5", "tags": "topic", "paraphrase": True}
+    with Scripted(pytest.fail, calls=tmp_path / "calls.sqlite") as llm:
+        plan = plan_units(corpus, wide, llm=DryRun(llm), **options)
+    assert [(step.step, step.calls, step.guessed) for step in plan.steps] == [("paraphrase", 2, 2)]
+    for wrong, said in (
+        ({}, "asks a language model"),
+        ({"llm": "x:y", "describer": "llm"}, "nobody makes any"),
+    ):
+        with pytest.raises(InputError, match=said):
+            plan_units(corpus, wide, **options, **wrong)
 
 
 @pytest.mark.filterwarnings("error:the report's section")

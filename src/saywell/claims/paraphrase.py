@@ -3,8 +3,8 @@
 What a claim says is known, so a paraphrase can be checked without trust in who wrote it: the quoted
 words in their order, what joins them ("or", "not", "after"), and between two of these joints the same
 words, whatever their order and inflection. That is strict on purpose: a paraphrase that says the same
-in wholly other words is lost, one that says something else is not kept. Whether it also *reads* the same
-to a reader is seen from what the reader decides (`scorers.floors.reads_alike` by at least `SAME`).
+in wholly other words is lost, one that says something else is not kept. The claim is executed as before;
+a reader that is a model is not asked whether it reads both alike.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from saywell.language_models import LanguageModel, Prompt, ask_items
 
 PARAPHRASE = "paraphrase_claims"
 KEPT, OTHER = "kept", "says something else"
-SAME = 0.9
-"""Correlation of a reader's decisions by two wordings from which on they read the same."""
 _A_REQUEST = 20
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|(?<!\w)\'([^\']*"[^\']*)\'')
 _BRACKETS = re.compile(r" ?\([^()]*\)")
@@ -65,6 +63,8 @@ class Paraphrase:
     status: str
     detail: str = ""
     """What is wrong with the words that were not kept, or why there are none."""
+    call: str = ""
+    """The request that had no usable answer, by its key in calls.sqlite."""
 
 
 def paraphrases(
@@ -86,13 +86,11 @@ def paraphrases(
     found = {"": Paraphrase("", "empty")}
     for sentence, reply in replies.items():
         if reply.row is None:
-            found[sentence] = Paraphrase(sentence, reply.status, reply.error or "")
+            found[sentence] = Paraphrase(sentence, reply.status, reply.error or "", reply.key)
             continue
         said = " ".join(reply.row.text.split()).removesuffix(".")
         wrong = difference(sentence, said)
-        found[sentence] = (
-            Paraphrase(sentence, "says something else", wrong) if wrong else Paraphrase(said, KEPT)
-        )
+        found[sentence] = Paraphrase(sentence, OTHER, wrong) if wrong else Paraphrase(said, KEPT)
     return [found[sentence] for sentence in sentences]
 
 

@@ -19,7 +19,8 @@ from saywell.data.parts import SCORE
 from saywell.describers.describer import Evidence
 from saywell.describers.descriptors.tables import DESCRIPTORS, TAGS, stored_tags
 from saywell.describers.llm import ByLLM
-from saywell.describers.registry import DESCRIBERS
+from saywell.describers.registry import DESCRIBERS, find_describers
+from saywell.describers.wording import as_worded
 from saywell.description import Description
 from saywell.errors import InputError, SaywellError
 from saywell.readers.reader import Predict, Reader
@@ -126,11 +127,14 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
             resources.keep(examples, read_array(study.file(file), array), file)
     written, scores = study.table(DESCRIPTIONS), study.table(SCORED)
     found = written["describer"].unique(maintain_order=True).to_list()
+    names, threshold = [name for name in found if name in DESCRIBERS], config.get("threshold", 0.5)
+    able = find_describers(names, examples.kind, threshold=threshold, topics=bool(config.get("topics", True)))
+    made = {describer.name: describer for describer in able}
     readers = [READERS[n] for n in scores["reader"].unique(maintain_order=True) if n in READERS]
     question = Question(
         study.manifest.kind,
         Stored(study, firing, str(config.get("model", ""))),
-        [DESCRIBERS.get(name) or Written(name) for name in found],
+        [made.get(name) or Written(name) for name in found],
         readers,
         config,
         floors=tuple(floor for name, floor in FLOORS.items() if name in set(study.table(FLOORED)["floor"])),
@@ -193,12 +197,17 @@ def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
 
 
 def _written(run: Run) -> pl.DataFrame:
-    """What those describers write who ask nobody and have all their evidence in the study."""
-    rows = []
+    """What those describers write who ask nobody and have all their evidence in the study.
+
+    Of a claim that an LLM put in other words these are taken, where they say the same.
+    """
+    rows, stored = [], run.study.table(DESCRIPTIONS)
+    put = dict(stored.filter(pl.col("llm").is_not_null()).select("id", "text").iter_rows())
     for number, describer in enumerate(run.question.describers):
         if not isinstance(describer, Written | ByLLM):
             for own in run.subject.written(describer, run.examples, run.resources, run.study):
-                rows.append((description_id(own.unit, number), own.text, list(own.descriptors), own.status))
+                id = description_id(own.unit, number)
+                rows.append((id, as_worded(own, put.get(id, own.text)), list(own.descriptors), own.status))
     columns = {name: DESCRIPTIONS.columns[name] for name in ("id", "text", "descriptors", "status")}
     return pl.DataFrame(rows, schema=columns, orient="row")
 

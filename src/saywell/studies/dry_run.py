@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from saywell.data.examples import Examples
+from saywell.describers.claims import Claims
 from saywell.describers.descriptors.taggers import LLMTags
 from saywell.describers.llm import ByLLM
+from saywell.describers.wording import expect_wording
 from saywell.description import Description
 from saywell.language_models import DryRun, StepPlan
 from saywell.language_models.dry_run import made_up
@@ -25,6 +27,9 @@ def plan(question: Question, examples: Examples, resources: Resources, counting:
     for describer in question.describers:
         if isinstance(describer, ByLLM):
             describer.expect(counting, examples, resources, question.source.units().height)
+    if question.paraphrase:  # at most: a unit may have no claim, and equal ones are asked about once
+        writers = sum(isinstance(describer, Claims) for describer in question.describers)
+        expect_wording(counting, resources, writers * question.source.units().height)
     costly = [reader for reader in question.readers if reader.costly]
     units = min(question.budget.units, question.source.units().height) if costly else 0
     # Both parts are read twice of every describer, with the unit's description and with another's.

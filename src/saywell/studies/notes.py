@@ -10,6 +10,7 @@ _LOST = {
     "candidates": "{} {kind}s got no candidate descriptors from the LLM.",
     "tags": "{} {kind}s got no tags from the LLM and are left out.",
     "describe": "{} units got no description from the LLM.",
+    "paraphrase": "{} descriptions keep their own words, as the LLM gave no others.",
 }
 _OTHERS = "{} readings of descriptions by the LLM ({step}) got no answer and are left out."
 

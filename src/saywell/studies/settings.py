@@ -178,7 +178,28 @@ class StudySettings(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32, description="Splits, samples and controls depend on it.")
 
 
-class NeuronSettings(StudySettings, LlmSettings):
+class ClaimSettings(StudySettings, LlmSettings):
+    """How claims are put."""
+
+    paraphrase: bool = Field(
+        default=False,
+        exclude=True,
+        description="Have the LLM put claims in words that read better, kept only where they say the same.",
+    )
+
+    @model_validator(mode="after")
+    def _someone_to_paraphrase(self) -> ClaimSettings:
+        if self.paraphrase and self.llm == EXTRACTIVE:
+            raise ValueError("paraphrase=True (--paraphrase) asks a language model: give llm=... (--llm)")
+        if self.paraphrase and self.describer and "claims" not in self.describer:
+            raise ValueError(
+                "paraphrase=True (--paraphrase) is of claims, and nobody makes any: add describer='claims'"
+                " (--describer claims)"
+            )
+        return self
+
+
+class NeuronSettings(ClaimSettings):
     """Options of `saywell neurons` and `describe_neurons`."""
 
     text: str = Field(default="text", description="Column with the text.")
@@ -269,7 +290,7 @@ class DualSettings(Settings):
     device: str | None = Field(default=None, exclude=True, description="cpu, cuda or mps, for encoders.")
 
 
-class UnitSettings(DualSettings, StudySettings, LlmSettings):
+class UnitSettings(DualSettings, ClaimSettings):
     """Options of `saywell units` and `describe_units`."""
 
     column: Names = Field(default=[], description="Column of the examples to describe: a number, or names.")

@@ -26,10 +26,11 @@ import polars as pl
 from saywell.data.examples import CONVERTED, REJECTED, Examples
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.data.splits import hash_numbers
-from saywell.describers.claims import settle
+from saywell.describers.claims import Claims, settle
 from saywell.describers.describer import Describer, Evidence, Tagger
 from saywell.describers.descriptors.taggers import need_descriptors
 from saywell.describers.llm import ByLLM
+from saywell.describers.wording import worded
 from saywell.description import Description
 from saywell.errors import InputError
 from saywell.readers.reader import AsksElse, Points, Predict, Reader
@@ -101,6 +102,8 @@ class Question:
     """Names of readers that share their model with the units: they can support a description, not decide."""
     control: bool = True
     """Whether the same is done where there is nothing to find, if the source knows of such a thing."""
+    paraphrase: bool = False
+    """Whether the language model may put claims in other words; those of the control it does not see."""
 
     @property
     def supporting(self) -> frozenset[str]:
@@ -206,6 +209,7 @@ def run(
             "firing": str(question.source.firing),
             "top": question.strongest,
             **({"shared": shared} if (shared := _shared(question)) else {}),
+            **({} if _topical(question) else {"topics": False}),
         },
         inputs={"examples": examples.fingerprint, **question.inputs},
         command=list(command),
@@ -231,6 +235,11 @@ def _check(question: Question, resources: Resources) -> None:
 def _shared(question: Question) -> list[str]:
     """Of its readers those that share their model with the units."""
     return [reader.name for reader in question.readers if reader.name in question.shared]
+
+
+def _topical(question: Question) -> bool:
+    """Whether its claims may say what texts are about."""
+    return all(describer.topics for describer in question.describers if isinstance(describer, Claims))
 
 
 def _answer(question: Question, examples: Examples, study: StudyWriter, resources: Resources) -> None:
@@ -330,6 +339,8 @@ def _describe_and_score(now: Run) -> None:
     question, study, resources = now.question, now.study, now.resources
     evidence = now.subject.evidence(now.examples, resources.seed)
     written = [now.subject.written(each, now.examples, resources, study) for each in question.describers]
+    if question.paraphrase:
+        written = [worded(said, resources) for said in written]
 
     def make() -> tuple[pl.DataFrame, ...]:
         with resources.progress("scores", 1):

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from torch import nn
 
+from saywell.claims.paraphrase import PARAPHRASE
 from saywell.data.examples import Examples
 from saywell.data.image_sources import holds_pictures
 from saywell.data.images import load_images
@@ -180,12 +181,13 @@ def _question(
     )
     measured = pictures and _measured(asked)
     with_encoder = not measured and (pictures or not asked.tags or "sentence-encoder" in asked.reader)
+    prompts = (FIND, TAG, DETECT, *[PARAPHRASE] * asked.paraphrase)
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": (asked.encoder or "minilm") if with_encoder and not pictures else asked.encoder,
         "units": source.name,
         "own_encoder": own,
-        "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
+        "prompts": {n: resources.prompt(n).hash for n in prompts} if resources.llm else {},
     }
     inputs = {"units": source.fingerprint}
     usual = ["claims"] if measured else _readers(asked, resources, pictures)
@@ -209,6 +211,7 @@ def _question(
         budget=Budget(asked.llm_units),
         control=asked.control,
         caveats=caveats_of(config),
+        paraphrase=asked.paraphrase,
         shared=sharing(tagger) if own else frozenset(),
     )
 

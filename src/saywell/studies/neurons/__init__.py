@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 from torch import nn
 
+from saywell.claims.paraphrase import PARAPHRASE
 from saywell.data.examples import Examples
 from saywell.data.texts import load_texts
 from saywell.describers.descriptors.asking import FIND, TAG
@@ -114,12 +115,13 @@ def neuron_question(
     # Gold tags need no encoder.
     readers = ["claims", "tags", "lexical", *([] if asked.tags else ["sentence-encoder"])]
     readers += ["detection"] if resources.llm and asked.llm_units else []
+    prompts = (FIND, TAG, DETECT, *[PARAPHRASE] * asked.paraphrase)
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": None if asked.tags else asked.encoder,
         "model": loaded.name,
         "modules": [site.module for site in sites],
-        "prompts": {n: resources.prompt(n).hash for n in (FIND, TAG, DETECT)} if resources.llm else {},
+        "prompts": {n: resources.prompt(n).hash for n in prompts} if resources.llm else {},
     }
     inputs = {"model": loaded.fingerprint}
     own = config["encoder"] == config["model"]
@@ -142,6 +144,7 @@ def neuron_question(
         budget=Budget(asked.llm_units),
         control=asked.random_control,
         caveats=caveats_of(config),
+        paraphrase=asked.paraphrase,
         shared=sharing(tagger) if own else frozenset(),
     )
 
