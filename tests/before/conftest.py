@@ -234,6 +234,9 @@ def make(request, bert, tokenizer, tmp_path):
         encoder = Words(TOPICS, FILLER)
         describe_neurons(rows, model, tokenizer=tokenizer, out=out, encoder=encoder, top=20, **options)
 
+    def enriched(**options):
+        neurons(describer=["enrichment"], **options)
+
     def classes(**options):
         paint(tmp_path / "world")
         training = Training(epochs=8, text_epochs=4, text_rates=(0.0, 1.0), joint_weights=(), folds=2)
@@ -248,7 +251,7 @@ def make(request, bert, tokenizer, tmp_path):
 
     def with_llm(**options):
         with Scripted(finds_topics, calls=_calls(out)) as llm:
-            neurons(gold="tags", llm=llm, llm_units=5, **options)
+            enriched(gold="tags", llm=llm, llm_units=5, **options)
 
     def exam(order: int | None = None, **options):
         rows = texts(EXAM_TOPICS, EXAM_FILLER, 5, 900, order)
@@ -259,11 +262,12 @@ def make(request, bert, tokenizer, tmp_path):
             )
 
     studies = {
-        "neurons": lambda **more: neurons(tags="tags", random_control=True, **more),
-        "neurons-extracted": lambda **more: neurons(gold="tags", random_control=False, **more),
+        "neurons": lambda **more: enriched(tags="tags", random_control=True, **more),
+        "neurons-extracted": lambda **more: enriched(gold="tags", random_control=False, **more),
         "neurons-llm": lambda **more: with_llm(random_control=False, **more),
         "classes": lambda **more: classes(texts=CLASS_TEXTS, shots=(1, 2), **more),
         "classes-written": written,
+        "neurons-claims": lambda **more: neurons(tags="tags", random_control=False, **more),
         "exam": exam,
         "exam-images": lambda: run_exam(images=True, pictures=300, per_kind=2, noise_units=10, out=out),
     }

@@ -1,4 +1,4 @@
-"""Seven small studies as they were on the day they were frozen: all stays, or a line says why it moved.
+"""Eight small studies as they were on the day they were frozen: all stays, or a line says why it moved.
 
 Beside this file stands a table a study (`NAME.parquet`, a row a column, its values as JSON) and
 `hashes.json`, which shows in a review which columns a new freeze moved. The worlds the studies are of, and
@@ -35,7 +35,9 @@ from saywell.transfer.text_sets import TextSet
 HERE = Path(__file__).parent
 HASHES = HERE / "hashes.json"
 VERSIONS = ("torch", "numpy", "scipy", "scikit-learn", "polars", "pillow")
-STUDIES = ("neurons", "neurons-extracted", "neurons-llm", "classes", "classes-written", "exam", "exam-images")
+FIRST = ("neurons", "neurons-extracted", "neurons-llm", "classes", "classes-written", "exam", "exam-images")
+"""Those that `CHANGES` bring back to what they were; a later one is frozen as it is."""
+STUDIES = (*FIRST, "neurons-claims")
 SHOWN = 3
 LEFT_OUT = {"exam_costs.seconds": "a clock's", "thumbnails.jpeg": "the bytes are the JPEG encoder's"}
 
@@ -74,7 +76,7 @@ class Change:
     value: Callable[..., Any] | Mapping = field(default_factory=dict)
     on: Mapping[str, str] = field(default_factory=dict)
     order: bool = False
-    studies: tuple[str, ...] = STUDIES
+    studies: tuple[str, ...] = FIRST
 
 
 NEURONS = ("neurons", "neurons-extracted", "neurons-llm")
@@ -98,7 +100,7 @@ def _without_fields(tables: Tables) -> Rows:
 def _without_verified(tables: Tables) -> Rows:
     """The same without how many descriptions are verified, which no figure said of classes."""
     rows = _without_fields(tables)
-    kept = [n for n, name in enumerate(rows["name"]) if not name.startswith("verified by ")]
+    kept = [n for n, name in enumerate(rows["name"]) if not name.startswith("verified")]
     return {column: [values[n] for n in kept] for column, values in rows.items()}
 
 
@@ -143,7 +145,7 @@ CHANGES: list[Change] = [
             f"{t}.scorer",
             (f"{t}.measure", f"{t}.reader"),
             value="{}-{}".format,
-            studies=tuple(study for study in STUDIES if study not in CLASSES),
+            studies=tuple(study for study in FIRST if study not in CLASSES),
         )
         for t in ("scores", "floors", "control_scores")
     ),
