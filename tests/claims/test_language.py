@@ -123,6 +123,7 @@ def test_what_is_no_claim_says_where(text, error):
         ('long("3")', "long takes range"),
         ("long(1, 2, 3)", "long takes range"),
         ("long(8, 3)", "long takes range"),
+        ("long(-5)", "long takes range"),
         ('like("tea")', "like takes words and number"),
         ("repeated(1)", "repeated takes nothing"),
         ('place("middle")', "place knows first, last"),

@@ -84,7 +84,7 @@ def _check(condition: Condition) -> None:
     elif not {
         "words": strings and len(values) >= 1,
         "number": numbers and len(values) == 1,
-        "range": numbers and 1 <= len(values) <= 2 and values[0] <= values[-1],  # type: ignore[operator]
+        "range": numbers and 1 <= len(values) <= 2 and 0 <= values[0] <= values[-1],  # type: ignore[operator]
         "words and number": len(values) >= 2
         and all(isinstance(v, str) and v for v in values[:-1])
         and isinstance(values[-1], float),
