@@ -141,7 +141,9 @@ def test_a_dry_run_counts_and_sends_nothing(corpus, bert, tokenizer, tmp_path):
     with FaultServer(lambda messages: pytest.fail("asked")) as server:
         llm = open_language_model("openai-compatible:fake", url=server.url, env={}, replay=True)
         with closing(DryRun(llm)) as counting:
-            of, plan = plan_neurons(corpus, bert, tokenizer=tokenizer, llm=counting, llm_units=3)
+            of, plan = plan_neurons(
+                corpus, bert, tokenizer=tokenizer, describer=["enrichment"], llm=counting, llm_units=3
+            )
     steps = {step.step: step for step in plan}
     assert of.startswith("300 texts, ")
     calibration = 120  # of 300 sentences, 20 a request

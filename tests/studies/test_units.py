@@ -60,12 +60,12 @@ def told(study):
     return {unit: texts[own] for unit, own in rows.select("unit", "description").iter_rows()}
 
 
-HOW = {"firing": "above:0.5", "reader": ["lexical", "sentence-encoder", "tags"]}
+HOW = {"firing": "above:0.5", "describer": ["enrichment"], "reader": ["lexical", "sentence-encoder", "tags"]}
 
 
 def assert_audited(study):
     checks = audit_study(study)
-    assert checks.filter(status="failed").is_empty()
+    assert checks.filter(status="failed").rows() == []
     assert {"table units derived again", "table control_scores derived again"} <= set(checks["check"])
 
 
@@ -173,7 +173,9 @@ def test_another_function_is_another_study_and_yes_and_no_need_no_rule(corpus, e
 
 def test_units_can_fire_where_a_column_says_so(corpus, encoder, tmp_path):
     table = corpus.with_columns(bought=pl.col("topic").list.contains("room"))
-    run = dict(out=tmp_path / "s", encoder=encoder, firing="bought", reader="lexical")
+    run = dict(
+        out=tmp_path / "s", encoder=encoder, firing="bought", describer=["enrichment"], reader="lexical"
+    )
     study = describe_units(table, NOISE[:, 0], **run)
     assert set(told(study)["unit/0"].replace(",", "").split()) & SAID["room"]
     assert not (study.table("control_scores")["status"] == "verified").any()
@@ -195,6 +197,7 @@ def test_directions_are_described_at_their_place(corpus, bert, tokenizer, encode
         module=module,
         directions=vectors,
         encoder=encoder,
+        describer=["enrichment"],
         reader="lexical",
         out=tmp_path / "s",
     )
@@ -239,7 +242,14 @@ def test_pictures_are_described_by_a_vocabulary(tmp_path):
     rows = [int(name[-7:-4]) for name in order]
     values = np.stack([which[rows] == n for n in range(3)], axis=1) + draw.normal(0, 0.1, (150, 3))
     (tmp_path / "words.json").write_text(json.dumps(["red", "green", "blue", "blue"]))
-    run = dict(out=tmp_path / "s", names=["a", "b", "c"], encoder=Colours(), firing="above:0.5")
+    run = dict(
+        out=tmp_path / "s",
+        names=["a", "b", "c"],
+        describer=["enrichment"],
+        reader="dual-encoder",
+        encoder=Colours(),
+        firing="above:0.5",
+    )
     with pytest.raises(InputError, match=r"--vocabulary FILE"):
         describe_units(tmp_path / "pictures", values, **run)
     study = describe_units(tmp_path / "pictures", values, vocabulary=tmp_path / "words.json", **run)
@@ -291,7 +301,7 @@ def test_what_cannot_be_described_is_one_error_and_leaves_nothing(
     table = corpus.with_columns(words=pl.col("text").str.head(9) + pl.int_range(300).cast(pl.String), one=1)
     run = dict(out=tmp_path / "s", encoder=encoder, **options)
     if said is None:
-        study = describe_units(table, given, **run)
+        study = describe_units(table, given, describer=["enrichment"], **run)
         assert set(study.descriptions["status"]) == {"no description: nothing is known of it"}
         return
     with pytest.raises(SaywellError, match=said):
