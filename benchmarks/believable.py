@@ -1,6 +1,7 @@
 """Would a person believe it? Verified descriptions drawn by a seed, each beside its four strongest sentences.
 
     python benchmarks/believable.py STUDY [--count 30] [--seed 0]
+    python benchmarks/believable.py STUDY --shuffled   # the same units, each text with another's response
 
 Prints Markdown: how many descriptions are verified by whom, how far they point at what made their units
 respond, and of the verified ones the share of which no marked word of the eight strongest sentences has
@@ -10,6 +11,7 @@ anything to do with the description (fulfils its claim, or shares a word with it
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,17 @@ import polars as pl
 from saywell.data.parts import DESCRIBE
 from saywell.data.splits import hash_numbers
 from saywell.data.words import content_words, grown_to_words
+from saywell.describers.claims import Claims
 from saywell.description import Description
 from saywell.readers.claims import ClaimReader
 from saywell.resources import Resources
 from saywell.store.study import Study, deciding_rows
 from saywell.studies.again import stored_run
+from saywell.studies.spine import Run, Subject, control_scores, strongest_of
+from saywell.units.activations import Activations
+from saywell.units.exemplars import CONTRASTS, nowhere
+from saywell.units.responses import InMemory, order_of
+from saywell.units.source import exchanged
 
 STRONGEST, SHOWN = 8, 4
 
@@ -32,9 +40,14 @@ def main() -> None:
     asked.add_argument("study", type=Path)
     asked.add_argument("--count", type=int, default=30)
     asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--shuffled", action="store_true")
     given = asked.parse_args()
     study = Study(given.study)
-    examples = stored_run(study, [], {}).examples
+    run = stored_run(study, [], {})
+    if given.shuffled:
+        shuffled(run, given.seed)
+        return
+    examples = run.examples
     verified = verified_of(study)
     marked = strongest(study, verified["unit"].to_list())
     point = ClaimReader().pointing(examples, Resources())
@@ -59,6 +72,26 @@ def main() -> None:
         print(f"* **{text}** (`{unit}`, F1 {value:.2f})")
         for _, sentence, start, end in marked[unit][:SHOWN]:
             print(f"    * {around(sentence, start, end)}")
+
+
+def shuffled(run: Run, seed: int) -> None:
+    """How many of 1,000 units are said to be something, and verified, where every text has another's response."""
+    ids = run.study.exemplars["unit"].unique().sort().to_list()
+    keys = hash_numbers(ids, seed, "shuffled")
+    drawn = [ids[place] for place in np.argsort(keys, kind="stable")[:1000]]
+    units = run.study.units.filter(pl.col("id").is_in(drawn))
+    own = run.subject.activations.only(units["id"].to_list())
+    values = own.of(units["id"].to_list(), exchanged(run.examples, seed)).T
+    plain = units.with_columns(place=pl.arange(len(units)), sign=pl.lit(1, dtype=units.schema["sign"]))
+    activations = Activations(InMemory(values, order_of(run.examples.ids)), plain, own.firing)
+    exemplars = strongest_of(run.question, activations, run.examples, nowhere)
+    control = Subject("shuffled", activations, exemplars, CONTRASTS.empty())
+    asked = replace(
+        run.question, describers=[Claims(topics=False)], readers=[ClaimReader()], shared=frozenset()
+    )
+    found = control_scores(replace(run, question=asked), control)
+    print(f"{len(units):,} units with shuffled texts: {len(found)} described,")
+    print(f"{(found['status'] == 'verified').sum()} verified.")
 
 
 def verified_of(study: Study) -> pl.DataFrame:

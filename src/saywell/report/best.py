@@ -32,7 +32,7 @@ def meaning(of_classes: bool) -> str:
     so = "all its words together tell the class" if of_classes else "the words are true of the unit"
     return (
         f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
-        f" a constant answer). So {so}; how many would be verified where there is nothing to find, the"
+        f" a constant answer). So {so}; how many are verified of units that have learned nothing, the"
         " control says."
     )
 

@@ -60,7 +60,11 @@ def _figure(
         control, called = _share(beside), run.control.name
         controls[called], of = control.value, f"descriptions; with {called} of {control.n:,}"
         if control.value >= found.value:
-            notes = (*notes, f"With {called}, where there is nothing to find, as many are verified.")
+            notes = (
+                *notes,
+                f"With {called} as many are verified: words can be true of such units too, and say nothing of"
+                " what was learned.",
+            )
     return Metric(
         name=name,
         figure=VERIFIED,
