@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def shuffled(run: Run, seed: int) -> None:
-    """How many of 1,000 units are said to be something, and verified, where every text has another's response."""
+    """How many of 1,000 units are described, and verified, where every text has another's response."""
     ids = run.study.exemplars["unit"].unique().sort().to_list()
     keys = hash_numbers(ids, seed, "shuffled")
     drawn = [ids[place] for place in np.argsort(keys, kind="stable")[:1000]]

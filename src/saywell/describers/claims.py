@@ -29,6 +29,7 @@ from saywell.describers.describer import Evidence
 from saywell.describers.naming import MOST_SOURCES
 from saywell.describers.phrases import PhraseCounts
 from saywell.description import Description
+from saywell.scorers.agreement import f1
 from saywell.store.table import Table
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 MOST_ATOMS, BEAM = 3, 5
 PHRASES, SAID_BY = 1500, 3
 """Phrases of the texts that may be topics at most, and texts that say one at least."""
-POINTED = 0.6
-"""Share of exemplars whose responsible token a claim points at, at least."""
+POINTED, TELLING = 0.7, 0.3
+"""Share of exemplars whose responsible token a claim points at, at least; and the F1 on select examples below which
+a claim of tokens tells too little of its unit to be said."""
 LIFT = 2
 """Times as often as at any token a telling atom points at exemplars."""
 ELSEWHERE = "no description: no claim points at what it responds to"
@@ -161,7 +163,10 @@ def _settled(
     able[able] = borne_out(holds[able], fires)
     if not able.any():
         return replace(own, offers=(), status="no description: no claim is borne out by select examples")
-    claim = claims[np.flatnonzero(able)[choose(holds[able], fires, sizes[able])]]
+    chosen = int(np.flatnonzero(able)[choose(holds[able], fires, sizes[able])])
+    if len(tokens) and f1(holds[[chosen]], fires[None])[0] < TELLING:
+        return replace(own, offers=(), status="no description: the best claim tells too little of it")
+    claim = claims[chosen]
     said = english(claim, execute.ground.examples.kind)
     return replace(own, text=said, status="described", claim=str(claim), offers=(), parts=(said,))
 
