@@ -40,8 +40,8 @@ MOST_ATOMS, BEAM = 3, 5
 PHRASES, SAID_BY = 1500, 3
 """Phrases of the texts that may be topics at most, and texts that say one at least."""
 POINTED, TELLING = 0.7, 0.3
-"""Share of exemplars whose responsible token a claim points at, at least; and the F1 on select examples below which
-a claim of tokens tells too little of its unit to be said."""
+"""Share of exemplars whose responsible token a claim points at, at least; and the F1 on select examples
+below which a claim of tokens tells too little of its unit to be said."""
 LIFT = 2
 """Times as often as at any token a telling atom points at exemplars."""
 ELSEWHERE = "no description: no claim points at what it responds to"
