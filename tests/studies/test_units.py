@@ -131,6 +131,14 @@ def test_every_form_of_the_same_numbers_is_the_same_study(form, study, corpus, e
         assert here.equals(there)
 
 
+def test_an_audit_leaves_out_claims_of_an_encoder_that_cannot_be_had(corpus, encoder, tmp_path):
+    run = dict(out=tmp_path / "s", encoder=encoder, firing="above:0.5")
+    study = describe_units(corpus, numbers(corpus, noise=1), **run)
+    assert study.descriptions["claim"].drop_nulls().len() >= 3
+    checks = audit_study(study)
+    assert checks.filter(status="failed").rows() == [] and "table units derived again" in set(checks["check"])
+
+
 def test_columns_of_the_table(corpus, encoder, tmp_path):
     table = corpus.with_columns(
         label=pl.col("topic").list.first(),

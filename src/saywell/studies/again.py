@@ -16,6 +16,7 @@ import polars as pl
 
 from saywell.data.examples import EXAMPLES, REJECTED, Examples, Kind
 from saywell.data.parts import SCORE
+from saywell.describers.claims import Claims
 from saywell.describers.describer import Evidence
 from saywell.describers.descriptors.tables import DESCRIPTORS, TAGS, stored_tags
 from saywell.describers.llm import ByLLM
@@ -23,7 +24,7 @@ from saywell.describers.registry import DESCRIBERS, find_describers
 from saywell.describers.wording import as_worded
 from saywell.description import Description
 from saywell.errors import InputError, SaywellError
-from saywell.readers.reader import Predict, Reader
+from saywell.readers.reader import CLAIMS, Predict, Reader
 from saywell.readers.registry import READERS
 from saywell.resources import STORED_VECTORS, Resources
 from saywell.scorers.deciding import NOT_TESTED, NOT_VERIFIED
@@ -130,6 +131,9 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
     names, threshold = [name for name in found if name in DESCRIBERS], config.get("threshold", 0.5)
     able = find_describers(names, examples.kind, threshold=threshold, topics=bool(config.get("topics", True)))
     made = {describer.name: describer for describer in able}
+    claims = made.get(Claims.name)
+    if isinstance(claims, Claims) and claims.topics and not _encodes(resources, examples):
+        del made[Claims.name]
     readers = [READERS[n] for n in scores["reader"].unique(maintain_order=True) if n in READERS]
     question = Question(
         study.manifest.kind,
@@ -152,6 +156,13 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
     )
     reading = cast(StudyWriter, study)  # nothing that is made again is stored
     return Run(question, reading, examples, resources, subject, _control(study, question, examples))
+
+
+def _encodes(resources: Resources, examples: Examples) -> bool:
+    """Whether the encoder can be had by which an example is like a phrase."""
+    with suppress(SaywellError):
+        return len(resources.encode(examples, ["text"])) == 1
+    return False
 
 
 def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
@@ -275,10 +286,12 @@ def _control(study: Study, question: Question, examples: Examples) -> Subject | 
 
 def _opened(run: Run) -> list[tuple[Reader, Predict]]:
     """The readers that ask no language model and can be had here."""
-    found = []
+    found, written = [], run.study.table(DESCRIPTIONS)
+    like = "claim" in written.columns and bool(written["claim"].str.contains(r"\blike\(").any())
+    able = not like or _encodes(run.resources, run.examples)
     for reader in run.question.readers:
         with suppress(SaywellError):
-            if not reader.costly:
+            if not reader.costly and (able or reader.name != CLAIMS):
                 found.append((reader, reader.open(run.examples, run.resources)))
     return found
 

@@ -70,7 +70,7 @@ def _meaning_table(run: Run) -> pl.DataFrame:
     question, resources = run.question, run.resources
     cheap = {one.name: one for one in question.readers if not one.costly}
     # A claim says by itself what its unit responds to beside: "A, or B".
-    describer = next((one for one in question.describers if not isinstance(one, Claims)), None)
+    describer = next((one for one in question.describers if one.name != Claims.name), None)
     if not cheap or describer is None:
         return MEANINGS.empty()
     written = run.study.descriptions.filter(pl.col("describer") == describer.name, pl.col("text") != "")
