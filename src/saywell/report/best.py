@@ -29,10 +29,11 @@ def meaning(of_classes: bool) -> str:
         else ("on unseen examples when the unit fires")
     )
     wrong = "another class's words, its own name" if of_classes else "another unit's words"
+    control = "where there is nothing to find" if of_classes else "of units that have learned nothing"
     so = "all its words together tell the class" if of_classes else "the words are true of the unit"
     return (
         f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
-        f" a constant answer). So {so}; how many are verified of units that have learned nothing, the"
+        f" a constant answer). So {so}; how many are verified {control}, the"
         " control says."
     )
 
