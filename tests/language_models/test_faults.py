@@ -176,7 +176,7 @@ def test_concurrency_is_bounded():
 
 
 def test_a_rate_limit_spaces_the_starts():
-    with FaultServer(model) as server, opened(server, requests_per_minute=1200) as llm:
+    with FaultServer(model) as server, opened(server, rate="1200/min") as llm:
         began = time.monotonic()
         llm.complete([ask(i) for i in range(11)])
         assert 0.45 <= time.monotonic() - began < 2

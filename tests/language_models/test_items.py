@@ -210,7 +210,7 @@ def test_a_model_that_thinks_gets_more_room_and_no_more_than_that():
         limits.clear()
         with (
             open_language_model("vllm:x", most_reply_tokens=2000, **options) as model,
-            pytest.raises(ProviderError, match=r"1,050, then 2,000 tokens.*--llm-reply-tokens"),
+            pytest.raises(ProviderError, match=r"1,050, then 2,000 tokens.*--llm-reply"),
         ):
             ask_items(model, items(60), PROMPT, Row, step="tag", batch_size=10)
         assert limits == [1050, 2000] * 3

@@ -14,8 +14,7 @@ MOST_REPLY_TOKENS = 16_384
 _LARGER = 4
 """How much larger the next limit is: each try is paid for, so there are few of them."""
 _MORE_ROOM = (
-    "if the model reasons before it answers, give --llm-effort low (or none), or allow more with "
-    "--llm-reply-tokens"
+    "if the model reasons before it answers, give --llm-effort low (or none), or allow more with --llm-reply"
 )
 _Amount = TypeVar("_Amount", int, float)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from saywell.language_models.prices import Price
 from saywell.language_models.requests import Request
@@ -63,8 +64,19 @@ class Trouble(Exception):
         self.charged = charged
 
 
+Told = Callable[[int], None]
+"""Is told how many tokens of one reply there are so far, as they come; called in the client's loop."""
+
+
+def untold(tokens: int) -> None:
+    """Nobody wants to know."""
+
+
 class Backend(Protocol):
     """Sends one request once. Knows nothing of caches, budgets and retries.
+
+    A backend may know more than it needs to: see HasSlots, HasContext and Counts. The client asks
+    what it knows once, with the first request. A call that is cancelled makes the model stop.
 
     `identity` is what, beside the request, decides the reply (provider, address, model); it goes
     into the cache key. `price` is None when unknown.
@@ -85,10 +97,37 @@ class Backend(Protocol):
         """Price per token."""
         ...
 
-    async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
+    async def send(self, request: Request, without: tuple[str, ...] = (), told: Told = untold) -> Sent:
         """The reply, asked for without the options named; raises Trouble when there is none."""
         ...
 
     async def close(self) -> None:
         """Frees connections."""
+        ...
+
+
+@runtime_checkable
+class HasSlots(Protocol):
+    """A backend that can find out how many requests are worked on at a time."""
+
+    async def slots(self) -> int | None:
+        """Places; more requests than that would wait for each other. None: nobody says."""
+        ...
+
+
+@runtime_checkable
+class HasContext(Protocol):
+    """A backend that can find out how much its model reads."""
+
+    async def context(self) -> int | None:
+        """Tokens of one request and its reply together; None: nobody says."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A backend that has the model's own tokenizer."""
+
+    async def count(self, request: Request) -> int | None:
+        """Tokens that the model would read, with all that is put around the messages; None: unknown."""
         ...

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +22,7 @@ from saywell.language_models.gate import Gate
 from saywell.language_models.ledger import CacheMiss, Ledger, Row, Spent, canonical_request
 from saywell.language_models.prices import Price
 from saywell.language_models.providers import ProviderError
+from saywell.language_models.rates import UNLIMITED, Rate
 from saywell.language_models.reasoning import final_text
 from saywell.language_models.requests import Reply, Request
 from saywell.language_models.structured import outcome_of, schema_text
@@ -92,7 +94,8 @@ class Client:
     `calls` None keeps cache and ledger in memory. An answer that is cut off is asked for again with a
     larger limit, up to `most_reply_tokens`. With `replay` nothing is sent: a request whose
     reply is not stored raises CacheMiss. `stand_in` is the price at which calls count against a
-    limit in dollars when nobody says what they cost. Use as a context manager, or call `close`.
+    limit in dollars when nobody says what they cost. `context` is how many tokens the model reads and
+    writes, by default what the backend finds out. Use as a context manager, or call `close`.
     """
 
     def __init__(
@@ -103,7 +106,8 @@ class Client:
         limits: Limits | None = None,
         replay: bool = False,
         concurrency: int = 16,
-        requests_per_minute: float | None = None,
+        rate: Rate = UNLIMITED,
+        context: int | None = None,
         retries: Retries | None = None,
         most_reply_tokens: int = MOST_REPLY_TOKENS,
         jitter: random.Random | None = None,
@@ -114,7 +118,7 @@ class Client:
         if concurrency < 1:
             raise SaywellError(f"concurrency must be at least 1, got {concurrency!r}")
         if most_reply_tokens < 1:
-            raise SaywellError(f"--llm-reply-tokens must be at least 1, got {most_reply_tokens!r}")
+            raise SaywellError(f"--llm-reply must be at least 1, got {most_reply_tokens!r}")
         limits = limits or Limits()
         self.name = backend.name
         self._backend = backend
@@ -123,9 +127,10 @@ class Client:
         self._retries = retries or Retries()
         self._jitter = jitter or random.Random(0)
         self._clock = clock
+        self._context = context
         self._gate = Gate(
             concurrency,
-            requests_per_minute,
+            rate.requests,
             first_wait=self._retries.first_wait,
             longest_wait=self._retries.longest_wait,
             jitter=self._jitter,
@@ -141,6 +146,8 @@ class Client:
         self._background = Background(new_loop)
         self._settled: asyncio.Future[None] | None = None
         self._answered = self._ledger.has_reply(self.name)
+        # Tokens so far of each reply that is coming in, by the number of its row.
+        self._coming: dict[int, int] = {}
         self._turned_away: set[str] = set()
         self._most_reply_tokens = most_reply_tokens
         self._read_any = False
@@ -387,7 +394,7 @@ class Client:
         pending = self._priced(pending, None)
         amount = self._budget.worst_case(pending.input_tokens, pending.output_tokens)
         await self._reserve(amount, batch)
-        real, problem, pause = Spent(), None, 0.0
+        id, real, problem, pause = 0, Spent(), None, 0.0
         try:
             batch.check()
             began = loop.time()
@@ -395,7 +402,8 @@ class Client:
             id = self._ledger.begin(pending)
             real = self._budget.taken(pending)
             try:
-                row = self._answer(pending, await self._backend.send(request, without), request)
+                sent = await self._backend.send(request, without, partial(self._coming.__setitem__, id))
+                row = self._answer(pending, sent, request)
             except Trouble as trouble:
                 problem, row = trouble, _failure(pending, trouble)
                 pause = self._note(trouble, pending.key, start)
@@ -412,6 +420,7 @@ class Client:
             real = self._budget.taken(row)
             return self._ledger.finish(id, row), problem, pause
         finally:
+            self._coming.pop(id, None)
             self._budget.settle(amount, real)
             if self._settled is not None:
                 self._settled.set_result(None)

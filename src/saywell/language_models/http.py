@@ -24,7 +24,7 @@ from urllib.request import getproxies
 import httpx2
 
 from saywell.addresses import is_loopback
-from saywell.language_models.backend import Sent, Trouble
+from saywell.language_models.backend import Sent, Told, Trouble, untold
 from saywell.language_models.blot import Blot
 from saywell.language_models.prices import Price
 from saywell.language_models.providers import Key, Provider, same_model
@@ -81,7 +81,8 @@ class HttpBackend:
         *,
         concurrency: int,
         effort: str | None = None,
-        timeout: float = 120.0,
+        timeout: float = 600.0,
+        idle: float = 120.0,
         max_bytes: int = 8_000_000,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
@@ -95,7 +96,7 @@ class HttpBackend:
         self._url = f"{url}/chat/completions"
         self._host = urlsplit(url).hostname or ""
         self._key = key
-        self._timeout = timeout
+        self._timeout, self._idle = timeout, idle
         self._max_bytes = max_bytes
         self._transport = transport
         self._blot = Blot(*([key.value] if key else []), *_proxy_passwords())
@@ -112,7 +113,7 @@ class HttpBackend:
         self._count = -(-concurrency // _CONNECTIONS_PER_POOL)
         self._turn = itertools.count()
 
-    async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
+    async def send(self, request: Request, without: tuple[str, ...] = (), told: Told = untold) -> Sent:
         """The server's reply. Raises Trouble, with a message fit for the user, for none."""
         tried = self._in_doubt.pop() if self._in_doubt and not without else None
         payload = self._payload(request, without, tried)

@@ -9,7 +9,7 @@ from typing import Any
 
 from saywell.encoders.fingerprints import checkpoint_fingerprint
 from saywell.errors import InputError
-from saywell.language_models.backend import Sent, Trouble
+from saywell.language_models.backend import Sent, Told, Trouble, untold
 from saywell.language_models.prices import FREE
 from saywell.language_models.requests import Message, Request
 from saywell.language_models.structured import with_instructions
@@ -37,7 +37,7 @@ class LocalBackend:
         model = checkpoint_fingerprint(Path(checkpoint)) if Path(checkpoint).is_dir() else checkpoint
         self.identity = {"provider": "hf", "url": "", "model": model}
 
-    async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
+    async def send(self, request: Request, without: tuple[str, ...] = (), told: Told = untold) -> Sent:
         """The model's reply.
 
         Raises InputError for images and for checkpoints that cannot chat, Trouble for a question

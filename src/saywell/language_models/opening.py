@@ -15,6 +15,7 @@ from saywell.language_models.budget import Limits
 from saywell.language_models.client import Client, Retries
 from saywell.language_models.prices import FREE, dearest_price, find_price
 from saywell.language_models.providers import EXTRACTIVE, base_url, find_key, missing_key, split_name
+from saywell.language_models.rates import UNLIMITED, Rate
 from saywell.language_models.requests import LanguageModel
 
 
@@ -26,10 +27,13 @@ def open_language_model(
     limits: Limits | None = None,
     replay: bool = False,
     concurrency: int = 16,
-    requests_per_minute: float | None = None,
+    rate: str | None = None,
     effort: str | None = None,
     most_reply_tokens: int = MOST_REPLY_TOKENS,
-    timeout: float = 120.0,
+    context: int | None = None,
+    threads: int | None = None,
+    timeout: float = 600.0,
+    idle: float = 120.0,
     deadline: float = 600.0,
     retries: Retries | None = None,
     env: Mapping[str, str] = os.environ,
@@ -38,10 +42,13 @@ def open_language_model(
 
     `effort` goes to models that reason, as reasoning_effort ("none", "low", ...);
     `most_reply_tokens` is the largest limit that an answer which was cut off is asked for again with.
-    `timeout` bounds one attempt in seconds, `deadline` the time that a request waits while the
-    provider answers none (`retries`, when given, says this and more). With `replay` no key is
-    needed and nothing is sent. Close it, or use it in a `with`. Raises InputError for a name or
-    address that cannot be, ProviderError when the key is missing.
+    `timeout` bounds in seconds the time until a reply begins (of a server that does not stream, until
+    it is whole), `idle` that between two of its tokens, `deadline` the time that a request waits
+    while the provider answers none (`retries`, when given, says this and more). `context` is how many
+    tokens the model reads and writes (by default its server is asked), `rate` the most a minute, as in
+    "60/min,100000 tokens/min", `threads` how many of the processor a model takes that runs here. With
+    `replay` no key is needed and nothing is sent. Close it, or use it in a `with`. Raises InputError for
+    a name or address that cannot be, ProviderError when the key is missing.
     """
     provider, model = split_name(name)
     limits = limits or Limits()
@@ -58,6 +65,7 @@ def open_language_model(
             limits=limits,
             replay=replay,
             concurrency=1,
+            context=context,
             retries=retries,
             most_reply_tokens=most_reply_tokens,
         )
@@ -79,7 +87,15 @@ def open_language_model(
     from saywell.language_models.http import HttpBackend
 
     backend = HttpBackend(
-        provider, model, address, key, price, concurrency=concurrency, effort=effort, timeout=timeout
+        provider,
+        model,
+        address,
+        key,
+        price,
+        concurrency=concurrency,
+        effort=effort,
+        timeout=timeout,
+        idle=idle,
     )
     return Client(
         backend,
@@ -87,7 +103,8 @@ def open_language_model(
         limits=limits,
         replay=replay,
         concurrency=concurrency,
-        requests_per_minute=requests_per_minute,
+        rate=UNLIMITED if rate is None else Rate.parse(rate),
+        context=context,
         retries=retries,
         most_reply_tokens=most_reply_tokens,
         stand_in=dearest_price(env) if limits.max_usd is not None else None,

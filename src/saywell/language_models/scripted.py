@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from saywell.language_models.backend import Sent
+from saywell.language_models.backend import Sent, Told, untold
 from saywell.language_models.budget import Limits
 from saywell.language_models.client import Client
 from saywell.language_models.prices import FREE, Price
@@ -40,7 +40,7 @@ class _Function:
         self.price = price
         self._answer = answer
 
-    async def send(self, request: Request, without: tuple[str, ...] = ()) -> Sent:
+    async def send(self, request: Request, without: tuple[str, ...] = (), told: Told = untold) -> Sent:
         text = self._answer(request)
         size = sum(len(message.text) for message in request.messages)
         return Sent(text, "stop", None, self.name, size // 4 + 1, len(text) // 4 + 1)

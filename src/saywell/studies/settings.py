@@ -82,6 +82,18 @@ def _words(value: Any) -> Any:
     return value.split() if isinstance(value, str) else _listed(value)
 
 
+def _rate(value: Any) -> Any:
+    """The text of a rate, as it is."""
+    if isinstance(value, str):
+        from saywell.language_models.rates import Rate
+
+        try:
+            Rate.parse(value)
+        except InputError as error:
+            raise ValueError(str(error).removeprefix(f"{value!r} ")) from None
+    return value
+
+
 class Written:
     """Marks a list that is one word of a command line, joined by `by`; without it, options repeat."""
 
@@ -146,11 +158,31 @@ class LlmSettings(Settings):
     llm_deadline: float = Field(
         default=600.0, gt=0, exclude=True, description="Most seconds to wait while the LLM answers nothing."
     )
+    llm_timeout: float = Field(
+        default=600.0,
+        gt=0,
+        exclude=True,
+        description="Most seconds until the LLM's first token; until its last where it does not stream.",
+    )
+    llm_idle: float = Field(
+        default=120.0, gt=0, exclude=True, description="Most seconds between two tokens of a reply."
+    )
+    llm_context: Count | None = Field(
+        default=None,
+        exclude=True,
+        description="Tokens that the LLM reads and writes at most; by default its server is asked.",
+    )
+    llm_reply: Count = Field(
+        default=16_384, exclude=True, description="Most tokens of one reply, when a smaller limit cut it off."
+    )
     llm_effort: str | None = Field(
         default=None, exclude=True, description="How long an LLM that reasons may do so: none, low, ..."
     )
-    llm_reply_tokens: Count = Field(
-        default=16_384, exclude=True, description="Most tokens of one reply, when a smaller limit cut it off."
+    llm_rate: Annotated[str | None, BeforeValidator(_rate)] = Field(
+        default=None, exclude=True, description="Most a minute, as 60/min or '60/min,100000 tokens/min'."
+    )
+    llm_threads: Count | None = Field(
+        default=None, exclude=True, description="Processor threads of an LLM that runs here (gguf:)."
     )
     max_calls: int | None = Field(default=None, ge=0, exclude=True, description="Stop before more LLM calls.")
     max_usd: float | None = Field(default=None, ge=0, exclude=True, description="Stop before spending more.")
