@@ -15,6 +15,7 @@ class Sent:
     """A well-formed reply as it came over, not yet read.
 
     Tokens and cost are what the provider reports; None where it reports nothing that can be so.
+    `probabilities` are those of the request's choices, which add up to 1; None where it does not tell.
     """
 
     text: str
@@ -24,6 +25,7 @@ class Sent:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    probabilities: dict[str, float] | None = None
 
 
 class Trouble(Exception):

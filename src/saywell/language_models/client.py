@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import random
 import time
@@ -18,6 +19,7 @@ from saywell.language_models.again import MOST_REPLY_TOKENS, next_request, toget
 from saywell.language_models.backend import Backend, Sent, Trouble
 from saywell.language_models.background import Background
 from saywell.language_models.budget import Budget, Limits, estimate_input_tokens
+from saywell.language_models.choices import chosen, likeliest
 from saywell.language_models.gate import Gate
 from saywell.language_models.ledger import CacheMiss, Ledger, Row, Spent, canonical_request
 from saywell.language_models.prices import Price
@@ -177,6 +179,11 @@ class Client:
     def price(self) -> Price | None:
         """Price per token; None when unknown."""
         return self._backend.price
+
+    @property
+    def gives_probabilities(self) -> bool | None:
+        """Whether replies tell how probable the choices of a request are; None: its first reply shows it."""
+        return getattr(self._backend, "gives_probabilities", False)
 
     def stored(self, requests: Sequence[Request]) -> list[tuple[str, Reply | Request]]:
         """For each request its cache key, and its stored reply or what has to be sent next."""
@@ -502,6 +509,7 @@ class Client:
             output_tokens=pending.output_tokens if answered is None else answered,
             estimated=asked is None or answered is None,
             error=error,
+            probabilities=None if sent.probabilities is None else json.dumps(sent.probabilities),
         )
         return self._priced(row, sent.cost_usd)
 
@@ -531,10 +539,14 @@ def _read(row: Row, request: Request, cached: bool) -> Reply:
         status, parsed, error = "failed", None, row.error
     else:
         status, parsed, error = outcome_of(request, row)
-    free = status == "ok" and request.answer is None
+    text, told = row.text, None if row.probabilities is None else json.loads(row.probabilities)
+    if status == "ok" and request.choices is not None:
+        text = likeliest(told) if told else chosen(text, request.choices) or text
+    elif status == "ok" and request.answer is None:
+        text = final_text(text)
     return Reply(
         status=status,
-        text=final_text(row.text) if free else row.text,
+        text=text,
         parsed=parsed,
         error=error,
         input_tokens=row.input_tokens,
@@ -547,4 +559,5 @@ def _read(row: Row, request: Request, cached: bool) -> Reply:
         model=row.replied_model or row.model,
         max_tokens=request.max_tokens,
         rejected=status == "failed" and row.finish == _REJECTED,
+        probabilities=told,
     )

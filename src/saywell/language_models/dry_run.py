@@ -46,6 +46,11 @@ class DryRun:
         self._seen: set[str] = set()
         self._guessing = False
 
+    @property
+    def gives_probabilities(self) -> bool | None:
+        """As of the model."""
+        return self._model.gives_probabilities
+
     def complete(
         self, requests: Sequence[Request], *, progress: Callable[[int], None] | None = None
     ) -> list[Reply]:

@@ -16,7 +16,7 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
@@ -26,6 +26,7 @@ import httpx2
 from saywell.addresses import is_loopback
 from saywell.language_models.backend import Sent, Told, Trouble, untold
 from saywell.language_models.blot import Blot
+from saywell.language_models.choices import TOP, one_token, told_by_server
 from saywell.language_models.prices import Price
 from saywell.language_models.providers import Key, Provider, same_model
 from saywell.language_models.requests import Message, Request
@@ -37,6 +38,7 @@ _CONNECTIONS_PER_POOL = 32
 # Options a model may not take, in the order in which they are left out when a server rejects a
 # request without naming one: those that change least about the reply go first.
 _OPTIONS = (
+    "logprobs",
     "response_format",
     "reasoning_effort",
     "seed",
@@ -56,7 +58,8 @@ _GAVE_UP = (408, 499, 504, 524)
 _LATER = (403, 408, 409, 425, 429, 500, 502, 503, 504, 529)
 _MOST_COUNT = 1 << 40
 _NAMES = {option: rf"\b{option}\b" for option in _OPTIONS} | {
-    "response_format": r"response[ _]format|json[ _]schema|structured[ _]output"
+    "response_format": r"response[ _]format|json[ _]schema|structured[ _]output",
+    "logprobs": r"(top_)?log_?prob(s|abilit(y|ies))?",
 }
 
 log = logging.getLogger("saywell.language_models")
@@ -123,7 +126,7 @@ class HttpBackend:
                 raise Trouble(f"HTTP {status} because of {tried}", "again", without=(tried,))
             if status != 200:
                 raise self._trouble(status, headers, body, payload, without)
-            sent = self._read(body)
+            sent = self._read(body, request.choices if "logprobs" in payload else None, without)
         except Trouble as trouble:
             if tried is not None and trouble.kind != "again":
                 self._in_doubt.append(tried)
@@ -131,6 +134,11 @@ class HttpBackend:
         self._learn(payload, without)
         self._look_at(sent.model)
         return sent
+
+    @property
+    def gives_probabilities(self) -> bool | None:
+        """False when the server has been seen to give none; None while that is not known."""
+        return False if "logprobs" in self._left_out else None
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -154,7 +162,11 @@ class HttpBackend:
         # Servers take one of two names for the limit on the reply's length.
         own = self._provider.tokens_field
         other = "max_tokens" if own == "max_completion_tokens" else "max_completion_tokens"
-        payload[other if own in left_out else own] = request.max_tokens
+        limit = other if own in left_out else own
+        payload[limit] = request.max_tokens
+        if request.choices is not None and "logprobs" not in left_out:
+            payload |= {"logprobs": True, "top_logprobs": TOP}
+            payload[limit] = 1 if one_token(request.choices) else request.max_tokens
         if request.seed is not None:
             payload["seed"] = request.seed
         if "reasoning_effort" in self.identity:
@@ -227,16 +239,24 @@ class HttpBackend:
             for _ in range(self._count)
         ]
 
-    def _read(self, body: bytes) -> Sent:
+    def _read(self, body: bytes, choices: Sequence[str] | None, without: tuple[str, ...]) -> Sent:
+        """The reply; `choices` are those of which it was asked for log-probabilities."""
         try:
             reply = json.loads(body)
-            choices = reply["choices"]
-            message = choices[0]["message"]
-            finish = choices[0].get("finish_reason")
+            first = reply["choices"][0]
+            message = first["message"]
+            finish = first.get("finish_reason")
             content, refusal = message.get("content"), message.get("refusal")
             text = content if isinstance(content, str) else _joined(content)
             text = text if text.strip() else _reasoning(message)
             asked, answered, cost = _usage(reply.get("usage"), bool(text))
+            probabilities = None
+            if choices is not None:
+                told, probabilities = told_by_server(first, choices)
+                if text and not told:
+                    raise Trouble(
+                        "the reply has no logprobs", "again", without=(*without, "logprobs"), charged=True
+                    )
             return Sent(
                 text=self._clean(text),
                 finish=self._clean(finish)[:100] if isinstance(finish, str) else None,
@@ -245,6 +265,7 @@ class HttpBackend:
                 input_tokens=asked,
                 output_tokens=answered,
                 cost_usd=cost,
+                probabilities=probabilities,
             )
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             # Some gateways wrap the error of the server behind them into a 200.

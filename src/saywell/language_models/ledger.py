@@ -24,7 +24,7 @@ from saywell.errors import SaywellError
 from saywell.language_models.prices import Price
 from saywell.language_models.requests import Request
 
-VERSION = 2
+VERSION = 3
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
   id INTEGER PRIMARY KEY,
@@ -49,7 +49,8 @@ CREATE TABLE IF NOT EXISTS calls (
   attempts INTEGER NOT NULL,  -- how many requests had been made for this reply by then
   started REAL NOT NULL,      -- seconds since 1970, UTC
   seconds REAL NOT NULL,
-  checksum TEXT NOT NULL      -- of all the columns above but the first
+  checksum TEXT NOT NULL,     -- of all the other columns but the first, without one that is last and NULL
+  probabilities TEXT          -- JSON, of the choices that the request gave; NULL: not told, or none given
 );
 CREATE INDEX IF NOT EXISTS by_key ON calls (key);
 CREATE UNIQUE INDEX IF NOT EXISTS answered_once ON calls (key) WHERE answered = 1;
@@ -91,6 +92,7 @@ class Row:
     attempts: int
     started: float
     seconds: float
+    probabilities: str | None = None
 
 
 _COLUMNS = [field.name for field in fields(Row)]
@@ -267,12 +269,12 @@ def _connect(path: Path | None, read_only: bool) -> sqlite3.Connection:
     # A damaged file may hold anything; what is no text fails its checksum and not the reading.
     connection.text_factory = lambda data: data.decode("utf-8", "replace")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, 1, VERSION):
+    if version not in range(VERSION + 1):
         raise LedgerError(
             f"{path} was written by another version of saywell (its layout {version}, ours "
             f"{VERSION}); use that version, or begin a new study"
         )
-    if version == 1 and read_only:
+    if 0 < version < VERSION and read_only:
         copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         copy.text_factory = connection.text_factory
         connection.backup(copy)
@@ -284,8 +286,11 @@ def _connect(path: Path | None, read_only: bool) -> sqlite3.Connection:
     if version != VERSION and (not read_only or path is None):
         # Of several processes that open an old file at once one brings it up to date.
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
+        stored = connection.execute("PRAGMA user_version").fetchone()[0]
+        if stored == 1:
             _bring_up_to_date(connection)
+        if stored == 2:
+            connection.execute("ALTER TABLE calls ADD COLUMN probabilities TEXT")
         for statement in _SCHEMA.split(";\n"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -356,6 +361,8 @@ def _values(row: Row) -> list[Any]:
 
 
 def _checksum(values: Sequence[Any]) -> str:
+    if values[-1] is None:  # the column that layout 2 had not: its rows keep their checksums
+        values = values[:-1]
     return hashlib.sha256(json.dumps(values, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -404,4 +411,6 @@ def canonical_request(request: Request, identity: dict[str, str], schema: str | 
         "seed": request.seed,
         "schema": schema,
     }
+    if request.choices is not None:  # named only then, so that the keys of all others stay
+        seen["choices"] = request.choices
     return json.dumps(seen, sort_keys=True, separators=(",", ":"), allow_nan=False)

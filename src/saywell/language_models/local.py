@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from saywell.encoders.fingerprints import checkpoint_fingerprint
 from saywell.errors import InputError
 from saywell.language_models.backend import Sent, Told, Trouble, untold
+from saywell.language_models.choices import by_tokens, likeliest
 from saywell.language_models.prices import FREE
 from saywell.language_models.requests import Message, Request
 from saywell.language_models.structured import with_instructions
@@ -28,6 +31,7 @@ class LocalBackend:
     def __init__(self, checkpoint: str, *, device: str | None = None) -> None:
         self.name = f"hf:{checkpoint}"
         self.price = FREE
+        self.gives_probabilities = True
         self._checkpoint = checkpoint
         self._device = device
         self._loaded: tuple[Any, Any] | None = None
@@ -69,6 +73,8 @@ class LocalBackend:
                 "reject",
                 too_long=True,
             )
+        if request.choices is not None:
+            return self._choose(request.choices, model, tokenizer, ids)
         most = min(request.max_tokens, context - ids.shape[1])
         config = GenerationConfig(
             max_new_tokens=most,
@@ -93,6 +99,20 @@ class LocalBackend:
             input_tokens=int(ids.shape[1]),
             output_tokens=len(new),
         )
+
+    def _choose(self, choices: Sequence[str], model: Any, tokenizer: Any, ids: Any) -> Sent:
+        """The probabilities of the choices, or what the reply begins with where it is none of them."""
+        import torch
+
+        @cache
+        def following(said: tuple[int, ...]) -> Any:
+            with torch.no_grad():
+                logits = model(torch.cat([ids, ids.new_tensor([said])], 1)).logits[0, -1]
+            return torch.softmax(logits.double(), -1).cpu().numpy()
+
+        told = by_tokens(choices, lambda text: tokenizer.encode(text, add_special_tokens=False), following)
+        text = likeliest(told) if told else tokenizer.decode([int(following(()).argmax())])
+        return Sent(text, "stop", None, self.name, int(ids.shape[1]), 1, probabilities=told)
 
     def _load(self) -> tuple[Any, Any]:
         import torch

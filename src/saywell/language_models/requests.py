@@ -80,7 +80,10 @@ class Request:
     `step` names the part of the study that asks (the ledger sums by it), `prompt_hash` the prompt
     file it was rendered from and `items` how many things it asks about (a server that rejects many
     may take fewer); none of them is seen by the model, so none is in the cache key. `answer` is the
-    pydantic model that the reply must parse into; None asks for free text.
+    pydantic model that the reply must parse into; None asks for free text, or for one of `choices`,
+    words that the messages say to answer with.
+
+    Raises InputError for choices that are fewer than two, not different, or have space around them.
     """
 
     step: str
@@ -91,6 +94,19 @@ class Request:
     max_tokens: int = 1024
     seed: int | None = None
     items: int = 1
+    choices: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.choices is None:
+            return
+        if self.answer is not None:
+            raise InputError(f"a request asks for an answer or for one of {self.choices!r}, not for both")
+        if len(set(self.choices)) < max(2, len(self.choices)) or any(
+            not choice or choice != choice.strip() for choice in self.choices
+        ):
+            raise InputError(
+                f"choices={self.choices!r} must be two or more different words without space around them"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +115,9 @@ class Reply:
 
     `text` is the raw reply, kept whatever became of it; without its reasoning where free text was
     asked for and the status is "ok". `parsed` is set only when the status is "ok" and the request
-    named an answer model. Anything but "ok" is *unscored*: leave it out of
+    named an answer model. Where one of some choices was asked for, `text` is the choice and
+    `probabilities` how probable the model found each, which add up to 1; None where it tells no
+    probabilities. Anything but "ok" is *unscored*: leave it out of
     means and count it. `cost_usd` None means that the price is not known. `cached` replies cost
     nothing this time; their tokens and cost are those of the call that fetched them. Where it was
     asked more than once (see again.py) it carries the sums. `max_tokens` is the last limit on its
@@ -120,6 +138,7 @@ class Reply:
     model: str = ""
     max_tokens: int | None = None
     rejected: bool = False
+    probabilities: dict[str, float] | None = None
 
 
 class LanguageModel(Protocol):

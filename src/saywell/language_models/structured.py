@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from saywell.language_models.backend import Sent
+from saywell.language_models.choices import chosen
 from saywell.language_models.ledger import Row
 from saywell.language_models.reasoning import Final, after_reasoning, final_text
 from saywell.language_models.requests import Message, Request, Status
@@ -220,6 +221,8 @@ def outcome_of(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | 
             "it cut off what its context has no room for; give the model a larger context"
         )
         return "overflow", None, reason
+    if request.choices is not None:
+        return _choice_of(request.choices, said)
     if _CUT_OFF.search(finish):
         if answer is not None:
             try:
@@ -243,6 +246,16 @@ def outcome_of(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | 
         if "{" not in text and _REFUSAL.match(final_text(text)):
             return "refused", None, text.strip()[:300]
         return "unparsed", None, str(error)
+
+
+def _choice_of(choices: Sequence[str], said: Sent | Row) -> tuple[Status, None, str | None]:
+    if said.probabilities is not None or chosen(said.text, choices) is not None:
+        return "ok", None, None
+    if not said.text.strip():
+        return "empty", None, "the reply has no text"
+    if _REFUSAL.match(final_text(said.text)):
+        return "refused", None, said.text.strip()[:300]
+    return "unparsed", None, f"it begins with none of {', '.join(map(repr, choices))}"
 
 
 def _asks_again(request: Request) -> bool:
