@@ -26,11 +26,8 @@ from saywell.readers.claims import ClaimReader
 from saywell.resources import Resources
 from saywell.store.study import Study, deciding_rows
 from saywell.studies.again import stored_run
-from saywell.studies.spine import Run, Subject, control_scores, strongest_of
-from saywell.units.activations import Activations
-from saywell.units.exemplars import CONTRASTS, nowhere
-from saywell.units.responses import InMemory, order_of
-from saywell.units.source import exchanged
+from saywell.studies.spine import Run, control_scores
+from saywell.studies.spine import shuffled as shuffled_subject
 
 STRONGEST, SHOWN = 8, 4
 
@@ -76,21 +73,12 @@ def main() -> None:
 
 def shuffled(run: Run, seed: int) -> None:
     """How many of 1,000 units are described, and verified, where every text has another's response."""
-    ids = run.study.exemplars["unit"].unique().sort().to_list()
-    keys = hash_numbers(ids, seed, "shuffled")
-    drawn = [ids[place] for place in np.argsort(keys, kind="stable")[:1000]]
-    units = run.study.units.filter(pl.col("id").is_in(drawn))
-    own = run.subject.activations.only(units["id"].to_list())
-    values = own.of(units["id"].to_list(), exchanged(run.examples, seed)).T
-    plain = units.with_columns(place=pl.arange(len(units)), sign=pl.lit(1, dtype=units.schema["sign"]))
-    activations = Activations(InMemory(values, order_of(run.examples.ids)), plain, own.firing)
-    exemplars = strongest_of(run.question, activations, run.examples, nowhere)
-    control = Subject("shuffled", activations, exemplars, CONTRASTS.empty())
+    control = shuffled_subject(run, 1000, seed)
     asked = replace(
         run.question, describers=[Claims(topics=False)], readers=[ClaimReader()], shared=frozenset()
     )
     found = control_scores(replace(run, question=asked), control)
-    print(f"{len(units):,} units with shuffled texts: {len(found)} described,")
+    print(f"{len(control.activations.units):,} units with shuffled texts: {len(found)} described,")
     print(f"{(found['status'] == 'verified').sum()} verified.")
 
 

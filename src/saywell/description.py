@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DESCRIBED = "described"
+UNGIVEN = "no description: none was given"
+"""Nobody tried to describe the unit: what is said was brought, and nothing of it."""
 
 
 @dataclass(frozen=True)

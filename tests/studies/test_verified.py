@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -186,7 +186,10 @@ def test_who_shares_the_model_supports_and_does_not_decide(tmp_path):
     told = study.readers().select("reader", "tested", "verified", "decides", "decided", "shares").rows()
     assert told == [("own", 4, 4, 2, 0, True), ("mine", 2, 1, 2, 0, False)]
     said = " ".join(CliRunner().invoke(app, ["show", str(study.path)]).output.split())
-    assert "Verified: 0 of 4 by mine and by place." in said and "own 4 (shares the model) and mine 1" in said
+    assert (
+        "Verified: 0 of 4 units tried, by mine and by place; 4 have a description." in said
+        and "own 4 (shares the model) and mine 1" in said
+    )
     assert said.count("unplaced 1") == 1 and "supported 2" in said
     study = asked(readers, tmp_path / "t", shared=frozenset(["own"]))
     assert statuses(study)["red"] == "verified", "who points need not decide"
@@ -199,3 +202,71 @@ def test_the_control_is_judged_as_the_units_are_but_for_the_place(tmp_path):
     assert control["selected"].all() and set(control["status"]) == {"not verified"}
     assert statuses(study)["red"] == "elsewhere"
     assert "need not point" in study.headline()[0].note
+
+
+@dataclass(frozen=True)
+class Deaf(Says):
+    """A control that is no shuffle, of units that respond to no text."""
+
+    name: str = "deaf"
+
+    def collect(self, examples, folder: Path, resources):
+        nothing = np.zeros((len(examples), len(WORDS)), dtype=np.float32)
+        return InMemory(nothing, order_of(examples.ids)).save(folder)
+
+
+@dataclass(frozen=True)
+class SaysBesideDeaf(Says):
+    """Beside it are units that respond to all texts alike, or to the text's length."""
+
+    other: Says = Deaf()
+
+    def control(self, seed: int):
+        return self.other
+
+
+@dataclass(frozen=True)
+class Long(Says):
+    """Units that respond to long texts."""
+
+    name: str = "long"
+
+    def collect(self, examples, folder: Path, resources):
+        length = np.array([len(text.split()) > 7 for text in examples.texts], dtype=np.float32)
+        return InMemory(np.tile(length[:, None], 4), order_of(examples.ids)).save(folder)
+
+
+@dataclass(frozen=True)
+class Some(Told):
+    """Says of some units their word."""
+
+    def describe(self, evidence, resources, study):
+        silent = Description("", "", "no description: too hard")
+        return [
+            Description(unit, unit) if unit in WORDS[:2] else replace(silent, unit=unit)
+            for unit in evidence.ids
+        ]
+
+
+def test_shares_are_of_the_units_tried_of_the_study_and_of_every_control(tmp_path):
+    source = SaysBesideDeaf(other=Long())
+    readers = [PointsToo("points"), Reads("plain")]
+    question = Question("words", source, [Some()], readers, {})
+    study = run(question, texts(), out=tmp_path / "s", resources=Resources())
+    for figure in study.headline():
+        assert (figure.value, figure.n, figure.of) == (0.5, 4, "units tried"), figure.name
+        assert figure.controls == {"long": 0, "shuffled examples": 0}
+        assert figure.controls_n == {"long": 4, "shuffled examples": 4}
+    shuffled = study.table("shuffled_scores")
+    assert set(shuffled["unit"]) == set(WORDS[:2]) and not shuffled["verifies"].any()
+    assert shuffled["decides"].sum() == 2
+    said = CliRunner().invoke(app, ["show", str(study.path)]).output
+    assert "2 of 4" in said and said.count("0 of 4") == 2 * len(study.headline())
+    assert "(0 of 4)" in (study.path / "report.html").read_text("utf-8")
+
+
+def test_a_control_that_nothing_can_be_said_of_has_no_unit_that_was_tried(tmp_path):
+    question = Question("words", SaysBesideDeaf(), [Told()], [PointsToo()], {})
+    study = run(question, texts(), out=tmp_path / "s", resources=Resources())
+    assert study.headline()[0].controls_n == {"deaf": 0, "shuffled examples": 4}
+    assert study.headline()[0].controls["deaf"] is None

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 _MEANS = {
     "precision@2": "Precision@2: of the two descriptors that the firing units vote for, the share that the"
     " sentence carries; recall@2: of those that it carries, the share among the two. Jaccard: of a"
-    " unit's descriptors in two parts of the data, the share in both. Verified by: the share of"
-    " descriptions. Control: the best of what should fail. Bound: the most there is to reach.",
+    " unit's descriptors in two parts of the data, the share in both. Control: the best of what should fail."
+    " Bound: the most there is to reach.",
+    "verified": "Of the units tried, so one without a description is not verified, nor is one of a control."
+    " Random weights: the same of a model that learned nothing. Shuffled examples: the same of units that"
+    " respond to other examples than they did, so what is verified there is verified by chance.",
     "sentences verified": "Verified alone: given one chosen sentence, class names masked, a reader says which"
     " images are of its class, better than by a sentence of another class or a constant answer. One that is"
     " not verified may be true, and of other classes too.",
@@ -110,9 +113,12 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
     if figures and study.has("metrics.json"):
         found = study.headline()
         lexical = [m for m in found if m.by.get("tags") == "lexical"]
-        console.print(_figures([m for m in found if m not in lexical], "held-out data"))
+        shares = [m for m in found if m.figure == "verified" and m.controls_n]
+        console.print(_figures([m for m in found if m not in (*lexical, *shares)], "held-out data"))
         if lexical:
             console.print(_figures(lexical, "the same with lexical tags"))
+        if shares:
+            console.print(_shares(shares))
         for figure, words in _MEANS.items():
             if any(m.figure == figure for m in found):
                 console.print(words, style="dim", markup=False)
@@ -143,8 +149,7 @@ def _print_best(study: Study, console: Console, top: int) -> None:
     if best:
         console.print()
         head = f"{len(best)} of {verified:,} verified descriptions"
-        unit_column = "" if best[0].sentences else "unit"
-        console.print(_columns(head, ("F1", "floor", "readers"), unit_column, console), style="dim")
+        console.print(_columns(head, ("F1", "floor"), console), style="dim")
         for unit in best:
             _print_unit(unit, console)
         console.print()
@@ -162,28 +167,25 @@ def _print_unit(unit: Unit, console: Console) -> None:
 
     score = unit.score
     assert score is not None, "what is verified has a score"
-    numbers = (_two(score.score), _two(score.floor_score), f"{len(unit.verified_by)} of {len(unit.readings)}")
     title = unit.id if unit.sentences else unit.description
-    line = _columns(title, numbers, "" if unit.sentences else unit.id, console)
+    line = _columns(title, (_two(score.score), _two(score.floor_score)), console)
     console.print(Text(line, style="bold"))
     if unit.sentences:
         for text in unit.to_begin_with[:_SENTENCES]:
             console.print(Text(f"   {fitted(text, console.width - 3)}"))
-        if unit.of_sentences:
-            console.print(Text(f"   {fitted(unit.of_sentences, console.width - 3)}", style="dim"))
     elif unit.exemplars and not unit.pictures:
         console.print(Text("   ") + marked(unit.exemplars[0], console, console.width - 3))
+    facts = [unit.of_sentences if unit.sentences else unit.id, unit.judged_by]
+    console.print(Text(f"   {fitted(' · '.join(filter(None, facts)), console.width - 3)}", style="dim"))
 
 
-def _columns(left: str, numbers: Sequence[str], right: str, console: Console) -> str:
-    """A line as wide as the terminal: words, three columns of numbers, the unit's name."""
+def _columns(left: str, numbers: Sequence[str], console: Console) -> str:
+    """A line as wide as the terminal: words, and columns of numbers."""
     from rich.cells import cell_len, set_cell_size
 
     from saywell.cli.terminal import fitted
 
-    name = fitted(right, 16)
-    end = "".join(f"  {number:>{room}}" for number, room in zip(numbers, (4, 5, 7), strict=True))
-    end += f"  {set_cell_size(name, 13) if cell_len(name) < 13 else name}" if right else ""
+    end = "".join(f"  {number:>{room}}" for number, room in zip(numbers, (4, 5), strict=True))
     room = console.width - cell_len(end)
     return set_cell_size(fitted(left, room), room) + end
 
@@ -233,6 +235,27 @@ def _figures(figures: list[Metric], title: str) -> Table:
         top = min((v for v in m.ceiling.values() if v is not None), default=None)
         name = _text(plain(m.name))
         table.add_row(name, _two(m.value), interval, _two(floor), _two(top))
+    return table
+
+
+def _shares(figures: Sequence[Metric]) -> Table:
+    """How many are verified, of how many, and of how many of each control."""
+    from rich import box
+    from rich.table import Table
+
+    from saywell.cli.terminal import plain
+    from saywell.report.formats import hits
+
+    controls = list(dict.fromkeys(name for m in figures for name in m.controls))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    table.add_column("verified, of the units tried", ratio=1)
+    for column in ("value", "95 % interval", *map(plain, controls)):
+        table.add_column(column, justify="right")
+    for m in figures:
+        own = hits(m.value, m.n)
+        interval = "" if m.ci_low is None else f"{m.ci_low:z.2f} to {m.ci_high:z.2f}"
+        beside = (hits(m.controls.get(name), m.controls_n.get(name, 0)) for name in controls)
+        table.add_row(_text(plain(m.name)), own, interval, *beside)
     return table
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from saywell.data.examples import Kind
 from saywell.describers.describer import Evidence
-from saywell.description import Description
+from saywell.description import UNGIVEN, Description
 from saywell.errors import InputError
 from saywell.store.table import Table
 
@@ -44,4 +44,4 @@ class Given:
 
 
 def _nothing(unit: str) -> Description:
-    return Description(unit, "", "no description: none was given")
+    return Description(unit, "", UNGIVEN)

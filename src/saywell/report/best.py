@@ -114,8 +114,7 @@ def _card(unit: Unit, anchor: str | None, jpegs: Mapping[str, bytes]) -> Element
         body += [el("p", {"class": "sentence"}, marked_sentence(one, "s4")) for one in unit.exemplars[:1]]
     score = unit.score
     assert score is not None, "what is verified has a score"
-    by = ", ".join(unit.verified_by)
-    facts = f"F1 {two(score.score)}, floor {two(score.floor_score)} · by {by}"
+    facts = f"F1 {two(score.score)}, floor {two(score.floor_score)} · {unit.judged_by}"
     where: tuple[Part, ...] = () if unit.sentences else (link, el("span", None, " · "))
     return el(
         "li",

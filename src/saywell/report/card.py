@@ -16,6 +16,7 @@ import polars as pl
 
 from saywell.data.parts import DESCRIBE
 from saywell.errors import InputError
+from saywell.report.formats import joined
 from saywell.report.tables import ASKED, asked
 from saywell.store.study import Study
 
@@ -240,6 +241,14 @@ class Unit:
     def verified_by(self) -> tuple[str, ...]:
         """The readers who by themselves verify it, whoever decides."""
         return tuple(one.reader for one in self.readings if one.verifies)
+
+    @property
+    def judged_by(self) -> str:
+        """Who decides that it is verified, and who says so too without deciding, in words."""
+        decides, *others = self.readings
+        supports = [one.reader for one in others if one.verifies]
+        said = f"decided by {decides.reader}"
+        return f"{said}, supported by {joined(supports)}" if supports else said
 
     @property
     def chosen(self) -> tuple[Sentence, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 NONE = "–"
@@ -28,6 +29,16 @@ def percent(part: int, whole: int) -> str:
         return NONE
     share = 100 * part / whole
     return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.1f} %"
+
+
+def hits(share: float | None, of: int) -> str:
+    """A share as what it counts, such as "3 of 40", or "0 of 0"."""
+    return NONE if share is None and of else f"{round((share or 0) * of):,} of {of:,}"
+
+
+def joined(parts: Sequence[str]) -> str:
+    """As "a", "a and b", "a, b and c"; there is one at least."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def small(value: float | None) -> str:

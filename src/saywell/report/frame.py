@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from saywell.report.figures import folded_table
-from saywell.report.formats import count, interval, two
+from saywell.report.formats import count, hits, interval, two
 from saywell.report.parts import Element, Page, Part, attempt, clip, el, said
 from saywell.store.files import write_whole
 from saywell.store.study import Metric, Study
@@ -94,7 +95,7 @@ def metric_numbers(metrics: Sequence[Metric]) -> Element:
             el("th", {"scope": "row"}, said(m.name, 120)),
             el("td", {"class": "n"}, two(m.value)),
             el("td", {"class": "n"}, interval(m.ci_low, m.ci_high)),
-            el("td", None, said(_listed(m.controls), 300)),
+            el("td", None, said(_listed(m.controls, m.controls_n), 300)),
             el("td", None, said(_listed({**m.reference, **m.ceiling}), 200)),
             el("td", None, f"{count(m.n)} ", said(". ".join(filter(None, (m.of, m.note))), 320)),
         )
@@ -108,11 +109,16 @@ def told(metrics: Sequence[Metric]) -> str:
     """What a chart of headline figures shows, in words: values, intervals, all that stands beside."""
     said = (
         f"{m.name} {two(m.value)}, {interval(m.ci_low, m.ci_high)}"
-        f" ({_listed({**m.controls, **m.reference, **m.ceiling})})"
+        f" ({_listed({**m.controls, **m.reference, **m.ceiling}, m.controls_n)})"
         for m in metrics
     )
     return clip("; ".join(said), 4000)
 
 
-def _listed(values: dict[str, float | None]) -> str:
-    return ", ".join(f"{name} {two(value)}" for name, value in values.items()) or "–"
+def _listed(values: Mapping[str, float | None], counted: Mapping[str, int] = MappingProxyType({})) -> str:
+    """Names with their values; of what is `counted`, how many that is of how many."""
+    listed = (
+        f"{name} {two(value)}" + (f" ({hits(value, counted[name])})" if name in counted else "")
+        for name, value in values.items()
+    )
+    return ", ".join(listed) or "–"

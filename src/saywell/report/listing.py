@@ -26,7 +26,8 @@ from saywell.report.card import (
     shown_words,
     strongest,
 )
-from saywell.report.tables import asked, deciding_scores, selected_descriptions, verifying
+from saywell.report.formats import joined
+from saywell.report.tables import asked, deciding_scores, selected_descriptions, tried, verifying
 from saywell.store.study import Study
 
 _SEEN = 10
@@ -182,16 +183,14 @@ def search_units(study: Study, words: str, *, limit: int = 20) -> pl.DataFrame:
 
 
 def best_units(study: Study, number: int = 10) -> list[Unit]:
-    """A few verified units to begin with: believed by most readers, of high skill, short and unlike.
+    """A few verified units to begin with: of high skill, short and unlike.
 
-    Those that most readers verify come first, then those whose skill is surely high (the lower end
-    of its interval). No two share a word of their descriptions while there are others, none has more
-    than its share of a layer, and each is shown with another example.
+    Those come first whose skill is surely high by the reader who decides (the lower end of its interval).
+    No two share a word of their descriptions while there are others, none has more than its share of a
+    layer, and each is shown with another example.
     """
     if "scores" not in study.manifest.tables:
         return []
-    counted = verifying(asked(study, "scores")).filter("verifies")
-    counted = counted.group_by("unit", "description").len("readers")
     written = asked(study, "descriptions")
     if "claim" not in written.columns:
         written = written.with_columns(claim=pl.lit(None, pl.String))
@@ -199,8 +198,7 @@ def best_units(study: Study, number: int = 10) -> list[Unit]:
         deciding_scores(study)
         .filter(status=VERIFIED)
         .join(written.select("id", "text", "claim"), left_on="description", right_on="id")
-        .join(counted, on=["unit", "description"])
-        .sort("readers", "skill_low", "unit", descending=[True, True, False], nulls_last=True)
+        .sort("skill_low", "unit", descending=[True, False], nulls_last=True)
     )
     layers: dict[str, Any] = {}
     if "units" in study.manifest.tables:
@@ -260,7 +258,8 @@ def verdict_line(study: Study) -> str:
     held = deciding.filter(status=VERIFIED).height
     by = " or ".join(readers.filter(pl.col("decides") > 0, ~pl.col("shares"))["reader"])
     place = " and by place" if by and deciding["localised"].count() else ""
-    line = f"Verified: {held:,} of {deciding.height:,}" + (f" by {by}{place}" if by else "") + "."
+    line = f"Verified: {held:,} of {tried(study):,} units tried" + (f", by {by}{place}" if by else "")
+    line += f"; {deciding.height:,} have a description."
     if short := short_of(deciding):
         line += f" Short of it: {short}."
     if readers.height > 1 or place:
@@ -268,7 +267,7 @@ def verdict_line(study: Study) -> str:
             f"{name} {count:,}" + " (shares the model)" * shares
             for name, count, shares in readers.select("reader", "verified", "shares").iter_rows()
         ]
-        line += f" Each reader alone verifies: {_joined(alone)}."
+        line += f" Each reader alone verifies: {joined(alone)}."
     return line
 
 
@@ -286,10 +285,6 @@ _SHORT_OF = {
     "supported": "true, say only readers who share the model",
 }
 """What readers verify and yet is not verified, by its status."""
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def choose_example(exemplars: Iterable[Example], texts: Sequence[str], used: set[str]) -> Example | None:

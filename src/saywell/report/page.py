@@ -18,7 +18,7 @@ from saywell.report.figures import curve_figures, descriptor_figure, key, layer_
 from saywell.report.formats import count, dated, duration, percent
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
 from saywell.report.parts import Drawing, Element, Page, Part, el, said
-from saywell.report.tables import asked
+from saywell.report.tables import asked, tried
 from saywell.report.units import UnitVerdicts, unit_section, unit_verdicts
 from saywell.store.study import Metric, Study
 
@@ -174,8 +174,9 @@ def _tiles(seen: Seen) -> Element:
         tiles.append((count(total), "units studied", sides))
         tiles.append((count(described), "have a description", percent(described, total) + " of all"))
         if "scores" in seen.has:
-            held = " of the descriptions hold on held-out examples better than every floor"
-            tiles.append((count(verified), "verified", percent(verified, described) + held))
+            of = tried(seen.study)
+            held = f" of the {count(of)} units tried: true of held-out examples, better than every floor"
+            tiles.append((count(verified), "verified", percent(verified, of) + held))
     if "class_texts" in seen.has:
         texts = asked(seen.study, "class_texts")
         usable = texts.filter(pl.col("status").is_in(_USABLE)).height

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from saywell.description import UNGIVEN
 from saywell.store.study import Study, deciding_rows
 from saywell.store.table import Table
 
@@ -188,6 +189,20 @@ def deciding_scores(study: Study) -> pl.DataFrame:
     scores = deciding_rows(asked(study, "scores"))
     standing = selected_descriptions(study, description="id")
     return scores.join(standing, on=["unit", "description"], how="semi", maintain_order="left")
+
+
+def tried(study: Study, describer: str | None = None) -> int:
+    """How many units a describer, or any, was asked to describe: all that have exemplars.
+
+    The share of verified ones is of these, so that silence is not taken for truth. Of descriptions that
+    somebody brought the units are those that they are about.
+    """
+    asked_of = asked(study, "descriptions").filter(pl.col("status") != UNGIVEN)
+    if describer is not None:
+        asked_of = asked_of.filter(describer=describer)
+    if "exemplars" in study.manifest.tables:
+        asked_of = asked_of.join(asked(study, "exemplars"), on="unit", how="semi")
+    return asked_of["unit"].n_unique()
 
 
 def verifying(scores: pl.DataFrame) -> pl.DataFrame:

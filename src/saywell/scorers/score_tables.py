@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -129,6 +130,9 @@ CONTROL_SCORES = Table(
 """Descriptions of units of the control, made, scored, chosen and decided in the same way: what `verified` is
 where there is nothing to find. Units drawn by chance where they are many. Where in a text a unit of the
 control responds is not asked, so its descriptions need not point anywhere: more are verified for it."""
+SHUFFLED_SCORES = replace(CONTROL_SCORES, name="shuffled_scores", version=1)
+"""The same of some of the study's own units, whose responses are exchanged over the examples of a part, where
+the control is another thing: what is verified of them is verified by chance."""
 
 
 def score_tables(described: Described, found: Mapping[str, Scores]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -150,6 +150,8 @@ class Metric(BaseModel):
     """What n counts."""
     controls: dict[str, float | None] = Field(default_factory=dict)
     """The same figure for what should fail."""
+    controls_n: dict[str, int] = Field(default_factory=dict)
+    """Of a share, what n is for each of its controls."""
     ceiling: dict[str, float | None] = Field(default_factory=dict)
     """The most that the figure can be here: a bound, which no value exceeds."""
     reference: dict[str, float | None] = Field(default_factory=dict)

@@ -30,7 +30,7 @@ from saywell.resources import STORED_VECTORS, Resources
 from saywell.scorers.deciding import NOT_TESTED, NOT_VERIFIED
 from saywell.scorers.evaluate import HeldOut, choose
 from saywell.scorers.floors import FLOORS
-from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED
+from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED
 from saywell.store.files import read_array
 from saywell.store.study import Metric, Study, StudyWriter
 from saywell.store.table import Table
@@ -43,10 +43,11 @@ from saywell.studies.spine import (
     Run,
     Subject,
     control_scores,
+    controls_of,
     evaluated,
     strongest_of,
 )
-from saywell.studies.verified import VERIFIED, verified_metrics
+from saywell.studies.verified import VERIFIED, Beside, verified_metrics
 from saywell.units.activations import Activations
 from saywell.units.exemplars import CONTRASTS, EXEMPLARS, Locate, contrast_table, nowhere
 from saywell.units.firing import GIVEN, Firing, Given
@@ -176,12 +177,11 @@ def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
     yield CONTRASTS, contrast_table(run.subject.activations, examples.ids, describe, run.resources.seed)
     cheap = _opened(run)
     (free, readers), named = run.of_control, {reader.name for reader, _ in cheap}
-    kept = CONTROL_SCORES.name in study.manifest.tables
-    if run.control is not None and kept and not any(isinstance(one, Written) for one in free):
-        rows = control_scores(run, run.control, cheap)
+    for table, control in () if any(isinstance(one, Written) for one in free) else _controls(run):
+        rows = control_scores(run, control, cheap)
         lacking = any(reader.name not in named for reader in readers)
         # Who decides, and what is chosen, is known only where everybody reads.
-        yield CONTROL_SCORES, rows.drop("status", "decides", "selected") if lacking else rows
+        yield table, rows.drop("status", "decides", "selected") if lacking else rows
     yield DESCRIPTIONS, _written(run)
     if cheap:
         yield from _scores(run, cheap)
@@ -202,9 +202,13 @@ def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
             tables, figures = extra.again(run)
             yield from zip(extra.tables, tables, strict=True)
             yield from figures
-    tables = run.study.manifest.tables
-    beside = run.study.table(CONTROL_SCORES) if CONTROL_SCORES.name in tables else None
+    beside = [Beside(control, run.study.table(table)) for table, control in _controls(run)]
     yield from verified_metrics(run, beside)
+
+
+def _controls(run: Run) -> list[tuple[Table, Subject]]:
+    """Those that the study has been held against."""
+    return [each for each in controls_of(run) if each[0].name in run.study.manifest.tables]
 
 
 def _written(run: Run) -> pl.DataFrame:

@@ -5,7 +5,7 @@
 3. where each responds most, and where it does not   exemplars, contrasts
 4. words for each unit, by every describer           descriptions
 5. read by those who see the words alone             scores, floors, counterexamples
-6. the same where there is nothing to find           control_scores
+6. the same where there is nothing to find           control_scores, shuffled_scores
 7. what the question adds of its own                 its extras' tables
 8. figures, notes, page                              metrics.json, report.html
 
@@ -40,24 +40,25 @@ from saywell.scorers.deciding import decided
 from saywell.scorers.evaluate import Budget, Evaluated, HeldOut, another_of, choose, evaluate, evaluate_costly
 from saywell.scorers.floors import ANOTHER, FLOORS, Described, Floor, NearestSibling
 from saywell.scorers.localisation import Responsible
-from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED
+from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED, SHUFFLED_SCORES
 from saywell.store.study import Metric, Study, StudyWriter, write_study
 from saywell.store.table import UNANSWERED, Table
 from saywell.studies.cost import note_cost
 from saywell.studies.described import DESCRIPTIONS, described_units, description_table
 from saywell.studies.notes import note_run
-from saywell.studies.verified import verified_metrics
+from saywell.studies.verified import Beside, verified_metrics
 from saywell.units.activations import Activations
 from saywell.units.exemplars import CONTRASTS, EXEMPLARS, Locate, contrast_table, exemplar_table, nowhere
 from saywell.units.responses import Responses, open_responses
-from saywell.units.source import ActivationSource, Planned, Prepares
+from saywell.units.source import SHUFFLED, ActivationSource, Planned, Prepares, exchanged
 from saywell.units.statistics import UNITS, unit_table
 
 NO_BUDGET = Budget(0)
 RESPONSES, CONTROL = "activations", "activations-control"
 """The steps, and folders of arrays, of what units do."""
-MOST_OF_CONTROL = 300
-"""Units of the control that are described and read at most, drawn by their ids."""
+MOST_OF_CONTROL, MOST_SHUFFLED = 300, 100
+"""Units of the control, and shuffled ones of the study's own, that are described and read at most, drawn by
+their ids."""
 
 
 class Extra(Protocol):
@@ -257,9 +258,10 @@ def _answer(question: Question, examples: Examples, study: StudyWriter, resource
     control = _observe_control(question, examples, study, resources)
     now = Run(question, study, examples, resources, subject, control)
     _describe_and_score(now)
-    beside = None
-    if control is not None and all(now.of_control):
-        beside = study.table(CONTROL_SCORES, lambda: control_scores(now, control))
+    beside = [
+        Beside(each, study.table(table, lambda each=each: control_scores(now, each)))
+        for table, each in controls_of(now)
+    ]
     figures = [figure for extra in question.extras for figure in extra.add(now)]
     study.write_metrics([*figures, *verified_metrics(now, beside)])
     note_run(study, examples)
@@ -429,15 +431,36 @@ def _keep_lost(study: StudyWriter, resources: Resources) -> None:
     resources.lost.clear()
 
 
+def controls_of(now: Run) -> list[tuple[Table, Subject]]:
+    """Units of which there is nothing to find, or nothing learned, and the tables of what is made of them.
+
+    Those of the source's control; and where these respond to something, the study's own shuffled.
+    """
+    control, seed = now.control, now.resources.seed
+    if control is None or not all(now.of_control):
+        return []
+    found = [(CONTROL_SCORES, control.some(MOST_OF_CONTROL, seed))]
+    if control.name != SHUFFLED:
+        found.append((SHUFFLED_SCORES, shuffled(now, MOST_SHUFFLED, seed)))
+    return found
+
+
+def shuffled(now: Run, most: int, seed: int) -> Subject:
+    """At most so many of the units, each example with the responses to another of its part."""
+    some = now.subject.some(most, seed)
+    activations = replace(some.activations, seen=exchanged(now.examples, seed))
+    exemplars = strongest_of(now.question, activations, now.examples, nowhere)
+    return Subject(SHUFFLED, activations, exemplars, CONTRASTS.empty())
+
+
 def control_scores(
     now: Run, control: Subject, opened: Sequence[tuple[Reader, Predict]] | None = None
 ) -> pl.DataFrame:
-    """Table `control_scores`: words for units of the control, read and decided as any other's.
+    """Table `control_scores`, or one like it: words for a control's units, read and decided as any other's.
 
     By all that read without a language model, or those that are `opened`.
     """
     (describers, readers), resources = now.of_control, now.resources
-    control = control.some(MOST_OF_CONTROL, resources.seed)
     evidence = control.evidence(now.examples, resources.seed)
     ids = evidence.ids
     if opened is None:

@@ -86,6 +86,9 @@ class Planned(Protocol):
         ...
 
 
+SHUFFLED = "shuffled examples"
+
+
 @dataclass(frozen=True)
 class Shuffled:
     """The control of what is given as numbers: the same rows, each with another example of its part."""
@@ -101,7 +104,7 @@ class Shuffled:
     @property
     def name(self) -> str:
         """What is done to it."""
-        return "shuffled examples"
+        return SHUFFLED
 
     @property
     def fingerprint(self) -> str:
