@@ -13,7 +13,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from saywell.cli.progress import terminal_progress
+from saywell.cli.progress import Terminal
 from saywell.studies.neurons import describe_neurons
 
 HERE = Path(__file__).resolve().parent
@@ -36,7 +36,7 @@ def main() -> None:
             options.model,
             out=options.out or Path(folder) / "study",
             tags=tags,
-            progress=terminal_progress,
+            progress=Terminal(),
         )
         print(f"{options.texts.name}, tags {tags!r}, model {options.model}\n")
         print(f"{'':<36}{'value':>7}{'95 % interval':>16}   controls, references, bounds")

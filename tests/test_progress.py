@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from saywell.progress import automatic, notebook, quiet_loading
+from saywell.language_models.tally import Tally
+from saywell.progress import automatic, notebook, quiet_loading, silent, watch_of
 from saywell.units.models import load_model
 
 
@@ -47,6 +48,22 @@ def test_elsewhere_nothing_is_shown(cell, monkeypatch):
     with automatic("b", 3) as advance:
         advance(3)
     assert len(cell) == 1
+
+
+def test_a_notebook_gets_a_line_for_each_step_that_asks_a_language_model(cell):
+    watch = watch_of(automatic)
+    assert watch is not None
+    watch(Tally("tags", "m", 0, 4))  # nothing was sent: all may be stored
+    for done in range(1, 5):
+        watch(Tally("tags", "m", done, 4, in_flight=1, failed={"<b>": 1}))
+    watch(Tally("describe", "m", 1, 2, in_flight=1))
+    assert [len(line) for line in cell] == [4, 1]
+    assert 'value="4" max="4"' in cell[0][-1] and "1 failed: &lt;b&gt;" in cell[0][-1]
+
+
+def test_elsewhere_nobody_watches(cell, monkeypatch):
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: None)
+    assert watch_of(automatic) is None and watch_of(silent) is None
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from html import escape
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from saywell.language_models.tally import Tally, Watch
 
 Advance: TypeAlias = Callable[[int], None]
 Progress: TypeAlias = Callable[[str, int], AbstractContextManager[Advance]]
@@ -34,11 +37,38 @@ def increments(advance: Advance) -> Advance:
     return told
 
 
-def automatic(label: str, total: int) -> AbstractContextManager[Advance]:
-    """One line in a notebook, which changes in place; silence everywhere else."""
+@runtime_checkable
+class Asks(Protocol):
+    """Progress that also tells how far a language model is."""
+
+    def asking(self) -> Watch | None:
+        """What the model is to tell, for one run; None: nobody looks."""
+        ...
+
+
+def watch_of(progress: Progress) -> Watch | None:
+    """What a language model that is asked meanwhile is to tell of itself."""
+    return progress.asking() if isinstance(progress, Asks) else None
+
+
+class Automatic:
+    """Lines in a notebook, which change in place; silence everywhere else."""
+
+    def __call__(self, label: str, total: int) -> AbstractContextManager[Advance]:
+        """A step of `total` items."""
+        return notebook(label, total) if _in_notebook() else silent(label, total)
+
+    def asking(self) -> Watch | None:
+        """A line for each step of a language model."""
+        return notebook_watch() if _in_notebook() else None
+
+
+automatic = Automatic()
+
+
+def _in_notebook() -> bool:
     shell = sys.modules.get("IPython")
-    running = shell.get_ipython() if shell is not None else None
-    return notebook(label, total) if hasattr(running, "kernel") else silent(label, total)
+    return hasattr(shell.get_ipython() if shell is not None else None, "kernel")
 
 
 @contextmanager
@@ -61,9 +91,29 @@ def notebook(label: str, total: int, *, clock: Callable[[], float] = time.monoto
     handle.update(HTML(_line(label, total, total, clock() - started)))
 
 
+def notebook_watch() -> Watch:
+    """Writes a line of HTML for each step that a language model is asked for."""
+    from IPython.display import HTML, display  # type: ignore[import-not-found]
+
+    handles: dict[str, Any] = {}
+
+    def told(tally: Tally) -> None:
+        line = HTML(f"<div>{_bar(tally.done, tally.of)}{escape(tally.line())}</div>")
+        if tally.step in handles:
+            handles[tally.step].update(line)
+        elif tally.asked:
+            handles[tally.step] = display(line, display_id=True)
+
+    return told
+
+
+def _bar(done: int, total: int) -> str:
+    return f'<progress value="{min(done, total)}" max="{total}"></progress> '
+
+
 def _line(label: str, done: int, total: int, seconds: float) -> str:
     known = total > 1
-    bar = f'<progress value="{min(done, total)}" max="{total}"></progress> ' if known else ""
+    bar = _bar(done, total) if known else ""
     count = f" {done:,} of {total:,}," if known else ""
     return f"<div>{bar}{escape(label)}:{count} {seconds:.0f} s</div>"
 

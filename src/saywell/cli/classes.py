@@ -27,12 +27,12 @@ def classes(
     A stopped run goes on when the same command is given again.
     """
     from saywell.cli.llm import print_plan
-    from saywell.cli.progress import terminal_progress
+    from saywell.cli.progress import Terminal
     from saywell.cli.show import print_study
     from saywell.studies.classes import describe_classes, plan_classes
 
     if dry_run:
         print_plan(plan_classes(images, out=out, settings=settings), json=json)
         return
-    study = describe_classes(images, out=out, settings=settings, command=sys.argv, progress=terminal_progress)
+    study = describe_classes(images, out=out, settings=settings, command=sys.argv, progress=Terminal())
     print_study(study, json=json)

@@ -21,7 +21,7 @@ def demo(
     """
     from importlib.resources import as_file, files
 
-    from saywell.cli.progress import terminal_progress
+    from saywell.cli.progress import Terminal
     from saywell.cli.show import print_studies
     from saywell.studies.neurons import describe_neurons
     from saywell.studies.planted import describe_planted_classes
@@ -34,7 +34,7 @@ def demo(
             gold="tags",
             layers="1,4",
             command=sys.argv,
-            progress=terminal_progress,
+            progress=Terminal(),
         )
     classes = describe_planted_classes(
         out / "classes",
@@ -43,6 +43,6 @@ def demo(
         shots=(1, 4),
         seeds=5,
         command=sys.argv,
-        progress=terminal_progress,
+        progress=Terminal(),
     )
     print_studies([neurons, classes], json=json)

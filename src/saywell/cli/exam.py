@@ -28,13 +28,13 @@ def exam(
 ) -> None:
     """Examine describers: how often are they right, and how often do they see what is not there?"""
     from saywell.cli.llm import print_plan
-    from saywell.cli.progress import terminal_progress
+    from saywell.cli.progress import Terminal
     from saywell.studies.exam import plan_exam, run_exam
 
     if dry_run:
         print_plan(plan_exam(settings=settings, out=out), json=json)
         return
-    result = run_exam(settings=settings, out=out, command=sys.argv, progress=terminal_progress)
+    result = run_exam(settings=settings, out=out, command=sys.argv, progress=Terminal())
     print_exam(result, json=json)
 
 

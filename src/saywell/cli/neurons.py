@@ -28,14 +28,12 @@ def neurons(
     A stopped run goes on when the same command is given again.
     """
     from saywell.cli.llm import print_plan
-    from saywell.cli.progress import terminal_progress
+    from saywell.cli.progress import Terminal
     from saywell.cli.show import print_study
     from saywell.studies.neurons import describe_neurons, plan_neurons
 
     if dry_run:
         print_plan(plan_neurons(texts, model, out=out, settings=settings), json=json)
         return
-    study = describe_neurons(
-        texts, model, out=out, settings=settings, command=sys.argv, progress=terminal_progress
-    )
+    study = describe_neurons(texts, model, out=out, settings=settings, command=sys.argv, progress=Terminal())
     print_study(study, json=json)

@@ -49,7 +49,7 @@ def units(
     Pictures also need --vocabulary and --encoder.
     """
     from saywell.cli.llm import print_plan
-    from saywell.cli.progress import terminal_progress
+    from saywell.cli.progress import Terminal
     from saywell.cli.show import print_study
     from saywell.studies.units import describe_units, plan_units
 
@@ -57,7 +57,5 @@ def units(
     if dry_run:
         print_plan(plan_units(examples, activations, out=out, **brought), json=json)
         return
-    study = describe_units(
-        examples, activations, out=out, command=sys.argv, progress=terminal_progress, **brought
-    )
+    study = describe_units(examples, activations, out=out, command=sys.argv, progress=Terminal(), **brought)
     print_study(study, json=json)

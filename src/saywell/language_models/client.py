@@ -8,7 +8,9 @@ import json
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +30,15 @@ from saywell.language_models.rates import UNLIMITED, Rate
 from saywell.language_models.reasoning import final_text
 from saywell.language_models.requests import Reply, Request
 from saywell.language_models.structured import outcome_of, schema_text
+from saywell.language_models.tally import Counting, Watch
 
 _SCHEME = "c1:"  # changes whenever canonical_request does
 # So many different requests that all failed, with no reply between, mean that the rest would too.
 _HOPELESS = 3
 # So often nobody was there to take a request.
 _UNREACHABLE = 4
+_TELL_EVERY = 1.0
+"""Seconds."""
 _GO_ON = "Every reply so far is kept; the same command goes on from there"
 _REJECTED = "rejected"
 log = logging.getLogger("saywell.language_models")
@@ -146,10 +151,12 @@ class Client:
             self._ledger.dearest_token(),
         )
         self._background = Background(new_loop)
+        self.watch: Watch | None = None
+        """Who is told, in another thread, how far each step is."""
+        self._counting = Counting(clock)
+        self._opened = clock()
         self._settled: asyncio.Future[None] | None = None
         self._answered = self._ledger.has_reply(self.name)
-        # Tokens so far of each reply that is coming in, by the number of its row.
-        self._coming: dict[int, int] = {}
         self._turned_away: set[str] = set()
         self._most_reply_tokens = most_reply_tokens
         self._read_any = False
@@ -252,6 +259,7 @@ class Client:
                     for copy, place in enumerate(places[key]):
                         replies[place] = replace(reply, cached=True) if copy else reply
                     done += len(places[key])
+                    self._counting.done(request.step, reply.cached)
                     if progress is not None:
                         progress(done)
                 except _Stopped:
@@ -263,7 +271,8 @@ class Client:
 
         waiting = iter(places)
         workers = min(self._concurrency, len(places))
-        await asyncio.gather(*(work(waiting) for _ in range(workers)))
+        with self._telling([requests[first] for first, *_ in places.values()]):
+            await asyncio.gather(*(work(waiting) for _ in range(workers)))
         if batch.reason is not None:
             raise batch.reason
         if missing:
@@ -278,6 +287,35 @@ class Client:
                 f"{self._key(missing[0])[1]!r}); run without --replay to ask them"
             )
         return [reply for reply in replies if reply is not None]
+
+    @contextmanager
+    def _telling(self, requests: Sequence[Request]) -> Iterator[None]:
+        """While these are asked, whoever watches is told how far they are, and so is the calls file."""
+        steps = Counter(request.step for request in requests)
+
+        def tell() -> None:
+            for step in steps:
+                tally = self._counting.tally(step, self.name, self.spent, self.price is not None)
+                if tally.asked:
+                    self._ledger.tell(self._opened, self._clock(), tally.to_json())
+                if self.watch is not None:
+                    self.watch(tally)
+
+        async def keep_telling() -> None:
+            while True:
+                tell()
+                await asyncio.sleep(_TELL_EVERY)
+
+        for step, number in steps.items():
+            self._counting.begin(step, number)
+        teller = asyncio.ensure_future(keep_telling())
+        try:
+            yield
+        finally:
+            teller.cancel()
+            for step in steps:
+                self._counting.end(step)
+            tell()
 
     def _key(self, request: Request) -> tuple[str, str]:
         """Canonical text of the request, and its key."""
@@ -401,15 +439,17 @@ class Client:
         pending = self._priced(pending, None)
         amount = self._budget.worst_case(pending.input_tokens, pending.output_tokens)
         await self._reserve(amount, batch)
-        id, real, problem, pause = 0, Spent(), None, 0.0
+        id, row, real, problem, pause = 0, None, Spent(), None, 0.0
         try:
             batch.check()
             began = loop.time()
             pending = replace(pending, started=self._clock())
             id = self._ledger.begin(pending)
+            self._counting.sent(request.step, id)
             real = self._budget.taken(pending)
             try:
-                sent = await self._backend.send(request, without, partial(self._coming.__setitem__, id))
+                told = partial(self._counting.told, request.step, id)
+                sent = await self._backend.send(request, without, told)
                 row = self._answer(pending, sent, request)
             except Trouble as trouble:
                 problem, row = trouble, _failure(pending, trouble)
@@ -427,7 +467,7 @@ class Client:
             real = self._budget.taken(row)
             return self._ledger.finish(id, row), problem, pause
         finally:
-            self._coming.pop(id, None)
+            self._counting.back(request.step, id, row)
             self._budget.settle(amount, real)
             if self._settled is not None:
                 self._settled.set_result(None)

@@ -16,6 +16,7 @@ import logging
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,17 @@ CREATE TABLE IF NOT EXISTS calls (
 CREATE INDEX IF NOT EXISTS by_key ON calls (key);
 CREATE UNIQUE INDEX IF NOT EXISTS answered_once ON calls (key) WHERE answered = 1;
 """
+_ASKERS = """
+CREATE TABLE IF NOT EXISTS askers (
+  id INTEGER PRIMARY KEY,     -- a client that asks now; its row goes when it is closed
+  since REAL NOT NULL,        -- when it was opened; seconds since 1970, UTC
+  told REAL NOT NULL,         -- when it last said how far it is
+  tally TEXT NOT NULL         -- what it said, as JSON
+)
+"""
+
+_KILLED = 60.0
+"""Seconds: who has told nothing for so long and asks all the same is there no more."""
 
 log = logging.getLogger("saywell.language_models")
 
@@ -121,6 +133,8 @@ class Ledger:
 
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.path = path
+        self._shared = path is not None and not read_only
+        self._asker: int | None = None
         try:
             self._connection = _connect(path, read_only)
         except (sqlite3.Error, ValueError) as error:
@@ -161,6 +175,23 @@ class Ledger:
             self._write("UPDATE calls SET answered = 0 WHERE answered = 1 AND key = ?", [row.key])
             self._write(update, [*_values(row), id])
         return row
+
+    def tell(self, since: float, now: float, tally: str) -> None:
+        """Says how far the client is that was opened at `since`, to whoever reads this file meanwhile."""
+        if self._asker is not None:
+            self._write("UPDATE askers SET told = ?, tally = ? WHERE id = ?", [now, tally, self._asker])
+        elif self._shared:
+            self._write(_ASKERS, [])  # files had no such table once
+            self._write("DELETE FROM askers WHERE told < ?", [now - _KILLED])
+            insert = "INSERT INTO askers (since, told, tally) VALUES (?, ?, ?)"
+            self._asker = self._write(insert, [since, now, tally]).lastrowid
+
+    def askers(self) -> list[tuple[float, float, str]]:
+        """Of each client that asks, or was killed: when it was opened, when it last told, and what."""
+        try:
+            return self._connection.execute("SELECT since, told, tally FROM askers ORDER BY id").fetchall()
+        except sqlite3.OperationalError:  # it has none yet
+            return []
 
     def rows(self, step: str | None = None, key: str | None = None) -> list[Row]:
         """All calls in the order made, or those of a step, or those whose key begins with `key`.
@@ -208,6 +239,10 @@ class Ledger:
 
     def close(self) -> None:
         """Closes the file."""
+        if self._asker is not None:
+            with suppress(LedgerError):  # a file that was damaged meanwhile can still be closed
+                self._write("DELETE FROM askers WHERE id = ?", [self._asker])
+            self._asker = None
         self._connection.close()
 
     def _stored(self, keys: Iterable[str]) -> dict[str, Row | None]:

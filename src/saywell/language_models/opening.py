@@ -17,6 +17,7 @@ from saywell.language_models.prices import FREE, dearest_price, find_price
 from saywell.language_models.providers import EXTRACTIVE, base_url, find_key, missing_key, split_name
 from saywell.language_models.rates import UNLIMITED, Rate
 from saywell.language_models.requests import LanguageModel
+from saywell.language_models.tally import Watch
 
 
 def open_language_model(
@@ -112,21 +113,41 @@ def open_language_model(
 
 
 @contextmanager
-def opened(llm: LanguageModel | str | None, folder: Path | None, **options: Any) -> Iterator[Any]:
+def opened(
+    llm: LanguageModel | str | None, folder: Path | None, watch: Watch | None = None, **options: Any
+) -> Iterator[Any]:
     """The language model that a study asks: `llm` itself, or opened by its name.
 
     None and "extractive" are no model (None). A name is opened with `options` (those of
     `open_language_model`) and the calls file of the study in `folder`, and closed afterwards.
+    `watch` is told how far it is, where the model is not watched already.
     """
     if llm is None or llm == EXTRACTIVE:
         yield None
     elif not isinstance(llm, str):
-        yield llm
+        with watched(llm, watch):
+            yield llm
     else:
         split_name(llm)  # before a folder is made for it
         if folder is None:
             raise InputError(f"the replies of {llm!r} need a study to be kept in: give out (--out FOLDER)")
         if not options.get("replay"):
             folder.mkdir(parents=True, exist_ok=True)
-        with open_language_model(llm, calls=folder / "calls.sqlite", **options) as model:
+        with (
+            open_language_model(llm, calls=folder / "calls.sqlite", **options) as model,
+            watched(model, watch),
+        ):
             yield model
+
+
+@contextmanager
+def watched(model: LanguageModel, watch: Watch | None) -> Iterator[None]:
+    """Has the model tell `watch` how far it is, unless it tells somebody else; for a while."""
+    if not isinstance(model, Client) or model.watch is not None:
+        yield
+        return
+    model.watch = watch
+    try:
+        yield
+    finally:
+        model.watch = None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from saywell.language_models import DryRun, LanguageModel, Limits, StepPlan, open_language_model
 from saywell.language_models.opening import opened
+from saywell.progress import Progress, silent, watch_of
 from saywell.studies.settings import EXTRACTIVE, LlmSettings
 
 
@@ -21,15 +22,15 @@ class Plan(NamedTuple):
 
 @contextmanager
 def opened_llm(
-    asked: LlmSettings, out: Path | None, llm: LanguageModel | str | None = None
+    asked: LlmSettings, out: Path | None, llm: LanguageModel | str | None = None, progress: Progress = silent
 ) -> Iterator[LanguageModel | None]:
     """The model `llm`, or the one that is asked for by name, closed afterwards; None for 'extractive'.
 
-    Its replies are kept in the study's folder `out`. Raises InputError for a name that cannot be, and
-    without a folder.
+    Its replies are kept in the study's folder `out`; how far it is goes where `progress` does. Raises
+    InputError for a name that cannot be, and without a folder.
     """
     given = asked.llm if llm is None or isinstance(llm, str) else llm
-    with opened(given, out, **_options(asked)) as model:
+    with opened(given, out, watch_of(progress), **_options(asked)) as model:
         yield model
 
 

@@ -96,7 +96,7 @@ def describe_units(
     """
     asked = settings_of(UnitSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
     brought = _Brought(examples, activations, model, directions, tokenizer, encoder)
-    with opened_llm(asked, Path(out), llm) as opened:
+    with opened_llm(asked, Path(out), llm, progress) as opened:
         question, loaded, resources = _posed(brought, asked, opened, progress)
         return run(question, loaded, out=out, resources=resources, command=command)
 

@@ -126,7 +126,10 @@ def describe_classes(
     same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
     """
     asked = _settings(settings, options, encoder, llm, network)
-    with opened_llm(asked, Path(out), llm) as opened, _opened_wiki(wiki, asked, Path(out)) as client:
+    with (
+        opened_llm(asked, Path(out), llm, progress) as opened,
+        _opened_wiki(wiki, asked, Path(out)) as client,
+    ):
         request = read_request(images, asked)
         dual, made_how = None if isinstance(encoder, str) else encoder, ()
         if dual is None:

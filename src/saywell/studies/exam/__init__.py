@@ -105,7 +105,7 @@ def run_exam(
     """
     asked, frame = _asked(texts, settings, options, encoder, llm)
     folder = None if out is None else Path(out)
-    with opened_llm(asked, folder, llm) as model, TemporaryDirectory() as nowhere:
+    with opened_llm(asked, folder, llm, progress) as model, TemporaryDirectory() as nowhere:
         resources = _resources(asked, encoder, model, progress)
         asks = _asks(asked, frame, resources)
         question = exam_question(asked, asks, resources, clock)

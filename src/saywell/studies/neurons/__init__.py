@@ -75,7 +75,7 @@ def describe_neurons(
     same tables. Raises InputError for unusable input, StudyError when `out` holds another study.
     """
     asked = settings_of(NeuronSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
-    with opened_llm(asked, Path(out), llm) as opened:
+    with opened_llm(asked, Path(out), llm, progress) as opened:
         resources = _resources(asked, opened, encoder or asked.encoder, progress)
         examples = _examples(texts, asked)
         question = neuron_question(examples, _load(model, tokenizer, asked), asked, resources)
