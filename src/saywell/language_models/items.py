@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, create_model
+from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from saywell.errors import InputError
 from saywell.language_models.prompts import Prompt
 from saywell.language_models.requests import LanguageModel, Reply, Request, Status
+from saywell.language_models.structured import TIGHTER
 
 _Row = TypeVar("_Row", bound=BaseModel)
 Check = Callable[[Sequence[Any]], str | None]
@@ -109,7 +110,8 @@ def ask_groups(
             return rows
 
         rows = Annotated[list[row], AfterValidator(exact)]
-        return create_model(f"{row.__name__}List", items=(rows, ...))  # pyright: ignore
+        tight = Field(json_schema_extra={TIGHTER: _numbered(row, count)})
+        return create_model(f"{row.__name__}List", items=(rows, tight))  # pyright: ignore
 
     def request(batch: _Batch) -> Request:
         group = groups[batch.group]
@@ -160,6 +162,16 @@ def _pieces(batch: _Batch, reply: Reply) -> list[_Batch]:
         most = reply.max_tokens or most
     half = (len(ids) + 1) // 2
     return [_Batch(batch.group, ids[:half], most), _Batch(batch.group, ids[half:], most)]
+
+
+def _numbered(row: type[BaseModel], count: int) -> dict[str, Any]:
+    """What JSON Schema can say of `count` rows: each number once, in order."""
+    schema = row.model_json_schema()
+    rows = [
+        schema | {"properties": schema["properties"] | {"item": {"const": number}}}
+        for number in range(1, count + 1)
+    ]
+    return {"prefixItems": rows, "items": False, "minItems": count, "maxItems": count}
 
 
 def _wrong_numbers(numbers: Sequence[int], count: int) -> str | None:

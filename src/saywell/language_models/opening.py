@@ -10,11 +10,19 @@ from typing import Any
 
 from saywell.errors import InputError
 from saywell.language_models.again import MOST_REPLY_TOKENS
+from saywell.language_models.backend import Backend
 from saywell.language_models.blot import Blot
 from saywell.language_models.budget import Limits
 from saywell.language_models.client import Client, Retries
 from saywell.language_models.prices import FREE, dearest_price, find_price
-from saywell.language_models.providers import EXTRACTIVE, base_url, find_key, missing_key, split_name
+from saywell.language_models.providers import (
+    EXTRACTIVE,
+    IN_PROCESS,
+    base_url,
+    find_key,
+    missing_key,
+    split_name,
+)
 from saywell.language_models.rates import UNLIMITED, Rate
 from saywell.language_models.requests import LanguageModel
 from saywell.language_models.tally import Watch
@@ -54,14 +62,13 @@ def open_language_model(
     provider, model = split_name(name)
     limits = limits or Limits()
     retries = retries or Retries(deadline=deadline)
-    if provider.name == "hf":
+    if threads is not None and provider.name != "gguf":
+        raise InputError(f"--llm-threads is for models that llama.cpp runs here (gguf:PATH), not {name!r}")
+    if provider.name in IN_PROCESS:
         if url is not None:
             raise InputError(f"{name!r} runs in this process; --llm-url does not apply to it")
-        from saywell.language_models.local import LocalBackend
-
-        local = LocalBackend(model)
         return Client(
-            local,
+            _in_process(provider.name, model, threads, context, effort, replay),
             calls=calls,
             limits=limits,
             replay=replay,
@@ -110,6 +117,18 @@ def open_language_model(
         most_reply_tokens=most_reply_tokens,
         stand_in=dearest_price(env) if limits.max_usd is not None else None,
     )
+
+
+def _in_process(
+    provider: str, path: str, threads: int | None, context: int | None, effort: str | None, replay: bool
+) -> Backend:
+    if provider == "hf":
+        from saywell.language_models.local import LocalBackend
+
+        return LocalBackend(path)
+    from saywell.language_models.gguf import GgufBackend
+
+    return GgufBackend(path, threads=threads, context=context, effort=effort, needed=not replay)
 
 
 @contextmanager

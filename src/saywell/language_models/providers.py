@@ -24,7 +24,7 @@ class ProviderError(SaywellError):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One way to reach models that speak the OpenAI chat protocol, or "hf" for a checkpoint in process.
+    """One way to reach models that speak the OpenAI chat protocol; "gguf" and "hf" run in this process.
 
     `schema`: "native" sends the answer's JSON schema as response_format, "instruct" spells it out
     in the prompt, "both" does both (where some of the provider's models ignore response_format
@@ -64,9 +64,12 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider("ollama", "http://127.0.0.1:11434/v1", "OLLAMA_API_KEY", False, "both", free=True),
         Provider("vllm", "http://127.0.0.1:8000/v1", "VLLM_API_KEY", False, "native", free=True),
         Provider("openai-compatible", None, "SAYWELL_LLM_KEY", False, "both"),
+        Provider("gguf", None, None, False, "native", free=True),
         Provider("hf", None, None, False, "instruct", free=True),
     )
 }
+IN_PROCESS = ("gguf", "hf")
+"""Providers that run a model here, one request at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,14 @@ from saywell.language_models.requests import Message, Request, Status
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
+TIGHTER = "x-tighter"
+"""Under this name the `json_schema_extra` of a field has keywords that say what its validators check as well.
+A grammar can hold to them; neither prompts nor cache keys have them."""
+# What the grammars of llama.cpp make of JSON Schema; a keyword they do not know would switch them off.
+_GRAMMAR = frozenset(
+    "type properties required additionalProperties items prefixItems minItems maxItems enum const anyOf "
+    "minimum maximum exclusiveMinimum exclusiveMaximum minLength maxLength $ref $defs".split()
+)
 # Providers enforce different subsets of JSON Schema; these keywords are checked here instead.
 _DROPPED = frozenset(
     [
@@ -38,6 +46,7 @@ _DROPPED = frozenset(
         "minItems",
         "maxItems",
         "uniqueItems",
+        TIGHTER,
     ]
 )
 _REFUSAL = re.compile(
@@ -72,6 +81,30 @@ _DEEPEST = 100_000  # about what it looks at before it finds that a value is nes
 
 class Unreadable(ValueError):
     """The reply holds no answer of the asked form; the message says why, for the repair round."""
+
+
+@lru_cache(maxsize=64)
+def tight_schema(answer: type[BaseModel]) -> dict[str, Any]:
+    """The answer's JSON schema for grammars that enforce it: closed objects, all bounds that are known."""
+
+    def close(node: Any) -> Any:
+        if isinstance(node, list):
+            return [close(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        node = node | node.get(TIGHTER, {})
+        closed = {
+            key: {name: close(value) for name, value in child.items()}
+            if key in ("properties", "$defs")
+            else close(child)
+            for key, child in node.items()
+            if key in _GRAMMAR
+        }
+        if "properties" in closed:
+            closed |= {"required": list(closed["properties"]), "additionalProperties": False}
+        return closed
+
+    return close(answer.model_json_schema())
 
 
 @lru_cache(maxsize=64)
@@ -115,7 +148,15 @@ def strict_schema(answer: type[BaseModel]) -> dict[str, Any]:
 @lru_cache(maxsize=64)
 def schema_text(answer: type[BaseModel]) -> str:
     """The answer's full JSON schema as canonical text: for cache keys and instructions."""
-    return json.dumps(answer.model_json_schema(), sort_keys=True)
+    return json.dumps(_untightened(answer.model_json_schema()), sort_keys=True)
+
+
+def _untightened(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_untightened(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: _untightened(child) for key, child in node.items() if key != TIGHTER}
 
 
 def with_instructions(messages: tuple[Message, ...], answer: type[BaseModel]) -> tuple[Message, ...]:
