@@ -102,7 +102,7 @@ def test_it_points_at_the_words_that_it_found(description, text, pointed):
     point = LexicalReader().pointing(examples, Resources())  # type: ignore[arg-type]
     (one,) = said(description)
     assert [text[start:end] for start, end in point(one, 1)] == pointed
-    assert point(said("?!")[0], 1) is None
+    assert point(said("?!")[0], 1) is point(said("' '")[0], 1) is None
 
 
 def test_one_of_several_alternatives_is_enough():
@@ -128,7 +128,9 @@ def test_function_words_count_only_where_there_is_nothing_else():
 
 
 def test_nothing_said_is_no_answer():
-    assert all(np.isnan(found).all() for found in read("", " , ;", "..."))
+    assert all(np.isnan(found).all() for found in read("", " , ;", "...", "' '", "“ ”, «\t»", "'…' or '-'"))
+    (soup,) = read("' ', soup, “…”")
+    np.testing.assert_array_equal(soup, read("soup")[0])
 
 
 def test_each_description_has_rows_of_its_own():

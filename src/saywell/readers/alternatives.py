@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 QUOTED = re.compile(
-    r"""(?<!\w)"([^"\n]*[^"\s][^"\n]*)"(?!\w)|“([^”\n]+)”|«([^»\n]+)»|(?<!\w)['‘]([^'’\n]+)['’](?!\w)"""
+    r"""(?<!\w)"(?!\s*")([^"\n]+)"(?!\w)|“(?!\s*”)([^”\n]+)”|«(?!\s*»)([^»\n]+)»|"""
+    r"""(?<!\w)['‘](?!\s*['’])([^'’\n]+)['’](?!\w)"""
 )
-"""A wording in quotation marks: whichever group there is has it without them."""
+"""A wording in quotation marks: whichever group there is has it without them. A blank one is none."""
 _APART = re.compile(rf"{QUOTED.pattern}|[,;\n]|(?<=[\"”»'’])\s+or\s+(?=[\"“«'‘])")
 
 

@@ -84,7 +84,7 @@ def by_words(texts: Sequence[str], known: DescribeRows) -> Predict:
     def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
         found = np.full((len(descriptions), rows.shape[-1]), np.nan, dtype=np.float32)
         for number, asked in enumerate(rows_of_each(rows, len(descriptions))):
-            shares = [said.share(sought(part)) for part in alternatives(descriptions[number].text)]
+            shares = [said.share(terms) for terms in _alternatives(descriptions[number].text)]
             if shares:
                 found[number] = np.max(shares, axis=0)[asked]
         return found
@@ -105,6 +105,11 @@ class Term(NamedTuple):
     place: str = ""
     context: bool = False
     after: bool = False
+
+
+def _alternatives(description: str) -> list[tuple[Term, ...]]:
+    """What each alternative seeks; one that seeks nothing, such as a mere mark, is none."""
+    return [terms for part in alternatives(description) if (terms := sought(part))]
 
 
 def sought(part: str) -> tuple[Term, ...]:
@@ -198,7 +203,7 @@ class _Said:
 
     def best(self, description: str) -> list[tuple[tuple[Term, ...], Bool[np.ndarray, " texts"]]]:
         """Its alternatives, and of which texts none says more."""
-        parts = [sought(part) for part in alternatives(description)]
+        parts = _alternatives(description)
         shares = np.array([self.share(terms) for terms in parts]).reshape(len(parts), len(self.corpus.texts))
         return [(terms, own == shares.max(0)) for terms, own in zip(parts, shares, strict=True)]
 
