@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -124,13 +125,20 @@ def quiet_loading() -> Iterator[None]:
     from huggingface_hub import utils as hub
     from transformers.utils import logging
 
+    # The reader of GGUF files has no switch; it is there when a tokenizer has been read from such a file.
+    gguf = sys.modules.get("transformers.modeling_gguf_pytorch_utils")
+    bar = getattr(gguf, "tqdm", None)
     own, downloads = logging.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
     restore = hub.enable_progress_bars if downloads else hub.disable_progress_bars
     logging.disable_progress_bar()  # of the hub too
     restore()
+    if bar is not None:
+        vars(gguf)["tqdm"] = partial(bar, disable=True)
     try:
         yield
     finally:
+        if bar is not None:
+            vars(gguf)["tqdm"] = bar
         if own:
             logging.enable_progress_bar()
         restore()

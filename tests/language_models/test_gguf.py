@@ -45,6 +45,13 @@ def ask(text, system="be brief", **options):
     return Request("s", (Message("system", system), Message("user", text)), **{"max_tokens": 12} | options)
 
 
+LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")  # tokens of the tiny model
+
+
+def choose(text, **options):
+    return ask(text, choices=LETTERS, **options)
+
+
 def run(backend, *requests):
     async def every():
         return [await backend.send(request) for request in requests]
@@ -56,11 +63,11 @@ def requests_that_share_beginnings():
     letters = random.Random(0)
     word = lambda: "".join(letters.choices("abcdefgh ", k=PIECE // 2 + letters.randrange(PIECE)))  # noqa: E731
     stem = [word() for _ in range(4)]
-    return [ask("".join(stem[: n % 5]) + word(), system=stem[0]) for n in range(12)]
+    return [choose("".join(stem[: n % 5]) + word(), system=stem[0]) for n in range(12)]
 
 
 def test_a_reply_is_the_same_whatever_was_asked_before(path):
-    """Compared token by token with a model that had nothing in its memory, over orders and threads of asking."""
+    """Probabilities to the last digit, compared with those of a model that remembers nothing."""
     requests = requests_that_share_beginnings()
     fresh = []
     backend = GgufBackend(str(path), threads=1)
@@ -72,21 +79,23 @@ def test_a_reply_is_the_same_whatever_was_asked_before(path):
     order = list(range(len(requests))) * 2
     random.Random(1).shuffle(order)
     for place, sent in zip(order, run(backend, *(requests[n] for n in order)), strict=True):
-        assert sent == fresh[place]
+        assert sent == fresh[place] and sent.probabilities is not None
     assert backend._engine.read < 0.8 * 2 * everything
-    # Going on from the reply itself, as a request for repair does, reads the reply anew.
-    first = run(backend, requests[0])[0]
-    turns = (*requests[0].messages, Message("assistant", first.text), Message("user", "again"))
-    longer = Request("s", turns, max_tokens=12)
-    after = run(backend, longer)[0]
-    backend._engine._held = []
-    assert run(backend, longer)[0] == after
+    # Going on from a reply, as a request for repair does, reads the reply anew.
+    text = "x" * (-asyncio.run(backend.count(ask(""))) % PIECE)
+    first = ask(text, choices=("abcdefgh", "ijklmnop"))
+    sent = run(backend, first)[0]
+    before = backend._engine.read
+    turns = (*first.messages, Message("assistant", sent.text), Message("user", "again"))
+    after = run(backend, Request("s", turns, choices=LETTERS))[0]
+    assert sent.input_tokens % PIECE == 0
+    assert backend._engine.read - before == after.input_tokens - sent.input_tokens + 1
     asyncio.run(backend.close())
 
 
 def test_the_fixed_part_of_prompts_is_read_once(model):
     engine = lambda: model._backend._engine.read  # noqa: E731
-    system = "this part is the same in all " * 8
+    system = "this part is always alike " * 8
     model.complete([ask("first", system=system)])
     before = engine()
     replies = model.complete([ask(f"number {n}", system=system) for n in range(5)])
@@ -107,6 +116,29 @@ def test_an_answer_always_has_the_form_that_was_asked_for(model):
     )
     assert [reply.status for reply in replies.values()] == ["ok"] * 6
     assert all(reply.row.holds in ("yes", "no") for reply in replies.values())
+
+
+def test_a_choice_is_one_of_the_words_and_has_probabilities(model):
+    for reply in model.complete([choose(f"is {n} even?", max_tokens=5) for n in range(4)]):
+        assert reply.status == "ok" and reply.text == max(LETTERS, key=reply.probabilities.get)
+        assert sum(reply.probabilities.values()) == pytest.approx(1)
+    odd = model.complete([ask("x", choices=('a "quoted" one', "back\\slash", "naïve"), max_tokens=40)])[0]
+    assert odd.status == "ok" and odd.text in ('a "quoted" one', "back\\slash", "naïve")
+
+
+def test_transformers_reads_the_same_file_and_says_the_same(path, model, capfd):
+    import torch
+
+    torch.set_num_threads(1)
+    requests = [ask("hello there"), *(choose(f"is {n} even, and the others?") for n in range(2))]
+    by_llama_cpp = model.complete(requests)
+    with open_language_model(f"hf:{path}") as other:
+        by_transformers = other.complete(requests)
+    for one, same in zip(by_llama_cpp, by_transformers, strict=True):
+        assert (one.text, one.input_tokens, one.status) == (same.text, same.input_tokens, same.status)
+    for letter, share in by_llama_cpp[1].probabilities.items():
+        assert share == pytest.approx(by_transformers[1].probabilities[letter], abs=0.02)
+    assert capfd.readouterr().err == ""
 
 
 def test_an_answer_that_was_cut_off_is_truncated(model, path):

@@ -1,4 +1,4 @@
-"""A chat model of one layer with random weights, as a GGUF file: letters are its tokens."""
+"""A chat model of one layer with random weights, as a GGUF file: letters are its tokens, and "the"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write(path, *, template=TEMPLATE, seed=0):
     import gguf
 
     letters = _byte_letters()
-    tokens = [*letters, "</s>", "<|system|>", "<|user|>", "<|assistant|>"]
+    tokens = [*letters, "the", "th", "</s>", "<|system|>", "<|user|>", "<|assistant|>"]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(WIDTH)
@@ -31,9 +31,9 @@ def write(path, *, template=TEMPLATE, seed=0):
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
     kinds = gguf.TokenType
-    writer.add_token_types([kinds.NORMAL] * len(letters) + [kinds.CONTROL] * 4)
-    writer.add_token_merges([f"{letters[0]} {letters[1]}"])
-    writer.add_eos_token_id(len(letters))
+    writer.add_token_types([kinds.NORMAL] * (len(tokens) - 4) + [kinds.CONTROL] * 4)
+    writer.add_token_merges(["t h", "th e"])
+    writer.add_eos_token_id(tokens.index("</s>"))
     writer.add_add_bos_token(False)
     if template is not None:
         writer.add_chat_template(template)

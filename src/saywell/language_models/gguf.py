@@ -22,14 +22,16 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from saywell.errors import InputError, MissingPackage
 from saywell.language_models.backend import Sent, Told, Trouble, untold
+from saywell.language_models.choices import told_by_server
 from saywell.language_models.gguf_file import GgufFile
 from saywell.language_models.prices import FREE
 from saywell.language_models.requests import Message, Request
@@ -40,6 +42,7 @@ PIECE = 32
 MOST_CONTEXT = 16_384
 """Tokens of context, unless more are asked for: each takes memory (some 30 to 500 kB)."""
 _PACKAGE = "xllamacpp"
+_LIKELIEST = 100  # tokens whose probability is told where one of several words is asked for
 _LONGEST_SOCKET = 100  # bytes; systems take 104 or 108
 _THINKS = "<think>"
 # Small models go on with blanks and new lines where they may.
@@ -56,8 +59,6 @@ class GgufBackend:
     not cut off always has the asked form. Sampling (temperature above 0) draws from the request's seed, or 0.
     Raises InputError for a file that cannot be, and, unless it is not `needed`, MissingPackage.
     """
-
-    gives_probabilities = False
 
     def __init__(
         self,
@@ -83,6 +84,7 @@ class GgufBackend:
         self._effort = effort
         self.name = f"gguf:{self._file.path.name}"
         self.price = FREE
+        self.gives_probabilities = True
         self.identity = {"provider": "gguf", "url": "", "model": self._file.fingerprint()}
         if effort is not None:
             self.identity["reasoning_effort"] = effort
@@ -139,9 +141,10 @@ class GgufBackend:
         options: dict[str, Any] = {}
         if self._effort is not None:
             options["reasoning_effort"] = self._effort
-        if request.answer is not None or self._effort == "none":
+        at_once = request.answer is not None or request.choices is not None
+        if at_once or self._effort == "none":
             options["enable_thinking"] = False  # the grammar leaves no room for it
-        return self._engine.tokens(request.messages, options, closed=request.answer is not None)
+        return self._engine.tokens(request.messages, options, closed=at_once)
 
     def _answer(self, request: Request, tell: Told, given_up: threading.Event) -> Sent:
         tokens = self._tokens(request)
@@ -159,15 +162,25 @@ class GgufBackend:
         }
         if request.answer is not None:
             asked["json_schema"] = tight_schema(request.answer) | _COMPACT
-        text, last = self._engine.reply(tokens, asked, tell, given_up)
-        usage = last.get("usage") or {}
+        if request.choices is not None:
+            asked["grammar"] = "root ::= " + " | ".join(map(_quoted, request.choices))
+            asked["logprobs"] = _LIKELIEST
+        said = self._engine.reply(tokens, asked, tell, given_up)
+        probabilities = None
+        if request.choices is not None:
+            _, probabilities = told_by_server({"logprobs": {"content": said.places}}, request.choices)
         return Sent(
-            text=text.encode("utf-8", "replace").decode(),
-            finish=last["choices"][0].get("finish_reason"),
+            text="".join(said.parts).encode("utf-8", "replace").decode(),
+            finish=said.finish,
             model=self.name,
             input_tokens=len(tokens),
-            output_tokens=usage.get("completion_tokens"),
+            output_tokens=said.tokens,
+            probabilities=probabilities,
         )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _library() -> Any:
@@ -184,6 +197,30 @@ def _library() -> Any:
     finally:
         if said is None:
             del os.environ[name]
+
+
+@dataclass
+class _Said:
+    """A reply as it comes; `places` have the likeliest tokens at each place, in OpenAI's form."""
+
+    parts: list[str] = field(default_factory=list)
+    places: list[Any] = field(default_factory=list)
+    finish: str | None = None
+    tokens: int = 0
+    read: int = 0
+    error: Mapping[str, Any] | None = None
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        if "error" in chunk:
+            self.error = chunk["error"]
+            return
+        choice = chunk["choices"][0]
+        if choice.get("text"):
+            self.parts.append(choice["text"])
+        self.places += (choice.get("logprobs") or {}).get("content") or []
+        if "timings" in chunk:  # the last one
+            self.finish, self.tokens = choice["finish_reason"], chunk["usage"]["completion_tokens"]
+            self.read = chunk["timings"]["prompt_n"]
 
 
 class _Engine:
@@ -241,41 +278,30 @@ class _Engine:
         text = {"content": prompt, "add_special": True, "parse_special": True}
         return self._post("tokenize", text)["tokens"]
 
-    def reply(
-        self, tokens: list[int], asked: dict[str, Any], tell: Told, given_up: threading.Event
-    ) -> tuple[str, dict[str, Any]]:
-        """The text that follows the tokens, and the last thing that llama.cpp said about it."""
+    def reply(self, tokens: list[int], asked: dict[str, Any], tell: Told, given_up: threading.Event) -> _Said:
+        """What follows the tokens."""
         kept = self._keep(tokens)
-        parts: list[str] = []
-        last: dict[str, Any] = {}
+        said = _Said()
 
         def each(chunk: dict[str, Any]) -> bool:
-            nonlocal last
-            last = chunk
-            if text := "error" not in chunk and chunk["choices"][0].get("text"):
-                parts.append(text)
-                tell(len(parts))
-            return given_up.is_set()
+            before = len(said.parts)
+            said.add(chunk)
+            if len(said.parts) > before:
+                tell(len(said.parts))
+            return given_up.is_set()  # True stops
 
         self._held = []  # if this fails, nothing is known
-        every = {
-            "top_k": 0,
-            "top_p": 1.0,
-            "min_p": 0.0,
-            "return_progress": True,
-            "stream": True,
-            "id_slot": 0,
-        }
-        self._server.handle_completions({"prompt": tokens, "cache_prompt": kept > 0, **every, **asked}, each)
-        if "error" in last:
-            error = last["error"]
-            too_long = error.get("type") == "exceed_context_size_error"
-            raise Trouble(f"llama.cpp: {error.get('message')}"[:300], "reject", too_long=too_long)
-        if given_up.is_set() or not last:
-            raise Trouble("given up", "retry")
-        self.read += last["timings"]["prompt_n"]
+        place = {"id_slot": 0, "cache_prompt": kept > 0, "stream": True, "return_progress": True}
+        whole = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+        self._server.handle_completions({"prompt": tokens, **place, **whole, **asked}, each)
+        if said.error is not None:
+            too_long = said.error.get("type") == "exceed_context_size_error"
+            raise Trouble(f"llama.cpp: {said.error.get('message')}"[:300], "reject", too_long=too_long)
+        if said.finish is None:
+            raise Trouble("llama.cpp was stopped")
+        self.read += said.read
         self._held = tokens
-        return "".join(parts), last
+        return said
 
     def _keep(self, tokens: list[int]) -> int:
         """How many tokens llama.cpp keeps of the last prompt: the whole pieces that both begin with."""

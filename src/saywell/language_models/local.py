@@ -1,8 +1,9 @@
-"""A chat checkpoint that runs in this process through transformers ("hf:PATH" or "hf:ORG/NAME")."""
+"""A chat checkpoint that runs in this process through transformers (hf:PATH, hf:FILE.gguf or hf:ORG/NAME)."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from saywell.encoders.fingerprints import checkpoint_fingerprint
-from saywell.errors import InputError
+from saywell.errors import InputError, MissingPackage
 from saywell.language_models.backend import Sent, Told, Trouble, untold
 from saywell.language_models.choices import by_tokens, likeliest
+from saywell.language_models.gguf_file import GgufFile
 from saywell.language_models.prices import FREE
 from saywell.language_models.requests import Message, Request
 from saywell.language_models.structured import with_instructions
@@ -37,8 +39,16 @@ class LocalBackend:
         self._loaded: tuple[Any, Any] | None = None
         # torch calls block, so they run beside the loop, in one thread to keep them in order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saywell-hf")
-        # A name on the hub stands for itself.
-        model = checkpoint_fingerprint(Path(checkpoint)) if Path(checkpoint).is_dir() else checkpoint
+        self._place: dict[str, str] = {"pretrained_model_name_or_path": checkpoint}
+        path = Path(checkpoint)
+        if path.suffix.lower() == ".gguf":
+            for package in ("gguf", "accelerate"):
+                if importlib.util.find_spec(package) is None:
+                    raise MissingPackage(package, "local", "hf:FILE.gguf")
+            model = GgufFile.read(path).fingerprint()
+            self._place = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+        else:  # a name on the hub stands for itself
+            model = checkpoint_fingerprint(path) if path.is_dir() else checkpoint
         self.identity = {"provider": "hf", "url": "", "model": model}
 
     async def send(self, request: Request, without: tuple[str, ...] = (), told: Told = untold) -> Sent:
@@ -121,15 +131,15 @@ class LocalBackend:
         device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             # No code of the checkpoint's own, and no pickles, which are code.
-            tokenizer = AutoTokenizer.from_pretrained(self._checkpoint, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(**self._place, trust_remote_code=False)
             with quiet_loading():
                 model = AutoModelForCausalLM.from_pretrained(
-                    self._checkpoint, dtype="auto", trust_remote_code=False, use_safetensors=True
+                    **self._place, dtype="auto", trust_remote_code=False, use_safetensors=True
                 )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # readers of files raise whatever they meet
             raise InputError(
-                f"{self.name} cannot be loaded ({str(error).splitlines()[0][:300]}); give a folder "
-                "with a transformers chat checkpoint, or a name on the Hugging Face hub"
+                f"{self.name} cannot be loaded ({str(error).splitlines()[0][:300]}); give a folder with a "
+                "transformers chat checkpoint, a GGUF file, or a name on the Hugging Face hub"
             ) from error
         if not tokenizer.chat_template:
             raise InputError(f"{self.name} has no chat template; use an instruct or chat checkpoint")
