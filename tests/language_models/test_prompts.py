@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saywell.describers.llm import CommonGround
 from saywell.errors import InputError
 from saywell.language_models import Message, Request, Scripted, fence, load_prompt
 from saywell.language_models.prompts import parse_prompt
+from saywell.readers.detection import Verdict
 
 SOURCE = """{# version 3: name a topic #}
 {% block system %}You name topics. {{ fence_note }}{% endblock %}
@@ -84,6 +87,56 @@ def test_render_and_hash():
     assert (prompt.version, prompt.purpose) == (3, "name a topic")
     assert prompt.hash == parse_prompt("x", SOURCE.replace("\n", "\r\n")).hash
     assert prompt.hash != parse_prompt("x", SOURCE + " ").hash
+
+
+SHOTS = """{% block shots %}
+{"items": [[1, "soup {{ '{{' }}"]], "answer": {"topics": ["food"]}}
+
+{"items": [[1, "a"], [2, "b"]], "answer": "none"}
+{% endblock %}
+"""
+
+
+def test_shots_are_turns_of_the_chat_in_the_form_of_the_question():
+    plain, shown = parse_prompt("topics", SOURCE), parse_prompt("topics", SOURCE + SHOTS)
+    system, *turns, question = shown.render(items=[(1, "one")])
+    assert (system, question) == plain.render(items=[(1, "one")])
+    assert turns == [
+        plain.render(items=[(1, "soup {{")])[-1],
+        Message("assistant", '{"topics": ["food"]}'),
+        plain.render(items=[(1, "a"), (2, "b")])[-1],
+        Message("assistant", "none"),
+    ]
+    assert shown.hash != plain.hash
+
+
+@pytest.mark.parametrize("shot", ["{", "[1]", '{"items": []}', "{{ items }}", '"answer"'])
+def test_malformed_shots_are_refused_when_the_file_is_read(shot):
+    with pytest.raises(InputError, match="'shots'"):
+        parse_prompt("p", f"{SOURCE}{{% block shots %}}\n{shot}\n{{% endblock %}}")
+
+
+@pytest.mark.parametrize("name", ["detect_examples", "detect_example", "check_mark", "describe_exemplars"])
+def test_the_shots_that_are_shipped_answer_in_the_form_asked_for(name):
+    data = {
+        "description": "d",
+        "text": "t",
+        "items": [(1, "t")],
+        "exemplars": [],
+        "contrast": [],
+        "most_words": 9,
+    }
+    roles = [message.role for message in load_prompt(name).render(**data)]
+    assert roles == ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"] and len(roles) >= 6
+    answers = [message.text for message in load_prompt(name).render(**data) if message.role == "assistant"]
+    for answer in answers:
+        if name == "describe_exemplars":
+            assert CommonGround.model_validate_json(answer).description
+        elif name == "detect_examples":
+            numbers = [Verdict.model_validate(row).item for row in json.loads(answer)["items"]]
+            assert numbers == list(range(1, len(numbers) + 1))
+    if name in ("detect_example", "check_mark"):
+        assert answers.count("yes") == answers.count("no") == len(answers) / 2
 
 
 @pytest.mark.parametrize(

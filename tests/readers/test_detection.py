@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import threading
 
 import numpy as np
 import pytest
-from fault_server import FaultServer
+from fault_server import FaultServer, PlainServer
 from reading import of_texts, said
 
-from saywell.language_models import Scripted, open_language_model
+from saywell.language_models import Retries, Scripted, open_language_model
 from saywell.readers.detection import DetectionReader
 from saywell.resources import Resources
 
@@ -109,8 +111,9 @@ def test_garbled_replies_are_no_answers(garbled):
 
 
 def test_requests_of_all_descriptions_are_in_flight_together():
-    # Nobody gets a reply before sixteen wait for one, twice; but one finds out whether the server answers.
-    sixteen, first = threading.Barrier(16, timeout=20), threading.Semaphore(1)
+    # Nobody gets a reply before sixteen wait for one, twice; but two find out whether the server tells
+    # probabilities, and the first question comes alone.
+    sixteen, first = threading.Barrier(16, timeout=20), threading.Semaphore(3)
 
     def answer(messages):
         if not first.acquire(blocking=False):
@@ -123,8 +126,105 @@ def test_requests_of_all_descriptions_are_in_flight_together():
         predict = DetectionReader(batch_size=5).open(of_texts(texts), resources)
         predict(said("the first"), np.arange(5))
         found = predict(said(*[f"description {n}" for n in range(8)]), np.arange(20))
-    assert server.most_active == 16 and len(server.requests) == 33
+    assert server.most_active == 16 and len(server.requests) == 2 + 33
     assert (found == 0).all() and not resources.lost
+
+
+def by_one(request):
+    """The description and the text that a request for one word asks about."""
+    fenced = re.findall(r"<(data-\w+)>\n(.*?)\n</\1>", request.messages[-1].text, re.DOTALL)
+    return tuple(body for _, body in fenced)
+
+
+def probable(request):
+    description, text = by_one(request)
+    yes = 0.5 + 0.1 * text.count(description) + len(text) / 1000
+    return {"yes": yes, "no": 1 - yes}
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_probabilities_are_asked_of_one_text_at_a_time(batch, tmp_path):
+    asked = []
+
+    def answer(request):
+        asked.append(by_one(request))
+        assert request.choices == ("yes", "no") and request.answer is None
+        return probable(request)
+
+    texts = ["soup soup", HOSTILE, "soup soup", "bed"]
+    options = {"calls": tmp_path / "calls.sqlite", "gives_probabilities": True}
+    with Scripted(answer, **options) as model:
+        resources = Resources(llm=model)
+        predict = DetectionReader(batch_size=batch).open(of_texts(texts), resources)
+        found = predict(said("soup", "bed"), np.array([[0, 1, 3, 0], [3, 2, 1, 0]]))
+        alone = predict(said("bed"), np.arange(4)[::-1])
+    expected = [
+        [probable_of(d, texts[n]) for n in row] for d, row in (("soup", [0, 1, 3, 0]), ("bed", [3, 2, 1, 0]))
+    ]
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_array_equal(alone, found[1:])
+    assert len(asked) == len(set(asked)) and not resources.lost
+    with Scripted(answer, replay=True, **options) as model:
+        again = DetectionReader().open(of_texts(texts), Resources(llm=model))(said("bed"), np.arange(4)[::-1])
+    np.testing.assert_array_equal(again, alone)
+
+
+def probable_of(description, text):
+    return 0.5 + 0.1 * text.count(description) + len(text) / 1000
+
+
+def server(logprobs):
+    """A model that finds "yes" as probable as a text has letters, and says so or not."""
+
+    def answer(payload):
+        question = payload["messages"][-1]["content"]
+        rain = "It rained all night." in question
+        body = {"choices": [{"message": {"content": "no"}, "finish_reason": "stop"}], "model": "fake"}
+        if "Text 1:" in question:
+            numbers = range(1, question.count("\nText ") + 1)
+            body["choices"][0]["message"]["content"] = reply((n, "yes", 1) for n in numbers)
+        elif logprobs == "down" and rain:
+            return 500, {}
+        elif logprobs and "logprobs" in payload:
+            yes = 0.5 if rain else 0.9
+            top = [{"token": token, "logprob": math.log(p)} for token, p in (("Yes", yes), (" no", 1 - yes))]
+            body["choices"][0]["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
+        return 200, body
+
+    return PlainServer(answer)
+
+
+@pytest.mark.parametrize("logprobs", [True, False, "down"])
+@pytest.mark.parametrize("by_text", [True, False])
+def test_a_server_shows_whether_it_tells_probabilities(logprobs, by_text):
+    with (
+        server(logprobs) as it,
+        open_language_model(
+            "openai-compatible:fake", url=it.url, env={}, retries=Retries(2, first_wait=0.01)
+        ) as llm,
+    ):
+        resources = Resources(llm=llm)
+        reader = DetectionReader(by_text=by_text)
+        found = reader.open(of_texts(TEXTS), resources)(said("soup", "bed"), EVERY)
+    lost = [(one.item, one.status) for one in resources.lost]
+    if logprobs and not by_text:
+        np.testing.assert_allclose(found, 0.9)
+        assert lost == ([("choices", "failed")] if logprobs == "down" else [])
+    else:
+        assert (found == 1).all() and not lost
+        # Two requests to find out, where it was asked at all; then ten texts a request.
+        assert len(it.requests) == 4 + (0 if by_text else 2)
+
+
+def test_a_reply_without_probabilities_is_no_answer():
+    def answer(request):
+        return "No." if "room" in by_one(request)[1] else probable(request)
+
+    with Scripted(answer, gives_probabilities=True) as model:
+        resources = Resources(llm=model)
+        (found,) = DetectionReader().open(of_texts(TEXTS), resources)(said("soup"), EVERY)
+    np.testing.assert_array_equal(np.isnan(found), ["room" in text for text in TEXTS])
+    assert {one.status for one in resources.lost} == {"unparsed"} and len(resources.lost) == 5
 
 
 def test_a_second_run_sends_nothing(honest, tmp_path):

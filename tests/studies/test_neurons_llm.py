@@ -150,8 +150,9 @@ def test_a_dry_run_counts_and_sends_nothing(corpus, bert, tokenizer, tmp_path):
     assert steps["candidates"].calls == calibration / 20 and steps["candidates"].guessed == 0
     assert steps["candidates"].input_tokens > 100
     assert steps["tags"].guessed == steps["tags"].calls == 300 / 20 * 2
-    # Three units: their own description and another's, two splits, 60 sentences, 10 a request.
-    assert steps["detection"].guessed == steps["detection"].calls == 3 * 2 * 2 * 6
+    # Three units: their own description and another's, two splits, 60 sentences, one a request, and one to
+    # find out whether the server tells probabilities; it is asked of ten at a time where it does not.
+    assert steps["detection"].guessed == steps["detection"].calls == 3 * 2 * 2 * 60 + 1
 
 
 KILLED = """

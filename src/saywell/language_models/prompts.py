@@ -1,10 +1,15 @@
 """Prompt files: Jinja, versioned, hashed, overridable; data inside them is fenced.
 
 A prompt file is `saywell/prompts/NAME.jinja`. Its first line is a comment with version and purpose;
-a block `user` holds the question and an optional block `system` what comes before it:
+a block `user` holds the question and an optional block `system` what comes before it. An optional block
+`shots` has examples, each a line of JSON: what the question is filled with, and its `answer`. They are
+shown as turns of the chat before the question, because small models follow what they see done:
 
     {# version 1: tag sentences with short topics #}
     {% block system %}You tag sentences. {{ fence_note }}{% endblock %}
+    {% block shots %}
+    {"items": [[1, "It rained all night."]], "answer": {"items": [{"item": 1, "topics": ["weather"]}]}}
+    {% endblock %}
     {% block user %}{% for number, text in items %}
     [{{ number }}] {{ text | fence }}
     {% endfor %}{% endblock %}
@@ -13,6 +18,7 @@ a block `user` holds the question and an optional block `system` what comes befo
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,25 +55,22 @@ class Prompt:
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
 
     def render(self, **data: Any) -> tuple[Message, ...]:
-        """The system message (if the file has one) and the user message, with `data` filled in.
+        """The system message, shots (if the file has them) and the user message, with `data` filled in.
 
         Raises InputError when the file uses a name that `data` does not give.
         """
         try:
             template = _template(self.source)
-            parts = {
-                role: "".join(template.blocks[role](template.new_context(data))).strip()
-                for role in ("system", "user")
-                if role in template.blocks
-            }
+            system = _block(template, "system", data)
+            turns = [Message("system", system)] if system else []
+            for shot, answer in _shots(self.name, self.source):
+                turns += [Message("user", _block(template, "user", shot)), Message("assistant", answer)]
+            question = _block(template, "user", data)
         except TemplateError as error:
             raise InputError(f"prompt {self.name!r} cannot be rendered: {error}") from error
-        if not parts.get("user"):
+        if not question:
             raise InputError(f"prompt {self.name!r} renders no text in its block 'user'")
-        messages = [Message("user", parts["user"])]
-        if parts.get("system"):
-            messages.insert(0, Message("system", parts["system"]))
-        return tuple(messages)
+        return (*turns, Message("user", question))
 
 
 def load_prompt(name: str, override: Path | None = None) -> Prompt:
@@ -104,11 +107,12 @@ def parse_prompt(name: str, source: str) -> Prompt:
         blocks = _environment().from_string(source).blocks
     except TemplateSyntaxError as error:
         raise InputError(f"prompt {name!r}, line {error.lineno}: {error.message}") from error
-    if "user" not in blocks or blocks.keys() - {"system", "user"}:
+    if "user" not in blocks or blocks.keys() - {"system", "shots", "user"}:
         raise InputError(
-            f"prompt {name!r} needs a block 'user' and may have a block 'system', nothing else; "
-            f"it has {sorted(blocks)}"
+            f"prompt {name!r} needs a block 'user' and may have blocks 'system' and 'shots', nothing "
+            f"else; it has {sorted(blocks)}"
         )
+    _shots(name, source)
     return Prompt(name, source, int(first[1]), first[2])
 
 
@@ -125,6 +129,29 @@ def fence(text: Any, limit: int = 4000) -> str:
     while tag in body.lower():
         tag = _tag(tag + body)
     return f"<{tag}>\n{body}\n</{tag}>"
+
+
+@lru_cache(maxsize=64)
+def _shots(name: str, source: str) -> tuple[tuple[dict[str, Any], str], ...]:
+    """Per example what its question is filled with, and its answer."""
+    try:
+        lines = _block(_template(source), "shots", {}).splitlines()
+        shots = [json.loads(line) for line in lines if line.strip()]
+        answers = [shot.pop("answer") for shot in shots]
+    except (TemplateError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"prompt {name!r}: each line of its block 'shots' must be a JSON object with the names that the "
+            f"question is filled with, and an 'answer': {error}"
+        ) from error
+    texts = [answer if isinstance(answer, str) else json.dumps(answer) for answer in answers]
+    return tuple(zip(shots, texts, strict=True))
+
+
+def _block(template: Template, name: str, data: dict[str, Any]) -> str:
+    """A block of the template, "" where it has none of that name."""
+    if name not in template.blocks:
+        return ""
+    return "".join(template.blocks[name](template.new_context(data))).strip()
 
 
 def _tag(text: str) -> str:

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict
 
 from saywell.data.examples import Examples, Kind
 from saywell.description import Description
-from saywell.readers.asking import Asking
+from saywell.readers.asking import Asking, AskingYesOrNo
 from saywell.readers.reader import Predict, RowNumbers, rows_of_each
 
 if TYPE_CHECKING:
     from saywell.resources import Resources
 
-DETECT, DETECTION = "detect_examples", "detection"
+DETECT, DETECT_ONE = "detect_examples", "detect_example"
+DETECTION, BY_TEXT = "detection", "detection-by-text"
 EXAMPLES_PER_REQUEST = 10
 
 
@@ -40,21 +41,31 @@ class Verdict(BaseModel):
 class DetectionReader:
     """How sure a language model is that a description holds of an example (0 to 1).
 
+    Where the model tells how probable its answers are, that is the probability of "yes" and not of "no"
+    as its first word, asked of one example a request: there is nothing to parse. Elsewhere, or with
+    `by_text`, it says yes or no of several examples a request, and in a number how sure it is.
+
     An example that got no usable answer is NaN and adds a row to `resources.lost`.
     """
 
     name: str = DETECTION
-    version: int = 1
+    version: int = 2
     costly: bool = True
     reads: tuple[Kind, ...] = ("text", "pair")
     prompt: str = DETECT
+    prompt_of_one: str = DETECT_ONE
     batch_size: int = EXAMPLES_PER_REQUEST
+    by_text: bool = False
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`. Raises InputError where there is no language model."""
         texts = examples.texts
+        llm = resources.need_llm(f"the reader {self.name!r}")
+        of_one = AskingYesOrNo(
+            llm, resources.prompt(self.prompt_of_one), self.name, resources.seed, resources.lost
+        )
         asking = Asking(
-            resources.need_llm(f"the reader {self.name!r}"),
+            llm,
             resources.prompt(self.prompt),
             Verdict,
             self.name,
@@ -65,7 +76,11 @@ class DetectionReader:
 
         def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
             said = [description.text for description in descriptions]
-            found = asking.numbers(said, rows_of_each(rows, len(said)), texts.__getitem__, _degree)
+            each, shown = rows_of_each(rows, len(said)), texts.__getitem__
+            if rows.size and not self.by_text and of_one.possible:
+                found = of_one.numbers(said, each, shown)
+            else:
+                found = asking.numbers(said, each, shown, _degree)
             return np.array(found).reshape(len(said), rows.shape[-1])
 
         return predict

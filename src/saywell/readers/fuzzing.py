@@ -21,7 +21,7 @@ from saywell.data.words import chunk_spans
 from saywell.errors import InputError
 from saywell.readers.detection import DetectionReader
 
-CHECK, FUZZING = "check_marks", "fuzzing"
+CHECK, CHECK_ONE, FUZZING = "check_marks", "check_mark", "fuzzing"
 OPEN, CLOSE = "⟪", "⟫"
 
 
@@ -44,6 +44,7 @@ class FuzzingReader(DetectionReader):
     name: str = FUZZING
     reads: tuple[Kind, ...] = ("text",)
     prompt: str = CHECK
+    prompt_of_one: str = CHECK_ONE
 
     def trial(self, exemplars: pl.DataFrame, examples: Examples, seed: int) -> Examples:
         """As in `AsksElse`: each exemplar with a mark, `fires` where it is on the words that set it off.

@@ -6,7 +6,7 @@ from saywell.data.examples import Kind
 from saywell.errors import InputError
 from saywell.readers.claims import ClaimReader
 from saywell.readers.cosine import CosineReader, MeanOfTextsReader
-from saywell.readers.detection import DetectionReader
+from saywell.readers.detection import BY_TEXT, DetectionReader
 from saywell.readers.fuzzing import FuzzingReader
 from saywell.readers.lexical import LexicalReader
 from saywell.readers.reader import Reader
@@ -23,6 +23,7 @@ READERS: dict[str, Reader] = {
         CosineReader("dual-encoder", ("image",)),
         MeanOfTextsReader(),
         DetectionReader(),
+        DetectionReader(BY_TEXT, by_text=True),
         FuzzingReader(),
         SimulationReader(),
     )

@@ -34,7 +34,7 @@ from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel
 from saywell.progress import Progress, automatic, silent
-from saywell.readers.detection import DETECT
+from saywell.readers.detection import DETECT, DETECT_ONE
 from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.scorers.evaluate import Budget
@@ -181,7 +181,7 @@ def _question(
     )
     measured = pictures and _measured(asked)
     with_encoder = not measured and (pictures or not asked.tags or "sentence-encoder" in asked.reader)
-    prompts = (FIND, TAG, DETECT, *[PARAPHRASE] * asked.paraphrase)
+    prompts = (FIND, TAG, DETECT, DETECT_ONE, *[PARAPHRASE] * asked.paraphrase)
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": (asked.encoder or "minilm") if with_encoder and not pictures else asked.encoder,

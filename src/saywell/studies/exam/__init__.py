@@ -33,8 +33,8 @@ from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel
 from saywell.progress import Progress, automatic, silent
-from saywell.readers.detection import DETECT
-from saywell.readers.fuzzing import CHECK
+from saywell.readers.detection import DETECT, DETECT_ONE
+from saywell.readers.fuzzing import CHECK, CHECK_ONE
 from saywell.readers.reader import Reader
 from saywell.readers.registry import find_reader
 from saywell.readers.simulation import SIMULATE
@@ -62,7 +62,7 @@ STRONGEST = 100
 """Exemplars of a planted unit at most; the groups of a task are shown whole."""
 EVERY_UNIT = 1_000_000
 TABLES = [each.name for each in (EXAM_UNITS, EXAM_ANSWERS, EXAM_SUMMARY, EXAM_COSTS)]
-PROMPTS = (DESCRIBE, DETECT, CHECK, SIMULATE)
+PROMPTS = (DESCRIBE, DETECT, DETECT_ONE, CHECK, CHECK_ONE, SIMULATE)
 
 
 @dataclass(frozen=True)

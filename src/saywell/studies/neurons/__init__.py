@@ -26,7 +26,7 @@ from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel
 from saywell.progress import Progress, automatic, silent
-from saywell.readers.detection import DETECT
+from saywell.readers.detection import DETECT, DETECT_ONE
 from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.scorers.evaluate import Budget
@@ -115,7 +115,7 @@ def neuron_question(
     # Gold tags need no encoder.
     readers = ["claims", "tags", "lexical", *([] if asked.tags else ["sentence-encoder"])]
     readers += ["detection"] if resources.llm and asked.llm_units else []
-    prompts = (FIND, TAG, DETECT, *[PARAPHRASE] * asked.paraphrase)
+    prompts = (FIND, TAG, DETECT, DETECT_ONE, *[PARAPHRASE] * asked.paraphrase)
     config = asked.stored() | {
         "llm_units": asked.llm_units if resources.llm else 0,
         "encoder": None if asked.tags else asked.encoder,
