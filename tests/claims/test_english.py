@@ -11,6 +11,7 @@ from saywell.claims.english import MARKS, common_kind, english, footnotes, grown
 from saywell.claims.kinds import KINDS, check
 from saywell.claims.language import parse
 from saywell.claims.lexis import CLASSES
+from saywell.claims.nouns import names_a_thing
 from saywell.claims.pictures import SAYINGS
 
 SAID = {
@@ -37,13 +38,16 @@ SAID = {
     'word("off") & after(after(word("turn")))': 'the word "off" two places after "turn"',
     'about("refund", "cancelled order")': 'texts that mention "refund" or "cancelled order"',
     'like("slow service", 0.41)': "texts about slow service",
+    'like("draft picks", "cancellation", 0.4)': "texts about draft picks or cancellation",
+    'like("draft picks", "cancel", 0.4)': 'texts close in meaning to "draft picks" or "cancel"',
+    'mark("?") and like("worst", 0.4)': 'question marks, in texts close in meaning to "worst"',
     'feels("negative")': "texts with a negative tone",
     "long(30)": "texts of 30 words or more",
     "long(1, 8)": "texts of at most 8 words",
     'tagged("d12")': 'texts tagged "cold soup"',
     'about("refund") and mark("?")': 'question marks, in texts that mention "refund"',
     'mark("?") and not word("how")': 'question marks, but not in texts with the word "how"',
-    'like("tea", 0.4) and not feels("negative")': "texts about tea, but not those with a negative tone",
+    'like("tea", 0.4) and not feels("negative")': 'texts close in meaning to "tea", but not those with a negative tone',
     'suffix("ing") & prefix("un")': 'words starting with "un-" and ending in "-ing"',
     'class("adverb") & prefix("un")': 'adverbs in -ly, starting with "un-"',
     'word("saw") & class("past") & repeated()': (
@@ -128,7 +132,7 @@ def test_the_words_of_the_data_cannot_end_their_quotation_marks():
     assert quoted('it\'s "so"') == '"it\'s \\"so\\""'
     assert quoted("a\nb\x00") == '"a\\nb\\x00"'
     assert quoted("می‌خواهم") == '"می‌خواهم"'
-    assert english(parse('like("a) or, \\"b\\"", 0.5)')) == "texts about 'a) or, \"b\"'"
+    assert english(parse('like("a) or, \\"b\\"", 0.5)')) == "texts close in meaning to 'a) or, \"b\"'"
     assert english(parse('tagged("d1")'), names={"d1": "{0} <b>\n"}) == 'texts tagged "{0} <b>\\n"'
 
 
@@ -208,3 +212,18 @@ def test_the_page_of_the_language_has_every_condition_and_class():
 def test_a_piece_grows_to_what_its_words_share(piece, words, whole):
     assert grown(piece, words) == whole
     assert all(whole in word for word in words)
+
+
+@pytest.mark.parametrize(
+    ("names", "phrases"),
+    [
+        (True, "opponents|draft picks|buses|allergies|children|cancelled orders|dirty rooms|long delays"),
+        (True, "booking|going|kindness|location|slow service|hot tea|customer service|battery life"),
+        (True, "London|Internet Explorer"),
+        (False, "cancel|arrives|says|bought|worst|larger|nearest|expensive|quickly|away|always|this"),
+        (False, "refund|button|cancel order|turn off|was cancelled|very slow|room dirty|the refund"),
+        (False, "internet Explorer|refunds or orders|2 weeks ago|10|I|?|a) or|配送| "),
+    ],
+)
+def test_about_stands_before_what_names_a_thing(names, phrases):
+    assert [phrase for phrase in phrases.split("|") if names_a_thing(phrase) != names] == []

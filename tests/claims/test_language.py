@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saywell.claims.english import english, footnotes, price
-from saywell.claims.kinds import KINDS, check
+from saywell.claims.kinds import (
+    AMOUNT,
+    CONDITION,
+    KINDS,
+    LETTERS,
+    NAMES,
+    NEARNESS,
+    NOTHING,
+    PHRASES,
+    SIGNS,
+    WORDS,
+    Takes,
+    check,
+)
 from saywell.claims.language import MOST_ATOMS, MOST_LETTERS, Atom, Claim, Condition, is_claim, parse, single
 from saywell.errors import InputError
 
@@ -27,28 +42,38 @@ _HOSTILE = [
     "{{",
 ]
 _HOSTILE += ["<b>", "’", "naïve", "私", "😀", " ", "%s", "'"]
-_STRINGS = st.one_of(st.sampled_from(_HOSTILE), st.text(min_size=1, max_size=8))
-_NUMBERS = st.one_of(st.integers(0, 40).map(float), st.floats(0, 1e6), st.floats(0, 1))
+_STRINGS = st.one_of(st.sampled_from(_HOSTILE), st.text(min_size=1, max_size=8)).filter(str.strip)
+_WHOLE = st.integers(0, 10**6).map(float)
 
 
-def _values(takes: str | tuple[str, ...], inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[tuple]:
-    words = st.lists(_STRINGS, min_size=1, max_size=3).map(tuple)
+def _lists(of: st.SearchStrategy[str]) -> st.SearchStrategy[tuple]:
+    return st.lists(of, min_size=1, max_size=3).map(tuple)
+
+
+def _ranges(least: int) -> st.SearchStrategy[tuple]:
+    from_ = _WHOLE.map(lambda number: number + least)
+    return st.lists(from_, min_size=1, max_size=2).map(lambda pair: tuple(sorted(pair)))
+
+
+def _values(takes: Takes | tuple[str, ...], inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[tuple]:
     if isinstance(takes, tuple):
         return st.sampled_from(takes).map(lambda name: (name,))
+    texts = _lists(_STRINGS)
     return {
-        "words": words,
-        "number": st.tuples(_NUMBERS),
-        "range": st.one_of(
-            st.tuples(_NUMBERS), st.tuples(_NUMBERS, _NUMBERS).map(lambda p: tuple(sorted(p)))
-        ),
-        "words and number": st.tuples(words, _NUMBERS).map(lambda pair: (*pair[0], pair[1])),
-        "condition": st.tuples(inner),
-        "nothing": st.just(()),
+        WORDS: _lists(_STRINGS.filter(lambda text: not re.search(r"\s", text))),
+        SIGNS: _lists(st.sampled_from("?!.…§€’“_-/\\\"'") | st.just("...")),
+        PHRASES: texts.map(lambda said: tuple(f"so {one}" for one in said)),
+        NAMES: texts,
+        NEARNESS: st.tuples(texts, st.floats(-1, 1)).map(lambda pair: (*pair[0], pair[1])),
+        LETTERS: _ranges(1),
+        AMOUNT: _ranges(0),
+        CONDITION: st.tuples(inner),
+        NOTHING: st.just(()),
     }[takes]
 
 
 def _conditions(level: str, depth: int = 1) -> st.SearchStrategy[Condition]:
-    names = [n for n, k in KINDS.items() if k.level == level and (depth < 3 or k.takes != "condition")]
+    names = [n for n, k in KINDS.items() if k.level == level and (depth < 3 or k.takes != CONDITION)]
 
     @st.composite
     def one(draw: st.DrawFn) -> Condition:
@@ -120,11 +145,20 @@ def test_what_is_no_claim_says_where(text, error):
         ("word()", "word takes words"),
         ('word("")', "word takes words"),
         ("word(3)", "word takes words"),
-        ('long("3")', "long takes range"),
-        ("long(1, 2, 3)", "long takes range"),
-        ("long(8, 3)", "long takes range"),
-        ("long(-5)", "long takes range"),
-        ('like("tea")', "like takes words and number"),
+        ('long("3")', "long takes one or two whole numbers from 0 on"),
+        ("long(1, 2, 3)", "long takes one or two whole numbers from 0 on"),
+        ("long(8, 3)", "long takes one or two whole numbers from 0 on"),
+        ("long(-5)", "long takes one or two whole numbers from 0 on"),
+        ('like("tea")', "like takes phrases"),
+        ('like("tea", 1.5)', "a cosine from -1 to 1"),
+        ("like(0.5)", "like takes phrases"),
+        ("long(2.5)", "long takes one or two whole numbers"),
+        ("letters(0)", "letters takes one or two whole numbers from 1 on"),
+        ('word("turn off")', "without spaces"),
+        ('mark("so")', "mark takes signs"),
+        ('mark("?!")', "mark takes signs"),
+        ('about(" ")', "about takes phrases"),
+        (r'form("\ud800")', "form takes words"),
         ("repeated(1)", "repeated takes nothing"),
         ('place("middle")', "place knows first, last"),
         ('after("turn")', "after takes one condition of a token"),
@@ -136,6 +170,28 @@ def test_values_that_a_condition_cannot_have_are_named(text, error):
     with pytest.raises(InputError) as raised:
         check(parse(text))
     assert error in str(raised.value)
+
+
+_ANYTHING = st.one_of(
+    st.sampled_from(["", " ", "\t\n", "\ud800", "nope", "so what"]),
+    st.floats(allow_nan=True),
+    st.floats(-3, 3),
+    st.just(Condition("about", ("tea",))),
+    st.just(Condition("word", ("",))),
+)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(list(KINDS)), st.lists(_ANYTHING, max_size=3).map(tuple))
+def test_values_are_refused_in_one_line_or_read_back(name, values):
+    claim = single(Condition(name, values))
+    try:
+        check(claim)
+    except InputError as error:
+        assert f"{name} " in str(error) or "of a token" in str(error) or " takes " in str(error)
+        return
+    assert parse(str(claim)) == claim and str(claim).encode("utf-8")
+    assert english(claim) and isinstance(footnotes(claim), list)
 
 
 def test_parts_of_a_claim():

@@ -15,9 +15,10 @@ from typing import Literal
 
 from saywell.claims.corpus import Corpus
 from saywell.claims.feeling import CLEAR
-from saywell.claims.kinds import EARLY, KINDS, NEAR, is_of_tokens
+from saywell.claims.kinds import EARLY, KINDS, LISTS, NEAR, is_of_tokens
 from saywell.claims.language import Atom, Claim, Clause, Condition, plain_number
 from saywell.claims.lexis import CLASSES, class_mask
+from saywell.claims.nouns import names_a_thing
 from saywell.claims.pictures import OBJECT, SAYINGS, Said, counted
 from saywell.data.words import word_set
 
@@ -169,6 +170,13 @@ def _shown(character: str, before: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def _like(phrases: Sequence[str]) -> str:
+    """Of texts near to phrases: "about refunds", but 'close in meaning to "cancel"', which names no thing."""
+    if all(map(names_a_thing, phrases)):
+        return f"about {as_list(phrases)}"
+    return f"close in meaning to {_list(phrases)}"
+
+
 def _topic(phrase: str) -> str:
     """Bare where it is plain words, otherwise in quotation marks."""
     return phrase if _PLAIN.fullmatch(phrase) else quoted(phrase)
@@ -214,7 +222,7 @@ def _joined(atoms: Iterable[Atom]) -> list[Atom]:
     rest = []
     for atom in atoms:
         first, *more = atom.conditions
-        if not more and KINDS[first.name].takes == "words":
+        if not more and KINDS[first.name].takes in LISTS:
             lists.setdefault(first.name, []).extend(first.values)
         else:
             rest.append(atom)
@@ -388,7 +396,7 @@ def _amount(condition: Condition, unit: str) -> str:
 
 OF_EXAMPLE: Mapping[str, Callable[[Condition, Names], str]] = {
     "long": lambda condition, names: f"of {_amount(condition, 'word')}",
-    "like": lambda condition, names: f"about {as_list([*map(_topic, _strings(condition))])}",
+    "like": lambda condition, names: _like(_strings(condition)),
     "tagged": lambda condition, names: f"tagged {_list([names.get(id, id) for id in _strings(condition)])}",
     "feels": lambda condition, names: f"with a {condition.values[0]} tone",
     "about": lambda condition, names: f"that mention {_list(_strings(condition))}",

@@ -7,14 +7,15 @@ gives a mask of examples. A new one is a function and a line in KINDS, with its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool
 
-from saywell.claims.corpus import SIGN
+from saywell.claims.corpus import SIGN, Corpus, token_spans
 from saywell.claims.feeling import FEELINGS, feels
 from saywell.claims.ground import Ground
 from saywell.claims.language import Claim, Condition
@@ -32,15 +33,70 @@ NEAR = 5
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of condition.
+class Takes:
+    """What the values of a condition are, in words, and whether some are that."""
 
-    `takes`: what its values are: "words" one or more, "number" one, "range" the least and the most (or the
-    least alone), "condition" another of tokens, "nothing", or the names that it knows.
-    """
+    said: str
+    fit: Callable[[tuple[str | float | Condition, ...]], bool]
+
+
+def _all_texts(values: Sequence[object], fits: Callable[[str], bool]) -> bool:
+    """Whether they are strings that can be written to a file, one at least, and all fit."""
+    return len(values) > 0 and all(
+        isinstance(value, str) and not _UNWRITABLE.search(value) and value.strip() and fits(value)
+        for value in values
+    )
+
+
+def _is_sign(text: str) -> bool:
+    return token_spans(text) == [(0, len(text))] and bool(Corpus.of([text]).kind[0] == SIGN)
+
+
+def _is_range(values: Sequence[object], least: int) -> bool:
+    """The least and the most, or the least alone."""
+    whole = all(isinstance(value, float) and value.is_integer() for value in values)
+    return whole and 1 <= len(values) <= 2 and least <= values[0] <= values[-1]  # type: ignore[operator]
+
+
+def _is_cosine(value: object) -> bool:
+    return isinstance(value, float) and -1 <= value <= 1
+
+
+_UNWRITABLE = re.compile(r"[\ud800-\udfff]")
+WORDS = Takes(
+    "words in quotation marks, one or more, without spaces",
+    lambda values: _all_texts(values, lambda text: not re.search(r"\s", text)),
+)
+SIGNS = Takes("signs in quotation marks, one or more", lambda values: _all_texts(values, _is_sign))
+PHRASES = Takes(
+    "phrases in quotation marks, one or more, with a word or sign in each",
+    lambda values: _all_texts(values, lambda text: bool(token_spans(text))),
+)
+NAMES = Takes("names in quotation marks, one or more", lambda values: _all_texts(values, bool))
+NEARNESS = Takes(
+    "phrases in quotation marks, one or more, and a cosine from -1 to 1",
+    lambda values: _all_texts(values[:-1], bool) and _is_cosine(values[-1]),
+)
+LETTERS = Takes(
+    "one or two whole numbers from 1 on, the smaller first", lambda values: _is_range(values, least=1)
+)
+AMOUNT = Takes(
+    "one or two whole numbers from 0 on, the smaller first", lambda values: _is_range(values, least=0)
+)
+CONDITION = Takes(
+    "one condition of a token", lambda values: len(values) == 1 and isinstance(values[0], Condition)
+)
+NOTHING = Takes("nothing", lambda values: not values)
+LISTS = (WORDS, SIGNS, PHRASES, NAMES)
+"""What holds of any of several holds of the one or the other."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of condition; `takes`: what its values are, or the names of which it takes one."""
 
     level: Literal["token", "example"]
-    takes: str | tuple[str, ...]
+    takes: Takes | tuple[str, ...]
     holds: Holds
 
 
@@ -70,27 +126,16 @@ def _check(condition: Condition) -> None:
     if kind is None:
         raise InputError(f"there is no condition {condition.name!r}; there are {', '.join(KINDS)}")
     takes, values = kind.takes, condition.values
-    strings = all(isinstance(value, str) and value for value in values)
-    numbers = all(isinstance(value, float) for value in values)
     if isinstance(takes, tuple):
         if len(values) != 1 or values[0] not in takes:
             raise InputError(f"{condition}: {condition.name} knows {', '.join(takes)}")
-    elif takes == "condition":
-        if len(values) != 1 or not isinstance(values[0], Condition):
-            raise InputError(f"{condition}: {condition.name} takes one condition of a token")
-        _check(values[0])
-        if not is_of_tokens(values[0]):
-            raise InputError(f"{condition}: {values[0].name} is asked of a whole example, not of a token")
-    elif not {
-        "words": strings and len(values) >= 1,
-        "number": numbers and len(values) == 1,
-        "range": numbers and 1 <= len(values) <= 2 and 0 <= values[0] <= values[-1],  # type: ignore[operator]
-        "words and number": len(values) >= 2
-        and all(isinstance(v, str) and v for v in values[:-1])
-        and isinstance(values[-1], float),
-        "nothing": not values,
-    }[takes]:
-        raise InputError(f"{condition}: {condition.name} takes {takes}")
+    elif not takes.fit(values):
+        raise InputError(f"{condition}: {condition.name} takes {takes.said}")
+    for inner in values:
+        if isinstance(inner, Condition):
+            _check(inner)
+            if not is_of_tokens(inner):
+                raise InputError(f"{condition}: {inner.name} is asked of a whole example, not of a token")
 
 
 def _strings(condition: Condition) -> list[str]:
@@ -238,7 +283,10 @@ def _tagged(ground: Ground, condition: Condition) -> Mask:
     tags = ground.examples.tags
     if tags is None:
         raise InputError(f"{condition} asks for tags, and nobody has tagged these examples")
-    columns = [tags.column[name] for name in _strings(condition) if name in tags.column]
+    names = _strings(condition)
+    if unknown := [name for name in names if name not in tags.column]:
+        raise InputError(f"{condition}: there is no descriptor {unknown[0]!r} among these tags")
+    columns = [tags.column[name] for name in names]
     return np.asarray(tags.matrix[:, columns].sum(1)).ravel() > 0
 
 
@@ -253,26 +301,26 @@ def _count(ground: Ground, condition: Condition) -> Mask:
 
 
 KINDS: Mapping[str, Kind] = {
-    "word": Kind("token", "words", _word),
-    "form": Kind("token", "words", _form),
-    "phrase": Kind("token", "words", _phrase),
-    "piece": Kind("token", "words", _piece),
-    "prefix": Kind("token", "words", _prefix),
-    "suffix": Kind("token", "words", _suffix),
-    "letters": Kind("token", "range", _letters),
-    "mark": Kind("token", "words", _mark),
+    "word": Kind("token", WORDS, _word),
+    "form": Kind("token", WORDS, _form),
+    "phrase": Kind("token", PHRASES, _phrase),
+    "piece": Kind("token", WORDS, _piece),
+    "prefix": Kind("token", WORDS, _prefix),
+    "suffix": Kind("token", WORDS, _suffix),
+    "letters": Kind("token", LETTERS, _letters),
+    "mark": Kind("token", SIGNS, _mark),
     "class": Kind("token", tuple(CLASSES), _class),
     "place": Kind("token", PLACES, _place),
-    "repeated": Kind("token", "nothing", _repeated),
-    "after": Kind("token", "condition", _after),
-    "before": Kind("token", "condition", _before),
-    "near": Kind("token", "condition", _near),
-    "earlier": Kind("token", "condition", _earlier),
-    "about": Kind("example", "words", _about),
-    "like": Kind("example", "words and number", _like),
+    "repeated": Kind("token", NOTHING, _repeated),
+    "after": Kind("token", CONDITION, _after),
+    "before": Kind("token", CONDITION, _before),
+    "near": Kind("token", CONDITION, _near),
+    "earlier": Kind("token", CONDITION, _earlier),
+    "about": Kind("example", PHRASES, _about),
+    "like": Kind("example", NEARNESS, _like),
     "feels": Kind("example", FEELINGS, _feels),
-    "long": Kind("example", "range", _long),
-    "tagged": Kind("example", "words", _tagged),
-    "count": Kind("example", "range", _count),
+    "long": Kind("example", AMOUNT, _long),
+    "tagged": Kind("example", NAMES, _tagged),
+    "count": Kind("example", AMOUNT, _count),
     **{name: Kind("example", tuple(values), _seen) for name, values in SAYINGS.items()},
 }

@@ -249,13 +249,16 @@ def _shares(figures: Sequence[Metric]) -> Table:
     controls = list(dict.fromkeys(name for m in figures for name in m.controls))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     table.add_column("verified, of the units tried", ratio=1)
-    for column in ("value", "95 % interval", *map(plain, controls)):
-        table.add_column(column, justify="right")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    for column in controls:
+        table.add_column(plain(column), justify="right", max_width=11)
     for m in figures:
         own = hits(m.value, m.n)
         interval = "" if m.ci_low is None else f"{m.ci_low:z.2f} to {m.ci_high:z.2f}"
         beside = (hits(m.controls.get(name), m.controls_n.get(name, 0)) for name in controls)
-        table.add_row(_text(plain(m.name)), own, interval, *beside)
+        name = m.name.replace("verified, ", "written by ").removeprefix("verified").strip() or "in all"
+        table.add_row(_text(plain(name)), own, interval, *beside)
     return table
 
 
