@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,13 @@ from saywell.data.image_duplicates import (
     near_duplicate_images,
     thumbnail,
 )
-from saywell.data.image_sources import ImageSource, open_source
+from saywell.data.image_sources import ImageSource, holds_pictures, open_source
 from saywell.data.parts import DESCRIBE, PARTS, SCORE, SELECT, SPLIT_OF, SPLITS
 from saywell.data.pictures import BadPicture, decode
 from saywell.data.splits import check_fractions, check_seed, hash_numbers
+from saywell.data.tables import is_saved_dataset, open_table
 from saywell.data.tables import shown as called
+from saywell.data.texts import covariates_in
 from saywell.errors import InputError
 from saywell.store.table import Table
 
@@ -61,6 +64,7 @@ def load_images(
     seed: int = 0,
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     near: float | None = TOLERANCE,
+    covariates: Sequence[str] = (),
     progress: Callable[[int], None] = lambda images: None,
 ) -> Examples:
     """Read, check, de-duplicate and share out the labelled images of `source`.
@@ -92,6 +96,8 @@ def load_images(
 
     `limit` keeps about that many images, chosen by a hash of content and `seed`: each class has its
     share, and at least one. A larger limit keeps what a smaller one kept.
+
+    `covariates` are columns of a table of images that are kept under their own names.
 
     `progress` is told after each image how many are read.
 
@@ -144,10 +150,14 @@ def load_images(
         table = table.drop("label")
     kept = set(table["row"])
     converted = [(f.row, f.name, change) for f in found if f.row in kept for change in f.changes]
+    if covariates:
+        beside, more = _covariates(source, covariates, opened.rows.height)
+        table = table.join(beside, on="row", how="left", maintain_order="left")
+        notes = (*notes, *more)
     examples = Examples(
         table,
         "image",
-        _fingerprint(table),
+        _fingerprint(table, covariates),
         pl.DataFrame(rejected, schema=_REJECTED, orient="row").sort("row"),
         opened.rows.height,
         notes,
@@ -160,6 +170,21 @@ def load_images(
         if given is None or label is None
         else examples.noted(_notes_on_classes(class_counts(examples)))
     )
+
+
+def _covariates(source: Any, covariates: Sequence[str], rows: int) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The columns of a source by its rows. InputError where it is no table."""
+    path = Path(source) if isinstance(source, str | Path) else None
+    if path is not None and path.is_dir() and not is_saved_dataset(path) and holds_pictures(path, ""):
+        raise InputError(
+            f"{called(source)} is a folder of pictures, whose one column is 'label', the names of the folders"
+            f" in it: for {covariates[0]!r} give a table (Parquet, CSV, JSON lines) with a column 'image' or"
+            " 'path' beside it"
+        )
+    found, notes = covariates_in(open_table(source, "images"), covariates)
+    if found.height != rows:
+        raise InputError(f"{called(source)} has {rows:,} pictures, and {found.height:,} rows of columns")
+    return found.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64)), notes
 
 
 def class_counts(examples: Examples) -> pl.DataFrame:
@@ -454,9 +479,9 @@ def _with_all_parts(
     return result
 
 
-def _fingerprint(examples: pl.DataFrame) -> str:
+def _fingerprint(examples: pl.DataFrame, covariates: Sequence[str]) -> str:
     digest = blake2b(digest_size=16)
-    for values in examples.select(pl.col("id", "^label$", "part")).iter_rows():
+    for values in examples.select(pl.col("id", "^label$", "part", *covariates)).iter_rows():
         digest.update(f"{values!r}\n".encode())
     return digest.hexdigest()
 

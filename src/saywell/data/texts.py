@@ -337,6 +337,17 @@ def _named(
     return named
 
 
+def covariates_in(table: SourceTable, covariates: Sequence[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Columns of a source under their own names, a row for each of its rows, and notes on them.
+
+    Raises InputError as `load_texts` does of its `covariates`.
+    """
+    named = _named(table, None, None, None, covariates)
+    given = dict(zip(named, table.take(list(named.values())), strict=True))
+    columns, notes = _asked_for(given, named, table, len(next(iter(given.values()))))
+    return columns.drop("tags"), notes
+
+
 def _asked_for(
     given: Mapping[str, Column], named: Mapping[str, str], table: SourceTable, height: int
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -292,12 +292,23 @@ def _check(brought: _Brought, asked: UnitSettings) -> None:
 def _load_examples(source: Any, asked: UnitSettings, progress: Progress) -> Examples:
     """Texts or pictures, with the columns that are asked for."""
     if asked.images or holds_pictures(source, asked.text):
-        if asked.column or asked.tags:
+        if asked.tags:
             raise InputError(
-                "columns (--column, --tags) are of tables of texts, and these examples are pictures"
+                f"tags={asked.tags!r} (--tags) is of texts, and these examples are pictures: give the phrases"
+                " to describe them by in vocabulary=... (--vocabulary FILE)"
             )
+        wanted = list(asked.column)
+        if asked.firing and not is_rule(asked.firing):
+            wanted.append(asked.firing)
         with progress("pictures", 1):
-            return load_images(source, image=asked.image, label=None, limit=asked.limit, seed=asked.seed)
+            return load_images(
+                source,
+                image=asked.image,
+                label="label" if "label" in wanted else None,
+                covariates=[column for column in dict.fromkeys(wanted) if column != "label"],
+                limit=asked.limit,
+                seed=asked.seed,
+            )
     table = open_table(source)
     wanted = [table.require(column, "column") for column in dict.fromkeys(asked.column)]
     if asked.firing and not is_rule(asked.firing):
