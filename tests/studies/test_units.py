@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -263,6 +264,44 @@ def test_pictures_are_described_by_a_vocabulary(tmp_path):
     study = describe_units(tmp_path / "pictures", values, vocabulary=tmp_path / "words.json", **run)
     assert told(study) == {"a": "red", "b": "green", "c": "blue"}
     assert study.scores["reader"][0] == "dual-encoder" and "label" not in study.examples.columns
+
+
+def painted(folder: Path, number: int = 60) -> list[str]:
+    """Pictures that are red or blue, in folders called so; their names in order."""
+    draw = np.random.default_rng(1)
+    for place in range(number):
+        hue = ("red", "blue")[place % 2]
+        (folder / hue).mkdir(parents=True, exist_ok=True)
+        pixels = draw.normal({"red": (200, 40, 40), "blue": (40, 40, 200)}[hue], 20, (24, 24, 3))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / hue / f"{place:03}.png")
+    return [f"{('red', 'blue')[place % 2]}/{place:03}.png" for place in range(number)]
+
+
+def test_columns_of_pictures_are_those_of_their_table_or_the_folders_names(tmp_path):
+    paths = painted(tmp_path / "p")
+    warm = [float(path.startswith("red")) + number % 3 / 10 for number, path in enumerate(paths)]
+    table = pl.DataFrame(
+        {"path": paths, "warm": warm, "mark": ["a", None] * 30, "label": [p[:3] for p in paths]}
+    )
+    table.write_csv(tmp_path / "p" / "table.csv")
+    run = dict(describer=["claims"], images=True, control=False)
+    study = describe_units(
+        tmp_path / "p" / "table.csv", column=["warm"], firing="above:0.5", out=tmp_path / "s", **run
+    )
+    assert dict(study.examples.select("name", "warm").iter_rows()) == dict(zip(paths, warm, strict=True))
+    assert "red" in told(study)["warm"]
+    assert not [row for row in audit_study(study).rows() if "failed" in row]
+    by_folder = describe_units(tmp_path / "p", column="label", out=tmp_path / "t", **run)
+    assert {"label=red", "label=blue"} <= set(by_folder.units["id"])
+    assert "blue" in told(by_folder)["label=blue"]
+    for column, more, why in (
+        ("warm", {}, "one column is 'label'.*for 'warm' give a table"),
+        ("label", {"tags": "label"}, "--vocabulary FILE"),
+    ):
+        with pytest.raises(InputError, match=why):
+            describe_units(tmp_path / "p", column=column, out=tmp_path / "u", **run, **more)
+    with pytest.raises(InputError, match=r"no column 'wam'.*did you mean 'warm'.*--column"):
+        describe_units(tmp_path / "p" / "table.csv", column="wam", out=tmp_path / "u", **run)
 
 
 @pytest.mark.parametrize(

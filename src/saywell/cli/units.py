@@ -42,7 +42,8 @@ def units(
     \b
     --activations FILE  a file with one row for each row of EXAMPLES, in order,
                         or with a column of ids: example, id or row
-    --column NAME       a column of EXAMPLES: a number, or a unit a name
+    --column NAME       a column of EXAMPLES: a number, or a unit a name; of a
+                        folder of pictures 'label', its folders' names
     --model M --module PATH --directions FILE
                         vectors or probes at a place of a model
 

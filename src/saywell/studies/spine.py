@@ -54,6 +54,9 @@ from saywell.units.source import SHUFFLED, ActivationSource, Planned, Prepares, 
 from saywell.units.statistics import UNITS, unit_table
 
 NO_BUDGET = Budget(0)
+NO_TOPICS = "Claims do not say what texts are about: {}."
+OWN_MODEL = "the encoder that would tell is the model under study"
+TAGS_GIVEN = "tags were given, so no encoder is asked"
 RESPONSES, CONTROL = "activations", "activations-control"
 """The steps, and folders of arrays, of what units do."""
 MOST_OF_CONTROL, MOST_SHUFFLED = 300, 100
@@ -262,6 +265,8 @@ def _answer(question: Question, examples: Examples, study: StudyWriter, resource
         Beside(each, study.table(table, lambda each=each: control_scores(now, each)))
         for table, each in controls_of(now)
     ]
+    if not _topical(question):
+        study.note(NO_TOPICS.format(OWN_MODEL if question.shared else TAGS_GIVEN))
     figures = [figure for extra in question.extras for figure in extra.add(now)]
     study.write_metrics([*figures, *verified_metrics(now, beside)])
     note_run(study, examples)

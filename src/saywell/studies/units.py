@@ -298,6 +298,9 @@ def _load_examples(source: Any, asked: UnitSettings, progress: Progress) -> Exam
                 " to describe them by in vocabulary=... (--vocabulary FILE)"
             )
         wanted = list(asked.column)
+        if wanted and not (isinstance(source, str | Path) and Path(source).is_dir()):
+            table = open_table(source, "images")
+            wanted = [table.require(column, "column") for column in wanted]
         if asked.firing and not is_rule(asked.firing):
             wanted.append(asked.firing)
         with progress("pictures", 1):

@@ -35,7 +35,7 @@ from saywell.scorers.floors import (
 )
 from saywell.scorers.intervals import share_interval
 from saywell.scorers.localisation import COLUMNS
-from saywell.scorers.score_tables import score_tables
+from saywell.scorers.score_tables import MEASURED, score_tables
 from saywell.scorers.scoring import Task, score_units
 from saywell.scorers.skill import ALWAYS
 from saywell.selection.text_influence import TEXT_SCORES
@@ -47,24 +47,6 @@ from saywell.transfer.zero_shot import class_embeddings, mask_names, name_texts
 _NOWHERE = pl.DataFrame(schema={"description": pl.String, "reader": pl.String, **COLUMNS})
 """Where sentences point in pictures: nobody says."""
 _FLOORS = {ANOTHER: "another_class", NearestSibling().name: "nearest_sibling", ALWAYS: "always"}
-_SCORED = {
-    "scorer_version": pl.Int32,
-    "value": pl.Float64,
-    "ci_low": pl.Float64,
-    "ci_high": pl.Float64,
-    "control": pl.Float64,
-    "n": pl.Int64,
-    "status": pl.String,
-    "floor": pl.String,
-    "skill": pl.Float64,
-    "skill_low": pl.Float64,
-    "skill_high": pl.Float64,
-    "p": pl.Float64,
-    "q": pl.Float64,
-    "unanswered": pl.Int64,
-    "threshold": pl.Float64,
-    "resamples": pl.Int64,
-}
 SENTENCE_SCORES = Table(
     "sentence_scores",
     {
@@ -74,7 +56,7 @@ SENTENCE_SCORES = Table(
         "measure": pl.String,
         "chosen": pl.Boolean,
         "decides": pl.Boolean,
-        **_SCORED,
+        **MEASURED,
         **dict.fromkeys(_FLOORS.values(), pl.Float64),
         "class_name": pl.Float64,
         "exchanged": pl.String,
