@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from saywell.claims.english import MARKS, common_kind, english, footnotes, grown, price, quoted, singular
+from saywell.claims.english import MARKS, english, footnotes, grown, price, quoted, singular
 from saywell.claims.kinds import KINDS, check
 from saywell.claims.language import parse
 from saywell.claims.lexis import CLASSES
@@ -158,23 +158,6 @@ def test_short_plain_claims_are_cheap():
     assert of('word("off") & after(form("turn"))') == 2 < of('after(form("turn"))') + 1
     assert of('piece("sh")') == 4 > of('piece("tion")') > of('suffix("tion")') == 1 < of('suffix("use")')
     assert of('word("sh") and not mark("?")') > 2
-
-
-@pytest.mark.parametrize(
-    ("words", "kinds"),
-    [
-        (["running", "walking", "shop"], ['suffix("ing")']),
-        (["undo", "unfair", "unlike"], ['prefix("un")']),
-        (["nation", "station", "relation"], ['suffix("ion")', 'suffix("tion")']),
-        (["cat", "dog"], []),
-        (["monday", "friday", "tuesday", "soup"], ['class("weekday")', 'suffix("day")']),
-        (["off"], []),
-    ],
-)
-def test_a_list_is_named_by_what_its_words_have_in_common(words, kinds):
-    found = [str(one) for one in common_kind(words)]
-    assert [one for one in found if one in kinds] == kinds
-    assert not [one for one in found if not one.startswith("class") and one not in kinds]
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "claims.md").read_text("utf-8")

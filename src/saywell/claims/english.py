@@ -8,16 +8,14 @@ its neighbours. Other things that are asked of the example come behind: "in text
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, takewhile
 from typing import Literal
 
-from saywell.claims.corpus import Corpus
 from saywell.claims.feeling import CLEAR
 from saywell.claims.kinds import EARLY, KINDS, LISTS, NEAR, is_of_tokens
 from saywell.claims.language import Atom, Claim, Clause, Condition, plain_number
-from saywell.claims.lexis import CLASSES, class_mask
+from saywell.claims.lexis import CLASSES
 from saywell.claims.nouns import names_a_thing
 from saywell.claims.pictures import OBJECT, SAYINGS, Said, counted
 from saywell.data.words import word_set
@@ -469,35 +467,6 @@ def _price(condition: Condition) -> float:
         case "piece" | "prefix" | "suffix" as name:
             return sum(1 if name != "piece" and one in _AFFIXES else 1 + 6 / len(one) for one in said)
     return each * max(1, len(said))
-
-
-def common_kind(words: Sequence[str]) -> list[Condition]:
-    """What all words of a list, or all but one of three and more, have in common: to be said instead of it.
-
-    Classes, the longest ending and the longest beginning; what holds of more of the words stands first.
-    """
-    if len(words) < 2:
-        return []
-    forms = [word.lower() for word in words]
-    least = len(forms) - (len(forms) > 2)
-    corpus = Corpus.of(forms)
-    found = [
-        (int(corpus.texts_of(class_mask(corpus, name)).sum()), Condition("class", (name,)))
-        for name in CLASSES
-    ]
-    for name, reversed_ in (("suffix", True), ("prefix", False)):
-        longest = _common_starts([form[::-1] if reversed_ else form for form in forms], 3 if reversed_ else 2)
-        found += [(n, Condition(name, (one[::-1] if reversed_ else one,))) for n, one in longest.items()]
-    return [one for count, one in sorted(found, key=lambda pair: -pair[0]) if count >= least]
-
-
-def _common_starts(words: Sequence[str], left: int) -> dict[int, str]:
-    """The longest start of two letters or more that n words share, by n; `left` letters come after it."""
-    longest: dict[int, str] = {}
-    for size in range(2, max(map(len, words)) - left + 1):
-        start, count = Counter(w[:size] for w in words if len(w) >= size + left).most_common(1)[0]
-        longest[count] = start
-    return longest
 
 
 def grown(piece: str, words: Sequence[str]) -> str:
