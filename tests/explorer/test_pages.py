@@ -18,7 +18,7 @@ def _ids(client, query):
 
 
 def _total(client, query):
-    found = re.search(r"of (\d+) units", client.get(f"/1/{query}").text)
+    found = re.search(r"of (\d+) units(?! tried)", client.get(f"/1/{query}").text)
     return int(found[1]) if found else 0
 
 

@@ -14,6 +14,7 @@ from saywell.explorer.sentences import build_sentences
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import Listed, build_units, choices, units_by_verdict
 from saywell.explorer.verdicts import HumanVerdicts
+from saywell.report.listing import verdict_line
 from saywell.store.study import Study
 
 
@@ -33,6 +34,8 @@ class Opened:
     """What was studied: a model or an encoder."""
     choices: dict[str, list[Any]]
     tally: dict[str, int]
+    verified: str
+    """How many descriptions are, of how many units, by whom and beside which controls; "" without scores."""
     pictured: frozenset[str]
     """Examples that the study keeps a small picture of."""
 
@@ -103,6 +106,7 @@ def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: i
         ),
         choices(tables),
         units_by_verdict(tables),
+        verdict_line(study) if {"scores", "descriptions"} <= manifest.tables.keys() else "",
         frozenset(row["example"] for row in tables.rows("select example from thumbnails"))
         if tables.has("thumbnails")
         else frozenset(),

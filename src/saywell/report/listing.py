@@ -26,7 +26,7 @@ from saywell.report.card import (
     shown_words,
     strongest,
 )
-from saywell.report.formats import joined
+from saywell.report.formats import hits, joined
 from saywell.report.tables import asked, deciding_scores, selected_descriptions, tried, verifying
 from saywell.store.study import Study
 
@@ -260,6 +260,8 @@ def verdict_line(study: Study) -> str:
     place = " and by place" if by and deciding["localised"].count() else ""
     line = f"Verified: {held:,} of {tried(study):,} units tried" + (f", by {by}{place}" if by else "")
     line += f"; {deciding.height:,} have a description."
+    if beside := _beside(study):
+        line += f" Beside it: {beside}."
     if short := short_of(deciding):
         line += f" Short of it: {short}."
     if readers.height > 1 or place:
@@ -269,6 +271,15 @@ def verdict_line(study: Study) -> str:
         ]
         line += f" Each reader alone verifies: {joined(alone)}."
     return line
+
+
+def _beside(study: Study) -> str:
+    """What is verified of the controls of all that is."""
+    figures = study.headline() if study.has("metrics.json") else []
+    in_all = next((m for m in figures if m.figure == VERIFIED and not m.by), None)
+    if in_all is None or not in_all.controls_n:
+        return ""
+    return joined([f"{name} {hits(in_all.controls[name], n)}" for name, n in in_all.controls_n.items()])
 
 
 def short_of(deciding: pl.DataFrame) -> str:
