@@ -31,7 +31,7 @@ def names_a_thing(phrase: str) -> bool:
     capitals = [word[0].isupper() and len(word) > 1 for word in phrase.split()]
     if any(capitals):
         return all(capitals)
-    *before, last = (corpus.forms[number] for number in corpus.form)
+    *before, last = [str(corpus.forms[number]) for number in corpus.form]
     if any(map(is_function_word, (*before, last))) or _ends_in(corpus, *_NO_NOUNS):
         return False
     if _is_plural(corpus, last) or _ends_in(corpus, "ing") or last.endswith(_ABSTRACT):
