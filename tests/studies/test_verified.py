@@ -260,8 +260,9 @@ def test_shares_are_of_the_units_tried_of_the_study_and_of_every_control(tmp_pat
     shuffled = study.table("shuffled_scores")
     assert set(shuffled["unit"]) == set(WORDS[:2]) and not shuffled["verifies"].any()
     assert shuffled["decides"].sum() == 2
-    said = CliRunner().invoke(app, ["show", str(study.path)]).output
-    assert "2 of 4" in said and said.count("0 of 4") == 2 * len(study.headline())
+    said = " ".join(CliRunner().invoke(app, ["show", str(study.path)]).output.split())
+    assert "Beside it: long 0 of 4 and shuffled examples 0 of 4." in said
+    assert "2 of 4" in said and said.count("0 of 4") == 2 + 2 * len(study.headline())
     assert "(0 of 4)" in (study.path / "report.html").read_text("utf-8")
 
 
