@@ -16,10 +16,11 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+PLACES: dict[str, Any] = {"/props": {"total_slots": 99}}
 Script = Callable[[int, dict[str, Any]], str | None]
 
 # Faults after which no reply was given, so that asking again costs nothing.
@@ -88,7 +89,12 @@ def first_try(
 
 
 class FaultServer:
-    """See the module's text. `delay` is the latency of every reply in seconds."""
+    """See the module's text.
+
+    `delay` is the latency of every reply in seconds, `pace` the time between two pieces of a streamed one.
+    `facts` is the JSON at other addresses, or for a POST the function of the payload that gives it; by
+    default that it works on as many requests at a time as come.
+    """
 
     def __init__(
         self,
@@ -97,11 +103,16 @@ class FaultServer:
         *,
         delay: float = 0.0,
         retry_after: str = "0.2",
+        pace: float = 0.0,
+        facts: dict[str, Any] | None = None,
     ) -> None:
         self.model = model
         self.script = script if callable(script) else _in_order(script or ())
         self.delay = delay
         self.retry_after = retry_after
+        self.pace = pace
+        self.facts = PLACES if facts is None else facts
+        self.left = 0
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paid: Counter[str] = Counter()
@@ -153,6 +164,26 @@ class PlainServer(FaultServer):
         self.answer = answer
 
 
+def events(reply: dict[str, Any], characters: int = 7) -> list[bytes]:
+    """A completion as a server streams it: a role, pieces of text, why it ended, usage, [DONE]."""
+    choice = reply["choices"][0]
+    message, shared = dict(choice["message"]), {key: reply.get(key) for key in ("id", "model")}
+
+    def event(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        return {**shared, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+    said = [event({"role": message.pop("role", "assistant"), "content": None})]
+    for name, text in message.items():
+        pieces = [text]
+        if isinstance(text, str):
+            pieces = [text[start : start + characters] for start in range(0, len(text), characters)]
+        said += [event({name: piece}) for piece in pieces]
+    said.append(event({}, choice.get("finish_reason")))
+    if reply.get("usage") is not None:
+        said.append({**shared, "choices": [], "usage": reply["usage"]})
+    return [f"data: {json.dumps(each)}\n\n".encode() for each in said] + [b"data: [DONE]\n\n"]
+
+
 def _in_order(faults: Sequence[str | None]) -> Script:
     return lambda number, payload: faults[number] if number < len(faults) else None
 
@@ -175,11 +206,18 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self._send(200, json.dumps({"object": "list", "data": [{"id": "fake"}]}).encode())
+        known = {"/v1/models": {"object": "list", "data": [{"id": "fake"}]}, **self.server_state.facts}
+        found = known.get(self.path)
+        self._send(404 if found is None else 200, json.dumps(found).encode())
 
     def do_POST(self) -> None:
         state = self.server_state
         payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.endswith("/chat/completions"):
+            answer = state.facts.get(self.path)
+            body = answer(payload) if callable(answer) else answer
+            self._send(404 if body is None else 200, json.dumps(body).encode())
+            return
         fault = state.arrive(payload, dict(self.headers.items()))
         try:
             if isinstance(state, PlainServer):
@@ -234,7 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "cut":
             self.close_connection = True
         elif fault == "cut-body":
-            body = self._body(payload, None)
+            whole = self._body(payload, None)
+            body = b"".join(events(json.loads(whole))) if payload.get("stream") else whole
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -249,7 +288,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "empty-choices":
             self._send(200, json.dumps({"id": "x", "model": "fake", "choices": []}).encode())
         elif fault == "invalid-utf8":
-            self._send(200, self._body(payload, None).replace(b'"assistant"', b'"assist\xff\xfeant"'))
+            whole = self._body(payload, None)
+            body = b"".join(events(json.loads(whole))) if payload.get("stream") else whole
+            self._send(200, body.replace(b'"assistant"', b'"assist\xff\xfeant"'))
         elif fault == "huge":
             self._send(200, b'{"choices": [{"message": {"content": "' + b"x" * 20_000_000 + b'"}}]}')
         elif fault == "redirect":
@@ -260,7 +301,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _good(self, payload: dict[str, Any], fault: str | None) -> None:
         body = self._body(payload, fault)
         self.server_state.charge(payload)  # before the client can see it, so that a test may count
-        self._send(200, body)
+        if payload.get("stream"):
+            self._stream(events(json.loads(body)))
+        else:
+            self._send(200, body)
 
     def _body(self, payload: dict[str, Any], fault: str | None) -> bytes:
         text: Any = self.server_state.model(payload["messages"])
@@ -315,6 +359,25 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         body = {"error": {"message": message, "type": "error", "param": param, "code": code}}
         self._send(status, json.dumps(body).encode(), headers)
+
+    def _stream(self, pieces: Iterable[bytes]) -> None:
+        """Sends pieces as they come; who goes away meanwhile is counted in `server.left`."""
+        state = self.server_state
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            for piece in pieces:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                if state.pace:
+                    self.wfile.flush()
+                    time.sleep(state.pace)
+            self.wfile.write(b"0\r\n\r\n")
+            self.wfile.flush()
+        except OSError:
+            state.left += 1
+            self.close_connection = True
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -9,6 +9,7 @@ import logging
 import string
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -117,7 +118,8 @@ def test_a_server_that_repeats_the_key_anywhere(tmp_path_factory, key, spell, fi
         with provider.client(calls, key=key, retries=Retries(attempts=2)) as model:
             for number in range(3):
                 try:
-                    seen += [repr(reply) for reply in model.complete([ask(number)])]
+                    # Its seconds, 0.10000000000002, would leak a key of noughts.
+                    seen += [repr(replace(reply, seconds=0.0)) for reply in model.complete([ask(number)])]
                 except SaywellError as error:
                     seen.append(str(error))
             seen += [repr(vars(model)), repr(vars(model._backend))]

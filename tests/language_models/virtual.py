@@ -3,8 +3,10 @@
     provider = FakeProvider(reply)                      # reply(number, payload, time) -> an answer
     with provider.client(tmp_path / "calls.sqlite") as model: ...
 
-An answer is `(status, body)` or `(status, body, headers)`, or an exception that the connection raises.
-Time passes only in waits and in `provider.latency`, the time that each reply takes.
+An answer is `(status, body)` or `(status, body, headers)`, or an exception that the connection raises. A
+body is a completion, which is streamed where that is asked for, with `provider.pace` seconds a piece; any
+other JSON; bytes; or a list of bytes and of seconds between them. Time passes only in waits and in
+`provider.latency`, the time before each reply. `provider.facts` is the JSON at other paths.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from fault_server import PLACES, events
 
 from saywell.language_models import Client, Limits, Retries
 from saywell.language_models.http import HttpBackend
@@ -61,12 +64,20 @@ class FakeProvider:
     def __init__(self, reply: Callable[[int, dict[str, Any], float], Any], latency: float = 0.1) -> None:
         self.reply = reply
         self.latency = latency
+        self.pace = 0.0
+        self.facts: dict[str, Any] = PLACES
         self.requests: list[dict[str, Any]] = []
         self.headers: list[httpx2.Headers] = []
         self.times: list[float] = []
         self.loop: VirtualLoop  # that of the last client, from its first request on
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        if not request.url.path.endswith("/chat/completions"):
+            found = self.facts.get(request.url.path)
+            body = found(json.loads(request.content)) if callable(found) else found
+            return httpx2.Response(
+                404 if body is None else 200, content=_as_it_comes([json.dumps(body).encode()])
+            )
         number, payload = len(self.requests), json.loads(request.content)
         self.requests.append(payload)
         self.headers.append(request.headers)
@@ -76,12 +87,14 @@ class FakeProvider:
         if isinstance(answer, Exception):
             raise answer
         status, body, headers = (*answer, {})[:3]
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        if isinstance(body, list) and all(isinstance(piece, bytes | float | int) for piece in body):
+            pieces = body
+        elif payload.get("stream") and isinstance(body, dict) and body.get("choices") and status == 200:
+            pieces = events(body)
+        else:
+            pieces = [body if isinstance(body, bytes) else json.dumps(body).encode()]
 
-        async def arriving() -> AsyncIterator[bytes]:
-            yield content
-
-        return httpx2.Response(status, headers=headers, content=arriving())
+        return httpx2.Response(status, headers=headers, content=_as_it_comes(pieces, self.pace))
 
     def client(
         self,
@@ -113,3 +126,12 @@ class FakeProvider:
         stand_in = dearest_price({}) if limits and limits.max_usd is not None else None
         options = {"retries": Retries(), **options}
         return Client(backend, calls=calls, limits=limits, stand_in=stand_in, new_loop=begin, **options)
+
+
+async def _as_it_comes(pieces: list[bytes | float], pace: float = 0.0) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece
+            await asyncio.sleep(pace)
+        else:
+            await asyncio.sleep(piece)

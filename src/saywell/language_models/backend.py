@@ -34,7 +34,8 @@ class Trouble(Exception):
     "retry": the same request again, later. "again": the same request at once, without the options
     named in `without`. "reject": nothing, this request is not accepted; with `too_long` because it
     does not fit the model's context. "gone": no request is accepted at this address. "redirect": as
-    "retry" once anything has been answered, else as "fatal". "fatal": no request will be accepted.
+    "retry" once anything has been answered, else as "fatal". "slow": there was no more of a reply in
+    the time allowed; the same request once more. "fatal": no request will be accepted.
 
     `throttled` asks for fewer requests at a time, `wait` says that the server will answer later
     (such a request has not failed), `after` how many seconds later. `sent` is False when the
@@ -44,7 +45,7 @@ class Trouble(Exception):
     def __init__(
         self,
         message: str,
-        kind: Literal["retry", "again", "reject", "gone", "redirect", "fatal"] = "retry",
+        kind: Literal["retry", "again", "reject", "gone", "redirect", "slow", "fatal"] = "retry",
         *,
         throttled: bool = False,
         wait: bool = False,
@@ -108,12 +109,16 @@ class Backend(Protocol):
         ...
 
 
+MANY = 1 << 20
+"""Places of a server that takes as many requests as it is sent, and says when it is too much."""
+
+
 @runtime_checkable
 class HasSlots(Protocol):
     """A backend that can find out how many requests are worked on at a time."""
 
     async def slots(self) -> int | None:
-        """Places; more requests than that would wait for each other. None: nobody says."""
+        """Places; more requests than that would wait for each other. None: it has to be found out."""
         ...
 
 

@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from saywell.errors import SaywellError
 from saywell.language_models.again import MOST_REPLY_TOKENS, next_request, together
-from saywell.language_models.backend import Backend, Sent, Trouble
+from saywell.language_models.backend import Backend, HasSlots, Sent, Trouble
 from saywell.language_models.background import Background
 from saywell.language_models.budget import Budget, Limits, estimate_input_tokens
 from saywell.language_models.choices import chosen, likeliest
@@ -135,9 +134,10 @@ class Client:
         self._jitter = jitter or random.Random(0)
         self._clock = clock
         self._context = context
+        self._knowing: asyncio.Future[None] | None = None
         self._gate = Gate(
             concurrency,
-            rate.requests,
+            rate,
             first_wait=self._retries.first_wait,
             longest_wait=self._retries.longest_wait,
             jitter=self._jitter,
@@ -158,6 +158,7 @@ class Client:
         self._settled: asyncio.Future[None] | None = None
         self._answered = self._ledger.has_reply(self.name)
         self._turned_away: set[str] = set()
+        self._too_slow: set[str] = set()
         self._most_reply_tokens = most_reply_tokens
         self._read_any = False
         self._cut_off = 0
@@ -394,10 +395,13 @@ class Client:
             started=0.0,
             seconds=0.0,
         )
-        tries = 0
+        tries, slow = 0, False
         without: tuple[str, ...] = ()
+        expected = pending.input_tokens + pending.output_tokens
+        await self._know()
         while True:
-            start = await self._gate.enter(batch.sleep)
+            start = await self._gate.enter(batch.sleep, expected)
+            row = pending
             try:
                 while True:
                     pending = replace(pending, attempts=pending.attempts + 1)
@@ -406,7 +410,7 @@ class Client:
                         break
                     without = problem.without
             finally:
-                self._gate.leave()
+                self._gate.leave(expected - row.input_tokens - row.output_tokens)
             if problem is None:
                 return row
             tries += not problem.wait
@@ -419,9 +423,11 @@ class Client:
                 return row
             if problem.wait:
                 continue  # the gate holds it back, with all others
-            again = problem.kind == "retry" or (problem.kind == "redirect" and self._answered)
-            if not again or late or tries >= self._retries.attempts:
+            again = problem.kind == "retry" or (problem.kind in ("redirect", "slow") and self._answered)
+            # Who was too slow twice would be so again: more time may help, and the user has to allow it.
+            if not again or late or slow or tries >= self._retries.attempts:
                 return row
+            slow = problem.kind == "slow"
             await batch.sleep(wait)
 
     async def _try(
@@ -440,6 +446,11 @@ class Client:
         amount = self._budget.worst_case(pending.input_tokens, pending.output_tokens)
         await self._reserve(amount, batch)
         id, row, real, problem, pause = 0, None, Spent(), None, 0.0
+
+        def told(tokens: int) -> None:
+            self._gate.alive()
+            self._counting.told(request.step, id, tokens)
+
         try:
             batch.check()
             began = loop.time()
@@ -448,7 +459,6 @@ class Client:
             self._counting.sent(request.step, id)
             real = self._budget.taken(pending)
             try:
-                told = partial(self._counting.told, request.step, id)
                 sent = await self._backend.send(request, without, told)
                 row = self._answer(pending, sent, request)
             except Trouble as trouble:
@@ -462,7 +472,8 @@ class Client:
             else:
                 self._answered = True
                 self._turned_away.clear()
-                self._gate.succeeded()
+                self._too_slow.clear()
+                self._gate.succeeded(row.input_tokens + row.output_tokens)
             row = replace(row, seconds=loop.time() - began)
             real = self._budget.taken(row)
             return self._ledger.finish(id, row), problem, pause
@@ -472,6 +483,16 @@ class Client:
             if self._settled is not None:
                 self._settled.set_result(None)
                 self._settled = None
+
+    async def _know(self) -> None:
+        """Finds out, before the first request, what the backend can do."""
+        if self._knowing is None:
+            self._knowing = asyncio.ensure_future(self._find_out())
+        await asyncio.shield(self._knowing)
+
+    async def _find_out(self) -> None:
+        if isinstance(self._backend, HasSlots):
+            self._gate.places(await self._backend.slots())
 
     async def _reserve(self, amount: Spent, batch: _Batch) -> None:
         """Waits until a call of this size fits into the budget, and holds the place for it."""
@@ -491,9 +512,9 @@ class Client:
         if problem.wait:
             after = problem.after
             return self._gate.throttled(start, after and min(after, self._retries.deadline))
-        if problem.throttled:
+        if problem.throttled or problem.kind == "slow":
             self._gate.slow_down()
-        if problem.kind != "retry":
+        if problem.kind not in ("retry", "slow"):
             self._gate.heard()
         elif not self._ledger.fails_alone(key):
             self._gate.failed(key, start)
@@ -508,7 +529,7 @@ class Client:
                 f"{said} ({asked}, and there was no reply within --llm-deadline {deadline:g} s). "
                 f"{_GO_ON} later, or waits longer with a higher --llm-deadline"
             )
-        if problem.kind == "fatal" or (problem.kind == "redirect" and not self._answered):
+        if problem.kind == "fatal" or (problem.kind in ("redirect", "slow") and not self._answered):
             return f"{said}. Nothing more was sent. {_GO_ON}"
         # Where a request about many items is rejected, one about fewer may not be.
         whole = problem.kind == "reject" and not problem.too_long and request.items == 1
@@ -518,6 +539,10 @@ class Client:
                 return f"{said}. No request was accepted, so no more were sent. {_GO_ON}"
         if not problem.sent and gate.failures >= _UNREACHABLE:
             return f"{said} (tried {gate.failures} times). {_GO_ON} when the server can be reached"
+        if problem.kind == "slow":
+            self._too_slow.add(key)
+            if len(self._too_slow) >= _HOPELESS:
+                return f"{said}. So it went with {_HOPELESS} different requests in a row. {_GO_ON}"
         if len(gate.failing) >= _HOPELESS and gate.failures >= self._retries.attempts:
             return (
                 f"{said}. So it went {gate.failures} times in a row, with {len(gate.failing)} "

@@ -2,20 +2,16 @@
 
 httpx2 itself and not the `openai` SDK, which is built on it: the protocol is one POST, the SDK
 costs three times the CPU a request, and here redirects, size and time are bounded where the bytes
-arrive (benchmarks/llm_client.py has the figures).
+arrive (wire.py; benchmarks/llm_client.py has the figures).
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import itertools
 import json
 import logging
 import re
-import ssl
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -23,21 +19,21 @@ from urllib.request import getproxies
 
 import httpx2
 
-from saywell.addresses import is_loopback
-from saywell.language_models.backend import Sent, Told, Trouble, untold
+from saywell.language_models.backend import MANY, Sent, Told, Trouble, untold
 from saywell.language_models.blot import Blot
 from saywell.language_models.choices import TOP, one_token, told_by_server
 from saywell.language_models.prices import Price
 from saywell.language_models.providers import Key, Provider, same_model
 from saywell.language_models.requests import Message, Request
+from saywell.language_models.servers import Server
 from saywell.language_models.structured import strict_schema, with_instructions
 from saywell.language_models.waits import asked_wait
+from saywell.language_models.wire import Wire
 
-# One pool slows down with the square of its connections; several small ones do not.
-_CONNECTIONS_PER_POOL = 32
 # Options a model may not take, in the order in which they are left out when a server rejects a
 # request without naming one: those that change least about the reply go first.
 _OPTIONS = (
+    "stream",
     "logprobs",
     "response_format",
     "reasoning_effort",
@@ -45,7 +41,9 @@ _OPTIONS = (
     "temperature",
     "max_completion_tokens",
     "max_tokens",
+    "stream_options",
 )
+_LIMITS = {"max_tokens", "max_completion_tokens"}
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|context_length|maximum (context|prompt|input)"
     r"|(prompt|input|request|message)s?( \w+){0,3} (is|are|was) too (long|large)|too many input tokens"
@@ -96,12 +94,8 @@ class HttpBackend:
         self.price = price
         self._provider = provider
         self._model = model
-        self._url = f"{url}/chat/completions"
+        self._url = url
         self._host = urlsplit(url).hostname or ""
-        self._key = key
-        self._timeout, self._idle = timeout, idle
-        self._max_bytes = max_bytes
-        self._transport = transport
         self._blot = Blot(*([key.value] if key else []), *_proxy_passwords())
         self._left_out: set[str] = set()
         # Of these nobody said that the model does not take them; they were left out with another
@@ -112,21 +106,34 @@ class HttpBackend:
         self._accepted: set[tuple[str, str]] = set()
         self._in_vain = 0
         self._known_as: set[str] = set()
-        self._pools: list[httpx2.AsyncClient] = []
-        self._count = -(-concurrency // _CONNECTIONS_PER_POOL)
-        self._turn = itertools.count()
+        self._wire = Wire(
+            self._host,
+            {} if key is None else {"Authorization": f"Bearer {key.value}"},
+            connections=concurrency,
+            timeout=timeout,
+            idle=idle,
+            max_bytes=max_bytes,
+            clean=self._clean,
+            transport=transport,
+        )
+        # A service in the cloud has nothing to say of itself but by its prices and errors.
+        self._server = None if provider.key_needed else Server(self._wire.facts, url, model)
 
     async def send(self, request: Request, without: tuple[str, ...] = (), told: Told = untold) -> Sent:
         """The server's reply. Raises Trouble, with a message fit for the user, for none."""
         tried = self._in_doubt.pop() if self._in_doubt and not without else None
         payload = self._payload(request, without, tried)
         try:
-            status, headers, body = await self._post(json.dumps(payload).encode())
+            # A server that takes no limit on the reply's length is left when there is more.
+            most = None if _LIMITS & payload.keys() else request.max_tokens
+            status, headers, body = await self._wire.post(
+                f"{self._url}/chat/completions", payload, told, most
+            )
             if status in (400, 422) and tried is not None:
                 raise Trouble(f"HTTP {status} because of {tried}", "again", without=(tried,))
             if status != 200:
                 raise self._trouble(status, headers, body, payload, without)
-            sent = self._read(body, request.choices if "logprobs" in payload else None, without)
+            sent = self._read(body, payload, without, request.choices if "logprobs" in payload else None)
         except Trouble as trouble:
             if tried is not None and trouble.kind != "again":
                 self._in_doubt.append(tried)
@@ -142,9 +149,25 @@ class HttpBackend:
 
     async def close(self) -> None:
         """Closes the connections."""
-        for pool in self._pools:
-            await pool.aclose()
-        self._pools = []
+        await self._wire.close()
+
+    async def slots(self) -> int | None:
+        """How many requests the server works on at a time, as far as it says.
+
+        MANY for vLLM and for what is not one's own, which take as many as they are sent and say when
+        it is too much.
+        """
+        return MANY if self._server is None or self._provider.name == "vllm" else await self._server.slots()
+
+    async def context(self) -> int | None:
+        """Tokens that the model reads and writes in all; None for what does not say."""
+        return None if self._server is None else await self._server.context()
+
+    async def count(self, request: Request) -> int | None:
+        """Tokens of the request by the server's own tokenizer; None where it has none for us."""
+        if self._server is None or any(message.images for message in request.messages):
+            return None
+        return await self._server.count(self._payload(request))
 
     def _payload(
         self, request: Request, without: tuple[str, ...] = (), tried: str | None = None
@@ -175,71 +198,13 @@ class HttpBackend:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", request.answer.__name__)[:64]
             schema = {"name": name, "strict": True, "schema": strict_schema(request.answer)}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if "logprobs" not in payload and "stream" not in left_out:  # those come with one token, at once
+            payload |= {"stream": True, "stream_options": {"include_usage": True}}
         return {name: value for name, value in payload.items() if name not in left_out}
 
-    async def _post(self, content: bytes) -> tuple[int, httpx2.Headers, bytes]:
-        if not self._pools:
-            self._pools = self._open()
-        pool = self._pools[next(self._turn) % len(self._pools)]
-        try:
-            async with (
-                asyncio.timeout(self._timeout),
-                pool.stream("POST", self._url, content=content) as response,
-            ):
-                body = await self._body(response)
-                return response.status_code, response.headers, body
-        except TimeoutError:
-            raise Trouble(f"no complete reply within {self._timeout:g} s", charged=True) from None
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
-            what = self._clean(str(error)) or type(error).__name__
-            raise Trouble(f"cannot connect to {self._url}: {what[:300]}", sent=False) from None
-        except httpx2.HTTPError as error:
-            what = self._clean(str(error)) or type(error).__name__
-            raise Trouble(f"the connection failed: {what[:300]}", charged=True) from None
-
-    async def _body(self, response: httpx2.Response) -> bytes:
-        """The body, of which no more than `max_bytes` are ever held, packed or unpacked."""
-        packing = response.headers.get("content-encoding", "identity").strip().lower()
-        if packing not in ("identity", "", "gzip", "deflate"):
-            raise Trouble(
-                f"the reply is packed as {self._clean(packing)[:40]!r}, which was not asked for",
-                charged=response.status_code == 200,
-            )
-        unpack = zlib.decompressobj(47) if packing in ("gzip", "deflate") else None
-        body = bytearray()
-        try:
-            async for chunk in response.aiter_raw():
-                most = self._max_bytes - len(body) + 1
-                body += chunk[:most] if unpack is None else unpack.decompress(chunk, most)
-                if len(body) > self._max_bytes:
-                    raise Trouble(
-                        f"the reply is larger than {self._max_bytes:,} bytes",
-                        charged=response.status_code == 200,
-                    )
-        except zlib.error:
-            raise Trouble("the reply cannot be unpacked", charged=True) from None
-        return bytes(body)
-
-    def _open(self) -> list[httpx2.AsyncClient]:
-        headers = {"Content-Type": "application/json", "User-Agent": "saywell", "Accept-Encoding": "identity"}
-        if self._key is not None:
-            headers["Authorization"] = f"Bearer {self._key.value}"
-        near = is_loopback(self._host)
-        tls: ssl.SSLContext | bool = httpx2.create_ssl_context() if self._url.startswith("https") else False
-        return [
-            httpx2.AsyncClient(
-                headers=headers,
-                verify=tls,
-                transport=self._transport,
-                follow_redirects=False,
-                trust_env=not near,  # a proxy for the internet must not be asked for this machine
-                timeout=httpx2.Timeout(self._timeout, pool=None),
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
-            )
-            for _ in range(self._count)
-        ]
-
-    def _read(self, body: bytes, choices: Sequence[str] | None, without: tuple[str, ...]) -> Sent:
+    def _read(
+        self, body: bytes, payload: dict[str, Any], without: tuple[str, ...], choices: Sequence[str] | None
+    ) -> Sent:
         """The reply; `choices` are those of which it was asked for log-probabilities."""
         try:
             reply = json.loads(body)
@@ -271,7 +236,7 @@ class HttpBackend:
             # Some gateways wrap the error of the server behind them into a 200.
             code = _error_of(body).get("code")
             if type(code) is int and 400 <= code < 600:
-                trouble = self._trouble(code, httpx2.Headers(), body, {}, ())
+                trouble = self._trouble(code, httpx2.Headers(), body, payload, without)
                 trouble.charged = True
                 raise trouble from None
             raise Trouble(
@@ -296,7 +261,7 @@ class HttpBackend:
         new = [option for option in without if option not in self._left_out]
         self._left_out.update(new)
         self._in_doubt += [option for option in new[:-1] if option not in self._named]
-        if new and not {"max_tokens", "max_completion_tokens"} - self._left_out:
+        if new and not _LIMITS - self._left_out and "stream" in self._left_out:
             log.warning(
                 "%s takes no limit on the length of a reply, so a budget may be crossed by the "
                 "calls in flight",
@@ -340,7 +305,9 @@ class HttpBackend:
             fix = "the account's credit" if broke else self._provider.key_variable
             return Trouble(f"{what} (check {fix})", "fatal")
         if status in (404, 405, 410):
-            return Trouble(f"{what} (check the model's name and the address {self._url})", "gone")
+            return Trouble(
+                f"{what} (check the model's name and the address {self._url}/chat/completions)", "gone"
+            )
         if "content_filter" in code or "content_policy" in code:
             return Trouble(what, "reject")
         after = asked_wait(headers, body, time.time()) if status in _LATER else None
