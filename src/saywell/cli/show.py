@@ -21,9 +21,7 @@ _MEANS = {
     " sentence carries; recall@2: of those that it carries, the share among the two. Jaccard: of a"
     " unit's descriptors in two parts of the data, the share in both. Control: the best of what should fail."
     " Bound: the most there is to reach.",
-    "verified": "Of the units tried, so one without a description is not verified, nor is one of a control."
-    " Random weights: the same of a model that learned nothing. Shuffled examples: the same of units that"
-    " respond to other examples than they did, so what is verified there is verified by chance.",
+    "verified": "Of the units tried: one without a description is not verified, in a control neither.",
     "sentences verified": "Verified alone: given one chosen sentence, class names masked, a reader says which"
     " images are of its class, better than by a sentence of another class or a constant answer. One that is"
     " not verified may be true, and of other classes too.",
@@ -32,7 +30,12 @@ _MEANS = {
     " the same rule reaches with random words. Transfer gain: what the texts add to so many labelled"
     " images a class (shots). Control: the best of what should fail.",
 }
-"""What the figures are called, for who has not read the docs; docs/glossary.md has more."""
+_CONTROLS = {
+    "random weights": "Random weights: units of the same model before it has learned anything.",
+    "shuffled examples": "Shuffled examples: units with the responses to other examples, so that what is"
+    " verified of them is verified by chance.",
+}
+"""What the figures and their controls are called, for who has not read the docs; docs/glossary.md has more."""
 _BRIEF = 5
 _SENTENCES = 2
 """Of a class; the whole list is in `saywell neuron` and on the page."""
@@ -121,6 +124,9 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
             console.print(_shares(shares))
         for figure, words in _MEANS.items():
             if any(m.figure == figure for m in found):
+                console.print(words, style="dim", markup=False)
+        for name, words in _CONTROLS.items():
+            if any(name in m.controls for m in shares):
                 console.print(words, style="dim", markup=False)
         for note in dict.fromkeys(f"{m.name}: {m.note}" for m in found if m.note):
             console.print(plain(note), style="dim", markup=False)
