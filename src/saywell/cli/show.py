@@ -35,7 +35,7 @@ _CONTROLS = {
     "shuffled examples": "Shuffled examples: units with the responses to other examples, so that what is"
     " verified of them is verified by chance.",
 }
-"""What the figures and their controls are called, for who has not read the docs; docs/glossary.md has more."""
+"""What figures and their controls are called, for who has not read the docs; docs/glossary.md has more."""
 _BRIEF = 5
 _SENTENCES = 2
 """Of a class; the whole list is in `saywell neuron` and on the page."""
