@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 
+from shapes import sparing
+
+jaxtyping.jaxtyped = sparing(jaxtyping.jaxtyped)
 torch.set_num_threads(1)  # the models here are tiny: threads would only wait for each other
 
 REPOSITORY = Path(__file__).resolve().parent.parent

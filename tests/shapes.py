@@ -7,10 +7,35 @@ what stands in for a model in a test need not have all that a protocol asks for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from inspect import isfunction
 from typing import Any, get_args
 
 from beartype import beartype
 from jaxtyping import AbstractArray
+
+
+def sparing(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
+    """`jaxtyped` that leaves functions without arrays as they are: most have none, and every call of one would pay."""
+
+    def decorate(thing: Any = None, *, typechecker: Any = None) -> Any:
+        if thing is None:
+            return partial(decorate, typechecker=typechecker)
+        if isfunction(thing) and not any(
+            of_arrays(evaluated(hint, thing)) for hint in thing.__annotations__.values()
+        ):
+            return thing
+        return jaxtyped(thing, typechecker=typechecker)
+
+    return decorate
+
+
+def evaluated(hint: Any, function: Any) -> Any:
+    """A hint that is written as a string; one of names that only pyright knows is checked by nobody else."""
+    try:
+        return eval(hint, function.__globals__) if isinstance(hint, str) else hint
+    except Exception:
+        return Any
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 import saywell
 
@@ -95,3 +97,13 @@ def test_help_imports_nothing_heavy():
     code = f"import sys, saywell.cli; print([m for m in {heavy!r} if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+def test_shapes_are_checked_where_there_are_arrays():
+    """Else the tests would pass whatever the hints say."""
+    from saywell.readers.lexical import sought
+    from saywell.scorers.intervals import bootstrap_means
+
+    with pytest.raises(TypeCheckError, match="bootstrap_means"):
+        bootstrap_means(np.zeros((2, 2, 2)))
+    assert not hasattr(sought, "__wrapped__")

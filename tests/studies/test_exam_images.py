@@ -91,8 +91,8 @@ def test_describers_see_describe_pictures_only(monkeypatch):
             return super().describe(evidence, resources, study)
 
     monkeypatch.setitem(DESCRIBERS, "spy", Spy("spy", needs_tags=True))  # type: ignore[arg-type]
-    run_exam(images=True, pictures=PICTURES, per_kind=1, noise_units=1, encoder=Blind(), describer=["spy"])
-    ids = scene_ids(draw_scenes(PICTURES, 0))
+    run_exam(images=True, pictures=150, per_kind=1, noise_units=1, encoder=Blind(), describer=["spy"])
+    ids = scene_ids(draw_scenes(150, 0))
     split = dict(zip(ids, assign_parts(ids, 0), strict=True))
     ((evidence, resources),) = seen
     assert {split[id] for id in evidence.examples.ids} == {"describe"}

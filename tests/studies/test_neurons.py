@@ -132,9 +132,9 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_run_stopped_at_any_step_ends_with_the_same_tables(
-    study, corpus, bert, tokenizer, encoder, tmp_path, monkeypatch, step
+@pytest.mark.parametrize("steps", [STEPS[::2], STEPS[1::2]], ids=["even", "odd"])
+def test_a_run_stopped_at_one_step_after_another_ends_with_the_same_tables(
+    study, corpus, bert, tokenizer, encoder, tmp_path, monkeypatch, steps
 ):
     def stop(*arguments, **named):
         raise KeyboardInterrupt
@@ -147,12 +147,13 @@ def test_a_run_stopped_at_any_step_ends_with_the_same_tables(
         encoder=encoder,
         top=20,
     )
-    with monkeypatch.context() as patched:
-        patched.setattr(f"saywell.{step}", stop)
-        with pytest.raises(KeyboardInterrupt):
-            describe_neurons(corpus, bert, **run)
-    if step != "units.neurons.tokenize":
-        assert Study(tmp_path / "s").manifest.status == "stopped"
+    for step in steps:
+        with monkeypatch.context() as patched:
+            patched.setattr(f"saywell.{step}", stop)
+            with pytest.raises(KeyboardInterrupt):
+                describe_neurons(corpus, bert, **run)
+        if step != "units.neurons.tokenize":
+            assert Study(tmp_path / "s").manifest.status == "stopped", step
     assert_same(study, describe_neurons(corpus, bert, **run))
 
 
