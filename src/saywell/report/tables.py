@@ -192,7 +192,7 @@ def deciding_scores(study: Study) -> pl.DataFrame:
 
 
 def tried(study: Study, describer: str | None = None) -> int:
-    """How many units a describer, or any, was asked to describe: all that have exemplars.
+    """How many units a describer, or any, could describe: all that have exemplars, or are described without.
 
     The share of verified ones is of these, so that silence is not taken for truth. Of descriptions that
     somebody brought the units are those that they are about.
@@ -201,7 +201,8 @@ def tried(study: Study, describer: str | None = None) -> int:
     if describer is not None:
         asked_of = asked_of.filter(describer=describer)
     if "exemplars" in study.manifest.tables:
-        asked_of = asked_of.join(asked(study, "exemplars"), on="unit", how="semi")
+        able = pl.col("unit").is_in(asked(study, "exemplars")["unit"].unique().implode())
+        asked_of = asked_of.filter(able | (pl.col("text") != ""))
     return asked_of["unit"].n_unique()
 
 

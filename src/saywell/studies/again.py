@@ -202,7 +202,7 @@ def figures_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame] | Metric]:
             tables, figures = extra.again(run)
             yield from zip(extra.tables, tables, strict=True)
             yield from figures
-    beside = [Beside(control, run.study.table(table)) for table, control in _controls(run)]
+    beside = [Beside.of(control, run.study.table(table)) for table, control in _controls(run)]
     yield from verified_metrics(run, beside)
 
 

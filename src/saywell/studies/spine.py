@@ -262,7 +262,7 @@ def _answer(question: Question, examples: Examples, study: StudyWriter, resource
     now = Run(question, study, examples, resources, subject, control)
     _describe_and_score(now)
     beside = [
-        Beside(each, study.table(table, lambda each=each: control_scores(now, each)))
+        Beside.of(each, study.table(table, lambda each=each: control_scores(now, each)))
         for table, each in controls_of(now)
     ]
     if not _topical(question):

@@ -28,15 +28,17 @@ UNASKED = "A description of the control need not point at anything, so that more
 
 @dataclass(frozen=True)
 class Beside:
-    """A control, and table `control_scores` of it."""
+    """A control by name, how many of its units could be described, and table `control_scores` of it."""
 
-    subject: Subject
+    name: str
+    tried: int
     scores: pl.DataFrame
 
-    @property
-    def tried(self) -> int:
-        """Its units that all describers were asked about."""
-        return self.subject.exemplars["unit"].n_unique()
+    @staticmethod
+    def of(subject: Subject, scores: pl.DataFrame) -> Beside:
+        """As `tried` counts: units with exemplars, or described without."""
+        units = pl.concat([subject.exemplars["unit"], scores["unit"]])
+        return Beside(subject.name, units.n_unique(), scores)
 
 
 def verified_metrics(run: Run, controls: Sequence[Beside]) -> list[Metric]:
@@ -97,7 +99,7 @@ def _figure(
 
 def _by(controls: Sequence[Beside], count: Callable[[pl.DataFrame], int]) -> dict[str, Interval]:
     """Of each control, by name, the share of its units that were tried."""
-    return {each.subject.name: _share(count(each.scores), each.tried) for each in controls}
+    return {each.name: _share(count(each.scores), each.tried) for each in controls}
 
 
 def _decided(scores: pl.DataFrame) -> int:
