@@ -301,15 +301,19 @@ class _Scan:
     rejected: list[tuple[int, str, str, str]]
 
 
-def _limited(opened: ImageSource, limit: int, seed: int) -> list[int]:
-    """The rows to use, ascending: of each class the same share, by hash of content, at least one."""
+def check_limit(limit: int, classes: int) -> None:
+    """Raises InputError for a limit that cannot be, or is below one image a class."""
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise InputError(f"limit={limit!r} is not a whole number of at least 1, or None")
-    labels = opened.rows["label"].to_list()
-    labelled = [row for row, label in enumerate(labels) if label is not None]
-    classes = len({labels[row] for row in labelled})
     if limit < classes:
         raise InputError(f"limit={limit!r} is fewer than the {classes} classes: give at least {classes}")
+
+
+def _limited(opened: ImageSource, limit: int, seed: int) -> list[int]:
+    """The rows to use, ascending: of each class the same share, by hash of content, at least one."""
+    labels = opened.rows["label"].to_list()
+    labelled = [row for row, label in enumerate(labels) if label is not None]
+    check_limit(limit, len({labels[row] for row in labelled}))
     # Equal files are one image; a file that cannot be read counts as one, and is then rejected.
     ids = {
         row: f"unread {row}" if isinstance(blob, BadPicture) else content_id(blob)

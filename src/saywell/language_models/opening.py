@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from saywell.errors import InputError
+from saywell.errors import InputError, SaywellError
 from saywell.language_models.again import MOST_REPLY_TOKENS
 from saywell.language_models.backend import Backend
 from saywell.language_models.blot import Blot
@@ -147,16 +147,37 @@ def opened(
         with watched(llm, watch):
             yield llm
     else:
-        split_name(llm)  # before a folder is made for it
-        if folder is None:
-            raise InputError(f"the replies of {llm!r} need a study to be kept in: give out (--out FOLDER)")
+        folder = need_folder(llm, folder)
+        new = not folder.exists()
         if not options.get("replay"):
             folder.mkdir(parents=True, exist_ok=True)
-        with (
-            open_language_model(llm, calls=folder / "calls.sqlite", **options) as model,
-            watched(model, watch),
-        ):
+        try:
+            model = open_language_model(llm, calls=folder / "calls.sqlite", **options)
+        except SaywellError:
+            with suppress(OSError):
+                if new:
+                    folder.rmdir()
+            raise
+        with model, watched(model, watch):
             yield model
+
+
+def need_folder(llm: str, folder: Path | None) -> Path:
+    """Where the replies of the model named so are kept.
+
+    Raises InputError for a name that cannot be, and without a folder: what was paid for would be lost.
+    """
+    split_name(llm)
+    if folder is None:
+        raise InputError(f"the replies of {llm!r} need a study to be kept in: give out (--out FOLDER)")
+    return folder
+
+
+def need_key(llm: str, env: Mapping[str, str] = os.environ) -> None:
+    """Raises ProviderError where the model's provider needs a key and none is found."""
+    provider, _ = split_name(llm)
+    if provider.key_needed and find_key(provider, env) is None:
+        raise missing_key(provider)
 
 
 @contextmanager

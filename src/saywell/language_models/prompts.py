@@ -21,6 +21,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -88,9 +89,28 @@ def load_prompt(name: str, override: Path | None = None) -> Prompt:
     if override is not None and (override / f"{name}.jinja").is_file():
         file = override / f"{name}.jinja"
     elif not file.is_file():
-        known = sorted(f.name[:-6] for f in packaged.iterdir() if f.name.endswith(".jinja"))
-        raise InputError(f"there is no prompt {name!r}; there are: {', '.join(known) or 'none'}")
+        raise InputError(f"there is no prompt {name!r}; there are: {', '.join(known_prompts()) or 'none'}")
     return parse_prompt(name, file.read_text(encoding="utf-8"))
+
+
+def check_prompts(folder: Path) -> None:
+    """Whether a folder of one's own holds prompts that can be used.
+
+    Raises InputError as `load_prompt` does, and for a prompt that nothing here is called like.
+    """
+    load_prompt(known_prompts()[0], folder)
+    for name in sorted(file.stem for file in folder.glob("*.jinja")):
+        if name not in known_prompts():
+            near = get_close_matches(name, known_prompts(), n=1)
+            hint = f"did you mean {near[0]}.jinja?" if near else f"there are: {', '.join(known_prompts())}"
+            raise InputError(f"no prompt is called like the file {str(folder / f'{name}.jinja')!r}; {hint}")
+        load_prompt(name, folder)
+
+
+def known_prompts() -> list[str]:
+    """The names of all prompts."""
+    packaged = resources.files("saywell.prompts")
+    return sorted(file.name[:-6] for file in packaged.iterdir() if file.name.endswith(".jinja"))
 
 
 def parse_prompt(name: str, source: str) -> Prompt:

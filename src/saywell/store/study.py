@@ -16,9 +16,11 @@ So there is one way to mend an outage, damage and lost files: the same command.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -644,21 +646,14 @@ def write_study(
     from filelock import FileLock, Timeout
 
     folder = Path(path)
+    refuse_folder(folder)
     with storing(folder):
-        if folder.exists() and not folder.is_dir():
-            raise StudyError(f"{str(folder)!r} is a file; a study is a folder: choose another --out")
-        if folder.is_dir() and not (folder / "study.json").exists() and _holds_files(folder):
-            raise StudyError(
-                f"{str(folder)!r} holds files but no study; choose an empty or new folder for --out"
-            )
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise StudyError(
-                f"another process is writing the study {str(folder)!r}; wait for it or choose another --out"
-            ) from None
+            raise StudyError(_written_by_another(folder)) from None
     try:
         sweep(folder)
         manifest = Manifest(
@@ -671,11 +666,6 @@ def write_study(
         )
         if (folder / "study.json").exists():
             earlier = _read_manifest(folder)
-            if earlier.schema_version != STUDY_VERSION:
-                raise StudyError(
-                    f"the study {str(folder)!r} has format {earlier.schema_version}, which this saywell reads"
-                    " and does not go on with: choose another --out, or delete the study to make it anew"
-                )
             _refuse_differences(folder, earlier, manifest)
             manifest = earlier
         study = StudyWriter(folder, manifest)
@@ -699,6 +689,45 @@ def write_study(
             raise
     finally:
         lock.release()
+
+
+def refuse_folder(folder: Path) -> None:
+    """Raises what is wrong with a folder for a study that is to be begun there, or gone on with.
+
+    StudyError where it is none or holds something else, StorageError where nothing can be written.
+    """
+    with storing(folder):
+        if folder.exists() and not folder.is_dir():
+            raise StudyError(f"{str(folder)!r} is a file; a study is a folder: choose another --out")
+        if folder.is_dir() and not (folder / "study.json").exists() and _holds_files(folder):
+            raise StudyError(
+                f"{str(folder)!r} holds files but no study; choose an empty or new folder for --out"
+            )
+        above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if not above.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def refuse_study(
+    path: str | Path, *, kind: str, config: Mapping[str, Any], inputs: Mapping[str, str]
+) -> None:
+    """Raises what `write_study` would for the same arguments, and writes nothing."""
+    folder = Path(path)
+    refuse_folder(folder)
+    if (folder / "study.json").exists():
+        earlier = Study(folder)
+        if earlier.is_being_written():
+            raise StudyError(_written_by_another(folder))
+        wanted = earlier.manifest.model_copy(
+            update={"kind": kind, "config": json.loads(json.dumps(config)), "inputs": dict(inputs)}
+        )
+        _refuse_differences(folder, earlier.manifest, wanted)
+
+
+def _written_by_another(folder: Path) -> str:
+    return f"another process is writing the study {str(folder)!r}; wait for it or choose another --out"
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -790,6 +819,11 @@ def _digest(text: str) -> str:
 
 
 def _refuse_differences(folder: Path, stored: Manifest, wanted: Manifest) -> None:
+    if stored.schema_version != STUDY_VERSION:
+        raise StudyError(
+            f"the study {str(folder)!r} has format {stored.schema_version}, which this saywell reads"
+            " and does not go on with: choose another --out, or delete the study to make it anew"
+        )
     told: dict[str, str] = {}
     # What a setting says of an input, such as a file's name, says more than its fingerprint: it comes last.
     for old, new in (

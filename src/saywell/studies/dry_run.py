@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from saywell.data.examples import Examples
 from saywell.describers.claims import Claims
 from saywell.describers.descriptors.taggers import LLMTags
@@ -11,17 +13,20 @@ from saywell.description import Description
 from saywell.language_models import DryRun, StepPlan
 from saywell.language_models.dry_run import made_up
 from saywell.resources import Resources
-from saywell.studies.spine import Question
-from saywell.units.source import Prepares
+from saywell.studies.spine import Question, check
 
 
-def plan(question: Question, examples: Examples, resources: Resources, counting: DryRun) -> list[StepPlan]:
+def plan(
+    question: Question, examples: Examples, resources: Resources, counting: DryRun | None, out: Path | None
+) -> list[StepPlan]:
     """What `run` would ask the language model, step by step; nothing is sent, collected or stored.
 
-    What depends on replies, or on what the units do, is counted with words that are made up.
+    What depends on replies, or on what the units do, is counted with words that are made up. Raises
+    what `run` would before it stores anything in `out`.
     """
-    if isinstance(question.source, Prepares):
-        examples = question.source.prepare(examples)
+    examples = check(question, examples, out, resources)
+    if counting is None:
+        return []
     if isinstance(question.tagger, LLMTags):
         question.tagger.expect(counting, examples, resources)
     for describer in question.describers:

@@ -15,6 +15,7 @@ from saywell.encoders.sentence import open_sentence_encoder
 from saywell.encoders.vision import open_vision_encoder
 from saywell.errors import InputError
 from saywell.studies.settings import DualSettings
+from saywell.units.models import pick_device
 
 
 class Opened(NamedTuple):
@@ -34,6 +35,8 @@ def check_encoder(asked: DualSettings) -> None:
             "give one of --encoder (a CLIP or SigLIP checkpoint), --vision with --join-on (two models"
             " to be joined), or --image-vectors with --text-vectors (files)"
         )
+    if asked.device is not None:
+        pick_device(asked.device)
     if asked.encoder is not None:
         find_checkpoint(asked.encoder)
     elif asked.image_vectors is not None:

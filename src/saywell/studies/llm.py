@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from saywell.language_models import DryRun, LanguageModel, Limits, StepPlan, open_language_model
-from saywell.language_models.opening import opened
+from saywell.language_models.client import Client
+from saywell.language_models.opening import need_key, opened
+from saywell.language_models.prompts import check_prompts
 from saywell.progress import Progress, silent, watch_of
+from saywell.store.study import refuse_folder
 from saywell.studies.settings import EXTRACTIVE, LlmSettings
 
 
@@ -29,6 +32,7 @@ def opened_llm(
     Its replies are kept in the study's folder `out`; how far it is goes where `progress` does. Raises
     InputError for a name that cannot be, and without a folder.
     """
+    _check(asked, out)
     given = asked.llm if llm is None or isinstance(llm, str) else llm
     with opened(given, out, watch_of(progress), **_options(asked)) as model:
         yield model
@@ -36,21 +40,34 @@ def opened_llm(
 
 @contextmanager
 def counting_llm(
-    asked: LlmSettings, out: Path | None, llm: LanguageModel | str | None = None
+    asked: LlmSettings, out: Path | None, llm: Client | DryRun | str | None = None
 ) -> Iterator[DryRun | None]:
     """As `opened_llm`, but a model that sends nothing and counts what it would be asked.
 
     What the study in `out` has replies to is counted as such; without a study there are none.
     """
+    _check(asked, out)
     if isinstance(llm, DryRun):
         yield llm
+    elif isinstance(llm, Client):
+        yield DryRun(llm)
     elif asked.llm == EXTRACTIVE:
         yield None
     else:
+        if not asked.replay:
+            need_key(asked.llm)
         calls = None if out is None else out / "calls.sqlite"
-        kept = calls if calls is not None and calls.exists() else None
+        kept = calls if calls is not None and (asked.replay or calls.exists()) else None
         with open_language_model(asked.llm, calls=kept, **{**_options(asked), "replay": True}) as model:
             yield DryRun(model)
+
+
+def _check(asked: LlmSettings, out: Path | None) -> None:
+    """Refuses folders that cannot be used before anything is read."""
+    if out is not None:
+        refuse_folder(out)
+    if asked.prompts is not None:
+        check_prompts(asked.prompts)
 
 
 def _options(asked: LlmSettings) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from saywell.scorers.evaluate import Budget, Evaluated, HeldOut, another_of, cho
 from saywell.scorers.floors import ANOTHER, FLOORS, Described, Floor, NearestSibling
 from saywell.scorers.localisation import Responsible
 from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORED, SHUFFLED_SCORES
-from saywell.store.study import Metric, Study, StudyWriter, write_study
+from saywell.store.study import Metric, Study, StudyWriter, refuse_study, write_study
 from saywell.store.table import UNANSWERED, Table
 from saywell.studies.cost import note_cost
 from saywell.studies.described import DESCRIPTIONS, described_units, description_table
@@ -202,27 +202,41 @@ def run(
     Raises StudyError when `out` holds another study, InputError for what cannot be described.
     """
     _check(question, resources)
-    source = question.source
-    if isinstance(source, Prepares):
-        examples = source.prepare(examples)
+    examples = _prepared(question, examples)
     with write_study(
-        out,
-        kind=question.kind,
-        config={
-            **question.config,
-            "firing": str(question.source.firing),
-            "top": question.strongest,
-            **({"shared": shared} if (shared := _shared(question)) else {}),
-            **({} if _topical(question) else {"topics": False}),
-        },
-        inputs={"examples": examples.fingerprint, **question.inputs},
-        command=list(command),
-        report=write_report,
+        out, **_identity(question, examples), command=list(command), report=write_report
     ) as study:
         if not study.finished:
             resources.study = study
             _answer(question, examples, study, resources)
     return Study(out)
+
+
+def check(question: Question, examples: Examples, out: Path | None, resources: Resources) -> Examples:
+    """The examples as `run` would have them. Raises what it would before it stores anything."""
+    _check(question, resources)
+    examples = _prepared(question, examples)
+    if out is not None:
+        refuse_study(out, **_identity(question, examples))
+    return examples
+
+
+def _prepared(question: Question, examples: Examples) -> Examples:
+    source = question.source
+    return source.prepare(examples) if isinstance(source, Prepares) else examples
+
+
+def _identity(question: Question, examples: Examples) -> dict[str, Any]:
+    """What a study has to agree in, to be gone on with."""
+    config = {
+        **question.config,
+        "firing": str(question.source.firing),
+        "top": question.strongest,
+        **({"shared": shared} if (shared := _shared(question)) else {}),
+        **({} if _topical(question) else {"topics": False}),
+    }
+    inputs = {"examples": examples.fingerprint, **question.inputs}
+    return {"kind": question.kind, "config": config, "inputs": inputs}
 
 
 def _check(question: Question, resources: Resources) -> None:

@@ -32,7 +32,7 @@ from saywell.encoders.dual import DualEncoder
 from saywell.encoders.fingerprints import combined
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel
+from saywell.language_models import Client, DryRun, LanguageModel
 from saywell.progress import Progress, automatic, silent
 from saywell.readers.detection import DETECT, DETECT_ONE
 from saywell.readers.registry import find_reader
@@ -109,7 +109,7 @@ def plan_units(
     model: str | nn.Module | None = None,
     directions: Any = None,
     settings: UnitSettings | None = None,
-    llm: DryRun | str | None = None,
+    llm: Client | DryRun | str | None = None,
     encoder: str | SentenceEncoder | DualEncoder | None = None,
     tokenizer: Any = None,
     **options: Any,
@@ -121,10 +121,11 @@ def plan_units(
     """
     asked = settings_of(UnitSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
     brought = _Brought(examples, activations, model, directions, tokenizer, encoder)
-    with counting_llm(asked, None if out is None else Path(out), llm) as counting:
+    folder = None if out is None else Path(out)
+    with counting_llm(asked, folder, llm) as counting:
         question, loaded, resources = _posed(brought, asked, counting, silent)
         of = f"{len(loaded)} {loaded.kind}s, {question.source.units().height} units"
-        return Plan(of, [] if counting is None else plan(question, loaded, resources, counting))
+        return Plan(of, plan(question, loaded, resources, counting, folder))
 
 
 class _Brought(NamedTuple):

@@ -38,13 +38,12 @@ from saywell.data.parts import DESCRIBE, PARTS, SCORE
 from saywell.data.wikipedia import Wiki
 from saywell.describers.class_texts.class_describer import WRITING, expect_texts
 from saywell.describers.class_texts.describer import ClassTexts
-from saywell.describers.describer import Describer
-from saywell.describers.registry import find_describers
+from saywell.encoders.checkpoints import find_checkpoint
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.fingerprints import combined, model_fingerprint
 from saywell.encoders.joined import JoinedEncoder
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel
+from saywell.language_models import Client, DryRun, LanguageModel
 from saywell.progress import Progress, automatic, increments
 from saywell.readers.registry import find_reader
 from saywell.resources import Resources
@@ -57,11 +56,11 @@ from saywell.studies.classes.classify import KeepReader
 from saywell.studies.classes.figures import Figures
 from saywell.studies.classes.influence import Influence
 from saywell.studies.classes.judge import JUDGED, Judge
-from saywell.studies.classes.network import Network
+from saywell.studies.classes.network import RESNET34, Network
 from saywell.studies.classes.notes import ClassCounts, Notes
 from saywell.studies.classes.pictures import Pictures
 from saywell.studies.classes.pool import Compared, templates
-from saywell.studies.classes.request import ClassRequest, read_request
+from saywell.studies.classes.request import ClassRequest, more_describers, read_request
 from saywell.studies.classes.sentences import Sentences
 from saywell.studies.classes.transfer import Gains, Transfer
 from saywell.studies.classes.zero_shot import ZeroShot
@@ -131,10 +130,12 @@ def describe_classes(
         _opened_wiki(wiki, asked, Path(out)) as client,
     ):
         request = read_request(images, asked)
+        module = network if isinstance(network, nn.Module) else None
+        if module is None:
+            _check_network(asked.network)
         dual, made_how = None if isinstance(encoder, str) else encoder, ()
         if dual is None:
             check_encoder(asked)
-        _more_describers(asked)
         shown = images if isinstance(images, Examples) else _loaded(images, asked, progress)
         _check_images(shown)
         if dual is None:  # joining two models takes a while, so it comes behind all checks
@@ -143,7 +144,6 @@ def describe_classes(
         resources = Resources(
             dual=dual, llm=opened, seed=asked.seed, progress=progress, prompts=asked.prompts
         )
-        module = network if isinstance(network, nn.Module) else None
         given = Given(module, client, gold, training or Training(), made_how)
         question = class_question(shown, request, given, asked, resources)
         return run(question, shown, out=out, resources=resources, command=command)
@@ -155,15 +155,16 @@ def plan_classes(
     out: str | Path | None = None,
     settings: ClassSettings | None = None,
     encoder: str | DualEncoder | Callable[[], DualEncoder] | None = None,
-    llm: DryRun | str | None = None,
+    llm: Client | DryRun | str | None = None,
     wiki: Wiki | None = None,
     **options: Any,
 ) -> Plan:
     """What `describe_classes` would ask a language model, step by step; nothing is sent or stored.
 
-    The arguments are those of `describe_classes` and are checked as it does; no picture is decoded and
-    no encoder opened. Articles are fetched, since they are most of what a model would read. The second
-    stage and the judge depend on replies: what is not there is made up, at its longest.
+    The arguments are those of `describe_classes` and are checked as it does, as far as that can be
+    without decoding pictures and joining encoders. Articles are fetched, since they are most of what a
+    model would read. The second stage and the judge depend on replies: what is not there is made up, at
+    its longest.
 
     Raises InputError for unusable input.
     """
@@ -171,8 +172,11 @@ def plan_classes(
     folder = None if out is None else Path(out)
     with counting_llm(asked, folder, llm) as counting, _opened_wiki(wiki, asked, folder) as client:
         request = read_request(images, asked)
+        _check_network(asked.network)
         if encoder is None or isinstance(encoder, str):
             check_encoder(asked)
+            if asked.vision is None:  # joining two models takes a while
+                open_encoder(asked, "" if isinstance(images, Examples) else images, asked.label)
         names, written = request.names, Resources(llm=counting, seed=asked.seed, prompts=asked.prompts)
         if counting is not None and request.texts is None:
             known = request.knowledge or load_knowledge(WIKIPEDIA, names, wiki=client, context=asked.context)
@@ -236,7 +240,7 @@ def class_question(
     return Question(
         "classes",
         Labels(tuple(names)),
-        [ChosenTexts(writer, choice, images, measured), *_more_describers(asked)],
+        [ChosenTexts(writer, choice, images, measured), *more_describers(asked)],
         [find_reader(name, "image") for name in asked.reader or [MEAN_OF_TEXTS]],
         config,
         dict(_inputs(request, given, resources)),
@@ -262,16 +266,9 @@ def _inputs(request: ClassRequest, given: Given, resources: Resources) -> Iterat
         yield "gold", combined(given.gold.select("class", "text", "good").write_ndjson())
 
 
-def _more_describers(asked: ClassSettings) -> list[Describer]:
-    """Those that write beside. Raises InputError for one that speaks in descriptors."""
-    found = find_describers(asked.describer, "image")
-    for describer in found:
-        if describer.needs_tags:
-            raise InputError(
-                f"describer={describer.name!r} (--describer) speaks in descriptors, and nobody tags pictures"
-                " of classes; leave it out"
-            )
-    return found
+def _check_network(name: str | None) -> None:
+    if name not in (None, RESNET34):
+        find_checkpoint(name)
 
 
 def _settings(

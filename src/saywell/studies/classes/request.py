@@ -13,13 +13,16 @@ from pathlib import Path
 from saywell.data.descriptor_files import load_descriptors
 from saywell.data.examples import Examples
 from saywell.data.image_sources import open_source
-from saywell.data.images import class_names
+from saywell.data.images import check_limit, class_names
 from saywell.data.knowledge import WIKIPEDIA, Knowledge, load_knowledge
 from saywell.describers.class_texts.class_describer import WRITING, extract_texts
 from saywell.describers.class_texts.describer import GivenTexts, check_usable
 from saywell.describers.class_texts.given import GIVEN
+from saywell.describers.describer import Describer
+from saywell.describers.registry import find_describers
 from saywell.errors import InputError
 from saywell.language_models import load_prompt
+from saywell.readers.registry import find_reader
 from saywell.scorers.judge import JUDGE
 from saywell.studies.classes.pool import Texts
 from saywell.studies.settings import EXTRACTIVE, ClassSettings
@@ -59,6 +62,11 @@ def read_request(images: str | Path | Examples, asked: ClassSettings) -> ClassRe
             if names
             else f"{str(images)[:200]!r} names no class"
         )
+    if asked.limit is not None and not isinstance(images, Examples):
+        check_limit(asked.limit, len(names))
+    more_describers(asked)
+    for reader in asked.reader:
+        find_reader(reader, "image")
     asks = asked.llm != EXTRACTIVE
     if asks:
         for prompt in (*WRITING, *([JUDGE] if asked.judge else [])):
@@ -72,6 +80,18 @@ def read_request(images: str | Path | Examples, asked: ClassSettings) -> ClassRe
     if local is not None and given is None and not asks:
         check_usable(extract_texts(names, local, None), names)
     return ClassRequest(SELECTS.get(asked.select, asked.select), names, local, given, files)
+
+
+def more_describers(asked: ClassSettings) -> list[Describer]:
+    """Those that write beside. Raises InputError for one that speaks in descriptors."""
+    found = find_describers(asked.describer, "image")
+    for describer in found:
+        if describer.needs_tags:
+            raise InputError(
+                f"describer={describer.name!r} (--describer) speaks in descriptors, and nobody tags pictures"
+                " of classes; leave it out"
+            )
+    return found
 
 
 def _named(

@@ -31,7 +31,8 @@ from saywell.encoders.dual import DualEncoder
 from saywell.encoders.fingerprints import combined
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel
+from saywell.language_models import Client, DryRun, LanguageModel
+from saywell.language_models.opening import need_folder
 from saywell.progress import Progress, automatic, silent
 from saywell.readers.detection import DETECT, DETECT_ONE
 from saywell.readers.fuzzing import CHECK, CHECK_ONE
@@ -47,8 +48,8 @@ from saywell.studies.exam.answers import EXAM_ANSWERS, EXAM_COSTS, EXAM_UNITS, M
 from saywell.studies.exam.sitting import TRUTH, AnotherTruth, ByTask, OneTask, Sitting, TrueDescription
 from saywell.studies.exam.summary import EXAM_SUMMARY
 from saywell.studies.llm import Plan, counting_llm, opened_llm
-from saywell.studies.settings import ExamSettings, named, settings_of
-from saywell.studies.spine import Question, run
+from saywell.studies.settings import EXTRACTIVE, ExamSettings, named, settings_of
+from saywell.studies.spine import Question, check, run
 from saywell.units.planted.network import train_network_units
 from saywell.units.planted.pictures import candidate_phrases, draw_scenes, plant_image_units, planted_pictures
 from saywell.units.planted.rules import PlantedUnit
@@ -119,7 +120,7 @@ def plan_exam(
     out: str | Path | None = None,
     settings: ExamSettings | None = None,
     encoder: str | SentenceEncoder | DualEncoder | None = None,
-    llm: DryRun | str | None = None,
+    llm: Client | DryRun | str | None = None,
     **options: Any,
 ) -> Plan:
     """What `run_exam` would ask a language model; nothing is sent or stored.
@@ -127,18 +128,19 @@ def plan_exam(
     What describers ask depends on no reply, so it is what would be asked; what readers ask is guessed.
     """
     asked, frame = _asked(texts, settings, options, encoder, llm)
-    counts = counting_llm(asked, None if out is None else Path(out), llm)
-    with counts as counting, TemporaryDirectory() as nowhere:
+    folder = None if out is None else Path(out)
+    if asked.llm != EXTRACTIVE and (llm is None or isinstance(llm, str)):
+        need_folder(asked.llm, folder)
+    with counting_llm(asked, folder, llm) as counting, TemporaryDirectory() as nowhere:
         resources = _resources(asked, encoder, counting, silent)
         asks = _asks(asked, frame, resources)
         question = exam_question(asked, asks, resources, time.perf_counter)
-        if counting is None:
-            return Plan(asks.of, [])
+        check(question, asks.examples, folder, resources)
         alone = [each for each in question.describers if each.name == LLM]
-        if alone:
+        if alone and counting is not None:
             asking = replace(question, describers=alone, readers=(), extras=(), tagger=None)
             run(asking, asks.examples, out=Path(nowhere) / "exam", resources=resources)
-        return Plan(asks.of, plan(question, asks.examples, resources, counting))
+        return Plan(asks.of, plan(question, asks.examples, resources, counting, None))
 
 
 def stored_exam(study: Study) -> Exam:

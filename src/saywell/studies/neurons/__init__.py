@@ -18,13 +18,14 @@ from torch import nn
 
 from saywell.claims.paraphrase import PARAPHRASE
 from saywell.data.examples import Examples
+from saywell.data.tables import open_table
 from saywell.data.texts import load_texts
 from saywell.describers.descriptors.asking import FIND, TAG
 from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, sharing
 from saywell.describers.registry import find_describers
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
-from saywell.language_models import DryRun, LanguageModel
+from saywell.language_models import Client, DryRun, LanguageModel
 from saywell.progress import Progress, automatic, silent
 from saywell.readers.detection import DETECT, DETECT_ONE
 from saywell.readers.registry import find_reader
@@ -88,7 +89,7 @@ def plan_neurons(
     *,
     out: str | Path | None = None,
     settings: NeuronSettings | None = None,
-    llm: DryRun | str | None = None,
+    llm: Client | DryRun | str | None = None,
     tokenizer: Any = None,
     **options: Any,
 ) -> Plan:
@@ -98,12 +99,13 @@ def plan_neurons(
     in `out` has already are counted as such. Raises InputError for unusable input.
     """
     asked = settings_of(NeuronSettings, settings, {**options, **named(llm=llm)})
-    with counting_llm(asked, None if out is None else Path(out), llm) as counting:
+    folder = None if out is None else Path(out)
+    with counting_llm(asked, folder, llm) as counting:
         resources = _resources(asked, counting, asked.encoder, silent)
         examples = _examples(texts, asked)
         question = neuron_question(examples, _load(model, tokenizer, asked), asked, resources)
         of = f"{len(examples)} texts, {question.source.units()['name'].n_unique()} neurons"
-        return Plan(of, [] if counting is None else plan(question, examples, resources, counting))
+        return Plan(of, plan(question, examples, resources, counting, folder))
 
 
 def neuron_question(
@@ -171,6 +173,8 @@ def _resources(
 
 
 def _examples(texts: str | Path | pl.DataFrame | Sequence[str], asked: NeuronSettings) -> Examples:
+    if asked.gold is not None:  # or it would be called tags
+        open_table(texts).require(asked.gold, "gold")
     tags = asked.tags or asked.gold
     return load_texts(texts, text=asked.text, tags=tags, limit=asked.limit, seed=asked.seed)
 
