@@ -38,6 +38,12 @@ SAID = {
     'word("off") & after(after(word("turn")))': 'the word "off" two places after "turn"',
     'about("refund", "cancelled order")': 'texts that mention "refund" or "cancelled order"',
     'like("slow service", 0.41)': "texts about slow service",
+    'toward(1, "tea", "drinks", 0.05)': 'texts closer in meaning to "tea" than to "drinks"',
+    'toward(2, "tea", "milk", "ale", "mead", 0.05) or word("oat")': (
+        'texts closer in meaning to "tea" and "milk" than to "ale" or "mead", or the word "oat"'
+    ),
+    'toward(2, "drinks", "refunds", 0.25)': "texts about drinks and refunds",
+    'toward(2, "tea", "cancel", 0.25)': 'texts close in meaning to "tea" and "cancel"',
     'like("draft picks", "cancellation", 0.4)': "texts about draft picks or cancellation",
     'like("draft picks", "cancel", 0.4)': 'texts close in meaning to "draft picks" or "cancel"',
     'mark("?") and like("worst", 0.4)': 'question marks, in texts close in meaning to "worst"',

@@ -275,7 +275,9 @@ def test_measures_are_within_their_ranges(scenes):
 def test_what_a_search_over_pictures_is_offered(scenes):
     ground = scenes[1].ground
     vectors = np.random.default_rng(0).normal(size=(9, len(ground))).astype(np.float32)
-    topics = Topics([f"phrase {n}" for n in range(9)], vectors, np.ones(9, dtype=bool), of_texts=False)
+    topics = Topics(
+        [f"phrase {n}" for n in range(9)], vectors, vectors, np.ones(9, dtype=bool), of_texts=False
+    )
     found = candidates_of(ground, topics)
     names = {one.conditions[0].name for one in found.atoms}
     assert {"object", "surface", "count", "position", "shape", "like"} <= names and "word" not in names

@@ -319,7 +319,7 @@ def _alike(
 ) -> list[tuple[Atom, Bool[np.ndarray, " examples"]]]:
     """Examples near to a phrase, with thresholds at which some shares of all examples lie."""
     found = []
-    for phrase, cosines in zip(topics.phrases, topics.cosines, strict=True):
+    for phrase, cosines in zip(topics.phrases, topics.near, strict=True):
         for border in np.quantile(cosines, 1 - np.array(shares)):
             # As it is written: what is executed has no more digits.
             least = float(f"{border:.3f}")

@@ -12,21 +12,23 @@ LEVEL, LEAST_GAIN = 0.05, 0.02
 def choose(
     said: Bool[np.ndarray, "formulas examples"],
     fires: Bool[np.ndarray, " examples"],
-    sizes: Int[np.ndarray, " formulas"],
+    sizes: Float[np.ndarray, " formulas"],
 ) -> int:
     """Which formula to keep: a short one unless a longer is clearly better on these examples.
 
-    The best of the smallest size by F1 stands until the best of a larger one beats it by `LEAST_GAIN` for
-    each atom more and in a paired test (`paired_p`) at `LEVEL`. Of equals the first. Give examples whose
-    response is known.
+    Of each number of atoms the best by F1 less `LEAST_GAIN` times what it has beyond that number (phrases of
+    a topic are parts of an atom). The best of the smallest number stands until that of a larger one beats it
+    by `LEAST_GAIN` for each atom more and in a paired test (`paired_p`) at `LEVEL`. Of equals the first. Give
+    examples whose response is known.
     """
-    f1 = 2 * (said & fires).sum(1) / np.maximum(said.sum(1) + fires.sum(), 1)
+    whole = np.floor(sizes)
+    f1 = 2 * (said & fires).sum(1) / np.maximum(said.sum(1) + fires.sum(), 1) - LEAST_GAIN * (sizes - whole)
     kept = -1
-    for size in np.unique(sizes):
-        of_size = np.flatnonzero(sizes == size)
+    for size in np.unique(whole):
+        of_size = np.flatnonzero(whole == size)
         best = int(of_size[f1[of_size].argmax()])
         if kept < 0 or (
-            f1[best] - f1[kept] >= LEAST_GAIN * (size - sizes[kept])
+            f1[best] - f1[kept] >= LEAST_GAIN * (size - whole[kept])
             and paired_p(said[kept], said[best], fires) <= LEVEL
         ):
             kept = best

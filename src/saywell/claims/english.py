@@ -175,6 +175,22 @@ def _like(phrases: Sequence[str]) -> str:
     return f"close in meaning to {_list(phrases)}"
 
 
+def _toward(condition: Condition) -> str:
+    """Of texts nearer to phrases, in the mean, than to others."""
+    towards, against = _sides(condition)
+    if against:
+        return f"closer in meaning to {_list(towards, 'and')} than to {_list(against)}"
+    if all(map(names_a_thing, towards)):
+        return f"about {as_list(towards, 'and')}"
+    return f"close in meaning to {_list(towards, 'and')}"
+
+
+def _sides(condition: Condition) -> tuple[list[str], list[str]]:
+    """The phrases that a leaning is towards, and those it is against."""
+    said, count = _strings(condition), int(_numbers(condition)[0])
+    return said[:count], said[count:]
+
+
 def _topic(phrase: str) -> str:
     """Bare where it is plain words, otherwise in quotation marks."""
     return phrase if _PLAIN.fullmatch(phrase) else quoted(phrase)
@@ -241,6 +257,9 @@ def _of_example(atom: Atom, noun: str, names: Names) -> str:
         return f"with {_token(atom, noun, behind=True)}"
     if condition.name == "like" and noun == _NOUNS["image"]:
         return f"that match {_list(_strings(condition))}"
+    if condition.name == "toward" and noun == _NOUNS["image"]:
+        towards, against = _sides(condition)
+        return f"that match {_list(towards, 'and')}" + (f" more than {_list(against)}" if against else "")
     return OF_EXAMPLE[condition.name](condition, names)
 
 
@@ -342,8 +361,8 @@ def _around(condition: Condition, noun: str) -> str:
     return f"{_CONTEXTS[condition.name]} {_one(inner, noun)}"
 
 
-def _list(words: Sequence[str]) -> str:
-    return as_list([*map(quoted, words)])
+def _list(words: Sequence[str], last: str = "or") -> str:
+    return as_list([*map(quoted, words)], last)
 
 
 def _plural(noun: str) -> str:
@@ -395,6 +414,7 @@ def _amount(condition: Condition, unit: str) -> str:
 OF_EXAMPLE: Mapping[str, Callable[[Condition, Names], str]] = {
     "long": lambda condition, names: f"of {_amount(condition, 'word')}",
     "like": lambda condition, names: _like(_strings(condition)),
+    "toward": lambda condition, names: _toward(condition),
     "tagged": lambda condition, names: f"tagged {_list([names.get(id, id) for id in _strings(condition)])}",
     "feels": lambda condition, names: f"with a {condition.values[0]} tone",
     "about": lambda condition, names: f"that mention {_list(_strings(condition))}",
@@ -420,6 +440,15 @@ def _like_note(condition: Condition) -> str:
     return f"{phrases}: a cosine of at least {least} by the encoder"
 
 
+def _toward_note(condition: Condition) -> str:
+    towards, against = _sides(condition)
+    least = plain_number(_numbers(condition)[-1])
+    said = f"{_list(towards, 'and')}: a mean cosine by the encoder"
+    if not against:
+        return f"{said} of at least {least}"
+    return f"{said} higher by at least {least} than with {_list(against, 'and')}"
+
+
 def _tone_note(condition: Condition) -> str:
     score = f"{CLEAR:g} or more" if condition.values[0] == "positive" else f"-{CLEAR:g} or less"
     return f"{condition.values[0]} tone: a compound score of {score} by the lexicon VADER"
@@ -439,6 +468,7 @@ _NOTES: Mapping[str, Callable[[Condition], str]] = {
     "earlier": lambda condition: "anywhere, everything after: at any distance in the same text",
     "about": lambda condition: "mention: the words stand side by side, each in any form",
     "like": _like_note,
+    "toward": _toward_note,
     "feels": _tone_note,
     "long": lambda condition: "length: words and numbers, without signs",
     "count": lambda condition: OBJECT,
@@ -452,7 +482,7 @@ _AFFIXES = word_set(
     "ee ess like wise fold teen th n't"
 )
 """Beginnings and endings that mean something in English."""
-_PRICES: Mapping[str, float] = {"letters": 1.5, "like": 1.5, "near": 0.5, "earlier": 0.5}
+_PRICES: Mapping[str, float] = {"letters": 1.5, "like": 1.5, "toward": 1.5, "near": 0.5, "earlier": 0.5}
 
 
 def _price(condition: Condition) -> float:

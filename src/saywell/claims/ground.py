@@ -55,13 +55,23 @@ class Ground:
         """Unit vectors of the examples."""
         return self.resources.vectors(self.examples)
 
+    def cosines(self, phrases: Sequence[str]) -> Float[np.ndarray, "phrases examples"]:
+        """Cosine of each phrase with each example (-1 to 1)."""
+        return self.resources.encode(self.examples, phrases) @ self.vectors.T
+
     def nearness(self, phrases: Sequence[str]) -> Float[np.ndarray, "phrases examples"]:
         """Cosine of each phrase with each example (-1 to 1); 1 where it stands in a text, in any form."""
-        cosines = self.resources.encode(self.examples, phrases) @ self.vectors.T
+        return self.as_near(phrases, self.cosines(phrases))
+
+    def as_near(
+        self, phrases: Sequence[str], cosines: Float[np.ndarray, "phrases examples"]
+    ) -> Float[np.ndarray, "phrases examples"]:
+        """These cosines, and 1 where a phrase stands in a text."""
+        near = cosines.copy()
         if self.examples.kind != "image":
             for number, said in enumerate(phrases):
-                cosines[number, self.corpus.texts_of(self.phrase(said))] = 1.0
-        return cosines
+                near[number, self.corpus.texts_of(self.phrase(said))] = 1.0
+        return near
 
     def phrase(self, said: str) -> Bool[np.ndarray, " tokens"]:
         """All tokens of a phrase, wherever its words stand side by side in any form."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from saywell.claims.corpus import SIGN, Corpus, token_spans
 from saywell.claims.feeling import FEELINGS, feels
@@ -76,6 +76,17 @@ NAMES = Takes("names in quotation marks, one or more", lambda values: _all_texts
 NEARNESS = Takes(
     "phrases in quotation marks, one or more, and a cosine from -1 to 1",
     lambda values: _all_texts(values[:-1], bool) and _is_cosine(values[-1]),
+)
+LEANING = Takes(
+    "how many phrases it is towards, two phrases or more in quotation marks, and a number from -2 to 2",
+    lambda values: (
+        len(values) >= 4
+        and _all_texts(values[1:-1], bool)
+        and _is_range(values[:1], least=1)
+        and values[0] <= len(values) - 2  # type: ignore[operator]
+        and isinstance(values[-1], float)
+        and -2 <= values[-1] <= 2
+    ),
 )
 LETTERS = Takes(
     "one or two whole numbers from 1 on, the smaller first", lambda values: _is_range(values, least=1)
@@ -269,6 +280,21 @@ def _like(ground: Ground, condition: Condition) -> Mask:
     return np.asarray(nearness.max(0) >= float(least))  # type: ignore[arg-type]
 
 
+def _toward(ground: Ground, condition: Condition) -> Mask:
+    """Examples nearer by so much to some phrases than to others, by the mean of their cosines."""
+    _, *phrases, least = condition.values
+    return np.asarray(leaning(ground.cosines([str(phrase) for phrase in phrases]), condition) >= float(least))  # type: ignore[arg-type]
+
+
+def leaning(
+    cosines: Float[np.ndarray, "phrases examples"], condition: Condition
+) -> Float[np.ndarray, " examples"]:
+    """Mean cosine of examples with the phrases that `toward` is for, less that with those it is against."""
+    count = int(condition.values[0])  # type: ignore[arg-type]
+    towards, against = cosines[:count].mean(0), cosines[count:]
+    return towards - against.mean(0) if len(against) else towards
+
+
 def _feels(ground: Ground, condition: Condition) -> Mask:
     return feels(ground.examples.texts, str(condition.values[0]))
 
@@ -318,6 +344,7 @@ KINDS: Mapping[str, Kind] = {
     "earlier": Kind("token", CONDITION, _earlier),
     "about": Kind("example", PHRASES, _about),
     "like": Kind("example", NEARNESS, _like),
+    "toward": Kind("example", LEANING, _toward),
     "feels": Kind("example", FEELINGS, _feels),
     "long": Kind("example", AMOUNT, _long),
     "tagged": Kind("example", NAMES, _tagged),

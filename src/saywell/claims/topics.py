@@ -19,6 +19,9 @@ from saywell.claims.search import PRIOR, shrunk_f1
 MOST, LOOKED_AT, GAIN, NEARLY = 5, 30, 0.01, 0.003
 """Phrases of a topic, phrases that are tried for it, shrunk F1 that a further one has to add, and by how much
 shrunk F1 a phrase that is no name has to be better than one that is."""
+LEANING, OF_LEANING, SHARPER = 3, 30, 1.03
+"""Phrases of a leaning at most, names on either side that are tried for it, and how many times as far apart
+a further one has to put what fires and what does not."""
 NAMED = 0.3
 """Share of the places of a name that are those of a noun."""
 MOST_SHARE, AS_FIRE = 0.5, 1.5
@@ -27,13 +30,15 @@ MOST_SHARE, AS_FIRE = 0.5, 1.5
 
 @dataclass(frozen=True)
 class Topics:
-    """Phrases, their cosine with each describe example (-1 to 1), and which are names (see `are_names`).
+    """Phrases, how near each is to each describe example, and which are names (see `are_names`).
 
-    `of_texts`: whether a phrase may stand in an example.
+    `cosines` are those of the encoder (-1 to 1), `near` the same with 1 where a phrase stands in an example.
+    `of_texts`: whether it may.
     """
 
     phrases: list[str]
     cosines: Float[np.ndarray, "phrases examples"]
+    near: Float[np.ndarray, "phrases examples"]
     names: Bool[np.ndarray, " phrases"]
     of_texts: bool = True
 
@@ -41,38 +46,49 @@ class Topics:
     def of(ground: Ground, phrases: list[str]) -> Topics:
         """Compare phrases with the examples of a ground; a text in which one stands is as near as can be."""
         if not phrases:
-            return Topics([], np.zeros((0, len(ground))), np.zeros(0, dtype=bool))
+            nothing = np.zeros((0, len(ground)))
+            return Topics([], nothing, nothing, np.zeros(0, dtype=bool))
         of_texts = ground.examples.kind != "image"
         names = are_names(ground.corpus, phrases) if of_texts else np.ones(len(phrases), dtype=bool)
-        return Topics(phrases, ground.nearness(phrases), names, of_texts)
+        cosines = ground.cosines(phrases)
+        return Topics(phrases, cosines, ground.as_near(phrases, cosines), names, of_texts)
 
     def nearest(self, number: int) -> Topics:
         """The phrases that are nearest to examples: to each the one farthest above its mean, then the next.
 
         In the order that they have.
         """
-        above = self.cosines - self.cosines.mean(1, keepdims=True)
-        above /= np.maximum(self.cosines.std(1, keepdims=True), 1e-6)
+        above = self.near - self.near.mean(1, keepdims=True)
+        above /= np.maximum(self.near.std(1, keepdims=True), 1e-6)
         ranks = np.full(len(self.phrases), len(self.phrases))
         for column in above.T:
             order = np.argsort(-column, kind="stable")[:number]
             ranks[order] = np.minimum(ranks[order], np.arange(len(order)))
         kept = np.sort(np.argsort(ranks, kind="stable")[:number])
         phrases = [self.phrases[n] for n in kept]
-        return Topics(phrases, self.cosines[kept], self.names[kept], self.of_texts)
+        return Topics(phrases, self.cosines[kept], self.near[kept], self.names[kept], self.of_texts)
 
     def claims(
         self, fires: Bool[np.ndarray, " examples"], known: Bool[np.ndarray, " examples"]
     ) -> list[Claim]:
-        """Likeness to one phrase, to one of two, up to `MOST`: the best by shrunk F1, added one by one.
+        """What examples that fire are like, and what they lean towards: see `_alike` and `_leanings`.
 
-        The nearest of its phrases decides, by one threshold: by that of the highest F1, and, for where many
-        fire and saying yes to all has a high one, by that of the highest kappa.
+        Each with the threshold of the highest F1, and, for where many fire and saying yes to all has a high
+        one, with that of the highest kappa.
         """
         fires = fires[known]
         if not len(self.phrases) or not fires.any() or fires.all():
             return []
-        cosines = self.cosines[:, known]
+        found = [*self._alike(self.near[:, known], fires), *self._leanings(self.cosines[:, known], fires)]
+        return list(dict.fromkeys(found))
+
+    def _alike(
+        self, cosines: Float[np.ndarray, "phrases known"], fires: Bool[np.ndarray, " known"]
+    ) -> list[Claim]:
+        """Likeness to one phrase, to one of two, up to `MOST`: the best by shrunk F1, added one by one.
+
+        The nearest of its phrases decides.
+        """
         apart = cosines[:, fires].mean(1) - cosines[:, ~fires].mean(1)
         tried = np.argsort(-apart / np.maximum(cosines.std(1), 1e-6), kind="stable")[:LOOKED_AT]
         found: list[Claim] = []
@@ -89,12 +105,63 @@ class Topics:
             clear = best_thresholds(nearest[None], fires, shrunk_kappa)[1]
             phrases = tuple(self.phrases[n] for n in chosen)
             found += [self._said(phrases, float(border)) for border in (least[first], clear[0])]
-        return list(dict.fromkeys(found))
+        return found
+
+    def _leanings(
+        self, cosines: Float[np.ndarray, "phrases known"], fires: Bool[np.ndarray, " known"]
+    ) -> list[Claim]:
+        """Nearer to one name, to a second, or than to another, up to `LEANING` names.
+
+        Added one by one, each time the one that puts what fires and what does not farthest apart, in standard
+        deviations within them: the criterion of Fisher (1936), with weights that a sentence can say.
+        """
+        names = np.flatnonzero(self.names)
+        apart = cosines[names][:, fires].mean(1) - cosines[names][:, ~fires].mean(1)
+        order = names[np.argsort(-apart / np.maximum(cosines[names].std(1), 1e-6), kind="stable")]
+        likely = order[:OF_LEANING]
+        tried = np.unique([*likely, *order[-OF_LEANING:]]).astype(int)
+        some = cosines[tried].astype(np.float64)
+        means = [some[:, at].mean(1, keepdims=True) for at in (fires, ~fires)]
+        within = some - np.where(fires, *means)
+        apart, spread = (means[0] - means[1])[:, 0], within @ within.T / len(fires)
+        found: list[Claim] = []
+        towards: list[int] = []
+        against: list[int] = []
+        best = 0.0
+        while len(towards) + len(against) < LEANING:
+            new = [n for n in range(len(tried)) if n not in towards and n not in against]
+            ways = [([*towards, n], against) for n in new if tried[n] in likely]
+            ways += [(towards, [*against, n]) for n in new] if towards else []
+            if not ways:
+                break
+            weights = np.array([_weights(way, len(tried)) for way in ways])
+            sharp = weights @ apart / np.sqrt(((weights @ spread) * weights).sum(1) + 1e-9)
+            sharpest = int(sharp.argmax())
+            if sharp[sharpest] < best * SHARPER or sharp[sharpest] <= 0:
+                break
+            best, (towards, against) = float(sharp[sharpest]), ways[sharpest]
+            if len(towards) + len(against) < 2:
+                continue  # likeness to one phrase says as much
+            values = weights[sharpest] @ some
+            said = [self.phrases[tried[n]] for n in (*towards, *against)]
+            found += [
+                single(Condition("toward", (float(len(towards)), *said, float(least[0]))))
+                for _, least in (best_thresholds(values[None], fires, by) for by in (shrunk_f1, shrunk_kappa))
+            ]
+        return found
 
     def _said(self, phrases: tuple[str, ...], least: float) -> Claim:
         """Near to a phrase; or, where none but the texts that say it are, those that mention it."""
         mention = self.of_texts and least >= 1
         return single(Condition("about", phrases) if mention else Condition("like", (*phrases, least)))
+
+
+def _weights(way: tuple[list[int], list[int]], count: int) -> Float[np.ndarray, " count"]:
+    """The mean of some less the mean of others."""
+    weights = np.zeros(count)
+    for some, sign in zip(way, (1, -1), strict=True):
+        weights[some] = sign / max(1, len(some))
+    return weights
 
 
 Measure = Callable[[np.ndarray, np.ndarray, int, int], np.ndarray]
