@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saywell.claims.choose import LEVEL, borne_out, choose, gate, paired_p
+from saywell.claims.choose import LEVEL, Shown, borne_out, choose, gate, paired_p
 
 
 def agreement(fires, said) -> float:
@@ -52,6 +52,16 @@ def test_the_longer_is_taken_only_where_it_is_clearly_better():
     # A gain that is certain, and too small for an atom more.
     most = np.arange(20_000) < 5000
     assert choose(np.array([most & (np.arange(20_000) >= 100), most]), most, sizes[1:]) == 0
+
+
+def test_of_one_size_both_parts_decide_and_a_further_phrase_has_its_price():
+    fires, shown = np.arange(20) < 5, np.arange(100) < 25
+    luckier = np.array([fires, np.arange(20) < 6])
+    found = Shown(np.array([np.roll(shown, 20), shown]), shown)
+    assert choose(luckier, fires, np.array([1, 1])) == 0
+    assert choose(luckier, fires, np.array([1, 1]), found) == 1
+    assert choose(luckier, fires, np.array([1, 2]), found) == 0
+    assert choose(np.array([fires, fires]), fires, np.array([1.25, 1])) == 1
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3])

@@ -56,7 +56,7 @@ def test_topics_are_offered_to_units_without_spans_beside_units_with_them(seen):
     resources = Resources(encoder=TopicEncoder())
     offered = Claims().describe(seen[0], resources, None)
     assert offered[0].offers[0] == 'word("pencil")' and offered[1].offers[0].startswith("like(")
-    said = settle(offered, seen[1], resources)
+    said = settle(offered, seen[0], seen[1], resources)
     assert said[0].claim == 'word("pencil")' and said[1].claim.startswith(("like(", "about("))
     assert [own.offers for own in said] == [(), ()]
     bare = Claims(topics=False).describe(seen[0], resources, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
@@ -9,30 +11,47 @@ from scipy import stats
 LEVEL, LEAST_GAIN = 0.05, 0.02
 
 
+class Shown(NamedTuple):
+    """What formulas say of the examples on which they were found, and which of these fire."""
+
+    said: Bool[np.ndarray, "formulas shown"]
+    fires: Bool[np.ndarray, " shown"]
+
+
 def choose(
     said: Bool[np.ndarray, "formulas examples"],
     fires: Bool[np.ndarray, " examples"],
     sizes: Float[np.ndarray, " formulas"],
+    shown: Shown | None = None,
 ) -> int:
     """Which formula to keep: a short one unless a longer is clearly better on these examples.
 
-    Of each number of atoms the best by F1 less `LEAST_GAIN` times what it has beyond that number (phrases of
-    a topic are parts of an atom). The best of the smallest number stands until that of a larger one beats it
-    by `LEAST_GAIN` for each atom more and in a paired test (`paired_p`) at `LEVEL`. Of equals the first. Give
-    examples whose response is known.
+    Of each number of atoms the best by F1, over these examples and those it was found on (`shown`; two that
+    are alike in size were found by as many trials, and few examples tell little), less `LEAST_GAIN` times
+    what it has beyond that number (phrases of a topic are parts of an atom). The best of the smallest number
+    stands until that of a larger one beats it, on these examples alone, by `LEAST_GAIN` for each atom more
+    and in a paired test (`paired_p`) at `LEVEL`. Of equals the first. Give examples whose response is known.
     """
     whole = np.floor(sizes)
-    f1 = 2 * (said & fires).sum(1) / np.maximum(said.sum(1) + fires.sum(), 1) - LEAST_GAIN * (sizes - whole)
+    f1 = _f1(said, fires)
+    among = f1 if shown is None else _f1(np.hstack([said, shown.said]), np.concatenate([fires, shown.fires]))
+    among = among - LEAST_GAIN * (sizes - whole)
     kept = -1
     for size in np.unique(whole):
         of_size = np.flatnonzero(whole == size)
-        best = int(of_size[f1[of_size].argmax()])
+        best = int(of_size[among[of_size].argmax()])
         if kept < 0 or (
             f1[best] - f1[kept] >= LEAST_GAIN * (size - whole[kept])
             and paired_p(said[kept], said[best], fires) <= LEVEL
         ):
             kept = best
     return kept
+
+
+def _f1(
+    said: Bool[np.ndarray, "formulas examples"], fires: Bool[np.ndarray, " examples"]
+) -> Float[np.ndarray, " formulas"]:
+    return 2 * (said & fires).sum(1) / np.maximum(said.sum(1) + fires.sum(), 1)
 
 
 def paired_p(
@@ -94,6 +113,5 @@ def borne_out(
     verified.
     """
     through = gate(said, fires, tried=len(said))
-    f1 = 2 * (said & fires).sum(1) / np.maximum(said.sum(1) + fires.sum(), 1)
-    telling = through & (f1 > 2 * fires.sum() / (len(fires) + fires.sum()))
+    telling = through & (_f1(said, fires) > 2 * fires.sum() / (len(fires) + fires.sum()))
     return telling if telling.any() else through

@@ -7,7 +7,7 @@ prefer more, and nothing where the best may be chance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from jaxtyping import Int
 
 from saywell.claims.candidates import Candidates, candidates_of
-from saywell.claims.choose import borne_out, choose
+from saywell.claims.choose import Shown, borne_out, choose
 from saywell.claims.english import english
 from saywell.claims.execute import Executor
 from saywell.claims.ground import Ground
@@ -122,53 +122,78 @@ def _offered(unit: str, offers: Sequence[str], evidence: Evidence, number: int) 
     return Description(unit, "", "no description: not settled", offers=tuple(offers), sources=sources)
 
 
-def settle(said: Sequence[Description], select: Evidence, resources: Resources) -> list[Description]:
+def settle(
+    said: Sequence[Description], shown: Evidence, select: Evidence, resources: Resources
+) -> list[Description]:
     """Of the claims offered for each unit the one that `select` examples bear out, in English.
 
-    Descriptions without offers stay as they are.
+    `shown` is what they were found on. Descriptions without offers stay as they are.
     """
     if not any(own.offers for own in said):
         return list(said)
-    ground = Ground(select.examples, resources)
-    execute, rows = Executor(ground), np.arange(len(select.examples))
-    tokens = responsible(select, ground)
+    before, after = _Part.of(shown, resources), _Part.of(select, resources)
+    tokens = responsible(select, after.ground)
     settled = list(said)
     for start in range(0, len(said), _BLOCK):
-        ids = select.ids[start : start + _BLOCK]
-        values, fires = select.activations.both(ids, rows)
-        for number, own in enumerate(said[start : start + _BLOCK], start=start):
-            if own.offers:
-                known = ~np.isnan(values[number - start])
-                settled[number] = _settled(own, execute, fires[number - start], known, tokens[number])
+        block = range(start, min(start + _BLOCK, len(said)))
+        then, now = before.responses(block), after.responses(block)
+        for number, one, other in zip(block, then, now, strict=True):
+            if (own := said[number]).offers:
+                settled[number] = _settled(own, (before, *one), (after, *other), tokens[number])
     return settled
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Examples of one part, where claims hold of them, and what units do on them."""
+
+    evidence: Evidence
+    ground: Ground
+    execute: Executor
+
+    @staticmethod
+    def of(evidence: Evidence, resources: Resources) -> _Part:
+        ground = Ground(evidence.examples, resources)
+        return _Part(evidence, ground, Executor(ground))
+
+    def responses(self, units: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Of each of some units on which examples it fires, and of which its response is known."""
+        rows, ids = np.arange(len(self.ground)), self.evidence.ids[units.start : units.stop]
+        values, fires = self.evidence.activations.both(ids, rows)
+        return zip(fires, ~np.isnan(values), strict=True)
+
+
+_Responses = tuple[_Part, np.ndarray, np.ndarray]
+
+
 def _settled(
-    own: Description,
-    execute: Executor,
-    fires: np.ndarray,
-    known: np.ndarray,
-    tokens: Int[np.ndarray, " exemplars"],
+    own: Description, shown: _Responses, select: _Responses, tokens: Int[np.ndarray, " exemplars"]
 ) -> Description:
     claims = [parse(text) for text in own.offers]
-    held = [execute(claim) for claim in claims]
-    sizes = np.array([_size(claim) for claim in claims])
-    holds = np.array([each.examples for each in held])[:, known]
+    part, fires, known = select
+    held = [part.execute(claim) for claim in claims]
     able = np.ones(len(claims), dtype=bool)
     if len(tokens):
         able = np.array([_points(each.tokens, tokens) >= POINTED for each in held])
     if not able.any():
         return replace(own, offers=(), status=ELSEWHERE)
-    fires = fires[known]
+    holds, fires = np.array([each.examples for each in held])[:, known], fires[known]
     able[able] = borne_out(holds[able], fires)
     if not able.any():
         return replace(own, offers=(), status="no description: no claim is borne out by select examples")
-    chosen = int(np.flatnonzero(able)[choose(holds[able], fires, sizes[able])])
+    kept = np.flatnonzero(able)
+    sizes = np.array([_size(claims[number]) for number in kept])
+    chosen = int(kept[choose(holds[kept], fires, sizes, _as_found([claims[n] for n in kept], shown))])
     if len(tokens) and f1(holds[[chosen]], fires[None])[0] < TELLING:
         return replace(own, offers=(), status="no description: the best claim tells too little of it")
     claim = claims[chosen]
-    said = english(claim, execute.ground.examples.kind)
+    said = english(claim, part.ground.examples.kind)
     return replace(own, text=said, status="described", claim=str(claim), offers=(), parts=(said,))
+
+
+def _as_found(claims: Sequence[Claim], shown: _Responses) -> Shown:
+    part, fires, known = shown
+    return Shown(np.array([part.execute(claim).examples for claim in claims])[:, known], fires[known])
 
 
 def _size(claim: Claim) -> float:

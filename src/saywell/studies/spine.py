@@ -161,8 +161,9 @@ class Subject:
         self, describer: Describer, examples: Examples, resources: Resources, study: StudyWriter
     ) -> list[Description]:
         """What a describer says of them; of what it offers that which select examples bear out."""
-        said = describer.describe(self.evidence(examples, resources.seed), resources, study)
-        return settle(said, self.to_settle(examples, resources.seed), resources)
+        shown = self.evidence(examples, resources.seed)
+        said = describer.describe(shown, resources, study)
+        return settle(said, shown, self.to_settle(examples, resources.seed), resources)
 
 
 @dataclass(frozen=True)
