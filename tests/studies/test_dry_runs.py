@@ -67,6 +67,8 @@ EVERYWHERE = [
     ({"llm": "ollama:m", "replay": True}, "no calls file"),
     ({"llm": "ollama:m", "llm_url": "ftp://h"}, "must look like"),
     ({"llm": "gguf:{}/texts.csv"}, "not a GGUF file"),
+    ({"llm": "hf:{}/full"}, "no config.json"),
+    ({"llm": "hf:/no/such/place"}, "no such folder"),
     ({"llm_url": "http://h/v1"}, "needs a model"),
     ({"prompts": "{}/none"}, "prompt folder"),
     ({"prompts": "{}/prompts"}, "did you mean find_descriptors.jinja"),

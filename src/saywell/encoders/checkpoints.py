@@ -40,6 +40,14 @@ def find_checkpoint(name: str, *, download: bool = True) -> str:
         return str(_minilm_folder())
     if name == PLANTED:
         return str(encoder_folder())
+    return local_checkpoint(name) or _from_hub(name, download)
+
+
+def local_checkpoint(name: str) -> str | None:
+    """The folder of a model on this machine; None for what may be a Hugging Face name.
+
+    Raises InputError for a folder without a model, and for a name that can be neither.
+    """
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
@@ -59,7 +67,7 @@ def find_checkpoint(name: str, *, download: bool = True) -> str:
             f"{name!r} is not a model: {what}; give a folder that holds config.json,"
             f" a Hugging Face name such as 'org/model', {MINILM!r} or {PLANTED!r}"
         )
-    return _from_hub(name, download)
+    return None
 
 
 def _from_hub(name: str, download: bool) -> str:

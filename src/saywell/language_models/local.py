@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from saywell.encoders.checkpoints import local_checkpoint
 from saywell.encoders.fingerprints import checkpoint_fingerprint
 from saywell.errors import InputError, MissingPackage
 from saywell.language_models.backend import Sent, Told, Trouble, untold
@@ -48,7 +49,8 @@ class LocalBackend:
             model = GgufFile.read(path).fingerprint()
             self._place = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
         else:  # a name on the hub stands for itself
-            model = checkpoint_fingerprint(path) if path.is_dir() else checkpoint
+            folder = local_checkpoint(checkpoint)
+            model = checkpoint if folder is None else checkpoint_fingerprint(Path(folder))
         self.identity = {"provider": "hf", "url": "", "model": model}
 
     async def send(self, request: Request, without: tuple[str, ...] = (), told: Told = untold) -> Sent:
