@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saywell.errors import InputError
-from saywell.language_models import Scripted
+from saywell.language_models import Scripted, open_language_model
 from saywell.studies.classes import describe_classes
 from saywell.studies.exam import run_exam
 from saywell.studies.llm import opened_llm
@@ -36,6 +36,36 @@ def test_what_cannot_be_opened_leaves_no_folder(tmp_path):
     with pytest.raises(InputError, match=r"'ollama:x' need a study.*out"):
         study(llm="ollama:x")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "said"),
+    [
+        ("openai-compatible:m", "https://host.test/v1", 1),
+        ("openai-compatible:m", "http://127.0.0.1:8080/v1", 0),  # a server of one's own, most likely
+        ("ollama:m", "http://host.test/v1", 0),
+        ("openai:gpt-4o-mini", None, 0),
+        ("openai:gpt-unheard-of", None, 1),
+        ("openrouter:a/b", None, 0),  # which says what a reply costs
+    ],
+)
+def test_an_unknown_price_is_said_once(name, url, said, tmp_path, caplog):
+    env = {
+        "OPENAI_API_KEY": "sk-" + "a1" * 20,
+        "OPENROUTER_API_KEY": "b2" * 20,
+        "XDG_CONFIG_HOME": str(tmp_path),
+    }
+    open_language_model(name, url=url, env=env).close()
+    assert (
+        [record.getMessage() for record in caplog.records].count(
+            f"{name}: its price is not known, so what it costs is not counted; add it to prices.toml "
+            "(`saywell doctor` shows where)"
+        )
+        == said
+        == len(caplog.records)
+    )
+    open_language_model(name, url=url, env=env, replay=True).close()
+    assert len(caplog.records) == said
 
 
 @pytest.mark.parametrize(

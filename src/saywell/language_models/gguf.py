@@ -51,6 +51,12 @@ _COMPACT = {"x-guidance": {"whitespace_flexible": False}}
 T = TypeVar("T")
 
 
+def need_llama_cpp() -> None:
+    """Raises MissingPackage where llama.cpp is not installed."""
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise MissingPackage(_PACKAGE, "local", "gguf:PATH")
+
+
 class GgufBackend:
     """llama.cpp with one model, one request at a time.
 
@@ -69,8 +75,8 @@ class GgufBackend:
         effort: str | None = None,
         needed: bool = True,
     ) -> None:
-        if needed and importlib.util.find_spec(_PACKAGE) is None:
-            raise MissingPackage(_PACKAGE, "local", "gguf:PATH")
+        if needed:
+            need_llama_cpp()
         self._file = GgufFile.read(Path(path).expanduser())
         if not self._file.chats:
             raise InputError(f"{path} has no chat template; use the GGUF file of an instruct or chat model")

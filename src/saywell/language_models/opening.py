@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from saywell.addresses import is_loopback
 from saywell.errors import InputError, SaywellError
 from saywell.language_models.again import MOST_REPLY_TOKENS
 from saywell.language_models.backend import Backend
@@ -26,6 +29,8 @@ from saywell.language_models.providers import (
 from saywell.language_models.rates import UNLIMITED, Rate
 from saywell.language_models.requests import LanguageModel
 from saywell.language_models.tally import Watch
+
+log = logging.getLogger("saywell.language_models")
 
 
 def open_language_model(
@@ -91,6 +96,13 @@ def open_language_model(
         raise InputError(
             f"--max-usd cannot be kept: the price of {name!r} is unknown; add it to prices.toml "
             "(`saywell doctor` shows where) or limit --max-tokens instead"
+        )
+    near = is_loopback(urlsplit(address).hostname or "")
+    if price is None and provider.name != "openrouter" and not near and not replay:
+        log.warning(
+            "%s: its price is not known, so what it costs is not counted; add it to prices.toml "
+            "(`saywell doctor` shows where)",
+            name,
         )
     from saywell.language_models.http import HttpBackend
 
@@ -173,11 +185,18 @@ def need_folder(llm: str, folder: Path | None) -> Path:
     return folder
 
 
-def need_key(llm: str, env: Mapping[str, str] = os.environ) -> None:
-    """Raises ProviderError where the model's provider needs a key and none is found."""
+def need_provider(llm: str, env: Mapping[str, str] = os.environ) -> None:
+    """Whether what a model needs to be asked is there; what a replay does without.
+
+    Raises ProviderError for a key that is not found, MissingPackage.
+    """
     provider, _ = split_name(llm)
     if provider.key_needed and find_key(provider, env) is None:
         raise missing_key(provider)
+    if provider.name == "gguf":
+        from saywell.language_models.gguf import need_llama_cpp
+
+        need_llama_cpp()
 
 
 @contextmanager

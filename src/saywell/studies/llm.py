@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from saywell.language_models import DryRun, LanguageModel, Limits, StepPlan, open_language_model
 from saywell.language_models.client import Client
-from saywell.language_models.opening import need_key, opened
+from saywell.language_models.opening import need_provider, opened
 from saywell.language_models.prompts import check_prompts
 from saywell.progress import Progress, silent, watch_of
 from saywell.store.study import refuse_folder
@@ -55,7 +55,7 @@ def counting_llm(
         yield None
     else:
         if not asked.replay:
-            need_key(asked.llm)
+            need_provider(asked.llm)
         calls = None if out is None else out / "calls.sqlite"
         kept = calls if calls is not None and (asked.replay or calls.exists()) else None
         with open_language_model(asked.llm, calls=kept, **{**_options(asked), "replay": True}) as model:
