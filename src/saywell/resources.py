@@ -27,6 +27,7 @@ from saywell.progress import Progress, silent
 from saywell.store.files import read_array, write_arrays
 
 if TYPE_CHECKING:
+    from saywell.encoders.causal import CausalModel
     from saywell.encoders.dual import DualEncoder
     from saywell.store.study import StudyWriter
 
@@ -53,6 +54,8 @@ class Resources:
     encoder: str | SentenceEncoder = "minilm"
     dual: str | DualEncoder | Callable[[], DualEncoder] | None = None
     llm: LanguageModel | None = None
+    causal: str | Callable[[], CausalModel] | None = None
+    """What predicts the next token of a text, for readers that ask how surprising it is."""
     seed: int = 0
     progress: Progress = silent
     prompts: Path | None = None
@@ -89,6 +92,25 @@ class Resources:
         if self.llm is None:
             raise InputError(f"{who} needs a language model; name one: --llm PROVIDER:MODEL")
         return self.llm
+
+    def need_causal(self, who: str) -> CausalModel:
+        """The causal language model. Raises InputError where there is none, saying `who` asks for it."""
+        if self.causal is None:
+            raise InputError(
+                f"{who} needs a causal language model; name one, a folder, a hub name or a .gguf file:"
+                " --surprisal-model MODEL (surprisal_model=...)"
+            )
+        return self._causal
+
+    @cached_property
+    def _causal(self) -> CausalModel:
+        from saywell.encoders.causal import load_causal
+        from saywell.units.models import pick_device
+
+        assert self.causal is not None
+        if isinstance(self.causal, str):
+            return load_causal(self.causal, device=pick_device(self.device))
+        return self.causal()
 
     def prompt(self, name: str) -> Prompt:
         """A prompt by name, the user's where there is one."""

@@ -15,6 +15,7 @@ from saywell.readers.asking import Asking, AskingYesOrNo
 from saywell.readers.reader import Predict, RowNumbers, rows_of_each
 
 if TYPE_CHECKING:
+    from saywell.language_models import LanguageModel
     from saywell.resources import Resources
 
 DETECT, DETECT_ONE = "detect_examples", "detect_example"
@@ -57,10 +58,14 @@ class DetectionReader:
     batch_size: int = EXAMPLES_PER_REQUEST
     by_text: bool = False
 
+    def llm(self, resources: Resources) -> LanguageModel:
+        """As in `AsksLLM`."""
+        return resources.need_llm(f"the reader {self.name!r}")
+
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`. Raises InputError where there is no language model."""
         texts = examples.texts
-        llm = resources.need_llm(f"the reader {self.name!r}")
+        llm = self.llm(resources)
         of_one = AskingYesOrNo(
             llm, resources.prompt(self.prompt_of_one), self.name, resources.seed, resources.lost
         )

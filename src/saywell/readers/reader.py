@@ -13,6 +13,7 @@ from saywell.data.examples import Examples, Kind
 from saywell.description import Description
 
 if TYPE_CHECKING:
+    from saywell.language_models import LanguageModel
     from saywell.resources import Resources
 
 RowNumbers = Int64[np.ndarray, " examples"] | Int64[np.ndarray, "descriptions examples"]
@@ -54,6 +55,15 @@ class Reader(Protocol):
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """Ready to read these examples. Raises InputError where something that it needs is missing."""
+        ...
+
+
+@runtime_checkable
+class AsksLLM(Protocol):
+    """A reader that asks the language model of a run."""
+
+    def llm(self, resources: Resources) -> LanguageModel:
+        """Whom it asks. Raises InputError where there is nobody."""
         ...
 
 

@@ -11,6 +11,7 @@ from saywell.readers.fuzzing import FuzzingReader
 from saywell.readers.lexical import LexicalReader
 from saywell.readers.reader import Reader
 from saywell.readers.simulation import SimulationReader
+from saywell.readers.surprisal import SurprisalReader
 from saywell.readers.tags import TagReader
 
 READERS: dict[str, Reader] = {
@@ -26,6 +27,7 @@ READERS: dict[str, Reader] = {
         DetectionReader(BY_TEXT, by_text=True),
         FuzzingReader(),
         SimulationReader(),
+        SurprisalReader(),
     )
 }
 

@@ -17,6 +17,7 @@ from saywell.readers.asking import Asking
 from saywell.readers.reader import Predict, RowNumbers, rows_of_each
 
 if TYPE_CHECKING:
+    from saywell.language_models import LanguageModel
     from saywell.resources import Resources
 
 SIMULATE, SIMULATION = "simulate_activations", "simulation"
@@ -49,11 +50,15 @@ class SimulationReader:
     tokens: Callable[[str], Sequence[str]] = str.split
     batch_size: int = EXAMPLES_PER_REQUEST
 
+    def llm(self, resources: Resources) -> LanguageModel:
+        """As in `AsksLLM`."""
+        return resources.need_llm(f"the reader {self.name!r}")
+
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`. Raises InputError where there is no language model."""
         texts = examples.texts
         asking = Asking(
-            resources.need_llm(f"the reader {self.name!r}"),
+            self.llm(resources),
             resources.prompt(SIMULATE),
             Simulated,
             self.name,

@@ -12,6 +12,7 @@ from saywell.describers.wording import expect_wording
 from saywell.description import Description
 from saywell.language_models import DryRun, StepPlan
 from saywell.language_models.dry_run import made_up
+from saywell.readers.reader import AsksLLM
 from saywell.resources import Resources
 from saywell.studies.spine import Question, check
 
@@ -35,7 +36,7 @@ def plan(
     if question.paraphrase:  # at most: a unit may have no claim, and equal ones are asked about once
         writers = sum(isinstance(describer, Claims) for describer in question.describers)
         expect_wording(counting, resources, writers * question.source.units().height)
-    costly = [reader for reader in question.readers if reader.costly]
+    costly = [reader for reader in question.readers if isinstance(reader, AsksLLM)]
     units = min(question.budget.units, question.source.units().height) if costly else 0
     # Both parts are read twice of every describer, with the unit's description and with another's.
     descriptions = [Description("", made_up(n)) for n in range(2 * units * len(question.describers))]

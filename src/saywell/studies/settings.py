@@ -210,6 +210,26 @@ class StudySettings(Settings):
     seed: int = Field(default=0, ge=0, lt=2**32, description="Splits, samples and controls depend on it.")
 
 
+class CausalSettings(StudySettings):
+    """Of studies whose texts a causal language model may read."""
+
+    surprisal_model: str | None = Field(
+        default=None,
+        exclude=True,
+        description="Causal language model of the reader 'surprisal': a folder, hub name or .gguf file;"
+        " the model under study where it is one.",
+    )
+
+    @model_validator(mode="after")
+    def _someone_to_be_surprised(self) -> CausalSettings:
+        if self.surprisal_model is not None and "surprisal" not in self.reader:
+            raise ValueError(
+                f"surprisal_model={self.surprisal_model!r} (--surprisal-model) is of a reader that"
+                " nobody asks: add reader='surprisal' (--reader surprisal)"
+            )
+        return self
+
+
 class ClaimSettings(StudySettings, LlmSettings):
     """How claims are put."""
 
@@ -231,7 +251,7 @@ class ClaimSettings(StudySettings, LlmSettings):
         return self
 
 
-class NeuronSettings(ClaimSettings):
+class NeuronSettings(CausalSettings, ClaimSettings):
     """Options of `saywell neurons` and `describe_neurons`."""
 
     text: str = Field(default="text", description="Column with the text.")
@@ -240,7 +260,9 @@ class NeuronSettings(ClaimSettings):
     limit: int | None = Field(default=None, description="Use that many texts, chosen by content.")
     encoder: str = Field(default="minilm", description="Sentence encoder that merges and tags.")
     llm_units: int = Field(
-        default=0, ge=0, description="Units that the LLM also scores as a reader; drawn by chance."
+        default=0,
+        ge=0,
+        description="Units that a reader that costs (an LLM, surprisal) scores; drawn by chance.",
     )
     kind: Literal["ffn", "residual", "attention-head"] = Field(
         default="ffn", description="Units to describe."
@@ -322,7 +344,7 @@ class DualSettings(Settings):
     device: str | None = Field(default=None, exclude=True, description="cpu, cuda or mps, for encoders.")
 
 
-class UnitSettings(DualSettings, ClaimSettings):
+class UnitSettings(DualSettings, CausalSettings, ClaimSettings):
     """Options of `saywell units` and `describe_units`."""
 
     column: Names = Field(default=[], description="Column of the examples to describe: a number, or names.")
@@ -361,7 +383,9 @@ class UnitSettings(DualSettings, ClaimSettings):
         default=0.5, gt=0, le=1, description="Describer composition: share of exemplars."
     )
     llm_units: int = Field(
-        default=0, ge=0, description="Units that the LLM also scores as a reader; drawn by chance."
+        default=0,
+        ge=0,
+        description="Units that a reader that costs (an LLM, surprisal) scores; drawn by chance.",
     )
     control: bool = Field(default=True, description="Also do the same where there is nothing to find.")
 
@@ -414,7 +438,7 @@ class ClassSettings(DualSettings, StudySettings, LlmSettings):
         return self
 
 
-class ExamSettings(StudySettings, LlmSettings):
+class ExamSettings(CausalSettings, LlmSettings):
     """Options of `saywell exam` and `run_exam`."""
 
     tasks: File | None = Field(

@@ -33,7 +33,7 @@ from saywell.describers.llm import ByLLM
 from saywell.describers.wording import worded
 from saywell.description import Description
 from saywell.errors import InputError
-from saywell.readers.reader import AsksElse, Points, Predict, Reader
+from saywell.readers.reader import AsksElse, AsksLLM, Points, Predict, Reader
 from saywell.report.page import write_report
 from saywell.resources import Resources
 from saywell.scorers.deciding import decided
@@ -243,9 +243,16 @@ def _identity(question: Question, examples: Examples) -> dict[str, Any]:
 def _check(question: Question, resources: Resources) -> None:
     """InputError for what cannot be, before anything is stored."""
     asking = [d.name for d in question.describers if isinstance(d, ByLLM)]
-    asking += [reader.name for reader in question.readers if reader.costly]
     if asking:
         resources.need_llm(f"{asking[0]!r}")
+    for reader in question.readers:
+        if isinstance(reader, AsksLLM):
+            reader.llm(resources)
+        if reader.costly and not question.budget.units:
+            raise InputError(
+                f"the reader {reader.name!r} costs, and reads of no unit: say of how many, --llm-units N"
+                " (llm_units=N)"
+            )
     ids = question.source.units()["id"]
     if ids.is_duplicated().any():
         raise InputError(f"two units are called {ids.filter(ids.is_duplicated())[0]!r}; rename one of them")

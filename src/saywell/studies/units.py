@@ -46,6 +46,7 @@ from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.meanings import Meanings
 from saywell.studies.settings import UnitSettings, named, settings_of
 from saywell.studies.spine import Question, run
+from saywell.studies.surprised import surprised_by
 from saywell.studies.thumbnails import Thumbnails
 from saywell.units.arrays import real_numbers
 from saywell.units.columns import Columns
@@ -182,16 +183,20 @@ def _question(
     )
     measured = pictures and _measured(asked)
     with_encoder = not measured and (pictures or not asked.tags or "sentence-encoder" in asked.reader)
+    usual = ["claims"] if measured else _readers(asked, resources, pictures)
+    readers = [find_reader(name, kind) for name in asked.reader or usual]
     prompts = (FIND, TAG, DETECT, DETECT_ONE, *[PARAPHRASE] * asked.paraphrase)
     config = asked.stored() | {
-        "llm_units": asked.llm_units if resources.llm else 0,
+        "llm_units": asked.llm_units if any(reader.costly for reader in readers) else 0,
         "encoder": (asked.encoder or "minilm") if with_encoder and not pictures else asked.encoder,
         "units": source.name,
         "own_encoder": own,
         "prompts": {n: resources.prompt(n).hash for n in prompts} if resources.llm else {},
     }
-    inputs = {"units": source.fingerprint}
-    usual = ["claims"] if measured else _readers(asked, resources, pictures)
+    studied = getattr(getattr(source, "of", source), "model", None)
+    surprised = surprised_by(asked, readers, resources, studied if isinstance(studied, LoadedModel) else None)
+    config |= surprised.config
+    inputs = {"units": source.fingerprint, **surprised.inputs}
     tagger = None if measured else _tagger(asked, resources, phrases, pictures)
     if phrases:
         inputs["vocabulary"] = combined(*phrases)
@@ -201,7 +206,7 @@ def _question(
         "units",
         source,
         describers,
-        [find_reader(name, kind) for name in asked.reader or usual],
+        readers,
         config,
         inputs,
         tagger,
@@ -213,7 +218,7 @@ def _question(
         control=asked.control,
         caveats=caveats_of(config),
         paraphrase=asked.paraphrase,
-        shared=sharing(tagger) if own else frozenset(),
+        shared=(sharing(tagger) if own else frozenset()) | surprised.shared,
     )
 
 

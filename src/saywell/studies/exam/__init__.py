@@ -36,7 +36,7 @@ from saywell.language_models.opening import need_folder
 from saywell.progress import Progress, automatic, silent
 from saywell.readers.detection import DETECT, DETECT_ONE
 from saywell.readers.fuzzing import CHECK, CHECK_ONE
-from saywell.readers.reader import Reader
+from saywell.readers.reader import AsksLLM, Reader
 from saywell.readers.registry import find_reader
 from saywell.readers.simulation import SIMULATE
 from saywell.resources import Resources
@@ -50,6 +50,7 @@ from saywell.studies.exam.summary import EXAM_SUMMARY
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import EXTRACTIVE, ExamSettings, named, settings_of
 from saywell.studies.spine import Question, check, run
+from saywell.studies.surprised import surprised_by
 from saywell.units.planted.network import train_network_units
 from saywell.units.planted.pictures import candidate_phrases, draw_scenes, plant_image_units, planted_pictures
 from saywell.units.planted.rules import PlantedUnit
@@ -174,10 +175,13 @@ def exam_question(
     describers = find_describers(asked.describer or able, kind)
     usual = "dual-encoder" if kind == "image" else "sentence-encoder"
     readers: list[Reader] = [find_reader(name, kind) for name in asked.reader or ["claims", usual]]
-    for who in [f"the describer {each.name!r}" for each in describers if each.name == LLM] + [
-        f"the reader {each.name!r}" for each in readers if each.costly
-    ]:
-        resources.need_llm(who)
+    for each in describers:
+        if each.name == LLM:
+            resources.need_llm(f"the describer {each.name!r}")
+    for each in readers:
+        if isinstance(each, AsksLLM):
+            each.llm(resources)
+    surprised = surprised_by(asked, readers, resources)
     tasks = ByTask()
     sitting = [Sitting(each if asks.tagger else OneTask(each, tasks), clock) for each in describers]
     config = {
@@ -194,8 +198,8 @@ def exam_question(
         asks.source,
         [TrueDescription(asks.source), *sitting],
         readers,
-        asked.stored() | asks.facts | config,
-        {"encoder": resources.fingerprint(asks.examples)},
+        asked.stored() | asks.facts | config | surprised.config,
+        {"encoder": resources.fingerprint(asks.examples), **surprised.inputs},
         asks.tagger if tagged else None,
         floors=[AnotherTruth(asks.source)],
         extras=[Marks(asks.source)],

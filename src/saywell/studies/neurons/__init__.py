@@ -39,6 +39,7 @@ from saywell.studies.neurons.curves import Curves
 from saywell.studies.neurons.extras import AssociationsOf, Recovered
 from saywell.studies.settings import NeuronSettings, named, settings_of
 from saywell.studies.spine import Extra, Question, run
+from saywell.studies.surprised import surprised_by
 from saywell.units.models import LoadedModel, load_model, wrap_model
 from saywell.units.neurons import Neurons
 from saywell.units.sites import find_sites
@@ -117,15 +118,18 @@ def neuron_question(
     # Gold tags need no encoder.
     readers = ["claims", "tags", "lexical", *([] if asked.tags else ["sentence-encoder"])]
     readers += ["detection"] if resources.llm and asked.llm_units else []
+    reading = [find_reader(name, examples.kind) for name in asked.reader or readers]
     prompts = (FIND, TAG, DETECT, DETECT_ONE, *[PARAPHRASE] * asked.paraphrase)
     config = asked.stored() | {
-        "llm_units": asked.llm_units if resources.llm else 0,
+        "llm_units": asked.llm_units if any(reader.costly for reader in reading) else 0,
         "encoder": None if asked.tags else asked.encoder,
         "model": loaded.name,
         "modules": [site.module for site in sites],
         "prompts": {n: resources.prompt(n).hash for n in prompts} if resources.llm else {},
     }
-    inputs = {"model": loaded.fingerprint}
+    surprised = surprised_by(asked, reading, resources, loaded)
+    config |= surprised.config
+    inputs = {"model": loaded.fingerprint, **surprised.inputs}
     own = config["encoder"] == config["model"]
     describers = find_describers(
         asked.describer or ["claims", "enrichment"],
@@ -137,7 +141,7 @@ def neuron_question(
         "neurons",
         Neurons(loaded, sites, asked.pool, asked.top),
         describers,
-        [find_reader(name, examples.kind) for name in asked.reader or readers],
+        reading,
         config,
         inputs if asked.tags else inputs | {"encoder": resources.fingerprint(examples)},
         tagger,
@@ -147,7 +151,7 @@ def neuron_question(
         control=asked.random_control,
         caveats=caveats_of(config),
         paraphrase=asked.paraphrase,
-        shared=sharing(tagger) if own else frozenset(),
+        shared=(sharing(tagger) if own else frozenset()) | surprised.shared,
     )
 
 
