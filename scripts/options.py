@@ -34,6 +34,7 @@ PARTS = {
     "UnitSettings": "Units of your own: `saywell units`, `describe_units`",
     "DualSettings": "Classes and units: what sees pictures",
     "ClaimSettings": "Neurons and units: how claims are put",
+    "CausalSettings": "Neurons, units and exams: the reader `surprisal`",
     "ExamSettings": "Exams: `saywell exam`, `run_exam`",
     "StudySettings": "All of them",
     "LlmSettings": "All of them: the language model",

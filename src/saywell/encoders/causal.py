@@ -89,7 +89,7 @@ class CausalModel:
         read = self.model(input_ids=before, attention_mask=torch.ones_like(before), use_cache=keep)
         # Its name is another in later versions of transformers 5.
         name = next((each for each in ("cache", "past_key_values") if getattr(read, each, None)), "")
-        kept = getattr(read, name, None)
+        kept: Any = getattr(read, name, None)
         if keep and hasattr(kept, "batch_repeat_interleave"):
             kept.batch_repeat_interleave(len(texts))
             more = self.model(input_ids=ids, attention_mask=mask, use_cache=True, **{name: kept})
