@@ -72,9 +72,9 @@ def test_an_item_never_answered_is_unscored_with_the_reason():
 
     with Scripted(answer) as model:
         result = ask_items(model, items(6), PROMPT, Row, step="tag", batch_size=3)
-        # One good batch; the other one, the same shown what is wrong, and its three items, one of
-        # them twice.
-        assert model.spent.calls == 1 + 2 + 4
+        # One good batch; the other one, and the same shown what is wrong; its halves, the one with the
+        # item twice; and this one's items, the same.
+        assert model.spent.calls == 1 + 2 + (2 + 1) + (2 + 1)
     assert result["id3"].row is None and result["id3"].status == "unparsed"
     assert "1 not in the reply" in result["id3"].error
     assert sum(r.row is not None for r in result.values()) == 5
@@ -114,8 +114,9 @@ def test_a_row_with_the_number_0_is_the_answer_to_nothing_but_a_single_item():
     with Scripted(answer) as model:
         assert len(ask_items(model, items(1), PROMPT, Row, step="tag")) == 1
         result = ask_items(model, items(3), PROMPT, Row, step="tag", batch_size=3)
-        # Shown once what is wrong, then one by one; the first of them is the item asked alone above.
-        assert model.spent.calls == 1 + 2 + 2
+        # Shown once what is wrong, then in halves; one of two the same, then one by one, of which the
+        # first is the item asked alone above.
+        assert model.spent.calls == 1 + 2 + (2 + 1) + 1
     assert all(reply.row is not None for reply in result.values())
 
 

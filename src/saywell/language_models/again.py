@@ -62,7 +62,7 @@ def together(replies: Sequence[Reply]) -> Reply:
     unread = next((reply for reply in replies if reply.status == "unparsed"), None)
     if last.status == "ok" or (last.status == "truncated" and unread is None):
         return replace(last, **sums)
-    kept = unread or next(r for r in reversed(replies) if not r.rejected)
+    kept = unread or next((r for r in reversed(replies) if not r.rejected), last)
     lost = last.status == "failed" and not last.rejected
     error = "; asked again, ".join(
         str(reply.error) if reply is replies[0] else f"{reply.status}: {reply.error}" for reply in replies

@@ -17,18 +17,20 @@ from types import TracebackType
 
 from saywell.errors import SaywellError
 from saywell.language_models.again import MOST_REPLY_TOKENS, next_request, together
-from saywell.language_models.backend import Backend, HasSlots, Sent, Trouble
+from saywell.language_models.backend import Backend, Counts, HasContext, HasSlots, Sent, Trouble
 from saywell.language_models.background import Background
 from saywell.language_models.budget import Budget, Limits, estimate_input_tokens
 from saywell.language_models.choices import chosen, likeliest
+from saywell.language_models.cutting import Cut, cut_to, most_tokens, rejected
 from saywell.language_models.gate import Gate
 from saywell.language_models.ledger import CacheMiss, Ledger, Row, Spent, canonical_request
 from saywell.language_models.prices import Price
+from saywell.language_models.prompts import CUT_MARK
 from saywell.language_models.providers import ProviderError
 from saywell.language_models.rates import UNLIMITED, Rate
 from saywell.language_models.reasoning import final_text
 from saywell.language_models.requests import Reply, Request
-from saywell.language_models.structured import outcome_of, schema_text
+from saywell.language_models.structured import cut_in_silence, outcome_of, schema_text
 from saywell.language_models.tally import Counting, Watch
 
 _SCHEME = "c1:"  # changes whenever canonical_request does
@@ -39,7 +41,9 @@ _UNREACHABLE = 4
 _TELL_EVERY = 1.0
 """Seconds."""
 _GO_ON = "Every reply so far is kept; the same command goes on from there"
-_REJECTED = "rejected"
+_REJECTED, _TOO_LONG = "rejected", "too long"
+_OFF_BY = 16
+"""Tokens that a chat template may have less by one way of counting than by another."""
 log = logging.getLogger("saywell.language_models")
 
 
@@ -63,6 +67,10 @@ class Retries:
 
 class _Stopped(Exception):
     """This request is abandoned because its batch is ending; nothing was paid for it."""
+
+
+class _Known(Exception):
+    """How much the model reads became known while this request waited; nothing was sent."""
 
 
 class _Interrupted(Exception):
@@ -162,7 +170,10 @@ class Client:
         self._most_reply_tokens = most_reply_tokens
         self._read_any = False
         self._cut_off = 0
-        self._said_overflow = False
+        self._said_overflow = self._loaded = False
+        self._said_cut: set[str] = set()
+        # Tokens by the model's own tokenizer, of what is about to be sent, by its key.
+        self._counted: dict[str, int] = {}
 
     def __enter__(self) -> Client:
         return self
@@ -200,15 +211,21 @@ class Client:
         replies: list[tuple[str, Reply | Request]] = []
         for request, key in zip(requests, keys, strict=True):
             tried: list[Reply] = []
-            row, asked = rows.get(key), request
-            while row is not None:
-                tried.append(_read(row, asked, True))
-                again = next_request(asked, tried, self._most_reply_tokens)
-                if again is None:
+            asked: Request | None = request
+            row, other = rows.get(key), key
+            while asked is not None:
+                cut = None if row is not None else self._ledger.cut(other)
+                if row is None and (cut is None or not (cut.sends or self._replay)):
                     break
-                asked, other = again, self._key(again)[1]
-                row = self._ledger.find([other]).get(other)
-            replies.append((key, asked if row is None else together(tried)))
+                if cut is not None and cut.sends:
+                    asked = cut.of(asked)
+                else:
+                    tried.append(_unsent(cut, other) if row is None else _read(row, asked, True))
+                    asked = self._next(asked, other, tried)
+                if asked is not None:
+                    other = self._key(asked)[1]
+                    row = self._ledger.find([other]).get(other)
+            replies.append((key, together(tried) if asked is None else asked))
         return replies
 
     def complete(
@@ -330,18 +347,86 @@ class Client:
         """The reply, from the cache or by asking, more than once if need be; None: not stored."""
         replies: list[Reply] = []
         asked: Request | None = request
+        known = {key}
         while asked is not None:
-            reply = await self._fetch(asked, key, text, row, batch)
-            if reply is None:
-                return None
-            replies.append(reply)
-            asked = next_request(asked, replies, self._most_reply_tokens)
+            cut = None if row is not None else await self._cut(asked, key, replies)
+            if cut is not None and cut.sends:
+                asked = cut.of(asked)
+            else:
+                try:
+                    reply = _unsent(cut, key) if cut else await self._fetch(asked, key, text, row, batch)
+                except _Known:
+                    continue
+                if reply is None:
+                    return None
+                replies.append(reply)
+                asked = self._next(asked, key, replies)
             if asked is not None:
                 text, key = self._key(asked)
+                if key in known:  # with no more room for the reply than it had
+                    replies = replies or [_unsent(cut, key)]
+                    break
+                known.add(key)
                 row = self._ledger.find([key]).get(key)
         result = together(replies)
         self._look_at(result, request, batch)
         return result
+
+    def _next(self, asked: Request, key: str, replies: list[Reply]) -> Request | None:
+        """What to ask after the last of these replies, which answers `asked`; None: nothing more."""
+        last = replies[-1]
+        if not (last.too_long or last.rejected):
+            return next_request(asked, replies, self._most_reply_tokens)
+        cut = rejected(asked, last.error or "", too_long=last.too_long)
+        if any(reply.status == "truncated" for reply in replies) or not (cut.sends or last.rejected):
+            return None
+        if last.attempts and not last.cached:
+            self._keep(cut, asked, key)
+        return cut.of(asked) if cut.sends else None
+
+    async def _cut(self, asked: Request, key: str, replies: list[Reply]) -> Cut | None:
+        """What to send instead of a request that does not fit into what the model reads; None: itself.
+
+        Stored where it was found out before with the same context, or where that is not known now.
+        """
+        stored = self._ledger.cut(key)
+        if self._replay:
+            return stored
+        await self._know()
+        context = self._context
+        if context is None or (stored is not None and stored.context == context):
+            return stored if stored is not None and (stored.sends or stored.context) else None
+        extra = "" if asked.answer is None else schema_text(asked.answer)
+        if most_tokens(asked, extra) + asked.max_tokens <= context:
+            return None
+
+        async def count(request: Request) -> int:
+            counted = await self._backend.count(request) if isinstance(self._backend, Counts) else None
+            if counted is not None:
+                self._counted[self._key(request)[1]] = counted
+            return counted or estimate_input_tokens(request, extra)
+
+        least = max(1, min((asked.max_tokens + 1) // 2, context // 2))
+        if replies and replies[-1].status == "truncated":
+            least = (replies[-1].max_tokens or 0) + 1
+        cut = await cut_to(asked, context, least, asked.items == 1 and not replies, count)
+        if cut is not None:
+            self._keep(cut, asked, key)
+        return cut
+
+    def _keep(self, cut: Cut, asked: Request, key: str) -> None:
+        self._ledger.keep_cut(key, asked.step, self.name, cut)
+        if cut.characters is not None and asked.step not in self._said_cut:
+            self._said_cut.add(asked.step)
+            log.warning(
+                "%s: step %s: %s. Its data is cut to %d characters a text (%r marks where), and so is that "
+                "of others of this step, each to what there is room for",
+                self.name,
+                asked.step,
+                cut.reason,
+                cut.characters,
+                CUT_MARK.strip(),
+            )
 
     def _look_at(self, reply: Reply, request: Request, batch: _Batch) -> None:
         """Says what is the matter where it is the same for all, and stops where it is hopeless."""
@@ -385,7 +470,7 @@ class Client:
             refusal=None,
             replied_model=None,
             requests=1,
-            input_tokens=estimate_input_tokens(request, extra),
+            input_tokens=self._counted.get(key) or estimate_input_tokens(request, extra),
             output_tokens=request.max_tokens,
             estimated=True,
             cost_usd=None,
@@ -399,10 +484,13 @@ class Client:
         without: tuple[str, ...] = ()
         expected = pending.input_tokens + pending.output_tokens
         await self._know()
+        context = self._context
         while True:
             start = await self._gate.enter(batch.sleep, expected)
             row = pending
             try:
+                if self._context != context:
+                    raise _Known
                 while True:
                     pending = replace(pending, attempts=pending.attempts + 1)
                     row, problem, pause = await self._try(request, pending, without, start, batch)
@@ -460,6 +548,9 @@ class Client:
             real = self._budget.taken(pending)
             try:
                 sent = await self._backend.send(request, without, told)
+                if not self._loaded:  # some servers know only now with how much they loaded the model
+                    self._loaded = True
+                    await self._read_context()
                 row = self._answer(pending, sent, request)
             except Trouble as trouble:
                 problem, row = trouble, _failure(pending, trouble)
@@ -493,6 +584,12 @@ class Client:
     async def _find_out(self) -> None:
         if isinstance(self._backend, HasSlots):
             self._gate.places(await self._backend.slots())
+        await self._read_context()
+
+    async def _read_context(self) -> None:
+        """How much the model reads, where the user does not say."""
+        if self._context is None and isinstance(self._backend, HasContext):
+            self._context = await self._backend.context()
 
     async def _reserve(self, amount: Spent, batch: _Batch) -> None:
         """Waits until a call of this size fits into the budget, and holds the place for it."""
@@ -562,6 +659,9 @@ class Client:
         """
         status, _, error = outcome_of(request, sent)
         asked, answered = sent.input_tokens, sent.output_tokens
+        counted = self._counted.pop(pending.key, 0)
+        if asked is not None and asked + _OFF_BY < counted:
+            status, error = "overflow", cut_in_silence(asked, counted)
         row = replace(
             pending,
             answered=True,
@@ -593,15 +693,21 @@ def _failure(pending: Row, problem: Trouble) -> Row:
     """The row of a request without a reply: free, unless the provider may have charged for it."""
     row = replace(pending, status="failed", error=problem.message, requests=int(problem.sent))
     if problem.kind == "reject":
-        row = replace(row, finish=_REJECTED)
+        row = replace(row, finish=_TOO_LONG if problem.too_long else _REJECTED)
     if problem.charged:
         return row
     return replace(row, input_tokens=0, output_tokens=0, estimated=False, cost_usd=0.0, price=None)
 
 
+def _unsent(cut: Cut | None, key: str) -> Reply:
+    """The reply to a question that was not sent, or not taken."""
+    reason = None if cut is None else cut.reason
+    return Reply("failed", error=reason, key=key, rejected=True)
+
+
 def _read(row: Row, request: Request, cached: bool) -> Reply:
-    if row.status == "failed":
-        status, parsed, error = "failed", None, row.error
+    if row.status in ("failed", "overflow"):
+        status, parsed, error = row.status, None, row.error
     else:
         status, parsed, error = outcome_of(request, row)
     text, told = row.text, None if row.probabilities is None else json.loads(row.probabilities)
@@ -623,6 +729,7 @@ def _read(row: Row, request: Request, cached: bool) -> Reply:
         key=row.key,
         model=row.replied_model or row.model,
         max_tokens=request.max_tokens,
-        rejected=status == "failed" and row.finish == _REJECTED,
+        rejected=status == "failed" and row.finish in (_REJECTED, _TOO_LONG),
+        too_long=status == "overflow" or (status == "failed" and row.finish == _TOO_LONG),
         probabilities=told,
     )

@@ -63,8 +63,9 @@ def ask_items(
     numbers is none, because a model that counts otherwise gives each item the row of its neighbour;
     nor is one of which `check` (given all rows) says what is wrong with it.
 
-    A request that was too large (rejected, cut off, or read in part) is asked again in halves, every
-    other one without answer item by item. What is still not answered is unscored, with the reason.
+    A request that was too large (not sent, rejected, cut off, or read in part), or whose answer had
+    other numbers twice, is asked again in halves; every other one without answer item by item, and so are
+    all where no request about several had an answer. What is then without one is unscored, with the reason.
     `progress` counts the items of the first round.
     """
     group = Group(items, data or {}, max_tokens_per_item)
@@ -134,8 +135,10 @@ def ask_groups(
         replies = model.complete([request(batch) for batch in waiting], progress=tell)
         tell = None
         smaller: list[_Batch] = []
+        several = [reply.status for batch, reply in zip(waiting, replies, strict=True) if len(batch.ids) > 1]
+        singly = len(several) > 1 and set(several) == {"unparsed"}
         for batch, reply in zip(waiting, replies, strict=True):
-            pieces = _pieces(batch, reply)
+            pieces = _pieces(batch, reply, singly)
             smaller += pieces
             if not pieces:
                 result[batch.group].update(_read(batch.ids, reply))
@@ -151,12 +154,15 @@ class _Batch:
     """A limit that was not too large, where a larger batch needed it."""
 
 
-def _pieces(batch: _Batch, reply: Reply) -> list[_Batch]:
-    """The smaller batches to ask instead of one that has no answer; none: it is done."""
+def _pieces(batch: _Batch, reply: Reply, singly: bool) -> list[_Batch]:
+    """The smaller batches to ask instead of one that has no answer; none: it is done.
+
+    `singly`: the model answers no batches, so that halves would only cost.
+    """
     ids, most = batch.ids, batch.max_tokens
     if reply.status == "ok" or len(ids) == 1 or (reply.status == "failed" and not reply.rejected):
         return []
-    if reply.status not in ("failed", "overflow", "truncated"):
+    if singly or reply.status not in ("failed", "overflow", "truncated", "unparsed"):
         return [_Batch(batch.group, [id], most) for id in ids]
     if reply.status == "truncated":
         most = reply.max_tokens or most

@@ -17,11 +17,12 @@ import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from saywell.errors import SaywellError
+from saywell.language_models.cutting import Cut
 from saywell.language_models.prices import Price
 from saywell.language_models.requests import Request
 
@@ -62,6 +63,19 @@ CREATE TABLE IF NOT EXISTS askers (
   since REAL NOT NULL,        -- when it was opened; seconds since 1970, UTC
   told REAL NOT NULL,         -- when it last said how far it is
   tally TEXT NOT NULL         -- what it said, as JSON
+)
+"""
+
+_CUTS = """
+CREATE TABLE IF NOT EXISTS cuts (
+  key TEXT PRIMARY KEY,       -- of a request that was not sent as it is, or not taken: see cutting.Cut
+  step TEXT NOT NULL,
+  model TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  tokens INTEGER,
+  context INTEGER,
+  characters INTEGER,         -- of each of its texts of data, in what was sent instead
+  max_tokens INTEGER          -- limit on the reply, in what was sent instead
 )
 """
 
@@ -135,6 +149,7 @@ class Ledger:
         self.path = path
         self._shared = path is not None and not read_only
         self._asker: int | None = None
+        self._cuts = False
         try:
             self._connection = _connect(path, read_only)
         except (sqlite3.Error, ValueError) as error:
@@ -175,6 +190,34 @@ class Ledger:
             self._write("UPDATE calls SET answered = 0 WHERE answered = 1 AND key = ?", [row.key])
             self._write(update, [*_values(row), id])
         return row
+
+    def keep_cut(self, key: str, step: str, model: str, cut: Cut) -> None:
+        """Stores what is sent instead of a request, or that nothing is."""
+        if not self._cuts:
+            self._write(_CUTS, [])  # files had no such table once
+            self._cuts = True
+        insert = "INSERT OR REPLACE INTO cuts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        self._write(insert, [key, step, model, *astuple(cut)])
+
+    def cut(self, key: str) -> Cut | None:
+        """What is sent instead of this request; None: nobody said that it is too long."""
+        query = "SELECT reason, tokens, context, characters, max_tokens FROM cuts WHERE key = ?"
+        try:
+            found = self._connection.execute(query, [key]).fetchone()
+        except sqlite3.OperationalError:  # it has no such table yet
+            return None
+        return None if found is None else Cut(*found)
+
+    def cuts(self) -> dict[tuple[str, str], int]:
+        """How many requests of each step to each model were sent with less in them."""
+        query = (
+            "SELECT step, model, count(*) FROM cuts WHERE characters IS NOT NULL OR max_tokens IS NOT NULL"
+            " GROUP BY step, model"
+        )
+        try:
+            return {(step, model): count for step, model, count in self._connection.execute(query)}
+        except sqlite3.OperationalError:
+            return {}
 
     def tell(self, since: float, now: float, tally: str) -> None:
         """Says how far the client is that was opened at `since`, to whoever reads this file meanwhile."""

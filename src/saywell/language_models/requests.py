@@ -121,7 +121,8 @@ class Reply:
     means and count it. `cost_usd` None means that the price is not known. `cached` replies cost
     nothing this time; their tokens and cost are those of the call that fetched them. Where it was
     asked more than once (see again.py) it carries the sums. `max_tokens` is the last limit on its
-    length; `rejected` marks a failure that stays, however often the same is asked.
+    length; `rejected` marks a failure that stays, however often the same is asked, `too_long` one of a
+    question that the model did not read to its end.
     """
 
     status: Status
@@ -138,6 +139,7 @@ class Reply:
     model: str = ""
     max_tokens: int | None = None
     rejected: bool = False
+    too_long: bool = False
     probabilities: dict[str, float] | None = None
 
 

@@ -257,11 +257,7 @@ def outcome_of(request: Request, said: Sent | Row) -> tuple[Status, BaseModel | 
         return "refused", None, said.refusal
     counted = said.input_tokens or 0
     if counted >= _SMALLEST_CONTEXT and counted < (least := fewest_tokens(request)):
-        reason = (
-            f"the server read {counted:,} tokens of a question that has {least:,} or more: "
-            "it cut off what its context has no room for; give the model a larger context"
-        )
-        return "overflow", None, reason
+        return "overflow", None, cut_in_silence(counted, least, " or more")
     if request.choices is not None:
         return _choice_of(request.choices, said)
     if _CUT_OFF.search(finish):
@@ -302,6 +298,14 @@ def _choice_of(choices: Sequence[str], said: Sent | Row) -> tuple[Status, None, 
 def _asks_again(request: Request) -> bool:
     """Whether the request shows the model a reply of its own and what was wrong with it."""
     return request.messages[-1].text.startswith(_COMPLAINT)
+
+
+def cut_in_silence(read: int, asked: int, more: str = "") -> str:
+    """What to say of a server that read so many tokens of so many."""
+    return (
+        f"the server read {read:,} tokens of a question that has {asked:,}{more}: "
+        "it cut off what its context has no room for; give the model a larger context"
+    )
 
 
 def fewest_tokens(request: Request) -> int:
