@@ -12,6 +12,7 @@ complaint, so a model that answers from the first user message answers again.
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -113,6 +114,7 @@ class FaultServer:
         self.pace = pace
         self.facts = PLACES if facts is None else facts
         self.left = 0
+        self.ports: set[int] = set()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paid: Counter[str] = Counter()
@@ -218,6 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = answer(payload) if callable(answer) else answer
             self._send(404 if body is None else 200, json.dumps(body).encode())
             return
+        state.ports.add(self.client_address[1])
         fault = state.arrive(payload, dict(self.headers.items()))
         try:
             if isinstance(state, PlainServer):
@@ -301,7 +304,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _good(self, payload: dict[str, Any], fault: str | None) -> None:
         body = self._body(payload, fault)
         self.server_state.charge(payload)  # before the client can see it, so that a test may count
-        if payload.get("stream"):
+        if fault == "stall":
+            said = events(json.loads(self._body(payload, None)))[:3]
+            self._stream(itertools.chain(said, itertools.repeat(b": still here\n\n")))
+        elif payload.get("stream"):
             self._stream(events(json.loads(body)))
         else:
             self._send(200, body)
@@ -333,7 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
             text = ""
         elif fault == "content-parts":
             text = [{"type": "text", "text": text}]
-        elif fault not in (None, "no-usage"):
+        elif fault not in (None, "no-usage", "stall"):
             raise ValueError(f"unknown fault {fault!r}")
         message["content"] = text
         size = sum(len(json.dumps(m["content"])) for m in payload["messages"])

@@ -170,7 +170,7 @@ def question(payload):
 def test_kill_9_in_500_calls_loses_and_repeats_nothing(tmp_path):
     calls = tmp_path / "calls.sqlite"
     expected = str([("ok", i * 7 % 100) for i in range(500)])
-    with FaultServer(model, delay=0.02) as server:
+    with FaultServer(model, pace=0.002) as server:  # most of the time in the middle of replies
         for target in (150, 350):
             process = child(server, calls, 500)
             while len(server.requests) < target:
@@ -207,6 +207,28 @@ def test_ctrl_c_keeps_what_is_in_flight(tmp_path):
         assert process.returncode != 0 and "KeyboardInterrupt" in err
         assert "interrupted: waiting for" in err
         assert len(stored(calls)) == len(server.requests) == sum(server.paid.values())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+def test_a_second_ctrl_c_leaves_the_server_which_then_stops(tmp_path):
+    with FaultServer(lambda messages: "x" * 70_000, pace=0.01) as server:
+        process = child(server, tmp_path / "calls.sqlite", 9)
+        while not server.requests:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        for wait in (0.3, 0.0):
+            process.send_signal(signal.SIGINT)
+            time.sleep(wait)
+        _, err = process.communicate(timeout=30)
+        assert "interrupted: waiting for 1 calls in flight" in err
+        until(lambda: server.left == 1 and server.active == 0)
+
+
+def until(true, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 WRITER = """

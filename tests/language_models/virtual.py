@@ -105,6 +105,8 @@ class FakeProvider:
         limits: Limits | None = None,
         provider: str = "openai-compatible",
         effort: str | None = None,
+        timeout: float = 600.0,
+        idle: float = 120.0,
         **options: Any,
     ) -> Client:
         """A client of this provider, on the virtual clock."""
@@ -121,7 +123,9 @@ class FakeProvider:
             price,
             concurrency=options.get("concurrency", 16),
             effort=effort,
-            transport=httpx2.MockTransport(self._answer),
+            timeout=timeout,
+            idle=idle,
+            transport=httpx2.MockTransport(lambda request: self._answer(request)),
         )
         stand_in = dearest_price({}) if limits and limits.max_usd is not None else None
         options = {"retries": Retries(), **options}

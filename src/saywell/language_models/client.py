@@ -215,7 +215,7 @@ class Client:
             row, other = rows.get(key), key
             while asked is not None:
                 cut = None if row is not None else self._ledger.cut(other)
-                if row is None and (cut is None or not (cut.sends or self._replay)):
+                if row is None and (cut is None or not (cut.sends or cut.context or self._replay)):
                     break
                 if cut is not None and cut.sends:
                     asked = cut.of(asked)
@@ -288,7 +288,7 @@ class Client:
                     return
 
         waiting = iter(places)
-        workers = min(self._concurrency, len(places))
+        workers = min(self._concurrency + 1, len(places))  # one waits for a place
         with self._telling([requests[first] for first, *_ in places.values()]):
             await asyncio.gather(*(work(waiting) for _ in range(workers)))
         if batch.reason is not None:
@@ -409,7 +409,9 @@ class Client:
         least = max(1, min((asked.max_tokens + 1) // 2, context // 2))
         if replies and replies[-1].status == "truncated":
             least = (replies[-1].max_tokens or 0) + 1
-        cut = await cut_to(asked, context, least, asked.items == 1 and not replies, count)
+        # Of what was answered already, though not to the end, the words stay as they are.
+        shorten = asked.items == 1 and all(reply.too_long for reply in replies)
+        cut = await cut_to(asked, context, least, shorten, count)
         if cut is not None:
             self._keep(cut, asked, key)
         return cut

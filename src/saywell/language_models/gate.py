@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from saywell.language_models.rates import UNLIMITED, Rate
 
 _ALONE_AFTER = 2  # bursts without a reply
-_RISES = 1.2
+_LOOK_AGAIN = 0.5
+"""Seconds."""
+_RISES = 1.3
 """How many times faster a server has to be with twice the requests, for it to get them."""
 _AGAIN = 16
 """So many replies a place later it is tried again whether more at a time go faster."""
@@ -79,7 +81,7 @@ class Gate:
     ) -> None:
         self.most = most
         self.limit = float(most)
-        self.active = 0  # requests under way
+        self.active = self._waiting = 0  # requests under way, and those that wait to be
         self.failures = 0
         """Bursts of failures since the last reply: what fails together, fails once."""
         self.failing: set[str] = set()
@@ -119,22 +121,30 @@ class Gate:
 
         `tokens` is how many the request and its reply may have. `sleep` may raise to give up waiting.
         """
-        async with self._door:  # one waits for the time to come, the others behind it in order
-            while True:
-                if self.active >= self.capacity:
-                    self._change = asyncio.get_running_loop().create_future()
-                    await self._change
-                elif (delay := self._opens() - self._now()) > 0:
-                    await sleep(delay)
-                else:
-                    break
-            self.active += 1
-            self._started += 1
-            if self.silent_since is None:
-                self.silent_since = self._now()
-            self._next_start = max(self._now(), self._next_start) + self._interval
-            self._next_tokens = max(self._now(), self._next_tokens) + tokens * self._per_token
-            return self._started
+        self._waiting += 1
+        try:
+            async with self._door:  # one waits for the time to come, the others behind it in order
+                await self._open(sleep)
+                self.active += 1
+                self._next_start = max(self._now(), self._next_start) + self._interval
+                self._next_tokens = max(self._now(), self._next_tokens) + tokens * self._per_token
+        finally:
+            self._waiting -= 1
+        self._started += 1
+        if self.silent_since is None:
+            self.silent_since = self._now()
+        return self._started
+
+    async def _open(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        while True:
+            if self.active >= self.capacity:
+                self._change = asyncio.get_running_loop().create_future()
+                await self._change
+            elif (delay := max(self._closed_until, self._next_start, self._next_tokens) - self._now()) > 0:
+                # It may come sooner, when requests took fewer tokens than they might have.
+                await sleep(min(delay, _LOOK_AGAIN))
+            else:
+                return
 
     def leave(self, unused: int = 0) -> None:
         """Frees the place; so many of its tokens were not used."""
@@ -149,7 +159,7 @@ class Gate:
         """
         self.heard()
         self._replied = True
-        full = self.active >= self.most == int(self.limit)
+        full = self._waiting > 0 and int(self.limit) == self.most
         self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
         if self._growth is not None:
             self.most = self._growth.reply(tokens, self._now(), full=full)
@@ -195,9 +205,6 @@ class Gate:
         """Forgets failures; one request finds out whether the server answers again."""
         self.heard()
         self._replied = False
-
-    def _opens(self) -> float:
-        return max(self._closed_until, self._next_start, self._next_tokens)
 
     def _new_burst(self, start: int) -> bool:
         new = start > self._burst

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from saywell.errors import InputError
 
-_PART = re.compile(r"([\d_]+(?:\.\d+)?)(k|m)?\s*(requests?|tokens?)?\s*/\s*min(?:ute)?", re.IGNORECASE)
+_PART = re.compile(
+    r"([0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?)(k|m)?\s*(requests?|tokens?)?\s*/\s*min(?:ute)?", re.IGNORECASE
+)
 _TIMES = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
@@ -26,7 +29,7 @@ class Rate:
             match = _PART.fullmatch(part.strip())
             kind = "tokens" if match and (match[3] or "").lower().startswith("token") else "requests"
             amount = float(match[1]) * _TIMES[(match[2] or "").lower()] if match else 0.0
-            if not amount > 0 or kind in found:
+            if not 0 < amount < math.inf or kind in found:
                 raise InputError(
                     f"{text!r} is no rate; write it like 60/min, 100000 tokens/min, or both with a comma"
                 )

@@ -59,7 +59,8 @@ class Stream:
         """Reads what has no line end after it: nothing more comes."""
         rest, self._line = b"".join(self._line), []
         self._read(rest.rstrip(b"\r"))
-        self._read(b"")
+        if not self._choice or _json(b"\n".join(self._event)) is not None:
+            self._read(b"")  # else it broke off in the middle of an event
 
     def cut_off(self) -> None:
         """Nobody reads on: it is as long as it may be."""
