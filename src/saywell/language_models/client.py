@@ -288,7 +288,7 @@ class Client:
                     return
 
         waiting = iter(places)
-        workers = min(self._concurrency + 1, len(places))  # one waits for a place
+        workers = min(self._concurrency, len(places))
         with self._telling([requests[first] for first, *_ in places.values()]):
             await asyncio.gather(*(work(waiting) for _ in range(workers)))
         if batch.reason is not None:

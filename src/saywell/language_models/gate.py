@@ -159,7 +159,7 @@ class Gate:
         """
         self.heard()
         self._replied = True
-        full = self._waiting > 0 and int(self.limit) == self.most
+        full = self.active + self._waiting >= self.most == int(self.limit)
         self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
         if self._growth is not None:
             self.most = self._growth.reply(tokens, self._now(), full=full)
