@@ -338,7 +338,7 @@ def test_the_page_opens_with_verified_descriptions_and_their_sentences(study):
     titles = [re.search(r"<h3>(.*?)</h3>", one)[1] for one in shown]
     assert len(set(titles)) == len(titles)
     assert html.index('class="firsts"') < html.index('class="tiles"') < html.index('class="drawing')
-    assert "of units that have learned nothing, the control says" in html
+    assert "of shuffled examples there should be none" in html
     links = re.findall(r'href="#(b\d+)"', first)
     assert len(links) == len(shown) and set(links) <= set(re.findall(r'id="(b\d+)"', html))
 

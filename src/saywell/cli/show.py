@@ -159,7 +159,7 @@ def _print_best(study: Study, console: Console, top: int) -> None:
         for unit in best:
             _print_unit(unit, console)
         console.print()
-        console.print(meaning(bool(best[0].sentences)), style="dim", markup=False)
+        console.print(meaning(study, bool(best[0].sentences)), style="dim", markup=False)
     elif not verified and not short_of(deciding):
         console.print(plain(none_verified(study)), markup=False)
     if study.readers()["verified"].sum():

@@ -8,7 +8,7 @@ import polars as pl
 
 from saywell.report.card import Unit, of_pictures
 from saywell.report.formats import count, two
-from saywell.report.listing import readers_of, short_of, verdict_line
+from saywell.report.listing import UNTRAINED, controls_of_all, readers_of, short_of, verdict_line
 from saywell.report.parts import Element, Part, clip, el, said
 from saywell.report.tables import asked, deciding_scores
 from saywell.report.unit_cards import marked_sentence, shot, thumbnails
@@ -21,21 +21,25 @@ _Q = 0.05
 """The rate of false discoveries that `verified` asks for: that of the scorers, who stand above."""
 
 
-def meaning(of_classes: bool) -> str:
+def meaning(study: Study, of_classes: bool) -> str:
     """What `verified` says and what it does not, in a line."""
-    does = (
-        "of unseen images whether they are of the class"
-        if of_classes
-        else ("on unseen examples when the unit fires")
-    )
+    when = "on unseen examples when the unit fires"
+    if of_classes:
+        when = "of unseen images whether they are of the class"
     wrong = "another class's words, its own name" if of_classes else "another unit's words"
-    control = "where there is nothing to find" if of_classes else "of units that have learned nothing"
-    so = "all its words together tell the class" if of_classes else "the words are true of the unit"
-    return (
-        f"Verified: given the words alone, a reader says {does}, better than every floor ({wrong},"
-        f" a constant answer). So {so}; how many are verified {control}, the"
-        " control says."
-    )
+    floors = f"better than every floor ({wrong}, a constant answer)"
+    said = f"Verified: given the words alone, a reader says {when}, {floors}."
+    if of_classes:
+        return (
+            f"{said} So all its words together tell the class; how many are verified where there is nothing"
+            " to find, the control says."
+        )
+    if UNTRAINED in controls_of_all(study):
+        return (
+            f"{said} So the words are true of the unit, which need not have learned anything: units with"
+            f" {UNTRAINED} tell words apart, too, and only of shuffled examples there should be none."
+        )
+    return f"{said} So the words are true of the unit; of shuffled examples there should be none."
 
 
 def none_verified(study: Study) -> str:
@@ -91,7 +95,7 @@ def best_section(
             " chosen to be sure, short and unlike each other.",
         ),
         el("ul", {"class": "firsts"}, *items),
-        el("p", {"class": "how"}, meaning(bool(best[0].sentences))),
+        el("p", {"class": "how"}, meaning(study, bool(best[0].sentences))),
         needs=("best.css",),
     )
 

@@ -273,13 +273,23 @@ def verdict_line(study: Study) -> str:
     return line
 
 
+UNTRAINED = "random weights"
+"""The control of models that have learned nothing."""
+
+
 def _beside(study: Study) -> str:
     """What is verified of the controls of all that is."""
+    beside = [f"{name} {hits(value, n)}" for name, (value, n) in controls_of_all(study).items()]
+    return joined(beside) if beside else ""
+
+
+def controls_of_all(study: Study) -> dict[str, tuple[float | None, int]]:
+    """The share that is verified of each control of all that is, and of how many."""
     figures = study.headline() if study.has("metrics.json") else []
     in_all = next((m for m in figures if m.figure == VERIFIED and not m.by), None)
-    if in_all is None or not in_all.controls_n:
-        return ""
-    return joined([f"{name} {hits(in_all.controls[name], n)}" for name, n in in_all.controls_n.items()])
+    return (
+        {} if in_all is None else {name: (in_all.controls[name], n) for name, n in in_all.controls_n.items()}
+    )
 
 
 def short_of(deciding: pl.DataFrame) -> str:
