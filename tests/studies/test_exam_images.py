@@ -140,7 +140,7 @@ def test_bad_choices_are_told():
 def test_claims_measure_and_need_no_encoder():
     exam = run_exam(
         images=True,
-        pictures=PICTURES,
+        pictures=600,
         per_kind=2,
         noise_units=10,
         encoder=Blind(),
