@@ -23,6 +23,7 @@ from saywell.encoders.sentence import (
 from saywell.encoders.words import vocabulary
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel, Prompt, load_prompt
+from saywell.language_models.requests import need_open
 from saywell.progress import Progress, silent
 from saywell.store.files import read_array, write_arrays
 
@@ -65,6 +66,9 @@ class Resources:
     lost: list[Any] = field(default_factory=list)
     """Questions to the LLM that had no answer, until a step stores them."""
     _vectors: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        need_open(self.llm)
 
     @cached_property
     def sentence_encoder(self) -> SentenceEncoder:

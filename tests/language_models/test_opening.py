@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from saywell.errors import InputError
-from saywell.language_models import Scripted, open_language_model
+from saywell.data.knowledge import load_knowledge
+from saywell.describers.class_texts.class_describer import write_texts
+from saywell.describers.descriptors.asking import ask_candidates
+from saywell.describers.llm import describe_exemplars
+from saywell.errors import InputError, SaywellError
+from saywell.language_models import Scripted, load_prompt, open_language_model
+from saywell.resources import Resources
 from saywell.studies.classes import describe_classes
 from saywell.studies.exam import run_exam
 from saywell.studies.llm import opened_llm
 from saywell.studies.neurons import describe_neurons
 from saywell.studies.settings import LlmSettings, named, settings_of
+from saywell.studies.units import describe_units
 
 
 def study(*, llm=None, out=None):
@@ -68,10 +74,53 @@ def test_an_unknown_price_is_said_once(name, url, said, tmp_path, caplog):
     assert len(caplog.records) == said
 
 
-@pytest.mark.parametrize(
-    ("door", "given"), [(describe_neurons, ("x.csv", "minilm")), (describe_classes, ("x",)), (run_exam, ())]
-)
-def test_every_front_door_takes_a_name(door, given, tmp_path):
-    with pytest.raises(InputError, match="'gpt-4o' does not name a language model"):
-        door(*given, llm="gpt-4o", out=tmp_path / "study")
+DOORS = [
+    (describe_neurons, ("x.csv", "minilm")),
+    (describe_units, ("x.csv", "x.npy")),
+    (describe_classes, ("x",)),
+    (run_exam, ()),
+]
+NAMES = [
+    ({"llm": "gpt-4o"}, "'gpt-4o' does not name a language model"),
+    ({"llm": "openai:gpt-4o"}, "no key found"),
+    ({"llm": "gguf:{}/none.gguf"}, "none.gguf"),
+    ({"llm": "hf:{}/none"}, "no such folder"),
+    ({"llm": "openai-compatible:m", "llm_url": "h"}, "must look like"),
+    ({"llm": "vllm:m", "llm_rate": "often"}, "is no rate"),
+    ({"llm": "openai-compatible:m", "llm_url": "http://h/v1", "max_usd": 1.0}, "cannot be kept"),
+]
+
+
+@pytest.mark.parametrize(("door", "given"), DOORS)
+@pytest.mark.parametrize(("options", "says"), NAMES)
+def test_every_front_door_takes_the_names_and_options_of_the_command_line(
+    door, given, options, says, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    options = {**options, "llm": options["llm"].format(tmp_path)}
+    with pytest.raises(SaywellError, match=says):
+        door(*given, out=tmp_path / "study", **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("door", "given"), DOORS)
+def test_options_of_a_model_that_is_open_are_not_dropped_in_silence(door, given, tmp_path):
+    with (
+        Scripted(pytest.fail) as model,
+        pytest.raises(InputError, match=r"max_usd \(--max-usd\).*'scripted' is"),
+    ):
+        door(*given, llm=model, max_usd=2.0, out=tmp_path / "study")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_asks_an_open_model_says_so_to_a_name():
+    prompt = load_prompt("describe_exemplars")
+    for ask in (
+        lambda: Resources(llm="openai:gpt-4o"),  # type: ignore[arg-type]
+        lambda: describe_exemplars("openai:gpt-4o", [], prompt=prompt),  # type: ignore[arg-type]
+        lambda: ask_candidates("openai:gpt-4o", {"a": "b"}, prompt),  # type: ignore[arg-type]
+        lambda: write_texts(["a"], load_knowledge({"a": "It is red."}, ["a"]), None, "openai:gpt-4o"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError, match=r"give open_language_model\('openai:gpt-4o', calls=FILE\)"):
+            ask()

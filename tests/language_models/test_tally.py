@@ -148,6 +148,8 @@ def test_time_and_pace_are_of_the_time_that_a_step_asks():
     counting.told("a", 1, 5)
     assert counting.tally("a", "m", Spent(), False).per_second == 0.5
     counting.back("a", 1, None)
+    counting.told("a", 1, 6)  # too late
+    assert counting.tally("a", "m", Spent(), False).in_flight == 0
     counting.done("a", stored=True)
     counting.done("a", stored=False)
     counting.end("a")

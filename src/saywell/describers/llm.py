@@ -14,6 +14,7 @@ from saywell.data.parts import DescribeRows
 from saywell.describers.describer import Evidence
 from saywell.description import DESCRIBED, Description
 from saywell.language_models import DryRun, LanguageModel, Prompt, Request, Status, load_prompt
+from saywell.language_models.requests import need_open
 from saywell.progress import Advance, increments
 from saywell.store.table import Table
 from saywell.units.exemplars import contrast_table
@@ -125,6 +126,7 @@ def describe_exemplars(
     Nothing in common is an answer: status "ok" and an empty text. A refusal or a reply that cannot
     be read is not: its status and reason say so.
     """
+    need_open(llm)
     prompt = prompt or load_prompt(DESCRIBE)
     asked = [number for number, shown in enumerate(units) if shown.exemplars]
     requests = [

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from saywell.errors import InputError
 from saywell.language_models.prompts import Prompt
-from saywell.language_models.requests import LanguageModel, Reply, Request, Status
+from saywell.language_models.requests import LanguageModel, Reply, Request, Status, need_open
 from saywell.language_models.structured import TIGHTER
 
 _Row = TypeVar("_Row", bound=BaseModel)
@@ -97,6 +97,7 @@ def ask_groups(
     progress: Callable[[int], None] | None = None,
 ) -> list[dict[str, ItemReply[_Row]]]:
     """`ask_items` of many groups at once: a request holds items of one, and all are in flight together."""
+    need_open(model)
     if "item" not in row.model_fields:
         raise InputError(f"the row model {row.__name__!r} needs an integer field 'item'")
     if batch_size < 1:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -141,6 +141,15 @@ class Reply:
     rejected: bool = False
     too_long: bool = False
     probabilities: dict[str, float] | None = None
+
+
+def need_open(model: Any) -> None:
+    """Raises InputError for a model's name where the model itself is needed."""
+    if isinstance(model, str):
+        raise InputError(
+            f"{model!r} is a model's name, and here an open model is asked: give"
+            f" open_language_model({model!r}, calls=FILE)"
+        )
 
 
 class LanguageModel(Protocol):

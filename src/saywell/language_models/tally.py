@@ -160,7 +160,9 @@ class Counting:
 
     def told(self, step: str, id: int, tokens: int) -> None:
         """There are so many output tokens of it so far."""
-        self._steps[step].coming[id] = tokens
+        coming = self._steps[step].coming
+        if id in coming:  # another thread's word may come after the reply
+            coming[id] = tokens
 
     def back(self, step: str, id: int, row: Row | None) -> None:
         """It is in flight no longer; None: it was given up."""

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from saywell.language_models import DryRun, LanguageModel, Prompt, Request
 from saywell.language_models.dry_run import made_up
-from saywell.language_models.requests import Image, Message
+from saywell.language_models.requests import Image, Message, need_open
 from saywell.scorers.intervals import Interval, share_interval
 from saywell.store.table import Table
 
@@ -70,6 +70,7 @@ def judge_descriptions(
     Sources with the same texts are shown once, under the first one's name; classes with fewer than
     two different sources are left out. `pictures` gives a class's.
     """
+    need_open(model)
     asked: list[tuple[str, str, list[str]]] = []
     requests = []
     random = np.random.default_rng(seed)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, Limits, StepPlan, open_language_model
 from saywell.language_models.client import Client
 from saywell.language_models.opening import need_provider, opened
@@ -30,9 +32,9 @@ def opened_llm(
     """The model `llm`, or the one that is asked for by name, closed afterwards; None for 'extractive'.
 
     Its replies are kept in the study's folder `out`; how far it is goes where `progress` does. Raises
-    InputError for a name that cannot be, and without a folder.
+    InputError for a name that cannot be, without a folder, and for options of a model that is open already.
     """
-    _check(asked, out)
+    _check(asked, out, llm)
     given = asked.llm if llm is None or isinstance(llm, str) else llm
     with opened(given, out, watch_of(progress), **_options(asked)) as model:
         yield model
@@ -46,7 +48,7 @@ def counting_llm(
 
     What the study in `out` has replies to is counted as such; without a study there are none.
     """
-    _check(asked, out)
+    _check(asked, out, llm)
     if isinstance(llm, DryRun):
         yield llm
     elif isinstance(llm, Client):
@@ -62,8 +64,15 @@ def counting_llm(
             yield DryRun(model)
 
 
-def _check(asked: LlmSettings, out: Path | None) -> None:
-    """Refuses folders that cannot be used before anything is read."""
+def _check(asked: LlmSettings, out: Path | None, llm: Any) -> None:
+    """Refuses folders that cannot be used, and options that come too late, before anything is read."""
+    if llm is not None and not isinstance(llm, str):
+        for name in get_annotations(LlmSettings).keys() - {"llm", "prompts", "model_config"}:
+            if getattr(asked, name) != LlmSettings.model_fields[name].default:
+                raise InputError(
+                    f"{name} (--{name.replace('_', '-')}) is of a model that is opened here by its name, and"
+                    f" llm={llm.name!r} is open already: say it where that is opened (open_language_model)"
+                )
     if out is not None:
         refuse_folder(out)
     if asked.prompts is not None:

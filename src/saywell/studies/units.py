@@ -89,7 +89,10 @@ def describe_units(
     `directions`   with `model`: vectors by name, an array units x width, or a file of either. Without it,
                    the outputs or channels of an image model are the units.
     `settings`, `options`: the fields of `UnitSettings`, as a record or one by one (`column="stars"`).
-    `llm`          finds and tags descriptors and reads: a model, or its name; None for nobody.
+    `llm`          finds and tags descriptors and reads: a language model by its name, as on the command
+                   line ("openai:gpt-x", "gguf:PATH"; see `saywell doctor`), opened for the time of the run
+                   with the options of `LlmSettings` (`llm_url`, `max_usd`, ...), its replies kept in `out`;
+                   or one that is open (`open_language_model`). None for nobody.
     `encoder`      compares examples with words: an encoder, or its name.
 
     A stopped run goes on where it was when called again with the same arguments, and leaves the

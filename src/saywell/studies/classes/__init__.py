@@ -113,8 +113,11 @@ def describe_classes(
                  class -> texts, and name -> class -> texts.
     `encoder`    a CLIP or SigLIP checkpoint by folder or hub name, or any `DualEncoder`. A function
                  is called for it when everything that can be checked without it has been.
-    `llm`        writes texts in two stages and, with `judge`, compares them: a model, or its name as
-                 in "openai:gpt-x"; None: texts are taken from the articles.
+    `llm`        writes texts in two stages and, with `judge`, compares them: a language model by its
+                 name, as on the command line ("openai:gpt-x", "gguf:PATH"; see `saywell doctor`), opened
+                 for the time of the run with the options of `LlmSettings` (`llm_url`, `max_usd`, ...), its
+                 replies kept in `out`; or one that is open (`open_language_model`). None: texts are taken
+                 from the articles.
     `network`    'resnet34', the name of a pretrained classifier, or a module that ends in a linear
                  layer and takes square images of side `network_side`.
     `wiki`       the client that fetches articles.

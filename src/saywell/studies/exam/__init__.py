@@ -99,9 +99,11 @@ def run_exam(
     stands one whose groups are drawn by chance. With `images`, on rules over drawn pictures.
 
     `settings`, `options`: the fields of `ExamSettings`, as a record or one by one (`seed=3`). By default
-    all describers are examined that need nothing else, and `llm` where a language model is given (or its
-    name, as in "openai:gpt-x"). With `out` all of it is kept as a study; a model given by name needs
-    it, to keep its replies.
+    all describers are examined that need nothing else, and `llm` where a language model is given: by its
+    name, as on the command line ("openai:gpt-x", "gguf:PATH"; see `saywell doctor`), opened for the time of
+    the exam with the options of `LlmSettings` (`llm_url`, `max_usd`, ...), or one that is open
+    (`open_language_model`). With `out` all of it is kept as a study; a model given by name needs it, to keep
+    its replies.
 
     Raises InputError for unknown names and for examples that leave nothing to ask.
     """

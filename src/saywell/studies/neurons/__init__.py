@@ -69,8 +69,11 @@ def describe_neurons(
     `texts`      a file, saved dataset, hub name, table or list (see `load_texts`).
     `model`      a transformers model by folder, hub name or alias, or a module with its `tokenizer`.
     `settings`, `options`: the fields of `NeuronSettings`, as a record or one by one (`top=20`).
-    `llm`        finds and tags descriptors and reads: a model, or its name ("openai:gpt-x", see
-                 `saywell doctor`); None for the extractive describer, which needs none.
+    `llm`        finds and tags descriptors and reads: a language model by its name, as on the command
+                 line ("openai:gpt-x", "gguf:PATH"; see `saywell doctor`), opened for the time of the run
+                 with the options of `LlmSettings` (`llm_url`, `max_usd`, ...), its replies kept in `out`;
+                 or one that is open (`open_language_model`). None for the extractive describer, which
+                 needs none.
     `encoder`    merges and tags: a sentence encoder, or its name.
 
     A stopped run goes on where it was when called again with the same arguments, and leaves the
