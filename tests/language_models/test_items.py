@@ -283,6 +283,27 @@ def chat(content, finish="stop", usage=None, **message):
     return {"model": "x", "choices": [choice], "usage": usage}
 
 
+@pytest.mark.parametrize("understands", [True, False])
+def test_llama_cpp_gets_the_bounds_that_its_grammar_enforces_and_no_others(understands):
+    def answer(payload):
+        schema = payload["response_format"]["json_schema"]["schema"]
+        seen.append("prefixItems" in str(schema))
+        assert schema["properties"]["items"].get("items") is not False  # its server takes no such schema
+        if seen[-1] and not understands:
+            return 400, {"error": {"message": "JSON schema error at #/properties/items: no"}}
+        return 200, chat(gold(payload["messages"][0]["content"]))
+
+    for slots, expected in ((4, [True, True] if understands else [True, False, False]), (None, [False] * 2)):
+        seen: list[bool] = []
+        with PlainServer(answer) as server:
+            server.facts = {"/props": {"total_slots": slots}}
+            with open_language_model("openai-compatible:x", url=server.url, env={}) as model:
+                for start in (0, 3):
+                    some = dict(list(items(6).items())[start : start + 3])
+                    assert all(r.row for r in ask_items(model, some, PROMPT, Row, step="tag").values())
+        assert seen == expected
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_whatever_the_model_does_no_item_gets_another_items_row(count, batch_size, randomness):

@@ -115,6 +115,8 @@ def _sum_up(path: Path, step: str | None, *, json: bool) -> None:
         typer.echo(f"  {visible(one.model)}: {outcome}")
         if one.reasons:
             typer.echo(f"  failed: {plain(', '.join(f'{why} ({n})' for why, n in one.reasons.items()))}")
+        if one.cut:
+            typer.echo(f"  {one.cut:,} with data cut to what the model reads: --show KEY has [...] where")
         asked = one.model.partition(":")[2] or one.model
         others = [name for name in one.replied_models if not same_model(asked, name)]
         if others:

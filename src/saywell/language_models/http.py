@@ -26,7 +26,7 @@ from saywell.language_models.prices import Price
 from saywell.language_models.providers import Key, Provider, same_model
 from saywell.language_models.requests import Message, Request
 from saywell.language_models.servers import Server
-from saywell.language_models.structured import strict_schema, with_instructions
+from saywell.language_models.structured import strict_schema, tight_schema, with_instructions
 from saywell.language_models.waits import asked_wait
 from saywell.language_models.wire import Wire
 
@@ -105,6 +105,8 @@ class HttpBackend:
         # Options and values that were in a request that was accepted: no later error is about them.
         self._accepted: set[tuple[str, str]] = set()
         self._in_vain = 0
+        # Whether a server that enforces schemas was seen not to understand all bounds in them.
+        self._loosely = False
         self._known_as: set[str] = set()
         self._wire = Wire(
             self._host,
@@ -131,6 +133,9 @@ class HttpBackend:
             )
             if status in (400, 422) and tried is not None:
                 raise Trouble(f"HTTP {status} because of {tried}", "again", without=(tried,))
+            if status == 400 and not self._loosely and b"JSON schema error" in body:
+                self._loosely = True
+                raise Trouble("HTTP 400 because of a bound in the schema", "again", without=without)
             if status != 200:
                 raise self._trouble(status, headers, body, payload, without)
             sent = self._read(body, payload, without, request.choices if "logprobs" in payload else None)
@@ -196,7 +201,9 @@ class HttpBackend:
             payload["reasoning_effort"] = self.identity["reasoning_effort"]
         if request.answer is not None and native:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", request.answer.__name__)[:64]
-            schema = {"name": name, "strict": True, "schema": strict_schema(request.answer)}
+            tight = self._server is not None and self._server.enforces and not self._loosely
+            form = _no_false_items(tight_schema(request.answer)) if tight else strict_schema(request.answer)
+            schema = {"name": name, "strict": True, "schema": form}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
         if "logprobs" not in payload and "stream" not in left_out:  # those come with one token, at once
             payload |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -348,6 +355,14 @@ def _wire(message: Message) -> dict[str, Any]:
             url = f"data:{part.media_type};base64,{data}"
             parts.append({"type": "image_url", "image_url": {"url": url}})
     return {"role": message.role, "content": parts}
+
+
+def _no_false_items(node: Any) -> Any:
+    """A schema without `items: false`, which llama.cpp's server does not take; prefixItems say the same."""
+    if isinstance(node, dict):
+        kept = {key: value for key, value in node.items() if (key, value) != ("items", False)}
+        return {key: _no_false_items(value) for key, value in kept.items()}
+    return [_no_false_items(inner) for inner in node] if isinstance(node, list) else node
 
 
 def _joined(content: Any) -> str:

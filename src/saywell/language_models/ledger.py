@@ -209,11 +209,8 @@ class Ledger:
         return None if found is None else Cut(*found)
 
     def cuts(self) -> dict[tuple[str, str], int]:
-        """How many requests of each step to each model were sent with less in them."""
-        query = (
-            "SELECT step, model, count(*) FROM cuts WHERE characters IS NOT NULL OR max_tokens IS NOT NULL"
-            " GROUP BY step, model"
-        )
+        """Of how many requests of each step to each model the data was cut."""
+        query = "SELECT step, model, count(*) FROM cuts WHERE characters IS NOT NULL GROUP BY step, model"
         try:
             return {(step, model): count for step, model, count in self._connection.execute(query)}
         except sqlite3.OperationalError:

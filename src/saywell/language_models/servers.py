@@ -36,6 +36,12 @@ class Server:
         self._looking: asyncio.Future[list[Any]] | None = None
         self._by_parts = False
 
+    @property
+    def enforces(self) -> bool:
+        """Whether it makes a grammar of a schema, with all its bounds, as llama.cpp does."""
+        looked = self._looking is not None and self._looking.done()
+        return looked and _number(self._looking.result()[0], "total_slots") is not None  # pyright: ignore
+
     async def slots(self) -> int | None:
         """How many requests it works on at a time."""
         props, *_ = await self._look()

@@ -29,10 +29,11 @@ class StepSummary:
     """The calls of one step to one model.
 
     A call is a request that was sent. `statuses` counts outcomes; `faults` counts attempts that
-    brought no reply, `reasons` why, in a few words, and `in_flight` those that may still bring one. Of
-    `estimated` calls the tokens were not reported, and are the most that the call may have taken.
-    `cost_usd` sums the known costs, `cost_unknown` counts calls without one. `seconds` is the mean time
-    of a call. `replied_models` are the models that the provider says answered.
+    brought no reply, `reasons` why, in a few words, and `in_flight` those that may still bring one. `cut`
+    counts questions whose data was cut to what the model reads. Of `estimated` calls the tokens were not
+    reported, and are the most that the call may have taken. `cost_usd` sums the known costs,
+    `cost_unknown` counts calls without one. `seconds` is the mean time of a call. `replied_models` are
+    the models that the provider says answered.
     """
 
     step: str
@@ -42,6 +43,7 @@ class StepSummary:
     faults: int
     reasons: dict[str, int]
     in_flight: int
+    cut: int
     input_tokens: int
     output_tokens: int
     estimated: int
@@ -61,11 +63,12 @@ def summarize_calls(
         groups: dict[tuple[str, str], list[Row]] = {}
         for row in ledger.rows(step):
             groups.setdefault((row.step, row.model), []).append(row)
+        cuts = ledger.cuts()
     finally:
         ledger.close()
     if step is not None and not groups:
         raise InputError(f"no call in {str(path)!r} belongs to a step {step!r}")
-    return [_summarize(rows, since) for rows in groups.values()]
+    return [_summarize(rows, since, cuts.get(group, 0)) for group, rows in groups.items()]
 
 
 def running(path: Path, *, clock: Callable[[], float] = time.time) -> list[Tally]:
@@ -101,8 +104,8 @@ def _asking(ledger: Ledger, now: float) -> list[tuple[float, Tally]]:
     return found
 
 
-def _summarize(rows: list[Row], since: float) -> StepSummary:
-    """`since`: what was sent from then on and is unfinished may still come home."""
+def _summarize(rows: list[Row], since: float, cut: int) -> StepSummary:
+    """`since`: what was sent from then on and is unfinished may still come home; `cut`: see Ledger.cuts."""
     statuses: dict[str, int] = {}
     for row in rows:
         flies = row.status == UNFINISHED and row.started >= since
@@ -117,6 +120,7 @@ def _summarize(rows: list[Row], since: float) -> StepSummary:
         faults=statuses.get("failed", 0) + statuses.get(UNFINISHED, 0),
         reasons=dict(why.most_common()),
         in_flight=statuses.get(IN_FLIGHT, 0),
+        cut=cut,
         input_tokens=sum(row.input_tokens for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
         estimated=sum(row.estimated for row in rows),
