@@ -80,6 +80,20 @@ def test_the_calls_file_says_the_same_while_the_run_goes_on(tmp_path):
     assert running(calls) == [] and summarize_calls(calls)[0].in_flight == 0
 
 
+def test_a_request_that_was_given_up_is_there_while_it_is_asked_again(tmp_path):
+    calls = tmp_path / "calls.sqlite"
+    provider = FakeProvider(lambda *_: good())
+    seen: list[dict[str, int]] = []
+    with provider.client(calls, timeout=60.0, retries=Retries(attempts=2)) as model:
+        model.complete([ask("b")])
+        provider.latency = 70.0
+        model.watch = lambda tally: seen.extend(step.statuses for step in summarize_calls(calls))
+        reply = model.complete([ask("a")])[0]
+    assert reply.status == "failed" and "60 s" in str(reply.error)
+    assert {"ok": 1, "failed": 1, "in flight": 1} in seen and seen[-1] == {"ok": 1, "failed": 2}
+    assert list(summarize_calls(calls)[0].reasons.values()) == [2]
+
+
 def test_what_a_killed_run_sent_is_not_in_flight(tmp_path):
     calls = tmp_path / "calls.sqlite"
     with Scripted(lambda request: '{"score": 1}', calls=calls) as model:

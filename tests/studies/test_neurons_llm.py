@@ -15,8 +15,9 @@ import pytest
 from fault_server import PAID, UNPAID, FaultServer, first_try
 
 from saywell.errors import SaywellError
-from saywell.language_models import BudgetReached, DryRun, Limits, Retries, open_language_model
+from saywell.language_models import BudgetReached, DryRun, Limits, Retries, Scripted, open_language_model
 from saywell.store.study import Study
+from saywell.studies.audit import audit_study
 from saywell.studies.neurons import describe_neurons, plan_neurons
 
 # Out of the list: a redirect is refused at once, and a refusal or filter is a real answer.
@@ -219,3 +220,24 @@ def test_an_outage_is_asked_again_and_leaves_the_tables_of_a_calm_run(
     assert again.manifest.failed == 0 and again.table("unanswered").is_empty()
     assert_same_tables(undisturbed[0], again)
     assert again.manifest.notes == undisturbed[0].manifest.notes
+
+
+def test_a_language_model_that_finds_no_descriptors_ends_no_study(corpus, bert, tokenizer, encoder, tmp_path):
+    def nothing(request):
+        items = [{"item": number, "descriptors": []} for number in range(1, request.items + 1)]
+        return json.dumps({"items": items})
+
+    with Scripted(nothing) as model:
+        study = describe_neurons(
+            corpus,
+            bert,
+            tokenizer=tokenizer,
+            encoder=encoder,
+            out=tmp_path / "s",
+            llm=model,
+            reader="lexical",
+            random_control=False,
+        )
+    assert study.manifest.status == "complete"
+    assert study.table("descriptors").is_empty() and study.table("curves").is_empty()
+    assert audit_study(study).filter(pl.col("status") != "ok").rows() == []

@@ -217,14 +217,18 @@ class Ledger:
             return {}
 
     def tell(self, since: float, now: float, tally: str) -> None:
-        """Says how far the client is that was opened at `since`, to whoever reads this file meanwhile."""
-        if self._asker is not None:
-            self._write("UPDATE askers SET told = ?, tally = ? WHERE id = ?", [now, tally, self._asker])
-        elif self._shared:
-            self._write(_ASKERS, [])  # files had no such table once
-            self._write("DELETE FROM askers WHERE told < ?", [now - _KILLED])
-            insert = "INSERT INTO askers (since, told, tally) VALUES (?, ?, ?)"
-            self._asker = self._write(insert, [since, now, tally]).lastrowid
+        """Says how far the client is that was opened at `since`, to whoever reads this file meanwhile.
+
+        Where it cannot be said it is not: no run ends for that.
+        """
+        with suppress(LedgerError):
+            if self._asker is not None:
+                self._write("UPDATE askers SET told = ?, tally = ? WHERE id = ?", [now, tally, self._asker])
+            elif self._shared:
+                self._write(_ASKERS, [])  # files had no such table once
+                self._write("DELETE FROM askers WHERE told < ?", [now - _KILLED])
+                insert = "INSERT INTO askers (since, told, tally) VALUES (?, ?, ?)"
+                self._asker = self._write(insert, [since, now, tally]).lastrowid
 
     def askers(self) -> list[tuple[float, float, str]]:
         """Of each client that asks, or was killed: when it was opened, when it last told, and what."""

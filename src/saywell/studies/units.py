@@ -101,7 +101,8 @@ def describe_units(
     asked = settings_of(UnitSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
     brought = _Brought(examples, activations, model, directions, tokenizer, encoder)
     with opened_llm(asked, Path(out), llm, progress) as opened:
-        question, loaded, resources = _posed(brought, asked, opened, progress)
+        with progress("examples and models", 1):
+            question, loaded, resources = _posed(brought, asked, opened, progress)
         return run(question, loaded, out=out, resources=resources, command=command)
 
 

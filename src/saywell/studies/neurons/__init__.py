@@ -82,8 +82,9 @@ def describe_neurons(
     asked = settings_of(NeuronSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
     with opened_llm(asked, Path(out), llm, progress) as opened:
         resources = _resources(asked, opened, encoder or asked.encoder, progress)
-        examples = _examples(texts, asked)
-        question = neuron_question(examples, _load(model, tokenizer, asked), asked, resources)
+        with progress("texts and models", 1):
+            examples = _examples(texts, asked)
+            question = neuron_question(examples, _load(model, tokenizer, asked), asked, resources)
         return run(question, examples, out=out, resources=resources, command=command)
 
 

@@ -369,13 +369,19 @@ class Curves:
         with run.resources.progress("evaluation", 1):
             sides = self._sides(run)
             curves = run.study.table(CURVES, lambda: self._table(run, *sides))
-            return headline(curves, *sides, self.threshold, run.resources.seed)
+            return self._headline(run, curves, *sides)
 
     def again(self, run: Run) -> tuple[list[pl.DataFrame], list[Metric]]:
         """The table, not stored, and the figures."""
         sides = self._sides(run)
         curves = self._table(run, *sides)
-        return [curves], headline(curves, *sides, self.threshold, run.resources.seed)
+        return [curves], self._headline(run, curves, *sides)
+
+    def _headline(self, run: Run, curves: pl.DataFrame, side: Side, control: Side | None) -> list[Metric]:
+        """None where nobody found descriptors, as a language model may not."""
+        if curves.is_empty():
+            return []
+        return headline(curves, side, control, self.threshold, run.resources.seed)
 
     def _sides(self, run: Run) -> tuple[Side, Side | None]:
         control = None if run.control is None else side_of(run.control, run.examples)
@@ -383,6 +389,8 @@ class Curves:
 
     def _table(self, run: Run, side: Side, control: Side | None) -> pl.DataFrame:
         words = None
+        if run.examples.tags is not None and not run.examples.tags.ids:
+            return CURVES.empty()
         if "encoder" in run.study.table(TAGS)["source"]:
             lexical = stored_tags(run.study, run.examples.ids, (LEXICAL,))
             words = run.examples.with_tags(lexical)
