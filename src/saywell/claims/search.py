@@ -27,7 +27,9 @@ from saywell.errors import InputError
 MOST, BEAM, KEPT = 4, 8, 3
 PRIOR, PRICE = 10, 0.008
 LEAST, LEAST_SHARE = 2, 0.005
-MOST_EXEMPLARS = 64
+MOST_EXEMPLARS, STRONGEST = 64, 16
+"""Exemplars that are looked at, and the strongest of them, of which each alternative points at one at least:
+what a person finds among none of them is no help, however much it adds to F1."""
 REMEMBERED = 200
 
 Clause = tuple[tuple[int, bool], ...]
@@ -106,8 +108,8 @@ class Atoms:
 class Pointed(NamedTuple):
     """At which of a unit's exemplars each atom points at the responsible token.
 
-    `exemplars`: their rows among the examples, `MOST_EXEMPLARS` at most. `at` [atoms, exemplars]; an atom
-    about whole examples points at nothing.
+    `exemplars`: their rows among the examples, strongest first, `MOST_EXEMPLARS` at most. `at` [atoms,
+    exemplars]; an atom about whole examples points at nothing.
     """
 
     exemplars: Int[np.ndarray, " exemplars"]
@@ -232,6 +234,13 @@ class _Unit:
         """Atoms with hits enough to be in a formula other than negated."""
         return np.flatnonzero(self.counts[1] >= self.least(0))
 
+    @cached_property
+    def seen(self) -> Bool[np.ndarray, " atoms"]:
+        """Which atoms point at one of the strongest exemplars; all, where these are not known."""
+        if not len(self.exemplars):
+            return np.ones(len(self.points), dtype=bool)
+        return (self.points & np.uint64((1 << STRONGEST) - 1)) > 0
+
     def least(self, said: int) -> int:
         """How many examples an atom must change to be worth its place in a formula that holds of so many."""
         return max(LEAST, math.ceil(LEAST_SHARE * (said + self.fired)))
@@ -312,7 +321,7 @@ def _lengthened(unit: _Unit, formula: _Formula) -> Iterator[_Way]:
         unit.counts[kind, hitting] - sum(there) - (0 if common is None else common[kind, hitting])
         for kind, there in ((0, false), (1, true))
     ]
-    able = more[1] >= least
+    able = (more[1] >= least) & unit.seen[hitting]
     hits = formula.hits + more[1][able]
     yield _Way(formula, "or", len(clauses), hitting[able], hits, hits + alarms + more[0][able])
     for c in range(len(clauses)):
