@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
 import re
@@ -283,6 +285,8 @@ def test_a_calls_file_of_before_is_read(tmp_path, read_only):
         file.execute(f"INSERT INTO calls SELECT {','.join(columns)} FROM newer")
         file.execute("DROP TABLE newer")
         file.execute("PRAGMA user_version = 2")
+        *row, checksum = file.execute(f"SELECT {','.join(columns[1:])} FROM calls").fetchone()
+        assert checksum == hashlib.sha256(json.dumps(row, separators=(",", ":")).encode()).hexdigest()
     before = path.read_bytes()
     ledger = Ledger(path, read_only=read_only)
     assert ledger.find([key])[key].text == "hello" and ledger.rows()[0].probabilities is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from saywell.data.examples import Examples, Kind
 from saywell.data.parts import DescribeRows
@@ -15,6 +15,7 @@ from saywell.describers.describer import Evidence
 from saywell.description import DESCRIBED, Description
 from saywell.language_models import DryRun, LanguageModel, Prompt, Request, Status, load_prompt
 from saywell.language_models.requests import need_open
+from saywell.language_models.structured import TIGHTER
 from saywell.progress import Advance, increments
 from saywell.store.table import Table
 from saywell.units.exemplars import contrast_table
@@ -110,7 +111,8 @@ class CommonGround(BaseModel):
     """What a group of texts has in common; empty for nothing."""
 
     model_config = ConfigDict(extra="forbid")
-    description: str
+    # Where a grammar holds the reply to its form it ends where the rest would be cut off.
+    description: str = Field(json_schema_extra={TIGHTER: {"maxLength": LONGEST}})
 
 
 def describe_exemplars(
