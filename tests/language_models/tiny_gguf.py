@@ -8,7 +8,7 @@ TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-WIDTH, LAYERS, HEADS, HIDDEN, CONTEXT = 32, 1, 2, 64, 1024
+WIDTH, LAYERS, HEADS, HIDDEN, CONTEXT = 32, 1, 2, 64, 4096
 
 
 def write(path, *, template=TEMPLATE, seed=0):

@@ -13,11 +13,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from saywell.claims.lexis import lemma
 from saywell.data.words import word_set, words
 from saywell.language_models import LanguageModel, Prompt, ask_items
+from saywell.language_models.structured import tighter
 
 PARAPHRASE = "paraphrase_claims"
 KEPT, OTHER = "kept", "says something else"
@@ -47,12 +48,15 @@ _FRAME = word_set(
 )
 
 
+_LONGEST = 500  # characters of a description where a grammar sets an end
+
+
 class Worded(BaseModel):
     """One description in other words."""
 
     model_config = ConfigDict(extra="forbid")
     item: int
-    text: str
+    text: str = Field(json_schema_extra=tighter(maxLength=_LONGEST))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from saywell.describers.describer import Evidence
 from saywell.description import DESCRIBED, Description
 from saywell.language_models import DryRun, LanguageModel, Prompt, Request, Status, load_prompt
 from saywell.language_models.requests import need_open
-from saywell.language_models.structured import TIGHTER
+from saywell.language_models.structured import tighter
 from saywell.progress import Advance, increments
 from saywell.store.table import Table
 from saywell.units.exemplars import contrast_table
@@ -112,7 +112,7 @@ class CommonGround(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     # Where a grammar holds the reply to its form it ends where the rest would be cut off.
-    description: str = Field(json_schema_extra={TIGHTER: {"maxLength": LONGEST}})
+    description: str = Field(json_schema_extra=tighter(maxLength=LONGEST))
 
 
 def describe_exemplars(

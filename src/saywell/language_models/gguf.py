@@ -45,8 +45,6 @@ _PACKAGE = "xllamacpp"
 _LIKELIEST = 100  # tokens whose probability is told where one of several words is asked for
 _LONGEST_SOCKET = 100  # bytes; systems take 104 or 108
 _THINKS = "<think>"
-# Small models go on with blanks and new lines where they may.
-_COMPACT = {"x-guidance": {"whitespace_flexible": False}}
 
 T = TypeVar("T")
 
@@ -167,7 +165,7 @@ class GgufBackend:
             "seed": request.seed or 0,
         }
         if request.answer is not None:
-            asked["json_schema"] = tight_schema(request.answer) | _COMPACT
+            asked["json_schema"] = tight_schema(request.answer)
         if request.choices is not None:
             asked["grammar"] = "root ::= " + " | ".join(map(_quoted, request.choices))
             asked["logprobs"] = _LIKELIEST
@@ -189,7 +187,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _library() -> Any:
+def load_llama_cpp() -> Any:
     """llama.cpp, whose threads sleep while they wait for each other.
 
     By default they spin: on a processor that others use as well a token took thirty times as long. OpenMP
@@ -235,7 +233,7 @@ class _Engine:
     def __init__(self, file: GgufFile, context: int, threads: int | None) -> None:
         import httpx2
 
-        xllamacpp = _library()
+        xllamacpp = load_llama_cpp()
         self.read = 0
         self._held: list[int] = []
         self._folder = TemporaryDirectory(prefix="saywell-")

@@ -202,7 +202,7 @@ class HttpBackend:
         if request.answer is not None and native:
             name = re.sub(r"[^A-Za-z0-9_-]", "_", request.answer.__name__)[:64]
             tight = self._server is not None and self._server.enforces and not self._loosely
-            form = _no_false_items(tight_schema(request.answer)) if tight else strict_schema(request.answer)
+            form = tight_schema(request.answer) if tight else strict_schema(request.answer)
             schema = {"name": name, "strict": True, "schema": form}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
         if "logprobs" not in payload and "stream" not in left_out:  # those come with one token, at once
@@ -355,14 +355,6 @@ def _wire(message: Message) -> dict[str, Any]:
             url = f"data:{part.media_type};base64,{data}"
             parts.append({"type": "image_url", "image_url": {"url": url}})
     return {"role": message.role, "content": parts}
-
-
-def _no_false_items(node: Any) -> Any:
-    """A schema without `items: false`, which llama.cpp's server does not take; prefixItems say the same."""
-    if isinstance(node, dict):
-        kept = {key: value for key, value in node.items() if (key, value) != ("items", False)}
-        return {key: _no_false_items(value) for key, value in kept.items()}
-    return [_no_false_items(inner) for inner in node] if isinstance(node, list) else node
 
 
 def _joined(content: Any) -> str:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 from saywell.errors import InputError
 from saywell.language_models.prompts import Prompt
 from saywell.language_models.requests import LanguageModel, Reply, Request, Status, need_open
-from saywell.language_models.structured import TIGHTER
+from saywell.language_models.structured import tighter
 
 _Row = TypeVar("_Row", bound=BaseModel)
 Check = Callable[[Sequence[Any]], str | None]
@@ -112,7 +112,7 @@ def ask_groups(
             return rows
 
         rows = Annotated[list[row], AfterValidator(exact)]
-        tight = Field(json_schema_extra={TIGHTER: _numbered(row, count)})
+        tight = Field(json_schema_extra=tighter(**_numbered(row, count)))
         return create_model(f"{row.__name__}List", items=(rows, tight))  # pyright: ignore
 
     def request(batch: _Batch) -> Request:
@@ -178,7 +178,7 @@ def _numbered(row: type[BaseModel], count: int) -> dict[str, Any]:
         schema | {"properties": schema["properties"] | {"item": {"const": number}}}
         for number in range(1, count + 1)
     ]
-    return {"prefixItems": rows, "items": False, "minItems": count, "maxItems": count}
+    return {"prefixItems": rows, "items": None, "minItems": count, "maxItems": count}
 
 
 def _wrong_numbers(numbers: Sequence[int], count: int) -> str | None:

@@ -21,9 +21,19 @@ from saywell.language_models.requests import Message, Request, Status
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
-TIGHTER = "x-tighter"
-"""Under this name the `json_schema_extra` of a field has keywords that say what its validators check as well.
-A grammar can hold to them; neither prompts nor cache keys have them."""
+_TIGHTER = "x-tighter"
+
+
+def tighter(**keywords: Any) -> dict[str, Any]:
+    """The `json_schema_extra` of a field whose answers a grammar can keep to more than their type.
+
+    Keywords of JSON Schema for what is checked, or cut off, when the answer is read; None for one that they
+    replace. Without an end a small model goes on for as long as it may. Neither prompts nor cache keys
+    have them.
+    """
+    return {_TIGHTER: keywords}
+
+
 # What the grammars of llama.cpp make of JSON Schema; a keyword they do not know would switch them off.
 _GRAMMAR = frozenset(
     "type properties required additionalProperties items prefixItems minItems maxItems enum const anyOf "
@@ -46,7 +56,7 @@ _DROPPED = frozenset(
         "minItems",
         "maxItems",
         "uniqueItems",
-        TIGHTER,
+        _TIGHTER,
     ]
 )
 _REFUSAL = re.compile(
@@ -83,28 +93,31 @@ class Unreadable(ValueError):
     """The reply holds no answer of the asked form; the message says why, for the repair round."""
 
 
+# Small models go on with blanks and new lines wherever they may.
+_COMPACT = {"x-guidance": {"whitespace_flexible": False}}
+
+
 @lru_cache(maxsize=64)
 def tight_schema(answer: type[BaseModel]) -> dict[str, Any]:
-    """The answer's JSON schema for grammars that enforce it: closed objects, all bounds that are known."""
+    """The answer's JSON schema for llama.cpp, whose grammars enforce it: all bounds that are known."""
 
     def close(node: Any) -> Any:
         if isinstance(node, list):
             return [close(item) for item in node]
         if not isinstance(node, dict):
             return node
-        node = node | node.get(TIGHTER, {})
         closed = {
             key: {name: close(value) for name, value in child.items()}
             if key in ("properties", "$defs")
             else close(child)
-            for key, child in node.items()
-            if key in _GRAMMAR
+            for key, child in (node | node.get(_TIGHTER, {})).items()
+            if key in _GRAMMAR and child is not None
         }
         if "properties" in closed:
             closed |= {"required": list(closed["properties"]), "additionalProperties": False}
         return closed
 
-    return close(answer.model_json_schema())
+    return close(answer.model_json_schema()) | _COMPACT
 
 
 @lru_cache(maxsize=64)
@@ -156,7 +169,7 @@ def _untightened(node: Any) -> Any:
         return [_untightened(item) for item in node]
     if not isinstance(node, dict):
         return node
-    return {key: _untightened(child) for key, child in node.items() if key != TIGHTER}
+    return {key: _untightened(child) for key, child in node.items() if key != _TIGHTER}
 
 
 def with_instructions(messages: tuple[Message, ...], answer: type[BaseModel]) -> tuple[Message, ...]:

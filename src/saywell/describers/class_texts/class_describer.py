@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Annotated, Any, NamedTuple
 
 import polars as pl
-from pydantic import AfterValidator, BaseModel, create_model
+from pydantic import AfterValidator, BaseModel, Field, create_model
 
 from saywell.data.knowledge import Knowledge
 from saywell.data.sentences import sentence_spans
@@ -25,6 +25,7 @@ from saywell.describers.class_texts.visible import facts, trim, visibility
 from saywell.encoders.dual import DualEncoder
 from saywell.errors import InputError
 from saywell.language_models import DryRun, LanguageModel, Prompt, Request, ask_items, load_prompt
+from saywell.language_models.structured import tighter
 from saywell.store.table import Table
 
 EXTRACTIVE, GROUNDED = "extractive", "two-stage"
@@ -37,6 +38,7 @@ MOST_COMPONENTS = 12
 MOST_WORDS = 18
 MOST_CHARACTERS = 6000  # of passages in one request
 _LONGEST = 500  # characters of one text
+_MOST_FACTS = 2  # sentences about a component, as the prompt says
 CLASS_TEXTS = Table(
     "class_texts",
     {
@@ -72,16 +74,18 @@ class ClassComponents(BaseModel):
     """The model's answer for one class in stage one."""
 
     item: int
-    components: list[str]
+    components: list[str] = Field(
+        json_schema_extra=tighter(items={"type": "string", "maxLength": 60}, maxItems=MOST_COMPONENTS)
+    )
 
 
 class ClassFact(BaseModel):
     """One sentence of the model's answer in stage two; passage 0 and no quotation: ungrounded."""
 
     component: int
-    text: str
+    text: str = Field(json_schema_extra=tighter(maxLength=_LONGEST))
     passage: int
-    quotation: str
+    quotation: str = Field(json_schema_extra=tighter(maxLength=_LONGEST))
 
 
 class ClassFacts(BaseModel):
@@ -345,8 +349,11 @@ def _facts_about(numbers: Sequence[int]) -> type[ClassFacts]:
             raise ValueError(f"component numbers {strange[:10]!r} are not from the list")
         return facts
 
-    facts = Annotated[list[ClassFact], AfterValidator(known)]
-    return create_model("ClassFacts", __base__=ClassFacts, __doc__=ClassFacts.__doc__, facts=(facts, ...))
+    schema = ClassFact.model_json_schema()
+    row = schema | {"properties": schema["properties"] | {"component": {"enum": list(numbers)}}}
+    tight = Field(json_schema_extra=tighter(items=row, maxItems=_MOST_FACTS * len(numbers)))
+    facts = (Annotated[list[ClassFact], AfterValidator(known)], tight)
+    return create_model("ClassFacts", __base__=ClassFacts, __doc__=ClassFacts.__doc__, facts=facts)  # pyright: ignore
 
 
 def _judge(

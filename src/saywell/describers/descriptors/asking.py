@@ -7,10 +7,11 @@ from functools import partial
 from typing import NamedTuple
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from saywell.describers.descriptors.tables import CANDIDATES, TAGS
 from saywell.language_models import DryRun, ItemReply, LanguageModel, Prompt, ask_items
+from saywell.language_models.structured import tighter
 from saywell.progress import increments
 from saywell.store.table import UNANSWERED
 
@@ -29,7 +30,10 @@ class FoundDescriptors(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     item: int
-    descriptors: list[str] = Field(max_length=4 * MOST_PER_SENTENCE)
+    descriptors: list[str] = Field(
+        max_length=4 * MOST_PER_SENTENCE,
+        json_schema_extra=tighter(items={"type": "string", "maxLength": LONGEST}, maxItems=MOST_PER_SENTENCE),
+    )
 
 
 class HoldingDescriptors(BaseModel):
@@ -38,6 +42,14 @@ class HoldingDescriptors(BaseModel):
     model_config = ConfigDict(extra="forbid")
     item: int
     descriptors: list[int]
+
+
+def _holding(count: int) -> type[HoldingDescriptors]:
+    """`HoldingDescriptors` of so many, for which a grammar allows no other number."""
+    number = {"type": "integer", "minimum": 1, "maximum": count}
+    field = (list[int], Field(json_schema_extra=tighter(items=number, maxItems=count)))
+    name, doc = HoldingDescriptors.__name__, HoldingDescriptors.__doc__
+    return create_model(name, __base__=HoldingDescriptors, __doc__=doc, descriptors=field)
 
 
 class Answers(NamedTuple):
@@ -98,7 +110,7 @@ def ask_tags(
             llm,
             texts,
             prompt,
-            HoldingDescriptors,
+            _holding(len(piece)),
             step="tags",
             batch_size=SENTENCES_PER_REQUEST,
             data={"descriptors": list(enumerate(piece, start=1))},
