@@ -37,6 +37,8 @@ def step(**shares):
         (YES_NO, [step(The=0.4, Yes=0.1, _yes=0.1, YES=0.1, No=0.05, _no=0.05)], [0.75, 0.25]),
         (YES_NO, [step(ye=0.6, n=0.2, Not=0.2)], [0.75, 0.25]),
         (YES_NO, [step(yes=0.9, The=0.1)], [1, 0]),
+        (YES_NO, [(("yes", 0.3), [("yes", 0.3), ("yes", 0.3), ("no", 0.2)])], [0.75, 0.25]),
+        (YES_NO, [(("yes", 0.6), [("No", 0.1), ("no", 0.1)])], [0.75, 0.25]),
         # A reply may begin with space.
         (YES_NO, [step(_=0.5, yes=0.1, no=0.1), step(no=0.8, yes=0.2)], [0.2 / 0.7, 0.5 / 0.7]),
         # A token that two choices begin with is followed to where they part.
@@ -230,7 +232,15 @@ def test_a_server_without_them_is_noticed_once(refuses):
 
 
 @pytest.mark.parametrize(
-    "told", [{"content": None}, {"content": [{"token": 4}]}, {"content": [{"token": "a", "logprob": "x"}]}, 7]
+    "told",
+    [
+        {"content": [{"token": "no", "logprob": -1.0, "top_logprobs": []}]},
+        {"content": [{"token": "no", "logprob": -1.0, "top_logprobs": [{"token": "no", "logprob": -1.0}]}]},
+        {"content": None},
+        {"content": [{"token": 4}]},
+        {"content": [{"token": "a", "logprob": "x"}]},
+        7,
+    ],
 )
 def test_what_is_no_list_of_logprobs_is_none(told):
     provider = FakeProvider(lambda number, payload, time: with_logprobs("no", told))

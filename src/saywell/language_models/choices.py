@@ -67,7 +67,9 @@ def told_by_server(choice: Mapping[str, Any], choices: Sequence[str]) -> tuple[b
         steps = [(_token(place), [_token(other) for other in place["top_logprobs"]]) for place in content]
     except (KeyError, TypeError, ValueError):
         return False, None
-    return (True, along(steps, choices)) if steps else (False, None)
+    if not steps or any(len(others) < 2 for _, others in steps):
+        return False, None  # the token alone, without those that might have been: nothing to compare with
+    return True, along(steps, choices)
 
 
 def along(
@@ -82,7 +84,9 @@ def along(
     unclear, said, probability = 0.0, "", 1.0
     for (taken, sure), others in steps:
         rest, goes_on = 1.0, not (said + taken).strip()
-        for token, share in {**dict(others), taken: sure}.items():
+        # Several tokens may look alike, such as one with a space that is not shown, and one without.
+        there = any(token == taken for token, _ in others)
+        for token, share in others if there else [*others, (taken, sure)]:
             begun = _begun(said + token, choices) if token else []  # no text: it ends here
             rest -= share if begun else 0.0
             if len(begun) == 1:
