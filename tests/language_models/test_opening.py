@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from fault_server import FaultServer
 
 from saywell.data.knowledge import load_knowledge
 from saywell.describers.class_texts.class_describer import write_texts
 from saywell.describers.descriptors.asking import ask_candidates
 from saywell.describers.llm import describe_exemplars
 from saywell.errors import InputError, SaywellError
-from saywell.language_models import Scripted, load_prompt, open_language_model
+from saywell.language_models import (
+    Message,
+    ProviderError,
+    Request,
+    Scripted,
+    load_prompt,
+    open_language_model,
+)
 from saywell.resources import Resources
 from saywell.studies.classes import describe_classes
 from saywell.studies.exam import run_exam
@@ -124,3 +134,31 @@ def test_what_asks_an_open_model_says_so_to_a_name():
     ):
         with pytest.raises(InputError, match=r"give open_language_model\('openai:gpt-4o', calls=FILE\)"):
             ask()
+
+
+def test_the_limits_of_the_settings_reach_the_server(tmp_path):
+    with FaultServer(lambda messages: "hm, that is why", ["stall"], pace=0.01) as server:
+        asked = settings_of(
+            LlmSettings,
+            options={
+                "llm": "openai-compatible:x",
+                "llm_url": server.url,
+                "llm_timeout": 0.3,
+                "llm_idle": 0.2,
+                "llm_rate": "6_000/min",
+                "llm_context": 300,
+                "llm_reply": 20,
+                "llm_effort": "low",
+            },
+        )
+        request = Request("s", (Message("user", "why?"),), max_tokens=200)
+        with opened_llm(asked, tmp_path) as model:
+            assert model is not None
+            with pytest.raises(ProviderError, match=r"no token (for 0.2 s|within 0.3 s)"):
+                model.complete([request])
+            assert model.complete([request])[0].text == "hm, that is why"
+            too_long = replace(request, messages=(Message("user", "why? " * 300),))
+            assert "room for 300" in (model.complete([too_long])[0].error or "")
+        assert server.requests[0]["reasoning_effort"] == "low"
+    with pytest.raises(InputError, match="llm_rate='fast' is no rate; write it like 60/min"):
+        settings_of(LlmSettings, options={"llm_rate": "fast"})

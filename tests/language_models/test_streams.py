@@ -204,6 +204,18 @@ def test_a_token_a_second_is_answered_and_its_progress_shown():
     assert seen == sorted(seen) and len(set(seen)) > 250
 
 
+def test_a_reply_that_is_coming_in_is_an_answer_to_those_who_are_asked_to_wait():
+    def reply(number, payload, now):
+        if number == 1:
+            return 200, [piece for _ in range(450) for piece in (TOKEN, 2.0)] + [said({"content": "7"})]
+        return (429, [650.0, b"{}"], {"Retry-After": "30"}) if number == 2 else good("7")
+
+    provider = FakeProvider(reply)
+    with provider.client(timeout=1000) as model:
+        assert {r.status for r in model.complete([ask(i, answer=None) for i in range(3)])} == {"ok"}
+    assert provider.loop.now > 1900
+
+
 SLOW = {
     "silence": ([TOKEN, 1e6], "no token for 30 s, after 1 (--llm-idle"),
     "pings": ([TOKEN, *[1, b": ping\n\n"] * 500], "no token for 30 s, after 1 (--llm-idle"),
