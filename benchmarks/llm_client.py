@@ -5,10 +5,10 @@ Run: python benchmarks/llm_client.py [--peer-python PATH ...] [--seconds 4]
 A server in a process of its own answers every chat request after 200 ms. Each client runs in a
 fresh process and asks N different questions at concurrency 16, 64 and 256; saywell includes
 everything it does for a study: keys, cache look-up, budget, schema, parsing, one committed row a
-reply. The table shows replies a second, that figure as a share of the ideal C / 0.2, processor
-time a request (client only), and the seconds that importing the client takes. Peers that are not
-installed are named as such; an interpreter that has them (a throwaway environment) can be given
-with --peer-python.
+reply, and its replies are streamed, in 11 pieces, after the same 200 ms. The table shows replies a
+second, that figure as a share of the ideal C / 0.2, processor time a request (client only), and the
+seconds that importing the client takes. Peers that are not installed are named as such; an
+interpreter that has them (a throwaway environment) can be given with --peer-python.
 """
 
 from __future__ import annotations
@@ -44,10 +44,24 @@ REPLY = {
 }
 
 
+def events() -> list[bytes]:
+    """The reply in 11 pieces, and what comes before and after them."""
+    text = REPLY["choices"][0]["message"]["content"]
+    pieces = [text[start : start + 3] for start in range(0, len(text), 3)]
+    shared = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "fake"}
+    deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces)]
+    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    chunks.append({"choices": [], "usage": REPLY["usage"]})
+    return [b"data: %s\n\n" % json.dumps(shared | chunk).encode() for chunk in chunks] + [b"data: [DONE]\n\n"]
+
+
 def serve() -> None:
     body = json.dumps(REPLY).encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     answer = head % len(body) + body
+    kind = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    streamed = kind + b"".join(b"%x\r\n%s\r\n" % (len(event), event) for event in [*events(), b""])
 
     class Chat(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
@@ -58,11 +72,13 @@ def serve() -> None:
             self.waiting += data
             while (end := self.waiting.find(b"\r\n\r\n")) >= 0:
                 headers = self.waiting[:end].lower()
-                length = int(headers.split(b"content-length:")[1].split(b"\r\n")[0])
+                said = headers.partition(b"content-length:")[2].split(b"\r\n")[0]
+                length = int(said or 0)
                 if len(self.waiting) < end + 4 + length:
                     return
-                self.waiting = self.waiting[end + 4 + length :]
-                asyncio.get_running_loop().call_later(LATENCY, self.transport.write, answer)
+                asked, self.waiting = self.waiting[: end + 4 + length], self.waiting[end + 4 + length :]
+                reply = streamed if b'"stream": true' in asked else answer
+                asyncio.get_running_loop().call_later(LATENCY, self.transport.write, reply)
 
     async def forever() -> None:
         loop = asyncio.get_running_loop()
@@ -102,11 +118,11 @@ def _saywell(url: str, level: int) -> Callable[[range], None]:
 
     folder = tempfile.TemporaryDirectory()
     model = open_language_model(
-        "openai-compatible:fake",
+        "vllm:fake",
         url=url,
         calls=Path(folder.name) / "calls.sqlite",
         concurrency=level,
-        env={"SAYWELL_LLM_KEY": "key"},
+        env={"VLLM_API_KEY": "key"},
     )
 
     def ask(numbers: range) -> None:

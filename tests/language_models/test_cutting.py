@@ -139,6 +139,13 @@ def test_what_cannot_be_cut_is_unscored_with_the_reason_and_not_sent(context, ca
     assert all(words(payload) < context for payload in provider.requests)
 
 
+def test_what_is_only_estimated_to_be_too_long_and_cannot_be_cut_is_for_the_server_to_refuse():
+    provider = FakeProvider(lambda n, payload, now: answer(payload))
+    with provider.client(context=300) as model:
+        assert ask_items(model, items(1, long=(0,)), PLAIN, Row, step="tag")["id0"].row
+    assert len(provider.requests) == 1
+
+
 def test_the_user_says_how_much_the_model_reads(caplog):
     provider = FakeProvider(lambda n, payload, now: answer(payload))
     with provider.client(context=900) as model:

@@ -412,8 +412,9 @@ class Client:
         # Of what was answered already, though not to the end, the words stay as they are.
         shorten = asked.items == 1 and all(reply.too_long for reply in replies)
         cut = await cut_to(asked, context, least, shorten, count)
-        if cut is not None:
-            self._keep(cut, asked, key)
+        if cut is None or not (cut.sends or asked.items > 1 or key in self._counted):
+            return None  # what is only estimated to be too long is for the server to refuse
+        self._keep(cut, asked, key)
         return cut
 
     def _keep(self, cut: Cut, asked: Request, key: str) -> None:

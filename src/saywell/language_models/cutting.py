@@ -15,6 +15,8 @@ _SHORTEST = 80
 _SHORTEST_REPLY = 16
 """Tokens."""
 _TRIES = 8
+_PER_IMAGE = 4096
+"""Tokens."""
 _UNSAID = 256
 """Tokens that a chat template may put around messages."""
 
@@ -49,7 +51,8 @@ class Cut:
 def most_tokens(request: Request, extra: str) -> int:
     """No tokenizer makes more of the request: a token a byte, and what a chat template adds."""
     texts = [extra, *(message.text for message in request.messages)]
-    return _UNSAID + sum(len(text.encode("utf-8", "replace")) for text in texts)
+    images = sum(len(message.images) for message in request.messages)
+    return _UNSAID + _PER_IMAGE * images + sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 async def cut_to(
