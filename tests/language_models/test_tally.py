@@ -179,6 +179,8 @@ def test_time_and_pace_are_of_the_time_that_a_step_asks():
 def test_a_line_has_what_there_is_to_say():
     bare = Tally("tags", "m", 0, 40)
     assert bare.line() == "tags: 0 of 40"
+    waiting = replace(bare, in_flight=1, seconds=72.3)
+    assert waiting.line() == "tags: 0 of 40, 72 s so far, 1 in flight"
     full = replace(
         bare, done=12, in_flight=4, left=250.0, per_second=13.12, tokens=12345, usd=0.0312, stored=2
     )

@@ -55,8 +55,12 @@ class Tally:
         return f"{self.done:,} of {self.of:,}"
 
     def remaining(self) -> str:
-        """How long the rest takes; empty where nobody knows."""
-        return "" if self.left is None or self.over else f"{said_seconds(self.left)} left"
+        """How long the rest takes; before the first reply, how long it has been waited for."""
+        if self.over or not self.in_flight:
+            return ""
+        return (
+            f"{said_seconds(self.seconds)} so far" if self.left is None else f"{said_seconds(self.left)} left"
+        )
 
     def facts(self) -> list[str]:
         """The rest, what changes most first; failures last, because their reasons are long."""
