@@ -73,7 +73,9 @@ def test_a_log_gets_a_line_every_half_minute_and_what_came_of_it():
         for second in range(100):
             now[0] += 1
             terminal.asking()(
-                Tally("detection", "m", second, 100, in_flight=4, failed={"no [token]": 1}, tokens=99)
+                Tally(
+                    "detection", "m", second, 100, in_flight=4, failed={"no [token]": 1}, tokens=99, left=9.0
+                )
             )
         terminal.asking()(Tally("detection", "m", 100, 100, tokens=99, over=True))
         terminal.asking()(Tally("simulate", "m", 7, 7, stored=7, over=True))
@@ -82,9 +84,9 @@ def test_a_log_gets_a_line_every_half_minute_and_what_came_of_it():
             now[0] += 1
             advance(10)
     assert log.getvalue().splitlines() == [
-        "detection: 29 of 100, 4 in flight, 99 tokens, 1 failed: no [token]",
-        "detection: 59 of 100, 4 in flight, 99 tokens, 1 failed: no [token]",
-        "detection: 89 of 100, 4 in flight, 99 tokens, 1 failed: no [token]",
+        "detection: 29 of 100, 9 s left, 4 in flight, 99 tokens, 1 failed: no [token]",
+        "detection: 59 of 100, 9 s left, 4 in flight, 99 tokens, 1 failed: no [token]",
+        "detection: 89 of 100, 9 s left, 4 in flight, 99 tokens, 1 failed: no [token]",
         "scores                          100 s",
         "  detection: 100 of 100, 99 tokens",
         "activations: 300 of 500",
