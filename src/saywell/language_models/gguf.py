@@ -37,8 +37,8 @@ from saywell.language_models.prices import FREE
 from saywell.language_models.requests import Message, Request
 from saywell.language_models.structured import tight_schema
 
-PIECE = 32
-"""Tokens read at a time. Larger ones are hardly faster on a processor, and reuse less."""
+PIECE = 64
+"""Tokens read at a time. On a processor 512 are no faster, 32 a third slower; larger ones reuse less."""
 MOST_CONTEXT = 16_384
 """Tokens of context, unless more are asked for: each takes memory (some 30 to 500 kB)."""
 _PACKAGE = "xllamacpp"

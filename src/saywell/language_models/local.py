@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib.util
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -116,10 +117,21 @@ class LocalBackend:
         """The probabilities of the choices, or what the reply begins with where it is none of them."""
         import torch
 
+        with torch.no_grad():
+            question = model(ids, use_cache=True)
+        # Its memory, under the name of the newer or of the older versions of transformers; some have none.
+        name = next((name for name in ("cache", "past_key_values") if name in question), None)
+
         @cache
         def following(said: tuple[int, ...]) -> Any:
+            rest = ids.new_tensor([said])
             with torch.no_grad():
-                logits = model(torch.cat([ids, ids.new_tensor([said])], 1)).logits[0, -1]
+                if not said:
+                    logits = question.logits[0, -1]
+                elif name is None:
+                    logits = model(torch.cat([ids, rest], 1)).logits[0, -1]
+                else:  # so that the question is read once
+                    logits = model(rest, **{name: copy.deepcopy(question[name])}).logits[0, -1]
             return torch.softmax(logits.double(), -1).cpu().numpy()
 
         told = by_tokens(choices, lambda text: tokenizer.encode(text, add_special_tokens=False), following)
