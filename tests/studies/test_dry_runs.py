@@ -94,6 +94,7 @@ SOMEWHERE = [
     ("classes", {"network": "{}/full"}, "is not a model"),
     ("classes", {"device": "abacus"}, "cannot be used"),
     ("classes", {"encoder": "{}/bert"}, "does not encode images"),
+    ("exam", {"tags": "topic"}, "texts of your own"),
     ("exam", {"describer": "llm"}, "needs a language model"),
     ("exam", {"llm": "ollama:m", "out": None}, "need a study"),
     ("exam", {"texts": "{}/texts.csv"}, "no rule holds of enough"),

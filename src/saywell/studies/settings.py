@@ -461,6 +461,10 @@ class ExamSettings(CausalSettings, LlmSettings):
         if self.tasks is not None and self.texts is not None:
             raise ValueError("tasks (--tasks) and texts (--texts) are two different exams: give one of them")
         form = "pictures" if self.images else "tasks" if self.tasks is not None else "texts"
+        if form == "texts" and self.texts is None and self.tags is not None:
+            raise ValueError(
+                f"tags={self.tags!r} (--tags) is a column of texts of your own: give texts (--texts)"
+            )
         for option, forms in _ONLY.items():
             value = getattr(self, option)
             # Pictures have no describer that asks a model, but readers.
