@@ -74,7 +74,7 @@ def test_losses_are_those_of_a_plain_loop(model, before):
     np.testing.assert_allclose(model.losses(before, TEXTS), expected, atol=2e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.text("abc é", max_size=30), min_size=1, max_size=9), st.randoms(), st.integers(1, 200))
 def test_neither_order_nor_batch_matters(model, texts, random, size):
     whole = model.losses("x", texts)
