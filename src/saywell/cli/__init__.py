@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Annotated, Any
 
@@ -76,6 +77,9 @@ def _saywell(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line, a bug keeps its traceback."""
+    # Threads that wait for each other sleep: where they spin and something else runs on the machine, sentence
+    # vectors take many times as long. OpenMP reads it when torch is loaded, which no command has done yet.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         done = app(prog_name="saywell", standalone_mode=False)
     except _UsageError as error:

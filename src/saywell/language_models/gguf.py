@@ -21,10 +21,12 @@ import json
 import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -43,6 +45,7 @@ MOST_CONTEXT = 16_384
 """Tokens of context, unless more are asked for: each takes memory (some 30 to 500 kB)."""
 _PACKAGE = "xllamacpp"
 _LIKELIEST = 100  # tokens whose probability is told where one of several words is asked for
+_WAIT = "OMP_WAIT_POLICY"
 _LONGEST_SOCKET = 100  # bytes; systems take 104 or 108
 _THINKS = "<think>"
 
@@ -58,9 +61,11 @@ def need_llama_cpp() -> None:
 class GgufBackend:
     """llama.cpp with one model, one request at a time.
 
-    `threads` None leaves their number to llama.cpp. `context` is in tokens, by default what the model was
-    trained for but no more than MOST_CONTEXT. An answer's schema is its grammar, so that a reply which was
-    not cut off always has the asked form. Sampling (temperature above 0) draws from the request's seed, or 0.
+    `threads` None leaves their number to llama.cpp, or is 1 where torch was loaded without
+    OMP_WAIT_POLICY=passive (the command line sets it): several would spin. `context` is in tokens, by
+    default what the model was trained for but no more than MOST_CONTEXT. An answer's schema is its grammar,
+    so that a reply which was not cut off always has the asked form. Sampling (temperature above 0) draws
+    from the request's seed, or 0.
     Raises InputError for a file that cannot be, and, unless it is not `needed`, MissingPackage.
     """
 
@@ -191,16 +196,21 @@ def load_llama_cpp() -> Any:
     """llama.cpp, whose threads sleep while they wait for each other.
 
     By default they spin: on a processor that others use as well a token took thirty times as long. OpenMP
-    reads how to wait when it is loaded.
+    reads how to wait when it is loaded; `_spins` tells where that is too late.
     """
-    name = "OMP_WAIT_POLICY"
-    said = os.environ.get(name)
-    os.environ[name] = said or "passive"
+    said = os.environ.get(_WAIT)
+    os.environ[_WAIT] = said or "passive"
     try:
         return importlib.import_module(_PACKAGE)
     finally:
         if said is None:
-            del os.environ[name]
+            del os.environ[_WAIT]
+
+
+@cache
+def _spins() -> bool:
+    """Whether threads spin, because torch loaded OpenMP before llama.cpp did and nobody said otherwise."""
+    return "torch" in sys.modules and os.environ.get(_WAIT, "").lower() != "passive"
 
 
 @dataclass
@@ -233,6 +243,7 @@ class _Engine:
     def __init__(self, file: GgufFile, context: int, threads: int | None) -> None:
         import httpx2
 
+        threads = threads or (1 if _spins() else None)  # one waits for nobody
         xllamacpp = load_llama_cpp()
         self.read = 0
         self._held: list[int] = []
