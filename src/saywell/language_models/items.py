@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, create_model
 from saywell.errors import InputError
 from saywell.language_models.prompts import Prompt
 from saywell.language_models.requests import LanguageModel, Reply, Request, Status, need_open
-from saywell.language_models.structured import tighter
+from saywell.language_models.structured import Unreadable, read_answer, tighter
 
 _Row = TypeVar("_Row", bound=BaseModel)
 Check = Callable[[Sequence[Any]], str | None]
@@ -63,9 +63,9 @@ def ask_items(
     numbers is none, because a model that counts otherwise gives each item the row of its neighbour;
     nor is one of which `check` (given all rows) says what is wrong with it.
 
-    A request that was too large (not sent, rejected, cut off, or read in part), or whose answer had
-    other numbers twice, is asked again in halves; every other one without answer item by item, and so are
-    all where no request about several had an answer. What is then without one is unscored, with the reason.
+    A request that was too large (not sent, rejected, cut off, or read in part), or whose answer lacked
+    items twice, is asked again in halves; every other one without answer item by item, and so are all
+    where no request about several had an answer. What is then without one is unscored, with the reason.
     `progress` counts the items of the first round.
     """
     group = Group(items, data or {}, max_tokens_per_item)
@@ -124,6 +124,18 @@ def ask_groups(
             step, messages, answer(len(numbered)), prompt.hash, temperature, most, seed, len(numbered)
         )
 
+    def incomplete(batch: _Batch, reply: Reply) -> bool:
+        if reply.status != "unparsed":
+            return False
+        try:
+            rows: list[_Row] = read_answer(reply.text, some).items  # pyright: ignore
+        except Unreadable:
+            return False
+        numbers = [each.item for each in rows]  # pyright: ignore
+        few = len(set(numbers)) == len(numbers) and set(numbers) < set(range(1, len(batch.ids) + 1))
+        return few and not (check and check(rows))
+
+    some = create_model(f"{row.__name__}Some", items=(list[row], ...))  # pyright: ignore
     waiting = [
         _Batch(number, ids[start : start + batch_size])
         for number, ids in enumerate(list(group.items) for group in groups)
@@ -139,7 +151,7 @@ def ask_groups(
         several = [reply.status for batch, reply in zip(waiting, replies, strict=True) if len(batch.ids) > 1]
         singly = len(several) > 1 and set(several) == {"unparsed"}
         for batch, reply in zip(waiting, replies, strict=True):
-            pieces = _pieces(batch, reply, singly)
+            pieces = _pieces(batch, reply, not singly and incomplete(batch, reply))
             smaller += pieces
             if not pieces:
                 result[batch.group].update(_read(batch.ids, reply))
@@ -155,15 +167,17 @@ class _Batch:
     """A limit that was not too large, where a larger batch needed it."""
 
 
-def _pieces(batch: _Batch, reply: Reply, singly: bool) -> list[_Batch]:
+def _pieces(batch: _Batch, reply: Reply, halve: bool) -> list[_Batch]:
     """The smaller batches to ask instead of one that has no answer; none: it is done.
 
-    `singly`: the model answers no batches, so that halves would only cost.
+    `halve`: an answer that was not taken lacked items and nothing else was wrong with it. One that was
+    wrong otherwise is not asked for in halves: what shows that a model counts otherwise may be in one of
+    them alone.
     """
     ids, most = batch.ids, batch.max_tokens
     if reply.status == "ok" or len(ids) == 1 or (reply.status == "failed" and not reply.rejected):
         return []
-    if singly or reply.status not in ("failed", "overflow", "truncated", "unparsed"):
+    if reply.status not in ("failed", "overflow", "truncated") and not halve:
         return [_Batch(batch.group, [id], most) for id in ids]
     if reply.status == "truncated":
         most = reply.max_tokens or most
