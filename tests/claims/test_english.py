@@ -40,7 +40,11 @@ SAID = {
     'like("slow service", 0.41)': "texts about slow service",
     'toward(1, "tea", "drinks", 0.05)': 'texts closer in meaning to "tea" than to "drinks"',
     'toward(2, "tea", "milk", "ale", "mead", 0.05) or word("oat")': (
-        'texts closer in meaning to "tea" and "milk" than to "ale" or "mead", or the word "oat"'
+        'texts closer in meaning to "tea" and "milk" on average than to "ale" and "mead" on average, '
+        'or the word "oat"'
+    ),
+    'toward(1, "tea", "ale", "mead", -0.1)': (
+        'texts at least nearly as close in meaning to "tea" as to "ale" and "mead" on average'
     ),
     'toward(2, "drinks", "refunds", 0.25)': "texts about drinks and refunds",
     'toward(2, "tea", "cancel", 0.25)': 'texts close in meaning to "tea" and "cancel"',

@@ -8,7 +8,8 @@ import pytest
 from saywell.claims.corpus import Corpus
 from saywell.claims.english import english
 from saywell.claims.kinds import leaning
-from saywell.claims.topics import GAIN, MOST, MOST_SHARE, NEARLY, Topics, are_names
+from saywell.claims.search import shrunk_f1
+from saywell.claims.topics import GAIN, MOST, MOST_SHARE, NEARLY, Topics, are_names, best_thresholds
 
 KNOWN = np.ones(200, dtype=bool)
 
@@ -96,3 +97,24 @@ def test_a_leaning_is_towards_some_names_and_against_others():
     assert 2 * (held & fires).sum() / (held.sum() + fires.sum()) > 0.95
     likes = [claim for claim in claims if claim.atoms[0].conditions[0].name == "like"]
     assert likes and english(leanings[0]) == 'texts closer in meaning to "tea" than to "drinks"'
+
+
+def test_texts_that_are_equally_near_are_all_within_or_none():
+    """The figure of a threshold is that of what it holds of, and their order decides nothing."""
+    random = np.random.default_rng(3)
+    for _ in range(40):
+        values = random.integers(0, 5, (3, 30)) / 5
+        fires = random.random(30) < 0.4
+        scores, least = best_thresholds(values, fires, shrunk_f1)
+        most = max(int(1.5 * fires.sum()), 15)
+        for row, score, at in zip(values, scores, least, strict=True):
+            able = [row >= border for border in set(row) if (row >= border).sum() <= most]
+            tried = [shrunk_f1((held & fires).sum(), held.sum(), fires.sum(), 30) for held in able]
+            assert score == pytest.approx(max(tried, default=-np.inf))
+            held = row >= at
+            assert not tried or score == pytest.approx(
+                shrunk_f1((held & fires).sum(), held.sum(), fires.sum(), 30)
+            )
+    assert best_thresholds(np.ones((1, 30)), fires, shrunk_f1)[0] == -np.inf
+    cosines = np.ones((2, 30))
+    assert not Topics(["tea", "ale"], cosines, cosines, np.ones(2, dtype=bool)).claims(fires, fires | True)

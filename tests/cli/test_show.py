@@ -58,6 +58,12 @@ def test_show_opens_with_descriptions_and_keeps_to_the_terminal(cli, studies, ki
     assert "Control: the best of what should fail." in " ".join(out.split())
     assert out.index("verified descriptions") < out.index("Verified: ")
     assert max(len(line) for line in lines[1:] if "page: " not in line) <= 80
+    if kind == "neurons":
+        units = pl.read_parquet(studies[kind] / "units.parquet")
+        high, low = (units.filter(pl.col("sign") == sign).height for sign in (1, -1))
+        assert f"{high + low} ffn units of" in out and f": {high} going high, {low} going low" in " ".join(
+            out.split()
+        )
     # No letter of the data commands the terminal or turns the words after it.
     assert not [c for c in out if c in "\x00\x1b\u202e"]
 

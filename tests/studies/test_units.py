@@ -297,9 +297,10 @@ def test_columns_of_pictures_are_those_of_their_table_or_the_folders_names(tmp_p
     for column, more, why in (
         ("warm", {}, "one column is 'label'.*for 'warm' give a table"),
         ("label", {"tags": "label"}, "--vocabulary FILE"),
+        ("label", {"describer": ["enrichment"]}, "give one of --encoder.*--describer claims"),
     ):
         with pytest.raises(InputError, match=why):
-            describe_units(tmp_path / "p", column=column, out=tmp_path / "u", **run, **more)
+            describe_units(tmp_path / "p", column=column, out=tmp_path / "u", **run | more)
     with pytest.raises(InputError, match=r"no column 'wam'.*did you mean 'warm'.*--column"):
         describe_units(tmp_path / "p" / "table.csv", column="wam", out=tmp_path / "u", **run)
 

@@ -191,6 +191,7 @@ def test_who_shares_the_model_supports_and_does_not_decide(tmp_path):
         and "own 4 (shares the model) and mine 1" in said
     )
     assert said.count("unplaced 1") == 1 and "supported 2" in said
+    assert "held-out data" not in said, "no table without a row"
     study = asked(readers, tmp_path / "t", shared=frozenset(["own"]))
     assert statuses(study)["red"] == "verified", "who points need not decide"
 

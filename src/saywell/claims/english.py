@@ -176,13 +176,19 @@ def _like(phrases: Sequence[str]) -> str:
 
 
 def _toward(condition: Condition) -> str:
-    """Of texts nearer to phrases, in the mean, than to others."""
+    """Of texts nearer to phrases, in the mean, than to others; below 0 less near ones are among them."""
     towards, against = _sides(condition)
+    if against and _numbers(condition)[-1] < 0:
+        return f"at least nearly as close in meaning to {_mean(towards)} as to {_mean(against)}"
     if against:
-        return f"closer in meaning to {_list(towards, 'and')} than to {_list(against)}"
+        return f"closer in meaning to {_mean(towards)} than to {_mean(against)}"
     if all(map(names_a_thing, towards)):
         return f"about {as_list(towards, 'and')}"
     return f"close in meaning to {_list(towards, 'and')}"
+
+
+def _mean(phrases: Sequence[str]) -> str:
+    return _list(phrases, "and") + " on average" * (len(phrases) > 1)
 
 
 def _sides(condition: Condition) -> tuple[list[str], list[str]]:
@@ -259,7 +265,11 @@ def _of_example(atom: Atom, noun: str, names: Names) -> str:
         return f"that match {_list(_strings(condition))}"
     if condition.name == "toward" and noun == _NOUNS["image"]:
         towards, against = _sides(condition)
-        return f"that match {_list(towards, 'and')}" + (f" more than {_list(against)}" if against else "")
+        if against and _numbers(condition)[-1] < 0:
+            return f"that match {_mean(towards)} at least nearly as well as {_mean(against)}"
+        if against:
+            return f"that match {_mean(towards)} more than {_mean(against)}"
+        return f"that match {_list(towards, 'and')}"
     return OF_EXAMPLE[condition.name](condition, names)
 
 
@@ -442,11 +452,16 @@ def _like_note(condition: Condition) -> str:
 
 def _toward_note(condition: Condition) -> str:
     towards, against = _sides(condition)
-    least = plain_number(_numbers(condition)[-1])
+    least = _numbers(condition)[-1]
     said = f"{_list(towards, 'and')}: a mean cosine by the encoder"
     if not against:
-        return f"{said} of at least {least}"
-    return f"{said} higher by at least {least} than with {_list(against, 'and')}"
+        return f"{said} of at least {plain_number(least)}"
+    by = (
+        f"lower by at most {plain_number(-least)}"
+        if least < 0
+        else f"higher by at least {plain_number(least)}"
+    )
+    return f"{said} {by} than with {_list(against, 'and')}"
 
 
 def _tone_note(condition: Condition) -> str:

@@ -146,7 +146,10 @@ class Topics:
             said = [self.phrases[tried[n]] for n in (*towards, *against)]
             found += [
                 single(Condition("toward", (float(len(towards)), *said, float(least[0]))))
-                for _, least in (best_thresholds(values[None], fires, by) for by in (shrunk_f1, shrunk_kappa))
+                for score, least in (
+                    best_thresholds(values[None], fires, by) for by in (shrunk_f1, shrunk_kappa)
+                )
+                if score[0] > -np.inf
             ]
         return found
 
@@ -172,13 +175,16 @@ def best_thresholds(
 ) -> tuple[Float[np.ndarray, " phrases"], Float[np.ndarray, " phrases"]]:
     """For each phrase the highest figure that a threshold gets, and that threshold, of three digits.
 
-    A threshold that more texts reach than may be about a topic is none.
+    All that are at a threshold are within it. A threshold that more texts reach than may be about a topic is
+    none, and where there is no other the figure is -inf.
     """
     order = np.argsort(-values, axis=1, kind="stable")
     ranked = np.take_along_axis(values, order, 1)
     hits = fires[order].cumsum(1)
     said = np.broadcast_to(np.arange(1, values.shape[1] + 1), hits.shape)
-    scores = measure(hits, said, int(fires.sum()), len(fires))
+    # Of equal values none is within without the others: texts that say a phrase are all as near as can be.
+    last = np.diff(ranked, axis=1, append=-np.inf) < 0
+    scores = np.where(last, measure(hits, said, int(fires.sum()), len(fires)), -np.inf)
     most = max(int(AS_FIRE * fires.sum()), int(MOST_SHARE * len(fires)), 1)
     place = scores[:, :most].argmax(1)
     rows = np.arange(len(values))

@@ -117,7 +117,8 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
         found = study.headline()
         lexical = [m for m in found if m.by.get("tags") == "lexical"]
         shares = [m for m in found if m.figure == "verified" and m.controls_n]
-        console.print(_figures([m for m in found if m not in (*lexical, *shares)], "held-out data"))
+        if others := [m for m in found if m not in (*lexical, *shares)]:
+            console.print(_figures(others, "held-out data"))
         if lexical:
             console.print(_figures(lexical, "the same with lexical tags"))
         if shares:
@@ -259,11 +260,13 @@ def _shares(figures: Sequence[Metric]) -> Table:
     table.add_column("95 % interval", justify="right", no_wrap=True)
     for column in controls:
         table.add_column(plain(column), justify="right", max_width=11)
+    # Of several describers' words those of one are chosen for each unit, not always the ones that hold.
+    whole = "as chosen" if any("describer" in m.by for m in figures) else "in all"
     for m in figures:
         own = hits(m.value, m.n)
         interval = "" if m.ci_low is None else f"{m.ci_low:z.2f} to {m.ci_high:z.2f}"
         beside = (hits(m.controls.get(name), m.controls_n.get(name, 0)) for name in controls)
-        name = m.name.replace("verified, ", "written by ").removeprefix("verified").strip() or "in all"
+        name = m.name.replace("verified, ", "written by ").removeprefix("verified").strip() or whole
         table.add_row(_text(plain(name)), own, interval, *beside)
     return table
 
@@ -293,15 +296,14 @@ def _counts(study: Study) -> list[str]:
     if "units" in has and (units := asked(study, "units")).height:
         kinds, models = (", ".join(units[c].drop_nulls().unique().sort()) for c in ("kind", "model"))
         layers, sides = units["layer"].drop_nulls().n_unique(), units["sign"].drop_nulls().n_unique()
-        places = units.filter(units["sign"].fill_null(1) > 0).height
+        high = units.filter(units["sign"].fill_null(1) > 0).height
         what = "units" if kinds == "unit" else f"{plain(kinds)} units"
-        words = f"{places:,} {what}" + (f" of {plain(models)}" if models else "")
+        words = f"{units.height:,} {what}" + (f" of {plain(models)}" if models else "")
         words += f" in {layers} layers" if layers > 1 else ""
-        lines.append(words + (", each going high and going low" if sides > 1 else ""))
+        lines.append(words + (f": {high:,} going high, {units.height - high:,} going low" * (sides > 1)))
         if "scores" in has:
-            what = "sides have" if sides > 1 else "units have"
             described = deciding_scores(study)["unit"].n_unique()
-            lines.append(f"{described:,} of {units.height:,} {what} a description")
+            lines.append(f"{described:,} of {units.height:,} units have a description")
     if "class_texts" in has:
         texts = asked(study, "class_texts")
         usable = texts.filter(texts["status"].is_in(USABLE)).height

@@ -25,15 +25,15 @@ class Opened(NamedTuple):
     notes: list[str]
 
 
-def check_encoder(asked: DualSettings) -> None:
+def check_encoder(asked: DualSettings, otherwise: str = "") -> None:
     """Whether the settings name one encoder, and files that are there; nothing is opened.
 
-    Raises InputError when they do not.
+    Raises InputError when they do not; `otherwise`: what it says can be done without one.
     """
     if sum(given is not None for given in (asked.encoder, asked.vision, asked.image_vectors)) != 1:
         raise InputError(
             "give one of --encoder (a CLIP or SigLIP checkpoint), --vision with --join-on (two models"
-            " to be joined), or --image-vectors with --text-vectors (files)"
+            f" to be joined), or --image-vectors with --text-vectors (files){otherwise}"
         )
     if asked.device is not None:
         pick_device(asked.device)

@@ -438,5 +438,7 @@ def _dual(brought: _Brought, asked: UnitSettings) -> DualEncoder | Callable[[], 
     """What sees pictures and reads words."""
     if brought.encoder is not None and not isinstance(brought.encoder, str):
         return brought.encoder  # type: ignore[return-value]
-    check_encoder(asked)
+    check_encoder(
+        asked, "; what is measured of pictures needs none: describer=['claims'] (--describer claims)"
+    )
     return lambda: open_encoder(asked, brought.examples, None).encoder
