@@ -168,9 +168,8 @@ def _tiles(seen: Seen) -> Element:
     if "descriptions" in seen.has:
         found = seen.found
         total, described, verified = found.table.height, found.described.height, found.verified.height
-        sides = (
-            "each place of the model going high and going low" if found.table["sign"].n_unique() > 1 else ""
-        )
+        low = found.table.filter(pl.col("sign") < 0).height
+        sides = f"{count(total - low)} going high, {count(low)} going low" if low else ""
         tiles.append((count(total), "units studied", sides))
         tiles.append((count(described), "have a description", percent(described, total) + " of all"))
         if "scores" in seen.has:
