@@ -187,7 +187,7 @@ def test_who_shares_the_model_supports_and_does_not_decide(tmp_path):
     assert told == [("own", 4, 4, 2, 0, True), ("mine", 2, 1, 2, 0, False)]
     said = " ".join(CliRunner().invoke(app, ["show", str(study.path)]).output.split())
     assert (
-        "Verified: 0 of 4 units tried, by mine and by place; 4 have a description." in said
+        "Verified: 0 of 4 units tried, by mine and by where they point; 4 have a description." in said
         and "own 4 (shares the model) and mine 1" in said
     )
     assert said.count("unplaced 1") == 1 and "supported 2" in said

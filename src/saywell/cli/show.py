@@ -175,8 +175,13 @@ def _print_unit(unit: Unit, console: Console) -> None:
     score = unit.score
     assert score is not None, "what is verified has a score"
     title = unit.id if unit.sentences else unit.description
-    line = _columns(title, (_two(score.score), _two(score.floor_score)), console)
-    console.print(Text(line, style="bold"))
+    numbers = (_two(score.score), _two(score.floor_score))
+    room = console.width - len(_ends(numbers))
+    # What a description is not about stands at its end, so a long one goes on in a second line.
+    first, *rest = Text(" ".join(title.split())).wrap(console, room)
+    console.print(Text(_columns(first.plain, numbers, console), style="bold"))
+    if rest:
+        console.print(Text(fitted(" ".join(line.plain for line in rest), room), style="bold"))
     if unit.sentences:
         for text in unit.to_begin_with[:_SENTENCES]:
             console.print(Text(f"   {fitted(text, console.width - 3)}"))
@@ -188,13 +193,18 @@ def _print_unit(unit: Unit, console: Console) -> None:
 
 def _columns(left: str, numbers: Sequence[str], console: Console) -> str:
     """A line as wide as the terminal: words, and columns of numbers."""
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import set_cell_size
 
     from saywell.cli.terminal import fitted
 
-    end = "".join(f"  {number:>{room}}" for number, room in zip(numbers, (4, 5), strict=True))
-    room = console.width - cell_len(end)
+    end = _ends(numbers)
+    room = console.width - len(end)
     return set_cell_size(fitted(left, room), room) + end
+
+
+def _ends(numbers: Sequence[str]) -> str:
+    """The columns of numbers at the end of a line."""
+    return "".join(f"  {number:>{room}}" for number, room in zip(numbers, (4, 5), strict=True))
 
 
 def _print_unfinished(study: Study, console: Console) -> None:

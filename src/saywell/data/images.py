@@ -178,8 +178,8 @@ def _covariates(source: Any, covariates: Sequence[str], rows: int) -> tuple[pl.D
     if path is not None and path.is_dir() and not is_saved_dataset(path) and holds_pictures(path, ""):
         raise InputError(
             f"{called(source)} is a folder of pictures, whose one column is 'label', the names of the folders"
-            f" in it: for {covariates[0]!r} give a table (Parquet, CSV, JSON lines) with a column 'image' or"
-            " 'path' beside it"
+            f" in it: for {covariates[0]!r} give a table (Parquet, CSV, JSON lines; with --images) that has a"
+            " column 'image' or 'path' beside it"
         )
     found, notes = covariates_in(open_table(source, "images"), covariates)
     if found.height != rows:

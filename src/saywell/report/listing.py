@@ -257,7 +257,7 @@ def verdict_line(study: Study) -> str:
     deciding, readers = verifying(deciding_scores(study)), readers_of(study)
     held = deciding.filter(status=VERIFIED).height
     by = " or ".join(readers.filter(pl.col("decides") > 0, ~pl.col("shares"))["reader"])
-    place = " and by place" if by and deciding["localised"].count() else ""
+    place = " and by where they point" if by and deciding["localised"].count() else ""
     line = f"Verified: {held:,} of {tried(study):,} units tried" + (f", by {by}{place}" if by else "")
     line += f"; {deciding.height:,} have a description."
     if beside := _beside(study):
