@@ -103,7 +103,7 @@ def test_shots_are_turns_of_the_chat_in_the_form_of_the_question():
     assert (system, question) == plain.render(items=[(1, "one")])
     assert turns == [
         plain.render(items=[(1, "soup {{")])[-1],
-        Message("assistant", '{"topics": ["food"]}'),
+        Message("assistant", '{"topics":["food"]}'),
         plain.render(items=[(1, "a"), (2, "b")])[-1],
         Message("assistant", "none"),
     ]

@@ -164,7 +164,11 @@ def _shots(name: str, source: str) -> tuple[tuple[dict[str, Any], str], ...]:
             f"prompt {name!r}: each line of its block 'shots' must be a JSON object with the names that the "
             f"question is filled with, and an 'answer': {error}"
         ) from error
-    texts = [answer if isinstance(answer, str) else json.dumps(answer) for answer in answers]
+    # Written as a grammar has it, so that the model sees its own reply begin as these did.
+    texts = [
+        answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+        for answer in answers
+    ]
     return tuple(zip(shots, texts, strict=True))
 
 
