@@ -7,10 +7,13 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
+from hypothesis import settings
 
 from shapes import sparing
 
 jaxtyping.jaxtyped = sparing(jaxtyping.jaxtyped)
+settings.register_profile("saywell", deadline=None)  # a busy machine is no mistake of the code
+settings.load_profile("saywell")
 torch.set_num_threads(1)  # the models here are tiny: threads would only wait for each other
 
 REPOSITORY = Path(__file__).resolve().parent.parent
