@@ -154,8 +154,9 @@ def test_malformed_files_are_refused(source, says):
 
 
 def test_a_missing_name_and_an_escape_from_the_sandbox_are_errors():
-    with pytest.raises(InputError, match="'nothing' is undefined"):
-        parse_prompt("p", "{# version 1: x #}\n{% block user %}{{ nothing }}{% endblock %}").render()
+    nothing = parse_prompt("p", "{# version 1: x #}\n{% block user %}{{ nothing }}{% endblock %}")
+    with pytest.raises(InputError, match=r"'nothing' is undefined; it is given most, words$"):
+        nothing.render(words=1, most=2)
     escape = "{# version 1: x #}\n{% block user %}{{ ''.__class__.__mro__ }}{% endblock %}"
     with pytest.raises(InputError):
         parse_prompt("p", escape).render()

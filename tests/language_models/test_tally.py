@@ -80,6 +80,21 @@ def test_the_calls_file_says_the_same_while_the_run_goes_on(tmp_path):
     assert running(calls) == [] and summarize_calls(calls)[0].in_flight == 0
 
 
+@pytest.mark.parametrize("latency", [0.0, 0.4])
+def test_the_first_request_is_in_flight_from_the_moment_it_is_sent(tmp_path, latency):
+    calls = tmp_path / "calls.sqlite"
+    seen = []
+    provider = FakeProvider(lambda *_: seen.append(summarize_calls(calls)) or good(), latency=latency)
+    with provider.client(calls) as model:
+        model.complete([ask("a")])
+        model.complete([ask("b")])
+    [first], [second] = seen
+    assert (first.statuses, first.faults, first.ended) == ({"in flight": 1}, 0, 0)
+    # What is under way has taken no time yet, and does not make the others look quick.
+    assert (second.statuses, second.ended) == ({"ok": 1, "in flight": 1}, 1)
+    assert first.seconds == 0 and second.seconds == pytest.approx(latency, abs=0.01)
+
+
 def test_a_request_that_was_given_up_is_there_while_it_is_asked_again(tmp_path):
     calls = tmp_path / "calls.sqlite"
     provider = FakeProvider(lambda *_: good())

@@ -104,7 +104,9 @@ def test_refusals_leave_sentences_unanswered_with_the_reason(
     lost = study.table("unanswered")
     assert set(lost["item"]) == rude
     assert not rude & set(study.table("tags")["example"])
-    assert any("got no tags" in note for note in study.manifest.notes)
+    [note] = [note for note in study.manifest.notes if "got no tags" in note]
+    assert note.startswith(f"{len(rude)} ") and "left out: " in note  # and why, as far as a line may say it
+    assert any(reason in note for reason in lost.filter(step="tags")["reason"])
 
 
 def test_a_dead_server_is_one_clear_error(corpus, bert, tokenizer, encoder, tmp_path):

@@ -137,8 +137,8 @@ def _line(name: str, ones: list[StepSummary]) -> str:
     cost = f"{about}${sum(one.cost_usd for one in ones):.4f}"
     if unknown:
         cost = "unknown" if cost.endswith("$0.0000") else f">{cost}"
-    tries = [sum(one.statuses.values()) for one in ones]  # also those that could not be sent
-    seconds = sum(one.seconds * n for one, n in zip(ones, tries, strict=True)) / sum(tries)
+    ended = [one.ended for one in ones]  # also those that could not be sent
+    seconds = sum(one.seconds * n for one, n in zip(ones, ended, strict=True)) / max(sum(ended), 1)
     return (
         f"{name[:15]:<16}{calls:>7}{sum(one.faults for one in ones):>7}"
         f"{about + str(sum(one.input_tokens for one in ones)):>11}"

@@ -31,7 +31,7 @@ from saywell.language_models.rates import UNLIMITED, Rate
 from saywell.language_models.reasoning import final_text
 from saywell.language_models.requests import Reply, Request
 from saywell.language_models.structured import cut_in_silence, outcome_of, schema_text
-from saywell.language_models.tally import Counting, Watch
+from saywell.language_models.tally import Counting, Tally, Watch
 
 _SCHEME = "c1:"  # changes whenever canonical_request does
 # So many different requests that all failed, with no reply between, mean that the rest would too.
@@ -166,6 +166,7 @@ class Client:
         self._settled: asyncio.Future[None] | None = None
         self._answered = self._ledger.has_reply(self.name)
         self._turned_away: set[str] = set()
+        self._told = False
         self._too_slow: set[str] = set()
         self._most_reply_tokens = most_reply_tokens
         self._read_any = False
@@ -313,7 +314,7 @@ class Client:
 
         def tell() -> None:
             for step in steps:
-                tally = self._counting.tally(step, self.name, self.spent, self.price is not None)
+                tally = self._tally(step)
                 if tally.asked:
                     self._ledger.tell(self._opened, self._clock(), tally.to_json())
                 if self.watch is not None:
@@ -334,6 +335,10 @@ class Client:
             for step in steps:
                 self._counting.end(step)
             tell()
+
+    def _tally(self, step: str) -> Tally:
+        """How far a step is."""
+        return self._counting.tally(step, self.name, self.spent, self.price is not None)
 
     def _key(self, request: Request) -> tuple[str, str]:
         """Canonical text of the request, and its key."""
@@ -548,6 +553,9 @@ class Client:
             pending = replace(pending, started=self._clock())
             id = self._ledger.begin(pending)
             self._counting.sent(request.step, id)
+            if not self._told:  # who has not said yet that it asks seems to have been killed
+                self._told = True
+                self._ledger.tell(self._opened, self._clock(), self._tally(request.step).to_json())
             real = self._budget.taken(pending)
             try:
                 sent = await self._backend.send(request, without, told)

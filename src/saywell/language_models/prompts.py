@@ -27,7 +27,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from saywell.errors import InputError
@@ -69,7 +69,9 @@ class Prompt:
                 turns += [Message("user", _block(template, "user", shot)), Message("assistant", answer)]
             question = _block(template, "user", data)
         except TemplateError as error:
-            raise InputError(f"prompt {self.name!r} cannot be rendered: {error}") from error
+            names = ", ".join(sorted(data)) or "nothing"
+            given = f"; it is given {names}" if isinstance(error, UndefinedError) else ""
+            raise InputError(f"prompt {self.name!r} cannot be rendered: {error}{given}") from error
         if not question:
             raise InputError(f"prompt {self.name!r} renders no text in its block 'user'")
         return (*turns, Message("user", question))

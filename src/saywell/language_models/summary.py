@@ -32,8 +32,8 @@ class StepSummary:
     brought no reply, `reasons` why, in a few words, and `in_flight` those that may still bring one. `cut`
     counts questions whose data was cut to what the model reads. Of `estimated` calls the tokens were not
     reported, and are the most that the call may have taken. `cost_usd` sums the known costs,
-    `cost_unknown` counts calls without one. `seconds` is the mean time of a call. `replied_models` are
-    the models that the provider says answered.
+    `cost_unknown` counts calls without one. `seconds` is the mean time of those that
+    ended. `replied_models` are the models that the provider says answered.
     """
 
     step: str
@@ -51,6 +51,11 @@ class StepSummary:
     cost_unknown: int
     seconds: float
     replied_models: list[str]
+
+    @property
+    def ended(self) -> int:
+        """Attempts whose outcome is known."""
+        return sum(self.statuses.values()) - self.in_flight - self.statuses.get(UNFINISHED, 0)
 
 
 def summarize_calls(
@@ -111,6 +116,7 @@ def _summarize(rows: list[Row], since: float, cut: int) -> StepSummary:
         flies = row.status == UNFINISHED and row.started >= since
         status = IN_FLIGHT if flies else row.status
         statuses[status] = statuses.get(status, 0) + 1
+    ended = [row for row in rows if row.status != UNFINISHED]
     why = Counter(str(reason_of(row)) for row in rows if row.status == "failed")
     return StepSummary(
         step=rows[0].step,
@@ -126,6 +132,6 @@ def _summarize(rows: list[Row], since: float, cut: int) -> StepSummary:
         estimated=sum(row.estimated for row in rows),
         cost_usd=sum(row.cost_usd or 0.0 for row in rows),
         cost_unknown=sum(row.cost_usd is None for row in rows),
-        seconds=sum(row.seconds for row in rows) / len(rows),
+        seconds=sum(row.seconds for row in ended) / max(len(ended), 1),
         replied_models=sorted({row.replied_model for row in rows if row.replied_model}),
     )
