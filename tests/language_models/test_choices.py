@@ -239,6 +239,7 @@ def test_a_server_without_them_is_noticed_once(refuses):
         {"content": None},
         {"content": [{"token": 4}]},
         {"content": [{"token": "a", "logprob": "x"}]},
+        {"content": [{"token": "a", "logprob": 10**400}]},
         7,
     ],
 )

@@ -156,6 +156,26 @@ def test_the_user_says_how_much_the_model_reads(caplog):
     assert "step tag" in said and "900" in said and "[...]" in said
 
 
+@pytest.mark.parametrize("of", [llama, vllm])
+def test_a_server_that_counts_nothing_is_asked_once(of):
+    provider, counts = of(2000), []
+    for address in ("/v1/chat/completions/input_tokens", "/apply-template", "/tokenize"):
+        provider.facts[address] = lambda asked: counts.append(asked) or {"count": "many"}
+    with provider.client(concurrency=1) as model:
+        replies = ask_items(model, items(40, {3}), PROMPT, Row, step="tag", batch_size=4)
+    assert {reply.status for reply in replies.values()} == {"ok"}
+    assert len(counts) == (1 if of is vllm else 2)
+
+
+@pytest.mark.parametrize("entry", [{"id": ["fake"]}, {"id": {}}, [], None])
+def test_models_that_a_server_lists_oddly_are_not_known(entry):
+    provider = FakeProvider(lambda number, payload, now: answer(payload))
+    provider.facts = {"/v1/models": {"data": [entry, entry, {"id": "fake", "max_model_len": 300}]}}
+    with provider.client() as model:
+        ask_items(model, items(1), PROMPT, Row, step="tag")
+        assert model._context == 300
+
+
 def ollama(context, *, loaded=None):
     """Ollama, which cuts in silence, and says with how much it loaded the model when it has."""
     provider = FakeProvider(lambda n, payload, now: reply(payload))

@@ -253,6 +253,12 @@ def test_files_that_cannot_be_are_refused_in_a_line(path, tmp_path, capfd):
         pytest.raises(InputError, match="cannot load"),
     ):
         half.complete([ask("hello")])
+    tiny_gguf.write(tmp_path / "mute.gguf", template="{{ nothing.at.all }}")
+    with (
+        open_language_model(f"gguf:{tmp_path / 'mute.gguf'}", threads=1) as mute,
+        pytest.raises(InputError, match="chat template makes no text"),
+    ):
+        mute.complete([ask("hello")])
     assert capfd.readouterr() == ("", "")
 
 

@@ -110,3 +110,24 @@ def test_what_it_cannot_do_is_said(checkpoint, tmp_path):
     (bare / "tokenizer_config.json").write_text(json.dumps(settings))
     with open_language_model(f"hf:{bare}") as model, pytest.raises(InputError, match="chat template"):
         model.complete([ask("x")])
+
+
+def test_a_template_that_refuses_a_system_turn_reads_it_with_the_first_and_others_are_errors(checkpoint):
+    def replies(template, *messages):
+        with open_language_model(f"hf:{checkpoint}") as model:
+            loaded, tokenizer = model._backend._load()
+            tokenizer.chat_template = template
+            model._backend._loaded = loaded, tokenizer
+            return model.complete([Request("s", messages, max_tokens=12)])[0].text
+
+    system, first, folded = (
+        Message("system", "be brief"),
+        Message("user", "hello"),
+        Message("user", "be brief\n\nhello"),
+    )
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    assert replies(refuses + TEMPLATE, system, first) == replies(TEMPLATE, folded)
+    assert replies(TEMPLATE, system, first) != replies(TEMPLATE, folded)
+    for broken in ("{{ raise_exception('no ' + messages[-1]['role']) }}", "{% for %}"):
+        with pytest.raises(InputError, match=r"chat template of hf:.* cannot be used here"):
+            replies(broken, system, first)

@@ -38,6 +38,7 @@ def said(*deltas, finish="stop", usage=(20, 5)) -> bytes:
 
 
 TOKEN = said({"content": '{"score"'}).partition(b"\n\n")[0] + b"\n\n"
+SPACE = said({"content": " "}).partition(b"\n\n")[0] + b"\n\n"
 EMPTY = said({"content": ""}).partition(b"\n\n")[0] + b"\n\n"
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
@@ -222,6 +223,7 @@ SLOW = {
     "empty deltas": ([*[1, EMPTY] * 500], "no token within 100 s (--llm-timeout"),
     "pings alone": ([1, b": ping\n\n"] * 500, "no token within 100 s (--llm-timeout"),
     "a drip": ([1, b" "] * 500, "no token within 100 s (--llm-timeout"),
+    "bytes of a token": ([1, b"x"] * 500, "no token within 100 s (--llm-timeout"),
 }
 
 
@@ -253,7 +255,7 @@ def test_a_server_that_becomes_too_slow_for_all_stops_the_run():
 
 def test_a_reply_that_is_whole_is_taken_though_the_connection_stays_open_or_breaks():
     whole = said({"content": '{"score": 7}'}).removesuffix(b"data: [DONE]\n\n")
-    for rest in ([whole, 1e6], [whole + b"data: [DONE]\n\n", 1e6]):
+    for rest in ([whole, 1e6], [whole + b"data: [DONE]\n\n", 1e6], [whole, *[1, SPACE] * 2000]):
         provider = FakeProvider(lambda *_, rest=rest: (200, rest))
         with provider.client() as model:
             assert model.complete([ask()])[0].attempts == 1
@@ -270,6 +272,23 @@ def test_a_server_that_takes_no_limit_is_left_where_the_reply_is_long_enough():
     with provider.client() as model:
         reply = model.complete([ask(answer=None)])[0]
     assert reply.status == "truncated" and len(reply.text) == 50 * 7
+
+
+def test_a_server_that_does_not_keep_to_the_limit_is_left_and_what_it_wrote_is_counted():
+    provider = FakeProvider(lambda *_: (200, [TOKEN * 1000] * 1000))
+    with provider.client(most_reply_tokens=50) as model:
+        reply = model.complete([ask(answer=None)])[0]
+    assert (reply.status, reply.attempts) == ("truncated", 1)
+    assert reply.output_tokens == 17_000
+
+
+def test_a_line_in_many_pieces_is_read_in_time_that_grows_with_its_length():
+    stream, line = Stream(10**6), said({"content": "x" * 300_000})
+    start = time.process_time()
+    for place in range(len(line)):
+        stream.take(line[place : place + 1])
+    assert stream.tokens == 1 and stream.over
+    assert time.process_time() - start < 10  # it took minutes
 
 
 def test_a_reply_that_is_given_up_closes_its_connection_so_that_the_server_stops():

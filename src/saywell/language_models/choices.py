@@ -65,7 +65,7 @@ def told_by_server(choice: Mapping[str, Any], choices: Sequence[str]) -> tuple[b
     try:
         content = choice["logprobs"]["content"]
         steps = [(_token(place), [_token(other) for other in place["top_logprobs"]]) for place in content]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return False, None
     if not steps or any(len(others) < 2 for _, others in steps):
         return False, None  # the token alone, without those that might have been: nothing to compare with

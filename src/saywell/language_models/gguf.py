@@ -158,6 +158,10 @@ class GgufBackend:
     def _answer(self, request: Request, tell: Told, given_up: threading.Event) -> Sent:
         tokens = self._tokens(request)
         assert self._engine is not None
+        if not tokens:
+            raise InputError(
+                f"{self._file.path}: its chat template makes no text of a question; use another file"
+            )
         if len(tokens) >= self._context:
             raise Trouble(
                 f"the question has {len(tokens)} tokens; {self.name} reads {self._context} (--llm-context)",

@@ -55,6 +55,9 @@ _GAVE_UP = (408, 499, 504, 524)
 # Those that may say when to come back.
 _LATER = (403, 408, 409, 425, 429, 500, 502, 503, 504, 529)
 _MOST_COUNT = 1 << 40
+_BEYOND, _PIECES = 16_384, 8
+"""Of the limit on a reply, which a server was given: tokens of reasoning that some do not count into it, and
+pieces that some make of a token."""
 _NAMES = {option: rf"\b{option}\b" for option in _OPTIONS} | {
     "response_format": r"response[ _]format|json[ _]schema|structured[ _]output",
     "logprobs": r"(top_)?log_?prob(s|abilit(y|ies))?",
@@ -126,8 +129,10 @@ class HttpBackend:
         tried = self._in_doubt.pop() if self._in_doubt and not without else None
         payload = self._payload(request, without, tried)
         try:
-            # A server that takes no limit on the reply's length is left when there is more.
-            most = None if _LIMITS & payload.keys() else request.max_tokens
+            # A server that takes no limit on the reply's length, or does not keep to it, is left when there
+            # is more.
+            limited = bool(_LIMITS & payload.keys())
+            most = _BEYOND + _PIECES * request.max_tokens if limited else request.max_tokens
             status, headers, body = await self._wire.post(
                 f"{self._url}/chat/completions", payload, told, most
             )

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from saywell.encoders.checkpoints import local_checkpoint
 from saywell.encoders.fingerprints import checkpoint_fingerprint
 from saywell.errors import InputError, MissingPackage
@@ -78,7 +80,7 @@ class LocalBackend:
         messages = request.messages
         if request.answer is not None:
             messages = with_instructions(messages, request.answer)
-        ids = _tokens(tokenizer, messages).to(model.device)
+        ids = self._tokens(tokenizer, messages).to(model.device)
         context = getattr(model.config, "max_position_embeddings", None) or 1 << 30
         if ids.shape[1] >= context:
             raise Trouble(
@@ -112,6 +114,27 @@ class LocalBackend:
             input_tokens=int(ids.shape[1]),
             output_tokens=len(new),
         )
+
+    def _tokens(self, tokenizer: Any, messages: tuple[Message, ...]) -> Any:
+        """The messages in the chat template; what the system says begins the first turn where it may not."""
+        turns = [{"role": message.role, "content": message.text} for message in messages]
+        told = [turn["content"] for turn in turns if turn["role"] == "system"]
+        asked = [turn for turn in turns if turn["role"] != "system"]
+        folded = [{**turn, "content": "\n\n".join([*told, turn["content"]])} for turn in asked[:1]] + asked[
+            1:
+        ]
+        refusals: list[TemplateError] = []
+        for form in (turns, folded) if told else (turns,):
+            try:
+                encoded = tokenizer.apply_chat_template(
+                    form, add_generation_prompt=True, return_tensors="pt", return_dict=True
+                )
+                return encoded["input_ids"]
+            except TemplateError as refusal:  # what a template does with raise_exception, too
+                refusals.append(refusal)
+        raise InputError(
+            f"the chat template of {self.name} cannot be used here: {str(refusals[0])[:300]}"
+        ) from refusals[0]
 
     def _choose(self, choices: Sequence[str], model: Any, tokenizer: Any, ids: Any) -> Sent:
         """The probabilities of the choices, or what the reply begins with where it is none of them."""
@@ -158,11 +181,3 @@ class LocalBackend:
         if not tokenizer.chat_template:
             raise InputError(f"{self.name} has no chat template; use an instruct or chat checkpoint")
         return model.to(device).eval(), tokenizer  # pyright: ignore
-
-
-def _tokens(tokenizer: Any, messages: tuple[Message, ...]) -> Any:
-    turns = [{"role": message.role, "content": message.text} for message in messages]
-    encoded = tokenizer.apply_chat_template(
-        turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
-    return encoded["input_ids"]

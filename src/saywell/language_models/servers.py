@@ -35,6 +35,8 @@ class Server:
         self._model = model
         self._looking: asyncio.Future[list[Any]] | None = None
         self._by_parts = False
+        self._uncounted = False
+        """Whether it counted nothing though it was asked."""
 
     @property
     def enforces(self) -> bool:
@@ -66,14 +68,21 @@ class Server:
         return int(set_to[1]) if set_to else None
 
     async def count(self, payload: Mapping[str, Any]) -> int | None:
-        """Tokens of a request's messages as the model reads them, in the template of its chat."""
+        """Tokens of a request's messages as the model reads them, in the template of its chat.
+
+        A server that once counted nothing is not asked again: it may take as long each time.
+        """
         props, listed, *_ = await self._look()
+        counted = None
+        if self._uncounted:
+            return None
         if _number(props, "total_slots"):
-            return await self._counted_by_llama(payload)
-        if _number(self._entry(_in(listed, "data")), "max_model_len"):
+            counted = await self._counted_by_llama(payload)
+        elif _number(self._entry(_in(listed, "data")), "max_model_len"):
             asked = {"model": self._model, "messages": payload["messages"], "add_generation_prompt": True}
-            return _number(await self._facts(self._at("/tokenize"), asked, _COUNTING), "count")
-        return None
+            counted = _number(await self._facts(self._at("/tokenize"), asked, _COUNTING), "count")
+        self._uncounted = counted is None
+        return counted
 
     async def _counted_by_llama(self, payload: Mapping[str, Any]) -> int | None:
         if not self._by_parts:
@@ -103,9 +112,7 @@ class Server:
         """The entry of our model in a list of them; the only one, where its name is another."""
         known = [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
         names = (self._model, f"{self._model}:latest")
-        ours = [
-            entry for entry in known if {entry.get("id"), entry.get("name"), entry.get("model")} & set(names)
-        ]
+        ours = [entry for entry in known if any(entry.get(key) in names for key in ("id", "name", "model"))]
         return ours[0] if ours else known[0] if len(known) == 1 else None
 
 

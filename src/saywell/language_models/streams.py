@@ -34,6 +34,7 @@ class Stream:
         self._most = most
         self._kept = 0  # bytes of all of the following but the line
         self._line: list[bytes] = []  # the beginning of a line whose end has not come
+        self._begun = 0  # bytes of it
         self._event: list[bytes] = []  # lines of data that are no JSON by themselves
         self._stray: list[bytes] = []  # what is no piece of a completion
         self._choice: dict[str, Any] = {}
@@ -43,7 +44,8 @@ class Stream:
     def take(self, chunk: bytes) -> bool:
         """Whether there is more of the reply with this chunk. Raises TooLarge."""
         before = self.tokens, self.ended
-        if self._kept + sum(map(len, self._line)) + len(chunk) > self._most:
+        self._begun += len(chunk)
+        if self._kept + self._begun > self._most:
             raise TooLarge
         if b"\n" not in chunk and b"\r" not in chunk:
             self._line.append(chunk)
@@ -51,6 +53,7 @@ class Stream:
         lines = b"".join([*self._line, chunk]).splitlines(keepends=True)
         # What ends in \r may go on with \n.
         self._line = [lines.pop()] if not lines[-1].endswith(b"\n") else []
+        self._begun = sum(map(len, self._line))
         for line in lines:
             self._read(line.rstrip(b"\r\n"))
         return (self.tokens, self.ended) != before
@@ -65,6 +68,7 @@ class Stream:
     def cut_off(self) -> None:
         """Nobody reads on: it is as long as it may be."""
         self._choice["finish_reason"] = "length"
+        self._rest = {"usage": {"completion_tokens": self.tokens}} | self._rest
         self.ended = self.over = True
 
     @property

@@ -71,7 +71,7 @@ class Wire:
         self._pools = []
 
     async def post(
-        self, url: str, payload: Mapping[str, Any], told: Told, most: int | None = None
+        self, url: str, payload: Mapping[str, Any], told: Told, most: int
     ) -> tuple[int, httpx2.Headers, bytes]:
         """Status, headers and body; that of a streamed reply as if it had come at once.
 
@@ -118,7 +118,7 @@ class Wire:
         return None
 
     async def _follow(
-        self, response: httpx2.Response, stream: Stream, limit: asyncio.Timeout, told: Told, most: int | None
+        self, response: httpx2.Response, stream: Stream, limit: asyncio.Timeout, told: Told, most: int
     ) -> None:
         """Reads a reply while its tokens come."""
         now = asyncio.get_running_loop().time
@@ -130,10 +130,9 @@ class Wire:
             ended = stream.ended
             if stream.take(piece):
                 told(stream.tokens)
-                limit.reschedule(now() + self._idle)
-            if stream.ended and not ended:
-                limit.reschedule(now() + min(self._idle, _REST))
-            if most is not None and stream.tokens >= most and not stream.ended:
+                if not ended:  # what comes after the end does not put off the end
+                    limit.reschedule(now() + (min(self._idle, _REST) if stream.ended else self._idle))
+            if stream.tokens >= most and not stream.ended:
                 stream.cut_off()
                 return
         stream.close()
