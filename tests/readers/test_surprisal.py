@@ -72,6 +72,14 @@ def by_hand(model, before, text):
 def test_losses_are_those_of_a_plain_loop(model, before):
     expected = [by_hand(model, before, text) for text in TEXTS]
     np.testing.assert_allclose(model.losses(before, TEXTS), expected, atol=2e-5)
+    np.testing.assert_allclose(model.losses(before, TEXTS, cells=1), expected, atol=2e-5)
+
+
+def test_a_long_text_holds_no_more_logits_at_once_than_others(letters):
+    model, held = causal_model(tiny("gpt2", letters), letters), []
+    model.model.register_forward_hook(lambda *call: held.append(call[-1].logits.numel()))
+    model.losses("x", ["a" * 60], cells=20 * 257)
+    assert max(held) == 20 * 257 and sum(held) >= 60 * 257
 
 
 @settings(max_examples=8, deadline=None)

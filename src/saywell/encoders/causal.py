@@ -19,7 +19,10 @@ from saywell.encoders.positions import token_ids
 from saywell.errors import InputError, MissingPackage
 
 _CELLS = 1 << 24
-"""Logits held at once, in numbers; one text may have more."""
+"""Logits held at once, in numbers; what stands before the texts, and where a model does not keep what it read
+one text, may have more."""
+_SHORTEST_PIECE = 16
+"""Tokens."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class CausalModel:
 
         A text has the same tokens whatever stands before it. Each of the two has half of the context, and
         loses its end where that is too short. Texts of like length are read together, at most so many that
-        their logits are `cells` numbers; which are does not matter but for the last digits of a float32.
+        their logits are `cells` numbers, and of a longer one so many tokens; neither matters but for the last
+        digits of a float32.
         """
         half = self.max_tokens // 2
         start = self.tokenizer.bos_token_id
@@ -58,7 +62,7 @@ class CausalModel:
         tokens = [self._tokens(text)[:half] for text in texts]
         found = np.full(len(texts), np.nan)
         for rows in self._batches(tokens, len(prefix), cells):
-            found[rows] = self._read(prefix, [tokens[row] for row in rows])
+            found[rows] = self._read(prefix, [tokens[row] for row in rows], cells)
             progress(len(rows))
         return found
 
@@ -77,8 +81,13 @@ class CausalModel:
             start += size
 
     @torch.inference_mode()
-    def _read(self, prefix: Sequence[int], texts: Sequence[Sequence[int]], keep: bool = True) -> list[float]:
-        """`keep`: read the prefix once for all of them, where the model keeps keys and values."""
+    def _read(
+        self, prefix: Sequence[int], texts: Sequence[Sequence[int]], cells: int = _CELLS, keep: bool = True
+    ) -> list[float]:
+        """`keep`: read the prefix once for all of them, where the model keeps keys and values.
+
+        There a text whose logits are more than `cells` numbers is read in pieces.
+        """
         place, longest = next(self.model.parameters()).device, max(map(len, texts))
         ids = torch.tensor([[*text, *[text[0]] * (longest - len(text))] for text in texts], device=place)
         sizes = torch.tensor([len(text) for text in texts], device=place)
@@ -92,12 +101,19 @@ class CausalModel:
         kept: Any = getattr(read, name, None)
         if keep and hasattr(kept, "batch_repeat_interleave"):
             kept.batch_repeat_interleave(len(texts))
-            more = self.model(input_ids=ids, attention_mask=mask, use_cache=True, **{name: kept})
-            logits = torch.cat([read.logits[:, -1:].expand(len(texts), -1, -1), more.logits[:, :-1]], 1)
+            width = max(_SHORTEST_PIECE, cells // (len(texts) * self.model.config.vocab_size))
+            last, found = read.logits[:, -1:].expand(len(texts), -1, -1), []
+            for start in range(0, longest, width):
+                piece, seen = ids[:, start : start + width], mask[:, : len(prefix) + start + width]
+                more = self.model(input_ids=piece, attention_mask=seen, use_cache=True, **{name: kept})
+                kept = getattr(more, name)
+                found.append(_losses(torch.cat([last, more.logits[:, :-1]], 1), piece))
+                last = more.logits[:, -1:].clone()  # and no longer those before it
+            losses = torch.cat(found, 1)
         else:
             whole = torch.cat([before.expand(len(texts), -1), ids], 1)
             logits = self.model(input_ids=whole, attention_mask=mask).logits[:, len(prefix) - 1 : -1]
-        losses = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), ids, reduction="none")
+            losses = _losses(logits, ids)
         return (losses.double().masked_fill(~own, 0.0).sum(1) / sizes).tolist()
 
 
@@ -145,6 +161,11 @@ def causal_model(model: Any, tokenizer: Any, name: str | None = None) -> CausalM
     limits += [getattr(model.config, key, None) for key in ("max_position_embeddings", "n_positions")]
     known = [limit for limit in limits if isinstance(limit, int) and 0 < limit < 1_000_000]
     return CausalModel(name, model, tokenizer, min(known, default=2048), model_fingerprint(model, tokenizer))
+
+
+def _losses(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """-log p of each token."""
+    return torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), ids, reduction="none")
 
 
 def _logits(model: Any) -> Any:
