@@ -3,12 +3,12 @@
     .venv/bin/python benchmarks/local_llm.py [--llm FILE.gguf] [--units N] [--texts N] [--threads N]
         [--only gguf|server|hf]
 
-Prints the table of docs/language-models.md, "What a model of your own takes". Beside them stands the plain
-loop: the same chats to the same library one by one, with what it remembers by itself ("loop"), and with each
-prompt read from its start ("loop, afresh"). Units are tags of the demo's texts. To describe is one request a
-unit; to read is one a text, of the unit's tag, which is answered with one of two words. A loop writes as many
-tokens as saywell's replies have. Loading the model is in no figure.
-Processor time counts all threads of this process, so it tells more than seconds where others work as well.
+Prints the table of docs/language-model-replies.md, "What a model of your own takes". Beside them stands the
+plain loop: the same chats to the same library one by one, with what it remembers by itself ("loop"), and
+with each prompt read from its start ("loop, afresh"). Units are tags of the demo's texts. To describe is
+one request a unit; to read is one a text, of the unit's tag, which is answered with one of two words. A
+loop writes as many tokens as saywell's replies have. Loading the model is in no figure. Processor time
+counts all threads of this process, so it tells more than seconds where others work as well.
 """
 
 from __future__ import annotations
