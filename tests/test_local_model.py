@@ -107,9 +107,7 @@ def opened(request, tmp_path):
 def answered(tmp_path, opened) -> Counter:
     """The replies of a study by step; where there is a grammar none has another form."""
     with sqlite3.connect(tmp_path / "study" / "calls.sqlite") as calls:
-        rows = calls.execute(
-            "SELECT step, status, seconds, input_tokens, output_tokens FROM calls"
-        ).fetchall()
+        rows = calls.execute("SELECT step, status FROM calls").fetchall()
     statuses = Counter(status for _, status in rows)
     assert rows and not statuses["failed"]
     if opened.grammar:
