@@ -98,20 +98,18 @@ def opened(request, tmp_path):
             return open_language_model("openai-compatible:smollm2", url=url, env={}, **options)
         return open_language_model(f"{way}:{FILE}", threads=1 if way == "gguf" else None, **options)
 
-    open_it.grammar = way != "hf"
     torch.set_num_threads(2 if way == "hf" else 1)
     yield open_it
     torch.set_num_threads(1)
 
 
-def answered(tmp_path, opened) -> Counter:
-    """The replies of a study by step; where there is a grammar none has another form."""
+def answered(tmp_path) -> Counter:
+    """The replies of a study by step, of which none has another form than was asked for."""
     with sqlite3.connect(tmp_path / "study" / "calls.sqlite") as calls:
         rows = calls.execute("SELECT step, status FROM calls").fetchall()
     statuses = Counter(status for _, status in rows)
     assert rows and not statuses["failed"]
-    if opened.grammar:
-        assert statuses["ok"] and not statuses["unparsed"]
+    assert statuses["ok"] and not statuses["unparsed"]
     return Counter(step for step, _ in rows)
 
 
@@ -137,7 +135,7 @@ def test_neurons(opened, sentences, tokenizer, tmp_path):
             encoder=letters,
             random_control=False,
         )
-    steps = answered(tmp_path, opened)
+    steps = answered(tmp_path)
     assert study.descriptions.height >= 1 and steps["describe"] >= 1 and steps["detection"]
 
 
@@ -157,10 +155,10 @@ def test_an_exam(opened, tmp_path):
             encoder=letters,
             llm=model,
             describer="llm",
-            reader="detection" if opened.grammar else "sentence-encoder",  # to keep it short
+            reader="detection",
             out=tmp_path / "study",
         )
-    steps = answered(tmp_path, opened)
+    steps = answered(tmp_path)
     assert "llm" in exam.summary["describer"].to_list() and steps["describe"]
 
 
@@ -189,4 +187,4 @@ def test_classes(opened, tmp_path):
             assert study.table("class_texts").height
         except InputError as error:  # such a model may have nothing to say, and then that is what is said
             assert "there is no usable text" in str(error)
-    assert answered(tmp_path, opened)["class components"]
+    assert answered(tmp_path)["class components"]

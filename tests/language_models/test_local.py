@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from pydantic import BaseModel
 
 from saywell.errors import InputError
-from saywell.language_models import Image, Message, Request, open_language_model
+from saywell.language_models import Image, Message, Request, grammar, open_language_model
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}"
@@ -88,10 +89,18 @@ def test_the_reply_is_that_of_transformers_itself(checkpoint):
     assert reply.text == expected and reply.input_tokens == start
 
 
-def test_an_answer_that_does_not_parse_is_unscored(checkpoint):
+def test_an_answer_has_the_asked_form_where_there_is_a_grammar(checkpoint, monkeypatch):
+    request = Request("s", (Message("user", "x"),), Score, max_tokens=24)
+    sampled = replace(request, temperature=3.0, seed=1)
     with open_language_model(f"hf:{checkpoint}") as model:
-        reply = model.complete([Request("s", (Message("user", "x"),), Score, max_tokens=8)])[0]
-    assert reply.parsed is None and reply.status in ("truncated", "unparsed", "empty")
+        replies = model.complete([request, sampled])
+    assert all(reply.status == "ok" and isinstance(reply.parsed, Score) for reply in replies)
+    # A model that was made by chance writes no JSON by itself, and this is another reply than that.
+    monkeypatch.setattr(grammar, "is_installed", lambda: False)
+    with open_language_model(f"hf:{checkpoint}") as model:
+        bare = model.complete([request])[0]
+    assert bare.parsed is None and bare.status in ("truncated", "unparsed", "empty")
+    assert bare.key != replies[0].key
 
 
 def test_what_it_cannot_do_is_said(checkpoint, tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import importlib.util
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -16,12 +17,13 @@ from jinja2 import TemplateError
 from saywell.encoders.checkpoints import local_checkpoint
 from saywell.encoders.fingerprints import checkpoint_fingerprint
 from saywell.errors import InputError, MissingPackage
+from saywell.language_models import grammar
 from saywell.language_models.backend import Sent, Told, Trouble, untold
 from saywell.language_models.choices import by_tokens, likeliest
 from saywell.language_models.gguf_file import GgufFile
 from saywell.language_models.prices import FREE
 from saywell.language_models.requests import Message, Request
-from saywell.language_models.structured import with_instructions
+from saywell.language_models.structured import tight_schema, with_instructions
 from saywell.progress import quiet_loading
 
 
@@ -29,9 +31,9 @@ class LocalBackend:
     """A transformers causal language model with a chat template; text only, one request at a time.
 
     One at a time, because batching changes floating-point sums and with them now and then a greedy
-    reply: the same request must get the same reply whatever runs beside it. The answer's form is
-    spelled out in the prompt. Sampling (temperature above 0) draws from a generator seeded with the
-    request's seed, or 0.
+    reply: the same request must get the same reply whatever runs beside it. The answer's form is spelled
+    out in the prompt and, with the package llguidance, is the grammar of the reply. Sampling (temperature
+    above 0) draws from a generator seeded with the request's seed, or 0.
     """
 
     def __init__(self, checkpoint: str, *, device: str | None = None) -> None:
@@ -41,6 +43,7 @@ class LocalBackend:
         self._checkpoint = checkpoint
         self._device = device
         self._loaded: tuple[Any, Any] | None = None
+        self._vocabulary: tuple[Any] | None = None
         # torch calls block, so they run beside the loop, in one thread to keep them in order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saywell-hf")
         self._place: dict[str, str] = {"pretrained_model_name_or_path": checkpoint}
@@ -55,6 +58,8 @@ class LocalBackend:
             folder = local_checkpoint(checkpoint)
             model = checkpoint if folder is None else checkpoint_fingerprint(Path(folder))
         self.identity = {"provider": "hf", "url": "", "model": model}
+        if grammar.is_installed():
+            self.identity["grammar"] = grammar.NAME
 
     async def send(self, request: Request, without: tuple[str, ...] = (), told: Told = untold) -> Sent:
         """The model's reply.
@@ -63,14 +68,22 @@ class LocalBackend:
         that is longer than the model reads.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._generate, request)
+        given_up = threading.Event()
+
+        def tell(tokens: int) -> None:
+            loop.call_soon_threadsafe(told, tokens)
+
+        try:
+            return await loop.run_in_executor(self._thread, self._generate, request, tell, given_up)
+        finally:
+            given_up.set()  # the model stops at its next token
 
     async def close(self) -> None:
         """Frees the model."""
         self._thread.shutdown(wait=True)
         self._loaded = None
 
-    def _generate(self, request: Request) -> Sent:
+    def _generate(self, request: Request, tell: Told, given_up: threading.Event) -> Sent:
         import torch
         from transformers import GenerationConfig
 
@@ -102,7 +115,13 @@ class LocalBackend:
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.no_grad(), torch.random.fork_rng(devices=devices):
             torch.manual_seed(request.seed or 0)
-            output = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
+            output = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=config,
+                logits_processor=self._held(request, model, tokenizer, start=ids.shape[1]),
+                stopping_criteria=[_watched(tell, given_up, start=ids.shape[1])],
+            )
         new = output[0, ids.shape[1] :]
         ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
         ended = len(new) > 0 and int(new[-1]) in ends
@@ -114,6 +133,15 @@ class LocalBackend:
             input_tokens=int(ids.shape[1]),
             output_tokens=len(new),
         )
+
+    def _held(self, request: Request, model: Any, tokenizer: Any, start: int) -> list[grammar.Held]:
+        """What keeps the reply to the form of its answer, where there is any."""
+        if request.answer is None or "grammar" not in self.identity:
+            return []
+        if self._vocabulary is None:
+            self._vocabulary = (grammar.vocabulary(tokenizer, model.config.vocab_size),)
+        (known,) = self._vocabulary
+        return [] if known is None else [grammar.Held(known, tight_schema(request.answer), start)]
 
     def _tokens(self, tokenizer: Any, messages: tuple[Message, ...]) -> Any:
         """The messages in the chat template; what the system says begins the first turn where it may not."""
@@ -181,3 +209,14 @@ class LocalBackend:
         if not tokenizer.chat_template:
             raise InputError(f"{self.name} has no chat template; use an instruct or chat checkpoint")
         return model.to(device).eval(), tokenizer  # pyright: ignore
+
+
+def _watched(tell: Told, given_up: threading.Event, start: int) -> Callable[..., Any]:
+    """Tells how many tokens there are, and stops where nobody waits for more."""
+    import torch
+
+    def watch(ids: torch.Tensor, scores: Any, **more: Any) -> torch.Tensor:
+        tell(ids.shape[1] - start)
+        return torch.full((ids.shape[0],), given_up.is_set(), dtype=torch.bool, device=ids.device)
+
+    return watch
