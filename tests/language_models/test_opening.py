@@ -164,3 +164,18 @@ def test_the_limits_of_the_settings_reach_the_server(tmp_path):
         assert server.requests[0]["reasoning_effort"] == "low"
     with pytest.raises(InputError, match="llm_rate='fast' is no rate; write it like 60/min"):
         settings_of(LlmSettings, options={"llm_rate": "fast"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("hf:nowhere/at-all", {"url": "http://127.0.0.1:1/v1"}, "--llm-url does not apply"),
+        ("gguf:missing.gguf", {"rate": "60/min"}, "--llm-rate does not apply"),
+        ("ollama:any", {"effort": ""}, "--llm-effort '' is no word"),
+        ("ollama:any", {"effort": "low; high"}, "is no word such as none, low or high"),
+        ("ollama:any", {"threads": 2}, "--llm-threads is for models that llama.cpp runs here"),
+    ],
+)
+def test_an_option_that_cannot_apply_is_refused(name, options, said):
+    with pytest.raises(InputError, match=said):
+        open_language_model(name, **options)

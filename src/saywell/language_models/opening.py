@@ -69,9 +69,12 @@ def open_language_model(
     retries = retries or Retries(deadline=deadline)
     if threads is not None and provider.name != "gguf":
         raise InputError(f"--llm-threads is for models that llama.cpp runs here (gguf:PATH), not {name!r}")
+    if effort is not None and not effort.isalnum():
+        raise InputError(f"--llm-effort {effort!r} is no word such as none, low or high")
     if provider.name in IN_PROCESS:
-        if url is not None:
-            raise InputError(f"{name!r} runs in this process; --llm-url does not apply to it")
+        for option, value in (("--llm-url", url), ("--llm-rate", rate)):
+            if value is not None:
+                raise InputError(f"{name!r} runs in this process; {option} does not apply to it")
         return Client(
             _in_process(provider.name, model, threads, context, effort, replay),
             calls=calls,
