@@ -66,3 +66,13 @@ def test_a_side_on_which_nothing_fires_has_exemplars_of_no_unit(tmp_path):
     activations = Activations(Shards(tmp_path), units, TopShare())
     exemplars = exemplar_table(activations, ids, {"describe": DescribeRows(np.arange(30))}, 3)
     assert exemplars.height == 0 and set(exemplars.dtypes[:1]) == {pl.String}
+
+
+def test_what_differs_by_rounding_alone_has_one_value():
+    """The same text in a batch of another shape gives another last digit, and no unit fires on that."""
+    random = np.random.default_rng(0)
+    level = random.normal(size=40) * 10.0 ** random.integers(-3, 4, 40)
+    last = np.float32(level) * (1 + np.finfo(np.float32).eps * random.integers(-3, 4, (200, 40)))
+    assert set(TopShare().fit(last.astype(np.float32)).states) == {"constant"}
+    real = level * (1 + 1e-3 * random.normal(size=(200, 40)))
+    assert "constant" not in TopShare().fit(real.astype(np.float32)).states

@@ -19,6 +19,8 @@ from saywell.errors import InputError
 
 FLAT = 0.15
 """A unit that comes near its threshold on this much more than its share has no top to speak of."""
+ROUNDING = 32 * float(np.finfo(np.float32).eps)
+"""Part of its value that a unit may differ by in a batch of another shape: so little is no difference."""
 NEAR = 0.002
 """Near is within this part of the unit's range, or of the threshold's size where that is smaller."""
 FEWEST = 3
@@ -246,7 +248,9 @@ def _top_share(values: np.ndarray, share: float) -> tuple[np.ndarray, ...]:
     lowest, highest = values.min(0), values.max(0)
     close = threshold - NEAR * np.minimum(np.abs(threshold), highest - lowest)
     thresholds = threshold.astype(np.float64)
-    return thresholds, (values >= threshold).mean(0), (values >= close).mean(0), highest <= lowest
+    size = np.maximum(np.abs(highest), np.abs(lowest))
+    constant = highest - lowest <= ROUNDING * size
+    return thresholds, (values >= threshold).mean(0), (values >= close).mean(0), constant
 
 
 def _without_unknown(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
