@@ -438,6 +438,61 @@ class ClassSettings(DualSettings, StudySettings, LlmSettings):
         return self
 
 
+class HypothesisSettings(CausalSettings, ClaimSettings):
+    """Options of `saywell hypotheses` and `find_hypotheses`."""
+
+    target: str | None = Field(
+        default=None, description="Column with what is to be explained; of pairs, which is favoured."
+    )
+    kind: Literal["binary", "ordinal", "count", "real", "nominal"] | None = Field(
+        default=None, description="What the target is; by default its values tell."
+    )
+    first: str | None = Field(
+        default=None, description="Of pairs, the value of the target that says the first is favoured."
+    )
+    text: str = Field(default="text", description="Column with the text; of pairs, the first.")
+    pair: str | None = Field(default=None, description="Column with the second text of each pair.")
+    between: str | None = Field(
+        default=None, description="Column with two groups, or more, to be told apart, instead of a target."
+    )
+    covariate: Names = Field(
+        default=[], description="Column to be held equal; 'length' is the number of words."
+    )
+    by: str | None = Field(default=None, description="Column that says who said the target.")
+    group: str | None = Field(
+        default=None, description="Column of what texts have in common (a prompt, an author): kept together."
+    )
+    split: str | None = Field(default=None, description="Column with train, validation, test; else by hash.")
+    candidates: Annotated[
+        list[Literal["claims", "latents", "topics", "llm"]], BeforeValidator(_split), Written(",")
+    ] = Field(default=["claims", "latents", "topics"], description="Where hypotheses come from.")
+    tests: Count = Field(default=40, description="Hypotheses that are put to the test, at most.")
+    report: Count = Field(default=20, exclude=True, description="Hypotheses that are shown, at most.")
+    shuffles: int = Field(
+        default=20, ge=0, description="Times the search is run again with the target dealt out anew."
+    )
+    limit: int | None = Field(default=None, description="Use that many texts or pairs, chosen by content.")
+    encoder: str = Field(default="minilm", description="Sentence encoder that finds latents and topics.")
+    llm_units: int = Field(
+        default=0, ge=0, description="Hypotheses that a reader that costs (an LLM) reads; the clearest."
+    )
+    top: int = Field(default=30, ge=3, description="Examples that are kept of each hypothesis.")
+    device: str = Field(default="auto", exclude=True, description="auto, cpu, cuda, mps.")
+
+    @model_validator(mode="after")
+    def _someone_to_propose(self) -> HypothesisSettings:
+        if "llm" in self.candidates and self.llm == EXTRACTIVE:
+            raise ValueError("candidates='llm' (--candidates) asks a language model: give llm=... (--llm)")
+        if self.target is not None and self.between is not None:
+            raise ValueError(
+                f"target={self.target!r} (--target) and between={self.between!r} (--between) both say what"
+                " is to be explained; give one of them"
+            )
+        if self.first is not None and self.pair is None:
+            raise ValueError(f"first={self.first!r} (--first) is of pairs: give pair=... (--pair)")
+        return self
+
+
 class ExamSettings(CausalSettings, LlmSettings):
     """Options of `saywell exam` and `run_exam`."""
 

@@ -20,10 +20,10 @@ CANDIDATES = Table(
     },
     key=("unit",),
 )
-"""Statements that could be hypotheses. `found_by`: claims, latents, topics, llm. `claim`: what it says in a
-form that is executed; empty where it is words alone. `outcome`, `z`: with what it goes most on describe and
-select examples, and how clearly (a score statistic; its sign is the direction). `share`: of these examples
-of which it holds. `chosen`: put to the test."""
+"""Statements that could be hypotheses. `found_by`: claims, latents, topics, llm. `claim`: what it says
+in a form that is executed; empty where it is words alone. `outcome`, `z`: with what it goes most on
+describe and select examples, and how clearly (a score statistic; its sign is the direction). `share`:
+of these examples of which it holds. `chosen`: put to the test."""
 HYPOTHESES = Table(
     "hypotheses",
     {
@@ -61,23 +61,24 @@ HYPOTHESES = Table(
 )
 """Statements put to the test on score examples, and what came of it, best first.
 
-`hypothesis`: its number as a word, "h1". `reader`: who read the score examples, from the words alone. `outcome`:
-what it is said to go with, `direction` 1: up, -1: down, as found on describe and select examples. `n`: score
-items that were read, `holds`: of which it holds; of pairs those in which it holds of one text alone. `mean_with`,
-`mean_without`: of the outcome where it holds and where not; of pairs the share of those in which it holds of one
-text alone that have that text favoured, and 0.5. `effect`: the difference that it makes with covariates held
-equal, with a 95 % interval; `_alone`: without them. z, p: of the test (two-sided), q after Benjamini and Hochberg
-over all that were tested, p_bonferroni after Bonferroni. `status`: "verified" where q is at most 0.05 and the
-direction is the one found, "the other way" where q is and it is not, "not shown", or "too few" where nothing
-could be said whatever the truth. `order`: by what each adds to those before on describe and select examples,
-from 1. `repeats`: the hypothesis before it that it says again; it is not counted."""
+`hypothesis`: its number as a word, "h1". `reader`: who read the score examples, from the words alone.
+`outcome`: what it is said to go with, `direction` 1: up, -1: down, as found on describe and select
+examples. `n`: score items that were read, `holds`: of which it holds; of pairs those in which it holds
+of one text alone. `mean_with`, `mean_without`: of the outcome where it holds and where not; of pairs
+the share of those in which it holds of one text alone that have that text favoured, and 0.5. `effect`:
+the difference that it makes with covariates held equal, with a 95 % interval; `_alone`: without them.
+z, p: of the test (two-sided), q after Benjamini and Hochberg over all that were tested, p_bonferroni
+after Bonferroni. `status`: "verified" where q is at most 0.05 and the direction is the one found, "the
+other way" where q is and it is not, "not shown", or "too few" where nothing could be said whatever the
+truth. `order`: by what each adds to those before on describe and select examples, from 1. `repeats`:
+the hypothesis before it that it says again; it is not counted."""
 SHUFFLED = Table(
     "shuffled_targets",
     {"shuffle": pl.Int32, "tested": pl.Int64, "verified": pl.Int64, "bonferroni": pl.Int64},
     key=("shuffle",),
 )
-"""The whole search once more with outcomes dealt out anew: how many hypotheses were put to the test, and how
-many were verified, with nothing to find."""
+"""The whole search once more with outcomes dealt out anew: how many hypotheses were put to the test,
+and how many were verified, with nothing to find."""
 JOINT = Table(
     "joint",
     {
@@ -92,9 +93,9 @@ JOINT = Table(
     },
     key=("outcome", "model"),
 )
-"""How well score examples are told by a linear model fitted on describe and select examples. `model`: verified
-(readings of verified hypotheses), tested (of all put to the test), probe (vectors of the texts), length,
-covariates. `measure`: AUC, or R2."""
+"""How well score examples are told by a linear model fitted on describe and select examples. `model`:
+verified (readings of verified hypotheses), tested (of all put to the test), probe (vectors of the
+texts), length, covariates. `measure`: AUC, or R2."""
 MEASURABLE = Table(
     "measurable",
     {
@@ -109,9 +110,9 @@ MEASURABLE = Table(
     },
     key=("unit",),
 )
-"""What varies between the two texts of a pair, whatever is favoured. `differs`: share of pairs in which it holds
-of one text alone; `first`: share of these in which that is the first; `expressed`: share in which it is
-favoured; z: of that. Most varying first; describe and select pairs."""
+"""What varies between the two texts of a pair, whatever is favoured. `differs`: share of pairs in which
+it holds of one text alone; `first`: share of these in which that is the first; `expressed`: share in
+which it is favoured; z: of that. Most varying first; describe and select pairs."""
 RATERS = Table(
     "raters",
     {
@@ -125,8 +126,8 @@ RATERS = Table(
     },
     key=("rater", "hypothesis"),
 )
-"""What each rater favours: log odds for a text of which the hypothesis holds, drawn towards that of all raters
-(`of_all`) the more, the fewer items (`n`) the rater said. Fitted on describe and select items."""
+"""What each rater favours: log odds for a text of which the hypothesis holds, drawn towards that of all
+raters (`of_all`) the more, the fewer items (`n`) the rater said. Fitted on describe and select items."""
 ARGUED = Table(
     "argued",
     {
@@ -140,6 +141,7 @@ ARGUED = Table(
     },
     key=("item",),
 )
-"""Pairs whose favourite verified hypotheses argue against, for a second look; the most doubtful first. `item`:
-the pair; `first`, `second`: ids of its texts; `said`: 1 where the first was favoured; `predicted`: chance of
-that by the joint model fitted on the other pairs; `odds`: against what was said. `hypotheses`: those that argue."""
+"""Pairs whose favourite verified hypotheses argue against, for a second look; the most doubtful first.
+`item`: the pair; `first`, `second`: ids of its texts; `said`: 1 where the first was favoured;
+`predicted`: chance of that by the joint model fitted on the other pairs; `odds`: against what was said.
+`hypotheses`: those that argue."""
