@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from saywell.data.texts import load_texts
     from saywell.errors import SaywellError
+    from saywell.features import DescriptionFeatures
     from saywell.language_models import open_language_model
     from saywell.report.card import Unit
     from saywell.store.study import Study
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "DescriptionFeatures",
     "SaywellError",
     "Study",
     "Unit",
@@ -37,6 +39,7 @@ __all__ = [
 
 # Loaded on first use: importing torch takes seconds, and `saywell --help` should not.
 _HOMES = {
+    "DescriptionFeatures": "saywell.features",
     "SaywellError": "saywell.errors",
     "Study": "saywell.store.study",
     "Unit": "saywell.report.card",

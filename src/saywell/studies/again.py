@@ -18,7 +18,7 @@ from saywell.data.examples import EXAMPLES, REJECTED, Examples, Kind
 from saywell.data.parts import SCORE
 from saywell.describers.claims import Claims
 from saywell.describers.describer import Evidence
-from saywell.describers.descriptors.tables import DESCRIPTORS, TAGS, stored_tags
+from saywell.describers.descriptors.tables import TAGS, stored_tags
 from saywell.describers.llm import ByLLM
 from saywell.describers.registry import DESCRIBERS, find_describers
 from saywell.describers.wording import as_worded
@@ -34,7 +34,7 @@ from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED
 from saywell.store.files import read_array
 from saywell.store.study import Metric, Study, StudyWriter
 from saywell.store.table import Table
-from saywell.studies.described import DESCRIPTIONS, described_units, description_id
+from saywell.studies.described import DESCRIPTIONS, described_units, description_id, stored_descriptions
 from saywell.studies.spine import (
     CONTROL,
     RESPONSES,
@@ -109,7 +109,7 @@ class Written:
 
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """What the study says."""
-        return _said(study, study.table(DESCRIPTIONS).filter(describer=self.name))
+        return stored_descriptions(study, study.table(DESCRIPTIONS).filter(describer=self.name))
 
 
 def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]) -> Run:
@@ -237,7 +237,7 @@ def _scores(run: Run, cheap: Sequence[tuple[Reader, Predict]]) -> Iterator[tuple
     others = _alone(run.study.table(SCORED).filter(~pl.col("reader").is_in([r.name for r, _ in cheap])))
     frames, every = [], []
     for number, name in enumerate(written["describer"].unique(maintain_order=True)):
-        said = _said(run.study, written.filter(describer=name))
+        said = stored_descriptions(run.study, written.filter(describer=name))
         described = described_units(name, number, said, evidence, run.for_profiles)
         held = HeldOut(
             run.subject.activations, run.examples, described.units, run.resources.seed, run.subject.exemplars
@@ -298,26 +298,3 @@ def _opened(run: Run) -> list[tuple[Reader, Predict]]:
             if not reader.costly and (able or reader.name != CLAIMS):
                 found.append((reader, reader.open(run.examples, run.resources)))
     return found
-
-
-def _said(study: Study, written: pl.DataFrame) -> list[Description]:
-    """Stored descriptions, with their parts."""
-    texts: dict[str, str] = {}
-    for name in (DESCRIPTORS.name, "class_texts"):
-        if name in study.manifest.tables:
-            texts |= dict(study.table(name).select("id", "text").iter_rows())
-    claims = [""] * len(written)
-    if "claim" in written.columns:
-        claims = written["claim"].fill_null("").to_list()
-    columns = written.select("unit", "text", "status", "descriptors").iter_rows()
-    return [
-        Description(
-            unit,
-            text,
-            status,
-            claim,
-            parts=tuple(texts[name] for name in names if name in texts),
-            descriptors=tuple(names),
-        )
-        for (unit, text, status, names), claim in zip(columns, claims, strict=True)
-    ]

@@ -11,9 +11,11 @@ from jaxtyping import Float
 from saywell.data.tags import Tags
 from saywell.describers.associations import exemplar_matrix
 from saywell.describers.describer import Describer, Evidence
+from saywell.describers.descriptors.tables import DESCRIPTORS
 from saywell.description import DESCRIBED, Description
 from saywell.resources import Resources
 from saywell.scorers.floors import Described, top_words
+from saywell.store.study import Study
 from saywell.store.table import Table
 from saywell.transfer.zero_shot import class_embeddings
 
@@ -127,3 +129,26 @@ def description_table(
         for own in said
     ]
     return DESCRIPTIONS.frame(rows)
+
+
+def stored_descriptions(study: Study, written: pl.DataFrame) -> list[Description]:
+    """Rows of table `descriptions` as what they were when written, with their parts."""
+    texts: dict[str, str] = {}
+    for name in (DESCRIPTORS.name, "class_texts"):
+        if name in study.manifest.tables:
+            texts |= dict(study.table(name).select("id", "text").iter_rows())
+    claims = [""] * len(written)
+    if "claim" in written.columns:
+        claims = written["claim"].fill_null("").to_list()
+    columns = written.select("unit", "text", "status", "descriptors").iter_rows()
+    return [
+        Description(
+            unit,
+            text,
+            status,
+            claim,
+            parts=tuple(texts[name] for name in names if name in texts),
+            descriptors=tuple(names),
+        )
+        for (unit, text, status, names), claim in zip(columns, claims, strict=True)
+    ]
