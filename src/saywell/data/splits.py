@@ -40,11 +40,15 @@ def assign_parts(
 
     Raises InputError for fractions that are not three positive numbers with sum 1.
     """
-    shares = check_fractions(fractions)
+    which = dealt(ids, seed, check_fractions(fractions))
+    return pl.Series("part", np.array(PARTS, dtype=object)[which].tolist(), dtype=pl.String)
+
+
+def dealt(ids: Sequence[str] | pl.Series, seed: int, shares: Sequence[float]) -> np.ndarray:
+    """The number of the share that each id falls to, by its hash; they sum to 1."""
     # A float64 holds 53 bits; the top ones suffice and keep every position below 1.
     positions = (hash_numbers(ids, seed, "split") >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    which = np.searchsorted(np.cumsum(shares)[:-1], positions, side="right")
-    return pl.Series("part", np.array(PARTS, dtype=object)[which].tolist(), dtype=pl.String)
+    return np.searchsorted(np.cumsum(shares)[:-1], positions, side="right")
 
 
 def check_seed(seed: object) -> None:

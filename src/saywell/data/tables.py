@@ -256,11 +256,11 @@ def _shards(files: Sequence[Path], name: str) -> SourceTable:
             f"{name} holds files of different kinds ({', '.join(kinds)}); name one kind, such as"
             f" {str(files[0].parent / ('*' + kinds[0]))!r}"
         )
-    return _stacked([_file_table(file, shown(file)) for file in files], name)
+    return stacked([_file_table(file, shown(file)) for file in files], name)
 
 
-def _stacked(tables: Sequence[SourceTable], name: str) -> SourceTable:
-    """One table after another; a column has to be in all of them."""
+def stacked(tables: Sequence[SourceTable], name: str) -> SourceTable:
+    """One table after another, the rows in that order; it has the columns that all of them have."""
     first = tables[0]
     kinds = {
         column: kind for column, kind in first.kinds.items() if all(column in table.kinds for table in tables)
@@ -712,7 +712,7 @@ def _dataset_table(loaded: Any, name: str) -> SourceTable:
     parts = list(loaded.values()) if isinstance(loaded, Mapping) else [loaded]
     if not parts:
         raise InputError(f"{name} has no parts, and so no rows")
-    return _stacked([part_table(part, name) for part in parts], name)
+    return stacked([part_table(part, name) for part in parts], name)
 
 
 def part_table(part: Any, name: str) -> SourceTable:

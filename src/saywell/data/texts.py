@@ -92,10 +92,7 @@ def load_texts(
     table, column = open_table(source).choose(text, "text", TEXT, "text")
     named = _named(table, tags, target, label, covariates)
     texts, *given = table.take([column, *named.values()])
-    rows = _text_rows(texts, column, table).with_columns(normalised(pl.col("text")))
-    rows = rows.with_columns(
-        content="text", key="text", reason=_reason(max_chars), problem=pl.coalesce("text", "problem")
-    )
+    rows = text_rows(texts, column, table, max_chars).with_columns(content="text", key="text")
     asked, notes = _asked_for(dict(zip(named, given, strict=True)), named, table, rows.height)
     return _shared_out(rows, ["text"], asked, rules, table.name, notes)
 
@@ -131,19 +128,13 @@ def load_pairs(
     named = _named(table, tags, target, label, covariates)
     one, other, *given = table.take([first, second, *named.values()])
     sides = [
-        _text_rows(column, called, table)
-        .with_columns(normalised(pl.col("text")))
-        .with_columns(reason=_reason(max_chars), problem=pl.coalesce("text", "problem"))
-        for column, called in ((one, first), (other, second))
+        text_rows(column, called, table, max_chars) for column, called in ((one, first), (other, second))
     ]
-    refused = sides[0]["reason"].is_not_null()
-    texts = {name: side["text"] for name, side in zip(("first", "second"), sides, strict=True)}
-    rows = pl.DataFrame(texts).with_columns(
+    texts = ("first", "second")
+    rows = pair_rows(*sides).with_columns(
         # A line break stands in neither, so that equal strings are equal pairs.
-        content=pl.concat_str("first", "second", separator="\n"),
+        content=pl.concat_str(*texts, separator="\n"),
         key=pl.concat_str(pl.min_horizontal(*texts), pl.max_horizontal(*texts), separator="\n"),
-        reason=pl.coalesce(side["reason"] for side in sides),
-        problem=sides[0]["problem"].zip_with(refused, sides[1]["problem"]),
     )
     asked, notes = _asked_for(dict(zip(named, given, strict=True)), named, table, rows.height)
     return _shared_out(rows, ["first", "second"], asked, rules, table.name, notes)
@@ -176,11 +167,7 @@ def _shared_out(
     if rows.is_empty():
         raise InputError(f"{name} has no rows")
     rows = rows.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
-    rejected = [
-        rows.filter(pl.col("reason").is_not_null()).select(
-            "row", "reason", detail=pl.col("problem").str.slice(0, DETAIL)
-        )
-    ]
+    rejected = [refusals_in(rows)]
     kept = rows.filter(pl.col("reason").is_null()).select("content", "key", "row", *shown)
     first = first_of_equals(kept["key"])
     notes = (*notes, *_notes_on_copies(asked[kept["row"]], first))
@@ -200,7 +187,7 @@ def _shared_out(
 
     refusals = pl.concat(rejected).sort("row")
     if len(kept) < FEWEST:
-        raise InputError(_too_few(name, len(kept), len(rows), refusals, rules))
+        raise InputError(too_few(name, len(kept), len(rows), refusals, rules.max_chars, rules.limit))
     part = assign_parts(kept["id"], rules.seed, rules.fractions)
     check_parts(part, rules.seed)
     asked = asked[kept["row"]]
@@ -209,6 +196,12 @@ def _shared_out(
     classes = tuple(table["label"].drop_nulls().unique().sort()) if "label" in table.columns else ()
     kind = "text" if shown == ["text"] else "pair"
     return Examples(table, kind, _fingerprint(table), refusals, len(rows), notes, classes=classes)
+
+
+def refusals_in(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rejections (row, reason, detail) among rows that have `row`, `reason` and `problem`."""
+    refused = rows.filter(pl.col("reason").is_not_null())
+    return refused.select("row", "reason", detail=pl.col("problem").str.slice(0, DETAIL))
 
 
 def normalised(text: pl.Expr) -> pl.Expr:
@@ -286,13 +279,16 @@ def _fingerprint(examples: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _too_few(name: str, usable: int, total: int, rejected: pl.DataFrame, rules: _Rules) -> str:
+def too_few(
+    name: str, usable: int, total: int, rejected: pl.DataFrame, max_chars: int, limit: int | None
+) -> str:
+    """What is said where fewer than FEWEST rows of a source are usable."""
     counts = rejected.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
-    words = {"too long": f"too long (more than {rules.max_chars} characters)"}
+    words = {"too long": f"too long (more than {max_chars} characters)"}
     reasons = [f"{count} {words.get(reason, reason)}" for reason, count in counts.iter_rows()]
     unpicked = total - usable - len(rejected)
     if unpicked:
-        reasons.append(f"{unpicked} left out by limit={rules.limit}")
+        reasons.append(f"{unpicked} left out by limit={limit}")
     why = f" ({', '.join(reasons)})" if reasons else ""
     return (
         f"{name} has {total} rows, of which {usable} are usable{why}; "
@@ -360,7 +356,7 @@ def _asked_for(
             columns.append(lists.alias("tags"))
             notes = (*notes, note) if note else notes
             continue
-        values = _values(column, named[ours], table.name, numbers=ours != "label").alias(ours)
+        values = column_values(column, named[ours], table.name, numbers=ours != "label").alias(ours)
         if values.null_count():
             notes = (*notes, f"{values.null_count()} rows have no value in {named[ours]!r}.")
         columns.append(values)
@@ -369,8 +365,11 @@ def _asked_for(
     return pl.DataFrame(columns), notes
 
 
-def _values(column: Column, called: str, name: str, *, numbers: bool) -> pl.Series:
-    """A column of numbers as floats, where `numbers` and each value is one; else of strings."""
+def column_values(column: Column, called: str, name: str, *, numbers: bool) -> pl.Series:
+    """A column of numbers as floats, where `numbers` and each value is one; else of strings. Null: none.
+
+    Raises InputError for a column of anything else, and for an infinite number.
+    """
     if not isinstance(column, pl.Series) or column.dtype == pl.Object:
         plain = [None if is_missing(value) else value for value in column]
         strange = next((v for v in plain if not isinstance(v, str | bool | int | float | None)), None)
@@ -402,7 +401,31 @@ def _values(column: Column, called: str, name: str, *, numbers: bool) -> pl.Seri
     return column.cast(pl.Float64)
 
 
-def _text_rows(column: Column, called: str, table: SourceTable) -> pl.DataFrame:
+def text_rows(column: Column, called: str, table: SourceTable, max_chars: int) -> pl.DataFrame:
+    """Of each row of a column its text, normalised, why it cannot be used, and what is shown of it then.
+
+    Columns `text`, `reason` ('not text', 'empty', 'too long'; null: it can be used) and `problem`.
+
+    Raises InputError for a column that holds no texts.
+    """
+    rows = _strings_of(column, called, table).with_columns(normalised(pl.col("text")))
+    return rows.with_columns(reason=_reason(max_chars), problem=pl.coalesce("text", "problem"))
+
+
+def pair_rows(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
+    """Two of `text_rows` as one: `first`, `second`, and `reason` and `problem` of the one that has any."""
+    refused = first["reason"].is_not_null()
+    return pl.DataFrame(
+        {
+            "first": first["text"],
+            "second": second["text"],
+            "reason": first["reason"].zip_with(refused, second["reason"]),
+            "problem": first["problem"].zip_with(refused, second["problem"]),
+        }
+    )
+
+
+def _strings_of(column: Column, called: str, table: SourceTable) -> pl.DataFrame:
     strings = [other for other, kind in table.kinds.items() if kind == TEXT]
     there = f"; columns of text: {', '.join(map(repr, strings))}" if strings else ""
     if not isinstance(column, pl.Series) or column.dtype == pl.Object:

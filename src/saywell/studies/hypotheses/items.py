@@ -1,7 +1,7 @@
 """What a hypothesis is tested on: texts, or pairs of texts of which one is favoured.
 
-Of a pair each text is an example of its own, so that whoever describes and reads sees texts; a pair is read
-as the reading of its first text less that of its second.
+Of a pair each text is an example, so that whoever describes and reads sees texts; a pair is read as the
+reading of its first text less that of its second.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from saywell.scorers.outcomes import Outcome
 class Items:
     """Rows of examples: of each item its text, or the first and second text of a pair.
 
-    `parts`: describe, select or score of each, as of its texts.
+    Items with the same text share its example. `parts`: describe, select or score of each, as of its
+    texts. `rows`: of each its place in the source, by which it is named; no two have the same.
     """
 
     first: Int[np.ndarray, " items"]
     second: Int[np.ndarray, " items"] | None
     parts: np.ndarray
+    rows: Int[np.ndarray, " items"]
 
     def __len__(self) -> int:
         return len(self.first)
