@@ -112,13 +112,16 @@ _JOINERS = "\u200c\u200d"
 _PLAIN = re.compile(r"[^\W_]+(?:[ '’/-][^\W_]+)*")
 
 
-def english(claim: Claim, kind: ExampleKind = "text", names: Names | None = None) -> str:
+def english(
+    claim: Claim, kind: ExampleKind = "text", names: Names | None = None, *, whole: bool = False
+) -> str:
     """A claim as a short noun phrase without a final full stop.
 
     `names`: what the descriptors that `tagged` asks for are called, by id. Words of the data stand in
-    quotation marks; what cannot be printed in them is escaped.
+    quotation marks; what cannot be printed in them is escaped. `whole`: named are the examples, also where
+    it points at words of them: 'texts with the word "off"'.
     """
-    clauses = [_clause(clause, _NOUNS[kind], names or {}) for clause in claim.clauses]
+    clauses = [_clause(clause, _NOUNS[kind], names or {}, whole) for clause in claim.clauses]
     between = "; " if any("," in _IN_BRACKETS.sub("", clause) for clause in clauses) else ", "
     return f"{between}or ".join([between.join(clauses[:-1]), clauses[-1]]) if clauses[1:] else clauses[0]
 
@@ -223,10 +226,11 @@ def _with_inner(condition: Condition) -> Iterable[Condition]:
             yield from _with_inner(value)
 
 
-def _clause(clause: Clause, noun: str, names: Names) -> str:
+def _clause(clause: Clause, noun: str, names: Names, whole: bool) -> str:
     """What it points at first, then what else holds of the example, then what does not."""
     holding = [atom for atom in clause if not atom.negated]
-    head = next((atom for atom in holding if is_of_tokens(atom.conditions[0])), None)
+    pointing = (atom for atom in holding if is_of_tokens(atom.conditions[0]))
+    head = None if whole else next(pointing, None)
     behind = _of_examples([atom for atom in holding if atom is not head], noun, names)
     absent = _of_examples(_joined(atom for atom in clause if atom.negated), noun, names)
     also = [" and ".join(alike) for _, alike in groupby(behind, lambda said: said.split(" ")[0])]

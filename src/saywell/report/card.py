@@ -17,6 +17,7 @@ import polars as pl
 from saywell.data.parts import DESCRIBE
 from saywell.errors import InputError
 from saywell.report.formats import joined
+from saywell.report.hypothesis_words import Hypothesis, hypotheses_of
 from saywell.report.tables import ASKED, asked
 from saywell.store.study import Study
 
@@ -201,6 +202,8 @@ class Unit:
     """Of a class, all its texts, the chosen ones first."""
     article: dict[str, Any] | None = None
     """Of a class, where its knowledge came from."""
+    hypothesis: Hypothesis | None = None
+    """What it was said to go with, and what came of that."""
 
     @property
     def first(self) -> Written:
@@ -406,6 +409,7 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
         "descriptors": _by_unit(_descriptors(rows, ids)),
         "meanings": _by_unit(_of(rows, "meanings", ids)),
     }
+    hypotheses = {one.unit: one for one in reversed(hypotheses_of(rows, ids))}
     articles = _by_unit(_of(rows, "articles", ids, "class"), "class")
     sentences, pictures = _sentences(rows, ids, written), rows.pictures
 
@@ -436,6 +440,7 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
             meanings=tuple(lists["meanings"].get(unit, ())),
             sentences=sentences.get(unit, ()),
             article=next(iter(articles.get(unit, ())), None),
+            hypothesis=hypotheses.get(unit),
         )
     return found
 

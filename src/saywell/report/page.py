@@ -11,12 +11,24 @@ import polars as pl
 
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.report.best import FIRST, anchors_of, best_section, reader_table
-from saywell.report.card import Unit, of_pictures
+from saywell.report.card import StudyRows, Unit, of_pictures
 from saywell.report.charts import MEASURED, headline_chart, others_of, svg
 from saywell.report.class_figures import judge_table, plane_figure, transfer_figure, zero_shot_figure
 from saywell.report.figures import curve_figures, descriptor_figure, key, layer_figure, recovered_section
 from saywell.report.formats import count, dated, duration, percent
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
+from saywell.report.hypotheses import (
+    Findings,
+    argued_section,
+    hypothesis_tiles,
+    joint_section,
+    opening,
+    preference_section,
+    rater_section,
+    shuffled_section,
+    tested_section,
+)
+from saywell.report.hypothesis_words import goes_with
 from saywell.report.parts import Drawing, Element, Page, Part, el, said
 from saywell.report.tables import asked, tried
 from saywell.report.units import UnitVerdicts, unit_section, unit_verdicts
@@ -53,6 +65,11 @@ class Seen:
         """The headline figures."""
         return self.study.headline() if self.study.has("metrics.json") else []
 
+    @cached_property
+    def findings(self) -> Findings:
+        """What goes with an outcome."""
+        return Findings(StudyRows(self.study))
+
     @property
     def pictures(self) -> bool:
         """Whether the examples are images."""
@@ -73,6 +90,12 @@ def _section(name: str, title: str, make: Callable[[Seen], Part | None], *needs:
 
 
 SECTIONS = (
+    _section("tested", "What was put to the test", lambda s: tested_section(s.findings), "hypotheses"),
+    _section("shuffled", "Could it be chance?", lambda s: shuffled_section(s.findings), "shuffled_targets"),
+    _section("joint", "How much it explains", lambda s: joint_section(s.findings), "joint"),
+    _section("preferences", "What differs", lambda s: preference_section(s.findings), "measurable"),
+    _section("raters", "Raters", lambda s: rater_section(s.findings), "raters"),
+    _section("argued", "Worth a second look", lambda s: argued_section(s.findings), "argued"),
     _section(
         "figures", "How far the descriptors hold", lambda s: curve_figures(asked(s.study, "curves")), "curves"
     ),
@@ -108,7 +131,7 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
         study,
         _heading(seen),
         lambda: _title(seen),
-        lambda has: best_section(study, seen.best, has, seen.jpegs),
+        lambda has: _begin(seen, has),
         lambda: _first_screen(seen),
         [
             (section.name, section.title, lambda section=section: section.make(seen))
@@ -129,8 +152,17 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
     )
 
 
+def _begin(seen: Seen, has: Callable[[str], bool]) -> Element | None:
+    """What was found: hypotheses where there are any, else descriptions."""
+    if "hypotheses" in seen.has:
+        return opening(seen.findings)
+    return best_section(seen.study, seen.best, has, seen.jpegs)
+
+
 def _heading(seen: Seen) -> str:
-    """What was asked, by what there is: a model with units, or classes of images."""
+    """What was asked, by what there is: hypotheses, a model with units, or classes of images."""
+    if "hypotheses" in seen.has:
+        return goes_with(seen.findings.all)
     config = seen.study.manifest.config
     if config.get("model"):
         return f"What the units of {_short(config['model'])} respond to"
@@ -165,7 +197,9 @@ def _first_screen(seen: Seen) -> Element:
 
 def _tiles(seen: Seen) -> Element:
     tiles = []
-    if "descriptions" in seen.has:
+    if "hypotheses" in seen.has:
+        tiles += hypothesis_tiles(seen.findings)
+    elif "descriptions" in seen.has:
         found = seen.found
         total, described, verified = found.table.height, found.described.height, found.verified.height
         low = found.table.filter(pl.col("sign") < 0).height

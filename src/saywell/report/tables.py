@@ -171,6 +171,58 @@ _TABLES = (
     _read("judgements", {"criterion": _WORDS, "ranking": pl.List(pl.String)}),
     _read("plane", {**_words("kind", "id", "class"), "x": _NUMBER, "y": _NUMBER}),
     _read("thumbnails", {"example": _WORDS, "jpeg": pl.Binary}),
+    _read(
+        "hypotheses",
+        {
+            **_words(
+                "hypothesis", "unit", "text", "claim", "found_by", "reader", "outcome", "unit_of_effect"
+            ),
+            **_words("status", "repeats"),
+            "direction": pl.Int8,
+            "n": _COUNT,
+            "holds": _COUNT,
+            **dict.fromkeys(("share", "mean_with", "mean_without", "effect", "ci_low", "ci_high"), _NUMBER),
+            **dict.fromkeys(("effect_alone", "ci_low_alone", "ci_high_alone"), _NUMBER),
+            "covariates": pl.List(pl.String),
+            **dict.fromkeys(("p", "q", "p_bonferroni"), _NUMBER),
+            "by_permutation": _TRUE,
+            "order": _RANK,
+        },
+    ),
+    _read(
+        "evidence",
+        {
+            **_words("hypothesis", "side", "item", "example", "other"),
+            **{"rank": _RANK, "value": _NUMBER, "span_start": _RANK, "span_end": _RANK},
+        },
+    ),
+    _read("candidates", {**_words("unit", "found_by", "outcome"), "chosen": _TRUE}),
+    _read(
+        "shuffled_targets", {"shuffle": _RANK, **dict.fromkeys(("tested", "verified", "bonferroni"), _COUNT)}
+    ),
+    _read("joint", {**_words("outcome", "model", "measure"), **_INTERVAL, "n": _COUNT, "features": _COUNT}),
+    _read(
+        "power",
+        {
+            "outcome": _WORDS,
+            **dict.fromkeys(("share", "detectable", "effect"), _NUMBER),
+            **dict.fromkeys(("n", "tests", "needed"), _COUNT),
+        },
+    ),
+    _read(
+        "measurable",
+        {**_words("text", "claim"), **dict.fromkeys(("differs", "first", "expressed", "z"), _NUMBER)},
+    ),
+    _read(
+        "raters",
+        {**_words("rater", "hypothesis"), "n": _COUNT}
+        | dict.fromkeys(("weight", "ci_low", "ci_high", "of_all"), _NUMBER),
+    ),
+    _read(
+        "argued",
+        {**_words("item", "first", "second"), "hypotheses": pl.List(pl.String)}
+        | dict.fromkeys(("said", "predicted", "odds"), _NUMBER),
+    ),
 )
 ASKED: Mapping[str, Table] = MappingProxyType({table.name: table for table in _TABLES})
 

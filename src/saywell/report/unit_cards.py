@@ -50,6 +50,10 @@ def picture_words(one: Example) -> str:
 def unit_card(unit: Unit, around: Around) -> Element:
     """Everything there is on one unit."""
     parts: list[Part] = []
+    if unit.hypothesis is not None:
+        name = el("b", None, f"Hypothesis {unit.hypothesis.hypothesis}")
+        parts.append(el("p", None, name, ": ", said(unit.hypothesis.sentence)))
+        parts.append(el("p", {"class": "how"}, said(unit.hypothesis.certainty)))
     for one in unit.written:
         if len(unit.written) > 1:
             words = said(one.text or one.why_not, 300)

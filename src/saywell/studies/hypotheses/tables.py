@@ -48,6 +48,7 @@ HYPOTHESES = Table(
         "effect_alone": pl.Float64,
         "ci_low_alone": pl.Float64,
         "ci_high_alone": pl.Float64,
+        "covariates": pl.List(pl.String),
         "z": pl.Float64,
         "p": pl.Float64,
         "by_permutation": pl.Boolean,
@@ -67,6 +68,7 @@ examples. `n`: score items that were read, `holds`: of which it holds; of pairs 
 of one text alone. `mean_with`, `mean_without`: of the outcome where it holds and where not; of pairs
 the share of those in which it holds of one text alone that have that text favoured, and 0.5. `effect`:
 the difference that it makes with covariates held equal, with a 95 % interval; `_alone`: without them.
+`covariates`: what is held equal, by the names that were asked for.
 z, p: of the test (two-sided), q after Benjamini and Hochberg over all that were tested, p_bonferroni
 after Bonferroni. `status`: "verified" where q is at most 0.05 and the direction is the one found, "the
 other way" where q is and it is not, "not shown", or "too few" where nothing could be said whatever the
@@ -145,3 +147,38 @@ ARGUED = Table(
 `item`: the pair; `first`, `second`: ids of its texts; `said`: 1 where the first was favoured;
 `predicted`: chance of that by the joint model fitted on the other pairs; `odds`: against what was said.
 `hypotheses`: those that argue."""
+EVIDENCE = Table(
+    "evidence",
+    {
+        "hypothesis": pl.String,
+        "side": pl.String,
+        "rank": pl.Int32,
+        "item": pl.String,
+        "example": pl.String,
+        "other": pl.String,
+        "value": pl.Float64,
+        "span_start": pl.Int32,
+        "span_end": pl.Int32,
+    },
+    key=("hypothesis", "side", "rank"),
+)
+"""Score texts of which a hypothesis holds, drawn by chance: some that go the way it says (`side` for), some
+that go the other way (against). `item`: the text, or the pair; `example`: the text of which it holds, `other`
+the other one of a pair; `value`: the outcome, of pairs 1 where `example` is favoured. The span is what it
+points at, in characters of `example`."""
+POWER = Table(
+    "power",
+    {
+        "outcome": pl.String,
+        "n": pl.Int64,
+        "tests": pl.Int64,
+        "share": pl.Float64,
+        "detectable": pl.Float64,
+        "effect": pl.Float64,
+        "needed": pl.Int64,
+    },
+    key=("outcome", "share"),
+)
+"""What could have been found. Of a statement that holds of `share` of the `n` score items, `detectable` is
+the smallest effect that is significant in 4 of 5 studies, at 0.05 over the number of tests; `needed`: score
+items that it would take for the smaller `effect`."""

@@ -1,0 +1,515 @@
+"""Hypotheses on a page: what was found in plain sentences, then what a sceptic asks about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import polars as pl
+
+from saywell.report.card import EXCERPT, Example, Rows, shown_words
+from saywell.report.figures import folded_table
+from saywell.report.formats import NONE, count, interval, joined, small, two
+from saywell.report.hypothesis_words import Hypothesis, hypotheses_of, in_short, percent, subject
+from saywell.report.parts import Element, Part, el, said
+from saywell.report.unit_cards import marked_sentence, score_bar
+from saywell.scorers.intervals import share_interval
+
+NEEDS = ("hypotheses.css", "drawings.css", "units.css", "best.css")
+MOST = 20
+"""Hypotheses of an outcome that are shown at once; the others are folded."""
+_MOST_ROWS = 200
+_FOUND_BY = {
+    "claims": "claims",
+    "latents": "latents",
+    "topics": "topics",
+    "llm": "proposals of a language model",
+}
+_MODELS = {
+    "verified": "all that is verified, together",
+    "tested": "all that was put to the test, together",
+    "probe": "linear probe on the texts' vectors: about as much as they tell",
+    "length": "length alone",
+    "covariates": "covariates alone",
+}
+Link = Callable[[Hypothesis], Part | None]
+"""Where else there is more on a hypothesis."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A held-out text that speaks for or against a hypothesis."""
+
+    example: Example
+    """Its value is the outcome, as a number."""
+    other: str | None
+    """The text that it was held against, of pairs."""
+
+
+class Findings:
+    """What a study says of hypotheses; each table is read once, when it is asked for."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    @cached_property
+    def all(self) -> list[Hypothesis]:
+        """Every hypothesis that was put to the test, best first."""
+        return hypotheses_of(self.rows)
+
+    @cached_property
+    def repeated(self) -> Mapping[str, list[Hypothesis]]:
+        """By hypothesis those that say it again."""
+        found: dict[str, list[Hypothesis]] = {}
+        for one in self.all:
+            found.setdefault(one.repeats, []).append(one)
+        return found
+
+    def shown(self, sought: str = "") -> list[Hypothesis]:
+        """Those that are verified and repeat no other; with `sought`, in whose words or texts it stands."""
+        return [one for one in self.all if one.verified and not one.repeats and self._says(one, sought)]
+
+    def others(self, sought: str = "") -> list[Hypothesis]:
+        """Those that are not verified."""
+        return [one for one in self.all if not one.verified and self._says(one, sought)]
+
+    @cached_property
+    def evidence(self) -> Mapping[tuple[str, str], list[Shown]]:
+        """Texts by hypothesis and side ("for", "against")."""
+        table = self.table("evidence")
+        if table.is_empty():
+            return {}
+        named = pl.concat([table["example"], table["other"].drop_nulls()]).unique().to_list()
+        words = dict(shown_words(self.rows, named).iter_rows())
+        found: dict[tuple[str, str], list[Shown]] = {}
+        for row in table.sort("rank", maintain_order=True).iter_rows(named=True):
+            ends = (row["span_start"], row["span_end"])
+            example = Example(
+                row["example"], words.get(row["example"], ""), row["value"], None if None in ends else ends
+            )
+            other = None if row["other"] is None else words.get(row["other"], "")
+            found.setdefault((row["hypothesis"], row["side"]), []).append(Shown(example, other))
+        return found
+
+    def table(self, name: str) -> pl.DataFrame:
+        """One of its tables; empty where the study has none."""
+        return self.rows.where(name, "", None) if self.rows.has(name) else pl.DataFrame()
+
+    def _says(self, one: Hypothesis, sought: str) -> bool:
+        seen = (
+            shown for side in ("for", "against") for shown in self.evidence.get((one.hypothesis, side), ())
+        )
+        said = " ".join(
+            [one.sentence, one.text, one.outcome, *(shown.example.text for shown in seen)]
+        ).casefold()
+        return all(word in said for word in sought.casefold().split())
+
+
+def opening(findings: Findings, link: Link = lambda one: None) -> Element:
+    """What goes with what, in sentences, with texts for and against; and how much of it could be chance."""
+    shown = findings.shown()
+    parts: list[Part] = [el("p", {"class": "lede"}, said(in_short(findings.all)))]
+    parts += _cards(findings, shown, link)
+    parts += [el("p", {"class": "how"}, line) for line in [*chance(findings), *powers(findings)]]
+    return el(
+        "section",
+        {"class": "hypotheses", "aria-labelledby": "h-hypotheses"},
+        el("h2", {"id": "h-hypotheses", "class": "unseen"}, "What goes with it"),
+        *parts,
+        needs=NEEDS,
+    )
+
+
+def hypothesis_tiles(findings: Findings) -> list[tuple[str, str, str]]:
+    """How many could be hypotheses, were put to the test, and held: number, name, more."""
+    own = [one for one in findings.all if not one.repeats]
+    verified, surely = (sum(getattr(one, name) for one in own) for name in ("verified", "surely"))
+    candidates = findings.table("candidates").height
+    searched = [(count(candidates), "candidates", "found and chosen on other texts")] if candidates else []
+    return [
+        *searched,
+        (count(len(findings.all)), "put to the test", "once, on held-out texts"),
+        (count(verified), "verified", f"{count(surely)} of them after Bonferroni, too"),
+    ]
+
+
+def _cards(findings: Findings, shown: Sequence[Hypothesis], link: Link) -> Iterator[Part]:
+    """By outcome, a list."""
+    outcomes = list(dict.fromkeys(one.outcome for one in shown))
+    for outcome in outcomes:
+        own = [one for one in shown if one.outcome == outcome]
+        if len(outcomes) > 1:
+            yield el("h3", {"class": "outcome"}, said(outcome, 80))
+        span = _span(own)
+        cards = [hypothesis_card(findings, one, span, link) for one in own]
+        yield el("ol", {"class": "findings"}, *cards[:MOST])
+        if rest := cards[MOST:]:
+            more = el("ol", {"class": "findings", "start": str(MOST + 1)}, *rest)
+            yield el("details", {"class": "more"}, el("summary", None, f"{count(len(rest))} more"), more)
+
+
+def hypothesis_card(findings: Findings, one: Hypothesis, span: float, link: Link) -> Element:
+    """One hypothesis: the sentence, its interval, and texts that speak for it and against it."""
+    beside = link(one)
+    facts = [one.means, f"{one.hypothesis}, found among {_FOUND_BY.get(one.found_by, one.found_by)}"]
+    again = findings.repeated.get(one.hypothesis, [])
+    parts: list[Part] = [
+        el("h4", None, said(one.sentence)),
+        effect_bar(one, span),
+        el(
+            "p",
+            {"class": "source"},
+            said(" · ".join(filter(None, facts))),
+            *([" · ", beside] if beside else []),
+        ),
+    ]
+    parts += _texts(findings, one)
+    if again:
+        words = "; ".join(other.subject for other in again)
+        parts.append(el("p", {"class": "source"}, "Says much the same: ", said(words, 600), "."))
+    return el("li", {"id": one.hypothesis}, *parts)
+
+
+def _texts(findings: Findings, one: Hypothesis) -> Iterator[Part]:
+    """One text that speaks for it, and behind a fold the others, and those against it."""
+    first, *more = findings.evidence.get((one.hypothesis, "for"), []) or [None]
+    against = findings.evidence.get((one.hypothesis, "against"), [])
+    if first is not None:
+        yield el("ul", {"class": "texts-for"}, _text(first, one))
+    if more or against:
+        told = [f"{len(more)} more" * bool(more), f"{len(against)} against it" * bool(against)]
+        sides = [el("ul", {"class": "texts-for"}, *(_text(shown, one) for shown in more))] if more else []
+        if against:
+            sides.append(el("p", {"class": "small"}, "Against it:"))
+            sides.append(el("ul", {"class": "texts-against"}, *(_text(shown, one) for shown in against)))
+        yield el("details", {"class": "more"}, el("summary", None, joined([t for t in told if t])), *sides)
+
+
+def _text(shown: Shown, one: Hypothesis) -> Element:
+    value = el("b", {"class": "value"}, said(one.told(shown.example.value), 60))
+    parts: list[Part] = [value, " ", marked_sentence(shown.example, "s3")]
+    if shown.other is not None:
+        parts += [el("span", {"class": "than"}, " against "), said(shown.other, EXCERPT)]
+    return el("li", None, *parts)
+
+
+def _span(own: Sequence[Hypothesis]) -> float:
+    """How far an axis has to go, either way, for all these intervals."""
+    ends = [abs(end) for one in own for end in (one.ci_low, one.ci_high) if end is not None]
+    return max(ends, default=1.0) or 1.0
+
+
+def effect_bar(one: Hypothesis, span: float) -> Element:
+    """The effect and its interval left or right of nothing; hollow: without covariates."""
+    if one.effect is None:
+        return el("span", None, "")
+
+    def at(value: float) -> str:
+        return f"{100 + 96 * min(1.0, max(-1.0, value / span)):.1f}"
+
+    shapes: list[Part] = [
+        el("path", {"class": "t", "d": "M2 6h196"}),
+        el("path", {"class": "z", "d": "M100 0v12"}),
+    ]
+    if one.ci_low is not None and one.ci_high is not None:
+        shapes.append(el("path", {"class": "i", "d": f"M{at(one.ci_low)} 6H{at(one.ci_high)}"}))
+    if one.covariates and one.effect_alone is not None:
+        shapes.append(el("circle", {"class": "a", "cx": at(one.effect_alone), "cy": "6", "r": "3"}))
+    shapes.append(el("circle", {"class": "p", "cx": at(one.effect), "cy": "6", "r": "3"}))
+    return el("svg", {"class": "sb effect", "viewBox": "0 0 200 12", "aria-hidden": "true"}, *shapes)
+
+
+def chance(findings: Findings) -> Iterator[str]:
+    """What the same search finds where there is nothing to find, in a sentence."""
+    table = findings.table("shuffled_targets")
+    if table.is_empty():
+        return
+    found, of = int((table["verified"] > 0).sum()), table.height
+    what = "the favourites" if findings.all and findings.all[0].pairs else "the outcome"
+    yield (
+        f"Could it be chance? The whole search was run again {count(of)} times with {what} dealt out anew,"
+        f" with nothing to find: {_found(found, int(table['verified'].sum()))}"
+    )
+
+
+def _found(searches: int, hypotheses: int) -> str:
+    if not searches:
+        return "none of these searches found anything."
+    things = "hypothesis" if hypotheses == 1 else "hypotheses"
+    return f"{count(searches)} of these searches found something, {count(hypotheses)} {things} in all."
+
+
+def powers(findings: Findings) -> Iterator[str]:
+    """How small a difference could have been seen, a sentence for each outcome."""
+    items = "pairs" if findings.all and findings.all[0].pairs else "texts"
+    units = {one.outcome: one.unit_of_effect for one in findings.all}
+    for row in findings.table("power").iter_rows(named=True):
+        unit = units.get(row["outcome"], "")
+        seen, smaller = (_size(row[name], unit) for name in ("detectable", "effect"))
+        yield (
+            f"What could have been missed ({row['outcome']}): of something true of {percent(row['share'])} of"
+            f" {items}, {count(row['n'])} {items} show a difference of {seen} in four studies of five."
+            f" A difference of {smaller} would take about {count(row['needed'])}."
+        )
+
+
+def _size(value: float, unit: str) -> str:
+    return f"{value:.2g} {unit}" if unit else f"{100 * value:.2g} percentage points"
+
+
+def tested_section(findings: Findings) -> Element | None:
+    """Every hypothesis that was put to the test, and how sure each verdict is."""
+    if not findings.all:
+        return None
+    own = [one for one in findings.all if not one.repeats]
+    verified, surely = (sum(getattr(one, name) for one in own) for name in ("verified", "surely"))
+    repeated = len(findings.all) - len(own)
+    about = [
+        f"{count(len(findings.all))} were put to the test once, on held-out texts. {count(verified)} are"
+        " verified: q is at most 0.05 (of all verified ones at most one in twenty is expected to be false)"
+        f" and the direction is the one that was found. {count(surely)} of these hold after Bonferroni as"
+        " well (with a chance of one in twenty that any of them is false)."
+    ]
+    if repeated:
+        about.append(f"{count(repeated)} say again what another says, and are not counted.")
+    parts: list[Part] = [el("p", {"class": "how"}, " ".join([*about, *_searched(findings)]))]
+    parts.append(_tested_table(findings.all))
+    return _section("tested", "What was put to the test", *parts)
+
+
+def _searched(findings: Findings) -> Iterator[str]:
+    table = findings.table("candidates")
+    if table.is_empty():
+        return
+    by = table["found_by"].value_counts(sort=True).iter_rows()
+    kinds = joined([f"{count(number)} {_FOUND_BY.get(name, name)}" for name, number in by])
+    yield f"They were chosen from {count(table.height)} candidates ({kinds}) on other texts."
+
+
+def _tested_table(hypotheses: Sequence[Hypothesis]) -> Element:
+    span = {outcome: _span(list(own)) for outcome, own in groupby(hypotheses, lambda one: one.outcome)}
+    covariates = any(one.covariates for one in hypotheses)
+    several = len({one.outcome for one in hypotheses}) > 1
+    head = ["", "texts", "verdict", *(["outcome"] if several else []), "", "difference", "95 % interval"]
+    head += ["alone"] * covariates + ["share", "p", "q", "Bonferroni"]
+    rows = []
+    for one in hypotheses[:_MOST_ROWS]:
+        verdict = f"repeats {one.repeats}" if one.repeats else one.status
+        kind = "v v-verified" if one.verified and not one.repeats else "v"
+        cells: list[Part] = [
+            el("th", {"scope": "row"}, one.hypothesis),
+            el("td", {"class": "about"}, said(one.subject, 200)),
+            el("td", None, el("span", {"class": kind}, verdict)),
+            *([el("td", None, said(one.outcome, 60))] if several else []),
+            el("td", {"class": "bar"}, effect_bar(one, span.get(one.outcome, 1.0))),
+            el("td", {"class": "n"}, one.number(one.effect)),
+            el("td", {"class": "n"}, f"{one.number(one.ci_low)} to {one.number(one.ci_high)}"),
+            *([el("td", {"class": "n"}, one.number(one.effect_alone))] if covariates else []),
+            el("td", {"class": "n"}, percent(one.share)),
+            el("td", {"class": "n"}, small(one.p), " †" * one.by_permutation),
+            el("td", {"class": "n"}, small(one.q)),
+            el("td", {"class": "n"}, small(one.p_bonferroni)),
+        ]
+        rows.append(el("tr", None, *cells))
+    notes = [f"and {count(len(hypotheses) - _MOST_ROWS)} more"] if len(hypotheses) > _MOST_ROWS else []
+    notes += (
+        ["† by permutation, where numbers are small"] if any(o.by_permutation for o in hypotheses) else []
+    )
+    notes += ["hollow: without covariates"] if covariates else []
+    return el("div", None, _table(head, rows, "tested"), *(el("p", {"class": "how"}, note) for note in notes))
+
+
+def shuffled_section(findings: Findings) -> Element | None:
+    """The search where there is nothing to find, in numbers."""
+    table = findings.table("shuffled_targets")
+    if table.is_empty():
+        return None
+    rows = []
+    for name, column in (("verified", "verified"), ("after Bonferroni", "bonferroni")):
+        hit, tests, all_ = (table[column] > 0), int(table["tested"].sum()), int(table[column].sum())
+        share = share_interval(hit.cast(pl.Float64).to_numpy())
+        own = sum(one.verified if column == "verified" else one.surely for one in findings.all)
+        rows.append(
+            el(
+                "tr",
+                None,
+                el("th", {"scope": "row"}, name),
+                el("td", {"class": "n"}, count(own)),
+                el("td", {"class": "n"}, f"{count(int(hit.sum()))} of {count(table.height)}"),
+                el("td", {"class": "n"}, f"{percent(share.low)} to {percent(share.high)}"),
+                el("td", {"class": "n"}, f"{count(all_)} of {count(tests)}"),
+            )
+        )
+    head = ("", "here", "shuffled searches with any", "95 % interval", "shuffled hypotheses")
+    about = (
+        "The same candidates, the same choice and the same tests, with outcomes dealt out anew: whatever is"
+        " verified then is false."
+    )
+    return _section("shuffled", "Could it be chance?", el("p", {"class": "how"}, about), _table(head, rows))
+
+
+def joint_section(findings: Findings) -> Element | None:
+    """How much all of it explains, beside a probe and beside length."""
+    table = findings.table("joint")
+    if table.is_empty():
+        return None
+    several = table["outcome"].n_unique() > 1
+    rows = []
+    for row in table.iter_rows(named=True):
+        auc = row["measure"] == "AUC"
+        bar = score_bar(row["value"], row["ci_low"], row["ci_high"], 0.5 if auc else 0.0)
+        rows.append(
+            el(
+                "tr",
+                None,
+                el("th", {"scope": "row"}, said(_MODELS.get(row["model"], row["model"]), 80)),
+                *([el("td", None, said(row["outcome"], 60))] if several else []),
+                el("td", {"class": "bar"}, bar),
+                el("td", {"class": "n"}, f"{row['measure']} {two(row['value'])}"),
+                el("td", {"class": "n"}, interval(row["ci_low"], row["ci_high"])),
+                el("td", {"class": "n"}, count(row["features"])),
+                el("td", {"class": "n"}, count(row["n"])),
+            )
+        )
+    head = ("model", *(["outcome"] if several else []), "", "held out", "95 % interval", "features", "n")
+    chance = "AUC: 0.5 is chance, 1 is all." if (table["measure"] == "AUC").any() else ""
+    spread = (
+        "R2: the share of the variance; 0 is nothing, 1 is all." if (table["measure"] == "R2").any() else ""
+    )
+    about = " ".join(
+        filter(None, ("Linear models, fitted on other texts and asked about held-out ones.", chance, spread))
+    )
+    return _section(
+        "joint", "How much all of it explains", el("p", {"class": "how"}, about), _table(head, rows)
+    )
+
+
+def preference_section(findings: Findings) -> Element | None:
+    """What differs between the two texts of a pair, and how often that is favoured."""
+    table = findings.table("measurable")
+    if table.is_empty():
+        return None
+    rows = [
+        el(
+            "tr",
+            None,
+            el("th", {"scope": "row"}, said(subject(row["text"] or "", row["claim"]), 200)),
+            el("td", {"class": "n"}, percent(row["differs"])),
+            el("td", {"class": "n"}, percent(row["first"])),
+            el("td", {"class": "bar"}, score_bar(row["expressed"], None, None, 0.5)),
+            el("td", {"class": "n"}, percent(row["expressed"])),
+            el("td", {"class": "n"}, f"{row['z']:+.1f}" if row["z"] is not None else NONE),
+        )
+        for row in table.head(_MOST_ROWS).iter_rows(named=True)
+    ]
+    head = ("what differs", "in pairs", "is the first", "", "favoured", "z")
+    about = (
+        "Measurable: what holds of one text of a pair alone, and in how many pairs; only of that can these"
+        " data say anything. Expressed: how often the text of which it holds is favoured (half is no"
+        " preference). On the texts that hypotheses were chosen from."
+    )
+    return _section(
+        "preferences",
+        "What differs, and what is favoured",
+        el("p", {"class": "how"}, about),
+        _table(head, rows[:20]),
+        *_rest(head, rows[20:]),
+    )
+
+
+def rater_section(findings: Findings) -> Element | None:
+    """Who favours what, those first who differ most from all."""
+    table = findings.table("raters")
+    if table.is_empty():
+        return None
+    named = {one.hypothesis: one.subject for one in findings.all}
+    away = (pl.col("weight") - pl.col("of_all")).abs()
+    rows = [
+        el(
+            "tr",
+            None,
+            el("th", {"scope": "row"}, said(row["rater"], 60)),
+            el("td", {"class": "about"}, said(named.get(row["hypothesis"], row["hypothesis"]), 160)),
+            el("td", {"class": "n"}, f"{row['weight']:+.2f}"),
+            el("td", {"class": "n"}, f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}"),
+            el("td", {"class": "n"}, f"{row['of_all']:+.2f}"),
+            el("td", {"class": "n"}, count(row["n"])),
+        )
+        for row in table.sort(away, descending=True, nulls_last=True, maintain_order=True)
+        .head(_MOST_ROWS)
+        .iter_rows(named=True)
+    ]
+    head = ("rater", "favours", "weight", "95 % interval", "of all", "n")
+    about = (
+        f"{count(table['rater'].n_unique())} raters, those first who differ most from all. Weight: log odds"
+        " for a text of which it holds; above 0 it is favoured. The fewer items a rater judged, the more the"
+        " weight is drawn towards that of all."
+    )
+    return _section(
+        "raters",
+        "Who favours what",
+        el("p", {"class": "how"}, about),
+        _table(head, rows[:20]),
+        *_rest(head, rows[20:]),
+    )
+
+
+def argued_section(findings: Findings) -> Element | None:
+    """Pairs whose favourite the hypotheses argue against, for a second look."""
+    table = findings.table("argued")
+    if table.is_empty():
+        return None
+    table = table.head(_MOST_ROWS)
+    words = dict(shown_words(findings.rows, [*table["first"], *table["second"]]).iter_rows())
+    named = {one.hypothesis: one.subject for one in findings.all}
+    rows = []
+    for row in table.iter_rows(named=True):
+        favoured, other = (
+            (row["first"], row["second"]) if row["said"] >= 0.5 else (row["second"], row["first"])
+        )
+        why = "; ".join(named.get(name, name) for name in row["hypotheses"] or ())
+        rows.append(
+            el(
+                "tr",
+                None,
+                el("th", {"scope": "row", "class": "n"}, f"{row['odds']:,.0f} to 1"),
+                el("td", {"class": "about"}, said(words.get(favoured, favoured), EXCERPT)),
+                el("td", {"class": "about"}, said(words.get(other, other), EXCERPT)),
+                el("td", {"class": "about"}, said(why, 240)),
+            )
+        )
+    head = ("odds against", "said to be favoured", "held to be better", "by")
+    about = (
+        "Verified hypotheses together expect the other text. Some of these are slips of the rater and worth a"
+        " second look; some are exceptions."
+    )
+    return _section(
+        "argued",
+        "Pairs worth a second look",
+        el("p", {"class": "how"}, about),
+        _table(head, rows[:10]),
+        *_rest(head, rows[10:]),
+    )
+
+
+def _section(name: str, title: str, *parts: Part) -> Element:
+    heading = el("h2", {"id": f"h-{name}"}, title)
+    return el("section", {"aria-labelledby": f"h-{name}"}, heading, *parts, needs=NEEDS)
+
+
+def _table(head: Sequence[str], rows: Sequence[Part], kind: str = "") -> Element:
+    columns = el("tr", None, *(el("th", {"scope": "col"}, name) for name in head))
+    table = el(
+        "table",
+        {"class": f"tight numbers {kind}".strip()},
+        el("thead", None, columns),
+        el("tbody", None, *rows),
+    )
+    return el("div", {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Numbers"}, table)
+
+
+def _rest(head: Sequence[str], rows: Sequence[Part]) -> Iterator[Element]:
+    if rows:
+        yield folded_table(f"{count(len(rows))} more", head, rows)

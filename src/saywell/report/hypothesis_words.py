@@ -1,0 +1,287 @@
+"""What a hypothesis says and what came of it, in plain sentences, for page, terminal and explorer.
+
+    Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), the same at equal length; 12 % of texts.
+
+Numbers have as many decimals as their interval is narrow, and shares are in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import floor, isfinite, log10
+from typing import TYPE_CHECKING, Any
+
+from saywell.claims.english import english
+from saywell.claims.language import parse
+from saywell.errors import InputError
+from saywell.report.formats import NONE, count, joined, small
+from saywell.report.parts import clip
+
+if TYPE_CHECKING:
+    from saywell.report.card import Rows
+
+VERIFIED, OTHER_WAY, TOO_FEW = "verified", "the other way", "too few"
+_LONG = 240
+_NAMED = 3
+"""Covariates that are named one by one."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A row of table `hypotheses`, and whether it is about pairs. Effects are in the outcome's own units."""
+
+    hypothesis: str
+    unit: str
+    text: str
+    claim: str
+    found_by: str
+    reader: str
+    outcome: str
+    unit_of_effect: str
+    direction: int
+    n: int
+    holds: int
+    share: float
+    mean_with: float | None
+    mean_without: float | None
+    effect: float | None
+    ci_low: float | None
+    ci_high: float | None
+    effect_alone: float | None
+    ci_low_alone: float | None
+    ci_high_alone: float | None
+    covariates: tuple[str, ...]
+    p: float | None
+    q: float | None
+    p_bonferroni: float | None
+    by_permutation: bool
+    status: str
+    order: int
+    repeats: str
+    pairs: bool
+    """Whether it is about which of two texts is favoured."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether it was shown, and as it was found."""
+        return self.status == VERIFIED
+
+    @property
+    def surely(self) -> bool:
+        """Whether it is verified after Bonferroni, too: hardly any false one among all of them."""
+        return self.verified and self.p_bonferroni is not None and self.p_bonferroni <= 0.05
+
+    @property
+    def subject(self) -> str:
+        """Which texts it is about, such as 'texts with the word "refund"'."""
+        return subject(self.text, self.claim)
+
+    @property
+    def sentence(self) -> str:
+        """What came of it, with interval, share, and what covariates change."""
+        return f"{_capital(self.subject)} {_came_of(self)}"
+
+    @property
+    def means(self) -> str:
+        """The plain means or shares behind it, and of how many texts."""
+        if self.mean_with is None:
+            return ""
+        if self.pairs and not self.unit_of_effect:
+            own = f"{percent(self.mean_with)} of {count(self.holds)} such pairs"
+            return f"Favoured in {own}; half would be chance."
+        if self.mean_without is None:
+            return ""
+        own, others = f"{count(self.holds)} such texts", f"{count(self.n - self.holds)} others"
+        if self.unit_of_effect:
+            at = _decimals(self)
+            with_it, without = (f"{value:,.{at}f}" for value in (self.mean_with, self.mean_without))
+            return f"Mean {self.outcome} of {own} {with_it}, of {others} {without}."
+        return f"{percent(self.mean_with)} of {own}, {percent(self.mean_without)} of {others}."
+
+    def number(self, value: float | None) -> str:
+        """A difference with its sign, in the outcome's unit or in percentage points."""
+        return NONE if value is None else f"{value * _scale(self):+z,.{_decimals(self)}f}"
+
+    def told(self, value: float | None) -> str:
+        """The outcome of one text."""
+        if value is None:
+            return NONE
+        if self.unit_of_effect:
+            return f"{value:,.4g} {clip(self.unit_of_effect, 40)}"
+        if self.pairs:
+            return "favoured" if value > 0.5 else "not favoured"
+        return clip(self.outcome, 60) if value > 0.5 else f"not {clip(self.outcome, 60)}"
+
+    @property
+    def certainty(self) -> str:
+        """Status, q and Bonferroni, for who wants to know how sure it is."""
+        if self.p is None:
+            return self.status
+        way = " by permutation" if self.by_permutation else ""
+        bonferroni = f"p after Bonferroni {small(self.p_bonferroni)}"
+        return f"{self.status}: p {small(self.p)}{way}, q {small(self.q)}, {bonferroni}"
+
+
+_FIELDS = {field.name for field in fields(Hypothesis)}
+
+
+def hypotheses_of(rows: Rows, units: Sequence[str] | None = None) -> list[Hypothesis]:
+    """The hypotheses of a study, best first, or those that these units are."""
+    if not rows.has("hypotheses"):
+        return []
+    pairs = rows.has("examples", "pair")
+    return [_hypothesis(row, pairs) for row in rows.where("hypotheses", "unit", units).iter_rows(named=True)]
+
+
+def _hypothesis(row: Mapping[str, Any], pairs: bool) -> Hypothesis:
+    own = {name: value for name, value in row.items() if name in _FIELDS}
+    words = {name: own[name] or "" for name in ("text", "claim", "unit_of_effect", "repeats")}
+    return Hypothesis(**own | words | {"covariates": tuple(own["covariates"] or ()), "pairs": pairs})
+
+
+def subject(text: str, claim: str | None) -> str:
+    """The texts of which a statement holds, in a noun phrase."""
+    if text.startswith("texts "):
+        return clip(text, _LONG)
+    if claim:
+        try:
+            return clip(english(parse(claim), whole=True), _LONG)
+        except InputError:
+            pass
+    return f"texts described as “{clip(text, _LONG)}”"
+
+
+def goes_with(hypotheses: Sequence[Hypothesis]) -> str:
+    """What was asked, for a heading."""
+    if not hypotheses:
+        return "What in the texts goes with the outcome"
+    if hypotheses[0].pairs:
+        return "What in the texts is favoured"
+    return f"What in the texts goes with {_outcomes(hypotheses)}"
+
+
+def in_short(hypotheses: Sequence[Hypothesis]) -> str:
+    """How many were shown, of how many, on how many texts."""
+    if not hypotheses:
+        return "Nothing was put to the test."
+    pairs = hypotheses[0].pairs
+    held = f"{count(max(one.n for one in hypotheses))} {'pairs' if pairs else 'texts'}"
+    tried = f"{count(len(hypotheses))} hypotheses were put to the test, on {held} that none was chosen from."
+    number = sum(one.verified and not one.repeats for one in hypotheses)
+    several = number > 1
+    if pairs:
+        goes = f"decide{'' if several else 's'} what is favoured"
+    else:
+        goes = f"go{'' if several else 'es'} with {_outcomes(hypotheses)}"
+    if not number:
+        return f"Nothing in the texts was shown that {goes}. {tried}"
+    return f"{f'{count(number)} things' if several else 'One thing'} in the texts {goes}. {tried}"
+
+
+def _outcomes(hypotheses: Sequence[Hypothesis]) -> str:
+    named = list(dict.fromkeys(one.outcome for one in hypotheses))
+    return joined(named) if len(named) <= _NAMED else f"one of {len(named)} outcomes"
+
+
+def _came_of(one: Hypothesis) -> str:
+    """What stands behind the subject of a sentence."""
+    if one.effect is None or one.status == TOO_FEW:
+        return f"are too few to say anything: {count(one.holds)} of {count(one.n)} {_items(one)}."
+    said = f"{_verb(one)} {_amount(one, one.effect)} ({_interval(one)})"
+    if one.status == OTHER_WAY:
+        return f"{said}: the other way than where it was found."
+    if not one.verified:
+        return f"were not shown to differ: {_amount(one, one.effect)} ({_interval(one)}); {_share(one)}."
+    return f"{said}{_beside(one)}; {_share(one)}."
+
+
+def _verb(one: Hypothesis) -> str:
+    return "have" if one.unit_of_effect else "are"
+
+
+def _amount(one: Hypothesis, value: float) -> str:
+    """A difference with its direction: "0.9 stars less", "22 percentage points more often “Outdoor”"."""
+    number = f"{abs(value) * _scale(one):,.{_decimals(one)}f}"
+    if one.unit_of_effect:
+        return f"{number} {clip(one.unit_of_effect, 40)} {_more(value)}"
+    if one.pairs:
+        return f"favoured in {_favoured(one, value)} of pairs with a text that is not like that"
+    return f"{number} percentage points {_more(value)} often “{clip(one.outcome, 60)}”"
+
+
+def _favoured(one: Hypothesis, value: float) -> str:
+    return f"{100 * (0.5 + value):.{_decimals(one)}f} %"
+
+
+def _more(value: float) -> str:
+    return "more" if value > 0 else "less"
+
+
+def _interval(one: Hypothesis) -> str:
+    """Of the difference, in its own direction; both ends with theirs where they differ."""
+    assert one.effect is not None, "asked for where there is an effect"
+    if one.ci_low is None or one.ci_high is None:
+        return "no interval"
+    if one.pairs and not one.unit_of_effect:
+        low, high = (_favoured(one, end).removesuffix(" %") for end in (one.ci_low, one.ci_high))
+        return f"{low} to {high} %; half would be chance"
+    ends = [(abs(end) * _scale(one), _more(end)) for end in (one.ci_low, one.ci_high)]
+    if one.ci_low * one.ci_high < 0:
+        return " to ".join(f"{number:,.{_decimals(one)}f} {way}" for number, way in ends)
+    low, high = sorted(number for number, _ in ends)
+    return f"{low:,.{_decimals(one)}f} to {high:,.{_decimals(one)}f}"
+
+
+def _beside(one: Hypothesis) -> str:
+    """What is held equal, and whether that makes a difference."""
+    if not one.covariates or one.effect_alone is None or one.effect is None:
+        return ""
+    named = one.covariates if len(one.covariates) <= _NAMED else (f"{len(one.covariates)} covariates",)
+    equal, free = f"at equal {joined(named)}", f"where {joined(named)} may differ"
+    if _amount(one, one.effect_alone) == _amount(one, one.effect):
+        return f", the same {equal}"
+    unclear = one.ci_low_alone is not None and one.ci_high_alone is not None
+    if unclear and one.ci_low_alone * one.ci_high_alone <= 0:  # type: ignore[operator]
+        return f" {equal}, though no clear difference {free}"
+    though = "though " if one.effect_alone * one.effect < 0 else ""
+    return f" {equal}, {though}{_alone(one)} {free}"
+
+
+def _alone(one: Hypothesis) -> str:
+    assert one.effect_alone is not None, "asked for where there is one"
+    if one.pairs and not one.unit_of_effect:
+        return f"in {_favoured(one, one.effect_alone)}"
+    return f"{abs(one.effect_alone) * _scale(one):,.{_decimals(one)}f} {_more(one.effect_alone)}"
+
+
+def _share(one: Hypothesis) -> str:
+    return f"{percent(one.share)} of {_items(one)}"
+
+
+def _items(one: Hypothesis) -> str:
+    return "pairs" if one.pairs else "texts"
+
+
+def _scale(one: Hypothesis) -> float:
+    """Shares are said in percentage points."""
+    return 1.0 if one.unit_of_effect else 100.0
+
+
+def _decimals(one: Hypothesis) -> int:
+    """So many that half the interval has a digit that says something; two where there is none."""
+    if one.ci_low is None or one.ci_high is None:
+        return 2 if one.unit_of_effect else 0
+    half = _scale(one) * abs(one.ci_high - one.ci_low) / 2
+    return max(0, -floor(log10(half))) if half > 0 and isfinite(half) else 2
+
+
+def percent(share: float) -> str:
+    """A share in percent; more decimals the smaller it is."""
+    if share <= 0 or share >= 0.095:
+        return f"{100 * share:.0f} %"
+    return f"{100 * share:.{max(1, -floor(log10(100 * share)))}f} %"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

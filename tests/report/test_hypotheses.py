@@ -1,0 +1,201 @@
+"""What a page says of hypotheses, in sentences that a manager can read, and what a sceptic asks."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from saywell.report.card import StudyRows
+from saywell.report.hypotheses import Findings
+from saywell.report.hypothesis_words import Hypothesis, in_short, subject
+from saywell.report.page import write_report
+from saywell.store.study import Study
+
+FIXTURES = runpy.run_path(str(Path(__file__).parent.parent / "hypothesis_studies.py"))
+HOSTILE = ("<script>alert(1)</script>", "photo\u202egpj.exe {{7*7}}")
+STARS = Hypothesis(
+    hypothesis="h1",
+    unit="s1",
+    text='the word "refund"',
+    claim='word("refund")',
+    found_by="claims",
+    reader="claims",
+    outcome="stars",
+    unit_of_effect="stars",
+    direction=-1,
+    n=1750,
+    holds=210,
+    share=0.12,
+    mean_with=3.12,
+    mean_without=4.04,
+    effect=-0.9,
+    ci_low=-1.1,
+    ci_high=-0.7,
+    effect_alone=-0.92,
+    ci_low_alone=-1.12,
+    ci_high_alone=-0.72,
+    covariates=("length",),
+    p=1e-9,
+    q=1e-8,
+    p_bonferroni=4e-8,
+    by_permutation=False,
+    status="verified",
+    order=1,
+    repeats="",
+    pairs=False,
+)
+LABEL = replace(
+    STARS,
+    **{"outcome": "label=Outdoor", "unit_of_effect": "", "effect": 0.22, "ci_low": 0.18, "ci_high": 0.26},
+    **{"effect_alone": None, "covariates": (), "mean_with": 0.34, "mean_without": 0.12, "share": 0.0042},
+)
+PAIR = replace(
+    LABEL, outcome="preferred", pairs=True, effect=0.11, ci_low=0.071, ci_high=0.149, mean_with=0.61
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "sentence"),
+    [
+        (
+            STARS,
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), the same at equal length;'
+            " 12 % of texts.",
+        ),
+        (
+            replace(STARS, effect=-0.6, ci_low=-0.8, ci_high=-0.4),
+            'Texts with the word "refund" have 0.6 stars less (0.4 to 0.8) at equal length, 0.9 less where'
+            " length may differ; 12 % of texts.",
+        ),
+        (
+            replace(
+                STARS, effect_alone=0.3, ci_low_alone=0.1, ci_high_alone=0.5, covariates=("shop", "length")
+            ),
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1) at equal shop and length, though'
+            " 0.3 more where shop and length may differ; 12 % of texts.",
+        ),
+        (
+            replace(STARS, effect_alone=0.01, ci_low_alone=-0.2, ci_high_alone=0.2, covariates=tuple("abcd")),
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1) at equal 4 covariates, though no'
+            " clear difference where 4 covariates may differ; 12 % of texts.",
+        ),
+        (
+            replace(
+                STARS, effect=1234.4, ci_low=1100.2, ci_high=1368.6, covariates=(), unit_of_effect="clicks"
+            ),
+            'Texts with the word "refund" have 1,234 clicks more (1,100 to 1,369); 12 % of texts.',
+        ),
+        (
+            LABEL,
+            'Texts with the word "refund" are 22 percentage points more often “label=Outdoor” (18 to 26);'
+            " 0.4 % of texts.",
+        ),
+        (
+            PAIR,
+            'Texts with the word "refund" are favoured in 61 % of pairs with a text that is not like that'
+            " (57 to 65 %; half would be chance); 0.4 % of pairs.",
+        ),
+        (
+            replace(PAIR, covariates=("length",), effect_alone=0.2),
+            'Texts with the word "refund" are favoured in 61 % of pairs with a text that is not like that'
+            " (57 to 65 %; half would be chance) at equal length, in 70 % where length may differ; 0.4 % of"
+            " pairs.",
+        ),
+        (
+            replace(STARS, status="not shown", effect=-0.1, ci_low=-0.34, ci_high=0.14),
+            'Texts with the word "refund" were not shown to differ: 0.1 stars less (0.3 less to 0.1 more);'
+            " 12 % of texts.",
+        ),
+        (
+            replace(STARS, status="the other way"),
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1): the other way than where it was'
+            " found.",
+        ),
+        (
+            replace(STARS, status="too few", holds=3),
+            'Texts with the word "refund" are too few to say anything: 3 of 1,750 texts.',
+        ),
+    ],
+)
+def test_a_hypothesis_is_a_plain_sentence(one, sentence):
+    assert one.sentence == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "claim", "texts"),
+    [
+        ("texts about refunds", 'like("refunds", 0.4)', "texts about refunds"),
+        ("question marks", 'mark("?")', "texts with question marks"),
+        (
+            'the word "off", but not in texts with a positive tone',
+            'word("off") and not feels("positive")',
+            'texts with the word "off", but not those with a positive tone',
+        ),
+        ("complains about the battery", "", "texts described as “complains about the battery”"),
+        ("it is fine", "no claim (", "texts described as “it is fine”"),
+    ],
+)
+def test_a_statement_names_the_texts_of_which_it_holds(text, claim, texts):
+    assert subject(text, claim) == texts
+
+
+def test_what_was_found_is_summed_up_in_a_line():
+    others = [
+        replace(STARS, hypothesis="h2", repeats="h1"),
+        replace(STARS, hypothesis="h3", status="not shown"),
+    ]
+    assert in_short([STARS, *others]).startswith("One thing in the texts goes with stars. 3 hypotheses were")
+    assert in_short([STARS, PAIR]).startswith("2 things in the texts go with stars and preferred.")
+    assert in_short(others).startswith("Nothing in the texts was shown that goes with stars.")
+    assert in_short([PAIR]).startswith("One thing in the texts decides what is favoured.")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["texts", "pairs"])
+def study(request, tmp_path_factory) -> Study:
+    path = tmp_path_factory.mktemp("hypotheses") / "study"
+    return Study(FIXTURES["write_hypotheses"](path, pairs=request.param, words=HOSTILE))
+
+
+def test_the_page_begins_with_what_was_found_and_says_how_sure_it_is(study):
+    html = write_report(study).read_text("utf-8")
+    findings = Findings(StudyRows(study))
+    shown = findings.shown()
+    assert shown
+    places = [
+        html.index(words) for words in ("<h1>", "with nothing to find", 'id="h-tested"', 'id="h-joint"')
+    ]
+    assert places == sorted(places)
+    above = html[: html.index('class="tiles"')]
+    text = re.sub(r"<style>.*?</style>|<[^>]+>", "", above)
+    for one in shown:
+        assert f'id="{one.hypothesis}"' in above
+    assert not re.search(r"\b(q|AUC|R2|Bonferroni|logistic|regression|F1)\b", text)
+    assert "<script>alert" not in html
+    assert "\u202e" not in html
+    assert ("What differs, and what is favoured" in html) == findings.all[0].pairs
+
+
+def test_evidence_is_held_out_and_goes_the_way_it_is_said_to(study):
+    part = dict(study.examples.select("id", "part").iter_rows())
+    findings = Findings(StudyRows(study))
+    one = next(one for one in findings.shown() if one.claim)
+    for_it, against = (findings.evidence[one.hypothesis, side] for side in ("for", "against"))
+    assert (len(for_it), len(against)) == (3, 2)
+    assert {part[shown.example.id] for shown in (*for_it, *against)} == {"score"}
+    values = [[one.direction * shown.example.value for shown in side] for side in (for_it, against)]
+    assert min(values[0]) > max(values[1])
+    said = one.claim.split('"')[1]
+    assert {shown.example.marked().casefold().count(f"[{said}]") for shown in for_it} == {1}
+    assert all((shown.other is not None) == one.pairs for shown in for_it)
+
+
+def test_a_unit_card_shows_its_hypothesis(study):
+    hypothesis = Findings(StudyRows(study)).all[0]
+    card = study.unit(hypothesis.unit)
+    assert card.hypothesis == hypothesis
+    assert card.to_dict()["hypothesis"]["status"] == hypothesis.status
+    assert study.unit("s15").hypothesis is not None
