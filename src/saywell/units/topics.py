@@ -1,0 +1,36 @@
+"""Rough topics of texts: groups of vectors that point the same way."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int
+
+from saywell.errors import InputError
+
+
+def topics(
+    vectors: Float[np.ndarray, "vectors width"], number: int, *, seed: int, rounds: int = 50
+) -> tuple[Int[np.ndarray, " vectors"], Float[np.ndarray, "topics width"]]:
+    """Topic of each vector, and the topics' directions (unit rows): spherical k-means (Dhillon & Modha 2001).
+
+    A vector belongs to the direction of largest cosine: of new ones, `(new @ centres.T).argmax(1)`. None is
+    empty, so there are fewer than `number` where fewer vectors differ. Raises InputError for no vectors.
+    """
+    from sklearn.cluster import kmeans_plusplus
+
+    if not len(vectors) or number < 1:
+        raise InputError(f"{len(vectors)} vectors make no {number} topics")
+    rows = vectors.astype(np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    centres, _ = kmeans_plusplus(rows, min(number, len(rows)), random_state=seed)
+    labels = np.full(len(rows), -1)
+    for _ in range(rounds):
+        before, labels = labels, (rows @ centres.T).argmax(1)
+        used, labels = np.unique(labels, return_inverse=True)
+        if len(used) == len(centres) and np.array_equal(before, labels):
+            break
+        of_topic = sp.csr_matrix((np.ones(len(rows), np.float32), (labels, np.arange(len(rows)))))
+        centres = of_topic @ rows
+        centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+    return labels, centres
