@@ -12,7 +12,6 @@ from saywell.claims.english import english
 from saywell.claims.execute import Executor
 from saywell.claims.ground import Ground
 from saywell.claims.language import parse
-from saywell.data.examples import Examples
 from saywell.data.parts import SCORE
 from saywell.data.splits import hash_numbers
 from saywell.data.texts import load_texts
@@ -56,7 +55,9 @@ def asked(*, pairs: bool = False, raters: int = 0) -> Asked:
     likes = sum(weight * execute(parse(claim)).examples for claim, weight in PLANTED.items())
     if not pairs:
         stars = np.clip(np.round(3.4 + likes + random.normal(size=len(examples))), 1, 5)
-        items = Items(np.arange(len(examples)), None, examples.table["part"].to_numpy())
+        items = Items(
+            np.arange(len(examples)), None, examples.table["part"].to_numpy(), np.arange(len(examples))
+        )
         return Asked(
             examples, items, (Outcome("stars", "ordinal", stars, "stars"),), np.zeros((len(stars), 0))
         )
@@ -65,17 +66,10 @@ def asked(*, pairs: bool = False, raters: int = 0) -> Asked:
         own = np.flatnonzero(examples.table["part"].to_numpy() == part)
         first += own[0 : len(own) // 2 * 2 : 2].tolist()
         second += own[1::2].tolist()
-    named = np.full(len(examples), "", dtype=object)
-    for number, texts in enumerate(zip(first, second, strict=True)):
-        named[list(texts)] = f"p{number}"
-    side = np.full(len(examples), "second", dtype=object)
-    side[first] = "first"
-    table = examples.table.with_columns(
-        pair=pl.Series(named, dtype=pl.String), side=pl.Series(side, dtype=pl.String)
-    )
-    examples = Examples(table, "text", examples.fingerprint, examples.rejected, examples.total_rows)
     favoured = likes[first] - likes[second] + random.logistic(size=len(first)) > 0
-    items = Items(np.array(first), np.array(second), table["part"].to_numpy()[first])
+    items = Items(
+        np.array(first), np.array(second), examples.table["part"].to_numpy()[first], np.arange(len(first))
+    )
     who = pl.Series([f"rater {n % raters}" for n in range(len(first))]) if raters else None
     outcome = Outcome("preferred", "binary", favoured.astype(float))
     return Asked(examples, items, (outcome,), np.zeros((len(first), 0)), raters=who)
@@ -127,6 +121,7 @@ def write_hypotheses(
         )
         if pairs:
             _preferences(study, what, tested, readings[order])
+        study.write_metrics([])
     return path
 
 
@@ -163,7 +158,12 @@ def _tested(what, said, readings, covariates) -> list[dict]:
         )
     q = benjamini_hochberg(np.array([row["p"] for row in rows]))
     for row, own in zip(rows, q, strict=True):
-        row |= {"q": float(own), "p_bonferroni": min(1.0, len(rows) * row["p"]), "repeats": ""}
+        row |= {
+            "q": float(own),
+            "p_bonferroni": min(1.0, len(rows) * row["p"]),
+            "repeats": "",
+            "pairs": what.items.pairs,
+        }
         row["status"] = "too few" if row["few"] else "verified" if own <= 0.05 else "not shown"
     rows.sort(key=lambda row: (row["status"] != "verified", row["p"]))
     for number, row in enumerate(rows, 1):
@@ -226,7 +226,7 @@ def _preferences(study, what: Asked, tested: list[dict], readings) -> None:
     ids, keys = what.examples.ids, np.argsort(hash_numbers([str(n) for n in early], 0, "argued"))[:30]
     argued = [
         (
-            f"p{early[k]}",
+            str(early[k]),
             ids[items.first[early[k]]],
             ids[items.second[early[k]]],
             ["h1", "h2"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from dataclasses import replace
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from saywell.cli.show import print_study
 from saywell.report.card import StudyRows
 from saywell.report.hypotheses import Findings
 from saywell.report.hypothesis_words import Hypothesis, in_short, subject
 from saywell.report.page import write_report
+from saywell.report.parts import visible
 from saywell.store.study import Study
 
 FIXTURES = runpy.run_path(str(Path(__file__).parent.parent / "hypothesis_studies.py"))
@@ -199,3 +202,19 @@ def test_a_unit_card_shows_its_hypothesis(study):
     assert card.hypothesis == hypothesis
     assert card.to_dict()["hypothesis"]["status"] == hypothesis.status
     assert study.unit("s15").hypothesis is not None
+
+
+def test_the_terminal_says_the_same_in_80_columns(study, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_study(study, json=False, top=1)
+    out = capsys.readouterr().out
+    said, findings = " ".join(out.split()), Findings(StudyRows(study))
+    first, *others = findings.shown()
+    assert max(len(line.rstrip()) for line in out.splitlines()[1:] if "page: " not in line) <= 80
+    assert re.sub(r"\s+", " ", visible(first.sentence)) in said
+    assert f"and {len(others)} more (--top {len(others) + 1})." in said
+    assert said.index(first.sentence[:20]) < said.index("Could it be chance?") < said.index("Bonferroni")
+    assert "\u202e" not in out
+    print_study(study, json=True)
+    told = json.loads(capsys.readouterr().out)["hypotheses"]
+    assert [row["sentence"] for row in told] == [one.sentence for one in findings.all]

@@ -74,6 +74,9 @@ def _print_card(card: Unit, console: Console) -> None:
     told = [] if card.row.get("sign") is None else [f"going {'low' if card.sign < 0 else 'high'}"]
     told += [] if state == "ok" else [plain(state)]
     console.print(Text.assemble((plain(card.id), "bold"), "  " if told else "", ", ".join(told)))
+    if card.hypothesis is not None:
+        console.print(Text(plain(f"{card.hypothesis.hypothesis}: {card.hypothesis.sentence}")))
+        console.print(Text(plain(card.hypothesis.certainty), "dim"))
     for one in card.written:
         if len(card.written) > 1:
             console.print(Text(f"by {plain(one.describer)}:", "dim"))

@@ -81,8 +81,14 @@ def print_studies(studies: Sequence[Study], *, json: bool) -> None:
 def _facts(study: Study, top: int) -> dict[str, object]:
     figures = study.headline() if study.has("metrics.json") else []
     scored = "scores" in study.manifest.tables
+    told: dict[str, object] = {}
+    if "hypotheses" in study.manifest.tables:
+        from saywell.cli.findings import findings_of
+
+        told["hypotheses"] = findings_of(study)
     return {
         "path": str(study.path),
+        **told,
         "best": [unit.to_dict() for unit in study.best(top)],
         "readers": study.readers().to_dicts() if scored else [],
         "metrics": [metric.model_dump() for metric in figures],
@@ -97,6 +103,7 @@ def _print_json(value: object) -> None:
 
 
 def _print(study: Study, top: int, *, figures: bool = True) -> None:
+    from saywell.cli.findings import print_findings
     from saywell.cli.terminal import open_console, plain
 
     console = open_console()
@@ -109,7 +116,9 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
     )
     if manifest.status != "complete":
         _print_unfinished(study, console)
-    if "scores" in manifest.tables:
+    if "hypotheses" in manifest.tables:
+        print_findings(study, console, top, brief=not figures)
+    elif "scores" in manifest.tables:
         _print_best(study, console, top)
     for line in _counts(study):
         console.print(line, markup=False)

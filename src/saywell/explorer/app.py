@@ -35,6 +35,8 @@ STATIC = {
             ("units.css", "text/css"),
             ("cards.css", "text/css"),
             ("drawings.css", "text/css"),
+            ("best.css", "text/css"),
+            ("hypotheses.css", "text/css"),
             ("page.js", "text/javascript"),
         )
     },
@@ -100,7 +102,7 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
     @app.get("/")
     def home() -> Response:
         if len(shelf) == 1:
-            return RedirectResponse(shelf[0].home, status_code=303)
+            return RedirectResponse(shelf[0].front, status_code=303)
         return page("studies.html", title="Studies")
 
     @app.get("/static/{name}")
@@ -206,6 +208,14 @@ def build_app(shelf: Sequence[Opened], door: Door) -> ASGIApp:
         if not any(tables.values()):
             raise HTTPException(404, "The study has no such tables.")
         return page("results.html", title="Zero-shot and transfer", here=here, tables=tables)
+
+    @app.get("/{number}/hypotheses")
+    def hypotheses(request: Request, number: str) -> Response:
+        here = opened(number)
+        if not here.tables.has("hypotheses"):
+            raise HTTPException(404, "The study puts no hypotheses to the test.")
+        sought = Filters.of(request.query_params).q
+        return page("hypotheses.html", title=here.asks, here=here, sought=sought)
 
     @app.get("/{number}/image")
     def image(number: str, example: str = "") -> Response:

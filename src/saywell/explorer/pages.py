@@ -15,6 +15,8 @@ from saywell.explorer.shelf import Opened
 from saywell.explorer.verdicts import HumanVerdict
 from saywell.report import formats
 from saywell.report.card import Example, Sentence, Unit
+from saywell.report.hypotheses import SECTIONS, opening, tested_section
+from saywell.report.hypothesis_words import Hypothesis
 from saywell.report.parts import Part, Rendered, clip, escape, said, visible
 from saywell.report.unit_cards import Around, picture_words, score_bar, summary_line, unit_card
 from saywell.report.units import RULES, mark
@@ -49,6 +51,7 @@ def environment() -> Environment:
         at=address,
         card_html=_card,
         summary=_summary,
+        findings=_findings,
         badge=mark,
     )
     return jinja
@@ -100,6 +103,20 @@ def _summary(card: Unit, here: Opened) -> Markup:
     """What is seen of a card before it is opened."""
     first = card.exemplars[0] if card.exemplars else None
     return Markup(summary_line(card, first, _around(here, {})).html())
+
+
+def _findings(here: Opened, sought: str) -> Markup:
+    """Hypotheses as in the report, with the way to their units; with `sought`, those that say it."""
+
+    def link(one: Hypothesis) -> Part:
+        place = escape(address(f"{here.home}unit", id=one.unit))
+        name = escape(clip(one.unit, 60))
+        return Rendered(f'<a href="{place}">unit <bdi>{name}</bdi></a>', ())
+
+    parts = [opening(here.findings, link, sought), tested_section(here.findings, sought)]
+    if not sought:
+        parts += [make(here.findings) for *_, table, make in SECTIONS if table != "hypotheses"]
+    return Markup("".join(part.html() for part in parts if part is not None))
 
 
 def _around(here: Opened, people: Mapping[str, HumanVerdict]) -> Around:

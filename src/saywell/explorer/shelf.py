@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from saywell.explorer.sentences import build_sentences
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import Listed, build_units, choices, units_by_verdict
 from saywell.explorer.verdicts import HumanVerdicts
+from saywell.report.hypotheses import Findings
+from saywell.report.hypothesis_words import goes_with
 from saywell.report.listing import verdict_line
 from saywell.store.study import Study
 
@@ -44,9 +47,24 @@ class Opened:
         """Whether its units have places in a model, as neurons have."""
         return bool(self.choices["layer"])
 
+    @cached_property
+    def findings(self) -> Findings:
+        """What it says of hypotheses."""
+        return Findings(self.tables)
+
+    @property
+    def asks(self) -> str:
+        """What its hypotheses are about, as a heading."""
+        return goes_with(self.findings.all)
+
+    @property
+    def front(self) -> str:
+        """The address of what it found: hypotheses where there are any, else units."""
+        return f"{self.home}hypotheses" if self.tables.has("hypotheses") else self.home
+
     @property
     def home(self) -> str:
-        """The address of its first page."""
+        """The address of its units."""
         return f"/{self.number}/"
 
     def close(self) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 import polars as pl
 
 from saywell.report.card import EXCERPT, Example, Rows, shown_words
-from saywell.report.figures import folded_table
 from saywell.report.formats import NONE, count, interval, joined, small, two
 from saywell.report.hypothesis_words import Hypothesis, hypotheses_of, in_short, percent, subject
 from saywell.report.parts import Element, Part, el, said
@@ -20,7 +18,7 @@ from saywell.scorers.intervals import share_interval
 NEEDS = ("hypotheses.css", "drawings.css", "units.css", "best.css")
 MOST = 20
 """Hypotheses of an outcome that are shown at once; the others are folded."""
-_MOST_ROWS = 200
+_MOST_ROWS, _OPEN_ROWS = 200, 12
 _FOUND_BY = {
     "claims": "claims",
     "latents": "latents",
@@ -28,9 +26,9 @@ _FOUND_BY = {
     "llm": "proposals of a language model",
 }
 _MODELS = {
-    "verified": "all that is verified, together",
-    "tested": "all that was put to the test, together",
-    "probe": "linear probe on the texts' vectors: about as much as they tell",
+    "verified": "the verified hypotheses together",
+    "tested": "all tested hypotheses together",
+    "probe": "a linear probe on the vectors of the texts",
     "length": "length alone",
     "covariates": "covariates alone",
 }
@@ -68,12 +66,16 @@ class Findings:
         return found
 
     def shown(self, sought: str = "") -> list[Hypothesis]:
-        """Those that are verified and repeat no other; with `sought`, in whose words or texts it stands."""
-        return [one for one in self.all if one.verified and not one.repeats and self._says(one, sought)]
+        """Those of them that are verified and repeat no other."""
+        return [one for one in self.said(sought) if one.verified and not one.repeats]
 
-    def others(self, sought: str = "") -> list[Hypothesis]:
-        """Those that are not verified."""
-        return [one for one in self.all if not one.verified and self._says(one, sought)]
+    def said(self, sought: str) -> list[Hypothesis]:
+        """Those in whose words or texts it stands, whatever came of them."""
+        return [one for one in self.all if self.says(one, sought)]
+
+    def named(self, hypothesis: str) -> str:
+        """Which texts a hypothesis is about, by its number."""
+        return next((one.subject for one in self.all if one.hypothesis == hypothesis), hypothesis)
 
     @cached_property
     def evidence(self) -> Mapping[tuple[str, str], list[Shown]]:
@@ -97,7 +99,8 @@ class Findings:
         """One of its tables; empty where the study has none."""
         return self.rows.where(name, "", None) if self.rows.has(name) else pl.DataFrame()
 
-    def _says(self, one: Hypothesis, sought: str) -> bool:
+    def says(self, one: Hypothesis, sought: str) -> bool:
+        """Whether all the words stand in its sentence or its texts."""
         seen = (
             shown for side in ("for", "against") for shown in self.evidence.get((one.hypothesis, side), ())
         )
@@ -107,9 +110,12 @@ class Findings:
         return all(word in said for word in sought.casefold().split())
 
 
-def opening(findings: Findings, link: Link = lambda one: None) -> Element:
-    """What goes with what, in sentences, with texts for and against; and how much of it could be chance."""
-    shown = findings.shown()
+def opening(findings: Findings, link: Link = lambda one: None, sought: str = "") -> Element:
+    """What goes with what, in sentences, with texts for and against; and how much of it could be chance.
+
+    With `sought` those in whose words or texts it stands.
+    """
+    shown = findings.shown(sought)
     parts: list[Part] = [el("p", {"class": "lede"}, said(in_short(findings.all)))]
     parts += _cards(findings, shown, link)
     parts += [el("p", {"class": "how"}, line) for line in [*chance(findings), *powers(findings)]]
@@ -174,10 +180,10 @@ def hypothesis_card(findings: Findings, one: Hypothesis, span: float, link: Link
 
 def _texts(findings: Findings, one: Hypothesis) -> Iterator[Part]:
     """One text that speaks for it, and behind a fold the others, and those against it."""
-    first, *more = findings.evidence.get((one.hypothesis, "for"), []) or [None]
-    against = findings.evidence.get((one.hypothesis, "against"), [])
-    if first is not None:
-        yield el("ul", {"class": "texts-for"}, _text(first, one))
+    speaking = findings.evidence.get((one.hypothesis, "for"), [])
+    against, more = findings.evidence.get((one.hypothesis, "against"), []), speaking[1:]
+    if speaking:
+        yield el("ul", {"class": "texts-for"}, _text(speaking[0], one))
     if more or against:
         told = [f"{len(more)} more" * bool(more), f"{len(against)} against it" * bool(against)]
         sides = [el("ul", {"class": "texts-for"}, *(_text(shown, one) for shown in more))] if more else []
@@ -189,7 +195,7 @@ def _texts(findings: Findings, one: Hypothesis) -> Iterator[Part]:
 
 def _text(shown: Shown, one: Hypothesis) -> Element:
     value = el("b", {"class": "value"}, said(one.told(shown.example.value), 60))
-    parts: list[Part] = [value, " ", marked_sentence(shown.example, "s3")]
+    parts: list[Part | str] = [value, " ", marked_sentence(shown.example, "s3")]
     if shown.other is not None:
         parts += [el("span", {"class": "than"}, " against "), said(shown.other, EXCERPT)]
     return el("li", None, *parts)
@@ -259,8 +265,8 @@ def _size(value: float, unit: str) -> str:
     return f"{value:.2g} {unit}" if unit else f"{100 * value:.2g} percentage points"
 
 
-def tested_section(findings: Findings) -> Element | None:
-    """Every hypothesis that was put to the test, and how sure each verdict is."""
+def tested_section(findings: Findings, sought: str = "") -> Element | None:
+    """Every hypothesis that was put to the test, and how sure each verdict is; with `sought`, some."""
     if not findings.all:
         return None
     own = [one for one in findings.all if not one.repeats]
@@ -274,9 +280,10 @@ def tested_section(findings: Findings) -> Element | None:
     ]
     if repeated:
         about.append(f"{count(repeated)} say again what another says, and are not counted.")
-    parts: list[Part] = [el("p", {"class": "how"}, " ".join([*about, *_searched(findings)]))]
-    parts.append(_tested_table(findings.all))
-    return _section("tested", "What was put to the test", *parts)
+    about += _searched(findings)
+    return _section(
+        "tested", "What was put to the test", " ".join(about), _tested_table(findings.said(sought))
+    )
 
 
 def _searched(findings: Findings) -> Iterator[str]:
@@ -289,36 +296,29 @@ def _searched(findings: Findings) -> Iterator[str]:
 
 
 def _tested_table(hypotheses: Sequence[Hypothesis]) -> Element:
-    span = {outcome: _span(list(own)) for outcome, own in groupby(hypotheses, lambda one: one.outcome)}
+    span = {one.outcome: _span([o for o in hypotheses if o.outcome == one.outcome]) for one in hypotheses}
     covariates = any(one.covariates for one in hypotheses)
-    several = len({one.outcome for one in hypotheses}) > 1
-    head = ["", "texts", "verdict", *(["outcome"] if several else []), "", "difference", "95 % interval"]
-    head += ["alone"] * covariates + ["share", "p", "q", "Bonferroni"]
+    several = len(span) > 1
+    head = ["", "of texts", "verdict", *["outcome"] * several, "", "difference", "95 % interval"]
+    head += [*["without covariates"] * covariates, "share", "p", "q", "p, Bonferroni"]
     rows = []
     for one in hypotheses[:_MOST_ROWS]:
         verdict = f"repeats {one.repeats}" if one.repeats else one.status
         kind = "v v-verified" if one.verified and not one.repeats else "v"
-        cells: list[Part] = [
-            el("th", {"scope": "row"}, one.hypothesis),
-            el("td", {"class": "about"}, said(one.subject, 200)),
-            el("td", None, el("span", {"class": kind}, verdict)),
-            *([el("td", None, said(one.outcome, 60))] if several else []),
-            el("td", {"class": "bar"}, effect_bar(one, span.get(one.outcome, 1.0))),
-            el("td", {"class": "n"}, one.number(one.effect)),
-            el("td", {"class": "n"}, f"{one.number(one.ci_low)} to {one.number(one.ci_high)}"),
-            *([el("td", {"class": "n"}, one.number(one.effect_alone))] if covariates else []),
-            el("td", {"class": "n"}, percent(one.share)),
-            el("td", {"class": "n"}, small(one.p), " †" * one.by_permutation),
-            el("td", {"class": "n"}, small(one.q)),
-            el("td", {"class": "n"}, small(one.p_bonferroni)),
-        ]
-        rows.append(el("tr", None, *cells))
+        cells: list[Part | str] = [_words(one.subject), el("td", None, el("span", {"class": kind}, verdict))]
+        cells += [_words(one.outcome)] * several
+        cells += [_bar(effect_bar(one, span[one.outcome])), one.number(one.effect)]
+        cells.append(f"{one.number(one.ci_low)} to {one.number(one.ci_high)}")
+        cells += [one.number(one.effect_alone)] * covariates
+        cells += [percent(one.share), small(one.p) + " †" * one.by_permutation, small(one.q)]
+        rows.append(_row(one.hypothesis, *cells, small(one.p_bonferroni)))
     notes = [f"and {count(len(hypotheses) - _MOST_ROWS)} more"] if len(hypotheses) > _MOST_ROWS else []
     notes += (
-        ["† by permutation, where numbers are small"] if any(o.by_permutation for o in hypotheses) else []
+        ["† by permutation, since numbers are small"] if any(o.by_permutation for o in hypotheses) else []
     )
-    notes += ["hollow: without covariates"] if covariates else []
-    return el("div", None, _table(head, rows, "tested"), *(el("p", {"class": "how"}, note) for note in notes))
+    notes += ["hollow mark: without covariates"] if covariates else []
+    beside = [el("p", {"class": "how"}, "; ".join(notes))] if notes else []
+    return el("div", None, _table(head, rows), *beside)
 
 
 def shuffled_section(findings: Findings) -> Element | None:
@@ -328,26 +328,20 @@ def shuffled_section(findings: Findings) -> Element | None:
         return None
     rows = []
     for name, column in (("verified", "verified"), ("after Bonferroni", "bonferroni")):
-        hit, tests, all_ = (table[column] > 0), int(table["tested"].sum()), int(table[column].sum())
+        hit, tests = table[column] > 0, int(table["tested"].sum())
         share = share_interval(hit.cast(pl.Float64).to_numpy())
         own = sum(one.verified if column == "verified" else one.surely for one in findings.all)
+        searches = f"{count(int(hit.sum()))} of {count(table.height)}"
+        between = f"{percent(share.low)} to {percent(share.high)}"
         rows.append(
-            el(
-                "tr",
-                None,
-                el("th", {"scope": "row"}, name),
-                el("td", {"class": "n"}, count(own)),
-                el("td", {"class": "n"}, f"{count(int(hit.sum()))} of {count(table.height)}"),
-                el("td", {"class": "n"}, f"{percent(share.low)} to {percent(share.high)}"),
-                el("td", {"class": "n"}, f"{count(all_)} of {count(tests)}"),
-            )
+            _row(name, count(own), searches, between, f"{count(int(table[column].sum()))} of {count(tests)}")
         )
     head = ("", "here", "shuffled searches with any", "95 % interval", "shuffled hypotheses")
     about = (
         "The same candidates, the same choice and the same tests, with outcomes dealt out anew: whatever is"
         " verified then is false."
     )
-    return _section("shuffled", "Could it be chance?", el("p", {"class": "how"}, about), _table(head, rows))
+    return _section("shuffled", "Could it be chance?", about, _table(head, rows))
 
 
 def joint_section(findings: Findings) -> Element | None:
@@ -356,34 +350,40 @@ def joint_section(findings: Findings) -> Element | None:
     if table.is_empty():
         return None
     several = table["outcome"].n_unique() > 1
-    rows = []
-    for row in table.iter_rows(named=True):
-        auc = row["measure"] == "AUC"
-        bar = score_bar(row["value"], row["ci_low"], row["ci_high"], 0.5 if auc else 0.0)
-        rows.append(
-            el(
-                "tr",
-                None,
-                el("th", {"scope": "row"}, said(_MODELS.get(row["model"], row["model"]), 80)),
-                *([el("td", None, said(row["outcome"], 60))] if several else []),
-                el("td", {"class": "bar"}, bar),
-                el("td", {"class": "n"}, f"{row['measure']} {two(row['value'])}"),
-                el("td", {"class": "n"}, interval(row["ci_low"], row["ci_high"])),
-                el("td", {"class": "n"}, count(row["features"])),
-                el("td", {"class": "n"}, count(row["n"])),
-            )
+    rows = [
+        _row(
+            said(_MODELS.get(row["model"]) or row["model"], 80),
+            *[_words(row["outcome"])] * several,
+            _bar(score_bar(row["value"], row["ci_low"], row["ci_high"], _NOTHING.get(row["measure"], 0.0))),
+            f"{row['measure']} {two(row['value'])}",
+            interval(row["ci_low"], row["ci_high"]),
+            count(row["features"]),
+            count(row["n"]),
         )
-    head = ("model", *(["outcome"] if several else []), "", "held out", "95 % interval", "features", "n")
-    chance = "AUC: 0.5 is chance, 1 is all." if (table["measure"] == "AUC").any() else ""
-    spread = (
-        "R2: the share of the variance; 0 is nothing, 1 is all." if (table["measure"] == "R2").any() else ""
-    )
-    about = " ".join(
-        filter(None, ("Linear models, fitted on other texts and asked about held-out ones.", chance, spread))
-    )
-    return _section(
-        "joint", "How much all of it explains", el("p", {"class": "how"}, about), _table(head, rows)
-    )
+        for row in table.iter_rows(named=True)
+    ]
+    head = ("model", *["outcome"] * several, "", "held out", "95 % interval", "features", "n")
+    about = ["Linear models, fitted on other texts and asked about held-out ones."]
+    about += [words for measure, words in _MEASURES.items() if (table["measure"] == measure).any()]
+    return _section("joint", "How much all of it explains", " ".join(about), _table(head, rows))
+
+
+_NOTHING = {"AUC": 0.5, "R2": 0.0}
+_MEASURES = {
+    "AUC": "AUC: of one item of each kind, how often the right one is told; 0.5 is chance, 1 is always.",
+    "R2": "R2: the share of the variance that is told; 0 is nothing, 1 is all.",
+}
+
+
+def together(findings: Findings) -> Iterator[str]:
+    """The same in a sentence for each outcome, best first."""
+    for (outcome,), own in findings.table("joint").group_by("outcome", maintain_order=True):
+        told = [
+            f"{_MODELS.get(row['model'], row['model'])} {two(row['value'])}"
+            f" ({interval(row['ci_low'], row['ci_high'])})"
+            for row in own.sort("value", descending=True, nulls_last=True).iter_rows(named=True)
+        ]
+        yield f"How much it explains ({outcome}, held-out {own['measure'][0]}): {joined(told)}."
 
 
 def preference_section(findings: Findings) -> Element | None:
@@ -392,15 +392,13 @@ def preference_section(findings: Findings) -> Element | None:
     if table.is_empty():
         return None
     rows = [
-        el(
-            "tr",
-            None,
-            el("th", {"scope": "row"}, said(subject(row["text"] or "", row["claim"]), 200)),
-            el("td", {"class": "n"}, percent(row["differs"])),
-            el("td", {"class": "n"}, percent(row["first"])),
-            el("td", {"class": "bar"}, score_bar(row["expressed"], None, None, 0.5)),
-            el("td", {"class": "n"}, percent(row["expressed"])),
-            el("td", {"class": "n"}, f"{row['z']:+.1f}" if row["z"] is not None else NONE),
+        _row(
+            said(subject(row["text"] or "", row["claim"]), 200),
+            percent(row["differs"]),
+            percent(row["first"]),
+            _bar(score_bar(row["expressed"], None, None, 0.5)),
+            percent(row["expressed"]),
+            NONE if row["z"] is None else f"{row['z']:+.1f}",
         )
         for row in table.head(_MOST_ROWS).iter_rows(named=True)
     ]
@@ -410,13 +408,7 @@ def preference_section(findings: Findings) -> Element | None:
         " data say anything. Expressed: how often the text of which it holds is favoured (half is no"
         " preference). On the texts that hypotheses were chosen from."
     )
-    return _section(
-        "preferences",
-        "What differs, and what is favoured",
-        el("p", {"class": "how"}, about),
-        _table(head, rows[:20]),
-        *_rest(head, rows[20:]),
-    )
+    return _section("preferences", "What differs, and what is favoured", about, *_folded(head, rows))
 
 
 def rater_section(findings: Findings) -> Element | None:
@@ -424,22 +416,18 @@ def rater_section(findings: Findings) -> Element | None:
     table = findings.table("raters")
     if table.is_empty():
         return None
-    named = {one.hypothesis: one.subject for one in findings.all}
     away = (pl.col("weight") - pl.col("of_all")).abs()
+    table = table.sort(away, descending=True, nulls_last=True, maintain_order=True)
     rows = [
-        el(
-            "tr",
-            None,
-            el("th", {"scope": "row"}, said(row["rater"], 60)),
-            el("td", {"class": "about"}, said(named.get(row["hypothesis"], row["hypothesis"]), 160)),
-            el("td", {"class": "n"}, f"{row['weight']:+.2f}"),
-            el("td", {"class": "n"}, f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}"),
-            el("td", {"class": "n"}, f"{row['of_all']:+.2f}"),
-            el("td", {"class": "n"}, count(row["n"])),
+        _row(
+            said(row["rater"], 60),
+            _words(findings.named(row["hypothesis"])),
+            f"{row['weight']:+.2f}",
+            f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}",
+            f"{row['of_all']:+.2f}",
+            count(row["n"]),
         )
-        for row in table.sort(away, descending=True, nulls_last=True, maintain_order=True)
-        .head(_MOST_ROWS)
-        .iter_rows(named=True)
+        for row in table.head(_MOST_ROWS).iter_rows(named=True)
     ]
     head = ("rater", "favours", "weight", "95 % interval", "of all", "n")
     about = (
@@ -447,69 +435,68 @@ def rater_section(findings: Findings) -> Element | None:
         " for a text of which it holds; above 0 it is favoured. The fewer items a rater judged, the more the"
         " weight is drawn towards that of all."
     )
-    return _section(
-        "raters",
-        "Who favours what",
-        el("p", {"class": "how"}, about),
-        _table(head, rows[:20]),
-        *_rest(head, rows[20:]),
-    )
+    return _section("raters", "Who favours what", about, *_folded(head, rows))
 
 
 def argued_section(findings: Findings) -> Element | None:
     """Pairs whose favourite the hypotheses argue against, for a second look."""
-    table = findings.table("argued")
+    table = findings.table("argued").head(_MOST_ROWS)
     if table.is_empty():
         return None
-    table = table.head(_MOST_ROWS)
     words = dict(shown_words(findings.rows, [*table["first"], *table["second"]]).iter_rows())
-    named = {one.hypothesis: one.subject for one in findings.all}
     rows = []
     for row in table.iter_rows(named=True):
-        favoured, other = (
-            (row["first"], row["second"]) if row["said"] >= 0.5 else (row["second"], row["first"])
-        )
-        why = "; ".join(named.get(name, name) for name in row["hypotheses"] or ())
-        rows.append(
-            el(
-                "tr",
-                None,
-                el("th", {"scope": "row", "class": "n"}, f"{row['odds']:,.0f} to 1"),
-                el("td", {"class": "about"}, said(words.get(favoured, favoured), EXCERPT)),
-                el("td", {"class": "about"}, said(words.get(other, other), EXCERPT)),
-                el("td", {"class": "about"}, said(why, 240)),
-            )
-        )
-    head = ("odds against", "said to be favoured", "held to be better", "by")
+        favoured, other = ("first", "second") if row["said"] >= 0.5 else ("second", "first")
+        texts = [_words(words.get(row[side]) or row[side], EXCERPT) for side in (favoured, other)]
+        why = "; ".join(map(findings.named, row["hypotheses"] or ()))
+        rows.append(_row(f"{row['odds']:,.0f} to 1", *texts, _words(why, 240)))
+    head = ("odds against", "said to be favoured", "expected to be", "by")
     about = (
-        "Verified hypotheses together expect the other text. Some of these are slips of the rater and worth a"
-        " second look; some are exceptions."
+        "Verified hypotheses together expect the other text to be favoured. Some of these are slips and worth"
+        " a second look; some are exceptions."
     )
-    return _section(
-        "argued",
-        "Pairs worth a second look",
-        el("p", {"class": "how"}, about),
-        _table(head, rows[:10]),
-        *_rest(head, rows[10:]),
-    )
+    return _section("argued", "Pairs worth a second look", about, *_folded(head, rows))
 
 
-def _section(name: str, title: str, *parts: Part) -> Element:
-    heading = el("h2", {"id": f"h-{name}"}, title)
-    return el("section", {"aria-labelledby": f"h-{name}"}, heading, *parts, needs=NEEDS)
+def _section(name: str, title: str, about: str, *parts: Part) -> Element:
+    heading = (el("h2", {"id": f"h-{name}"}, title), el("p", {"class": "how"}, about))
+    return el("section", {"aria-labelledby": f"h-{name}"}, *heading, *parts, needs=NEEDS)
 
 
-def _table(head: Sequence[str], rows: Sequence[Part], kind: str = "") -> Element:
+def _table(head: Sequence[str], rows: Sequence[Part]) -> Element:
     columns = el("tr", None, *(el("th", {"scope": "col"}, name) for name in head))
-    table = el(
-        "table",
-        {"class": f"tight numbers {kind}".strip()},
-        el("thead", None, columns),
-        el("tbody", None, *rows),
-    )
+    table = el("table", {"class": "tight numbers"}, el("thead", None, columns), el("tbody", None, *rows))
     return el("div", {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Numbers"}, table)
 
 
-def _rest(head: Sequence[str], rows: Sequence[Part]) -> Iterator[Element]:
-    if rows:
-        yield folded_table(f"{count(len(rows))} more", head, rows)
+def _folded(head: Sequence[str], rows: Sequence[Part]) -> Iterator[Element]:
+    """A table of a screen's length, and the rest of it behind a fold."""
+    yield _table(head, rows[:_OPEN_ROWS])
+    if rest := rows[_OPEN_ROWS:]:
+        more = el("summary", None, f"{count(len(rest))} more")
+        yield el("details", {"class": "more"}, more, _table(head, rest))
+
+
+def _row(first: Part | str, *cells: Part | str) -> Element:
+    """A row of a table; strings are numbers."""
+    numbers = (el("td", {"class": "n"}, cell) if isinstance(cell, str) else cell for cell in cells)
+    return el("tr", None, el("th", {"scope": "row"}, first), *numbers)
+
+
+def _words(text: str, most: int = 200) -> Element:
+    return el("td", {"class": "about"}, said(text, most))
+
+
+def _bar(drawn: Part) -> Element:
+    return el("td", {"class": "bar"}, drawn)
+
+
+SECTIONS: tuple[tuple[str, str, str, Callable[[Findings], Element | None]], ...] = (
+    ("tested", "What was put to the test", "hypotheses", tested_section),
+    ("shuffled", "Could it be chance?", "shuffled_targets", shuffled_section),
+    ("joint", "How much it explains", "joint", joint_section),
+    ("preferences", "What differs", "measurable", preference_section),
+    ("raters", "Who favours what", "raters", rater_section),
+    ("argued", "Worth a second look", "argued", argued_section),
+)
+"""What a sceptic asks: name, title, the table that it needs, and what makes it."""

@@ -29,7 +29,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A row of table `hypotheses`, and whether it is about pairs. Effects are in the outcome's own units."""
+    """A row of table `hypotheses`. Effects are in the outcome's own units."""
 
     hypothesis: str
     unit: str
@@ -130,14 +130,14 @@ def hypotheses_of(rows: Rows, units: Sequence[str] | None = None) -> list[Hypoth
     """The hypotheses of a study, best first, or those that these units are."""
     if not rows.has("hypotheses"):
         return []
-    pairs = rows.has("examples", "pair")
-    return [_hypothesis(row, pairs) for row in rows.where("hypotheses", "unit", units).iter_rows(named=True)]
+    return [_hypothesis(row) for row in rows.where("hypotheses", "unit", units).iter_rows(named=True)]
 
 
-def _hypothesis(row: Mapping[str, Any], pairs: bool) -> Hypothesis:
-    own = {name: value for name, value in row.items() if name in _FIELDS}
-    words = {name: own[name] or "" for name in ("text", "claim", "unit_of_effect", "repeats")}
-    return Hypothesis(**own | words | {"covariates": tuple(own["covariates"] or ()), "pairs": pairs})
+def _hypothesis(row: Mapping[str, Any]) -> Hypothesis:
+    own: dict[str, Any] = {name: value for name, value in row.items() if name in _FIELDS}
+    own |= {name: own[name] or "" for name in ("text", "claim", "unit_of_effect", "repeats")}
+    own["covariates"] = tuple(own["covariates"] or ())
+    return Hypothesis(**own)
 
 
 def subject(text: str, claim: str | None) -> str:
@@ -204,7 +204,8 @@ def _amount(one: Hypothesis, value: float) -> str:
     """A difference with its direction: "0.9 stars less", "22 percentage points more often “Outdoor”"."""
     number = f"{abs(value) * _scale(one):,.{_decimals(one)}f}"
     if one.unit_of_effect:
-        return f"{number} {clip(one.unit_of_effect, 40)} {_more(value)}"
+        than = " than a text that is not like that" if one.pairs else ""
+        return f"{number} {clip(one.unit_of_effect, 40)} {_more(value)}{than}"
     if one.pairs:
         return f"favoured in {_favoured(one, value)} of pairs with a text that is not like that"
     return f"{number} percentage points {_more(value)} often “{clip(one.outcome, 60)}”"

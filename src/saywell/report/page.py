@@ -17,18 +17,9 @@ from saywell.report.class_figures import judge_table, plane_figure, transfer_fig
 from saywell.report.figures import curve_figures, descriptor_figure, key, layer_figure, recovered_section
 from saywell.report.formats import count, dated, duration, percent
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
-from saywell.report.hypotheses import (
-    Findings,
-    argued_section,
-    hypothesis_tiles,
-    joint_section,
-    opening,
-    preference_section,
-    rater_section,
-    shuffled_section,
-    tested_section,
-)
-from saywell.report.hypothesis_words import goes_with
+from saywell.report.hypotheses import SECTIONS as HYPOTHESES
+from saywell.report.hypotheses import Findings, Link, hypothesis_tiles, opening
+from saywell.report.hypothesis_words import Hypothesis, goes_with
 from saywell.report.parts import Drawing, Element, Page, Part, el, said
 from saywell.report.tables import asked, tried
 from saywell.report.units import UnitVerdicts, unit_section, unit_verdicts
@@ -54,6 +45,13 @@ class Seen:
     def best(self) -> list[Unit]:
         """The units that the page begins with."""
         return self.study.best(FIRST) if {"descriptions", "scores"} <= self.has else []
+
+    @cached_property
+    def anchors(self) -> Mapping[str, str]:
+        """Where the units that the page begins with have their cards."""
+        if "hypotheses" in self.has:
+            return {one.unit: f"b{place}" for place, one in enumerate(self.findings.shown())}
+        return anchors_of(self.best)
 
     @cached_property
     def jpegs(self) -> Mapping[str, bytes]:
@@ -90,12 +88,10 @@ def _section(name: str, title: str, make: Callable[[Seen], Part | None], *needs:
 
 
 SECTIONS = (
-    _section("tested", "What was put to the test", lambda s: tested_section(s.findings), "hypotheses"),
-    _section("shuffled", "Could it be chance?", lambda s: shuffled_section(s.findings), "shuffled_targets"),
-    _section("joint", "How much it explains", lambda s: joint_section(s.findings), "joint"),
-    _section("preferences", "What differs", lambda s: preference_section(s.findings), "measurable"),
-    _section("raters", "Raters", lambda s: rater_section(s.findings), "raters"),
-    _section("argued", "Worth a second look", lambda s: argued_section(s.findings), "argued"),
+    *(
+        _section(name, title, lambda s, make=make: make(s.findings), table)
+        for name, title, table, make in HYPOTHESES
+    ),
     _section(
         "figures", "How far the descriptors hold", lambda s: curve_figures(asked(s.study, "curves")), "curves"
     ),
@@ -141,9 +137,7 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
         (
             "units",
             "Units",
-            lambda room: (
-                unit_section(study, seen.found, room, anchors_of(seen.best), seen.jpegs) if listed else None
-            ),
+            lambda room: unit_section(study, seen.found, room, seen.anchors, seen.jpegs) if listed else None,
         ),
         "All scores are of held-out examples, which nothing was described from or chosen by. Intervals are"
         " 95 %, by bootstrap over examples, and over seeds where there are several.",
@@ -155,8 +149,18 @@ def report_page(study: Study, *, most_bytes: int = MOST_BYTES) -> Page:
 def _begin(seen: Seen, has: Callable[[str], bool]) -> Element | None:
     """What was found: hypotheses where there are any, else descriptions."""
     if "hypotheses" in seen.has:
-        return opening(seen.findings)
+        return opening(seen.findings, _to_units(seen.anchors, has))
     return best_section(seen.study, seen.best, has, seen.jpegs)
+
+
+def _to_units(anchors: Mapping[str, str], has: Callable[[str], bool]) -> Link:
+    """Links to what the page has on the units that hypotheses are."""
+
+    def link(one: Hypothesis) -> Part | None:
+        anchor = anchors.get(one.unit, "")
+        return el("a", {"href": f"#{anchor}"}, "as a unit") if anchor and has(anchor) else None
+
+    return link
 
 
 def _heading(seen: Seen) -> str:

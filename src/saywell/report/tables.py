@@ -185,7 +185,7 @@ _TABLES = (
             **dict.fromkeys(("effect_alone", "ci_low_alone", "ci_high_alone"), _NUMBER),
             "covariates": pl.List(pl.String),
             **dict.fromkeys(("p", "q", "p_bonferroni"), _NUMBER),
-            "by_permutation": _TRUE,
+            **dict.fromkeys(("by_permutation", "pairs"), _TRUE),
             "order": _RANK,
         },
     ),

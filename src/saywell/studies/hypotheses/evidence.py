@@ -30,6 +30,7 @@ _LONG = 400
 class _Held(NamedTuple):
     """The score items of which a hypothesis holds, by the text of which it does (of a pair of one alone)."""
 
+    items: np.ndarray
     examples: np.ndarray
     others: np.ndarray | None
     values: np.ndarray
@@ -56,12 +57,17 @@ def evidence(
         keys = hash_numbers((ids[n] for n in held.examples), resources.seed, f"evidence of {row['text']}")
         seen = np.isin(held.examples, list(used))
         order = np.lexsort((keys, lengths[held.examples] > _LONG, seen))
+        # Items that share a text, or that differ in nothing but their outcome, show it once.
+        order = order[np.sort(np.unique(held.examples[order], return_index=True)[1])]
         for side, sign in (("for", 1), ("against", -1)):
             chosen = order[(sign * held.margins > 0)[order]][: MOST[side]]
             used.update(held.examples[chosen].tolist())
             for rank, one in enumerate(chosen):
                 other = None if held.others is None else int(held.others[one])
-                rows.append(_Row(row, side, rank, int(held.examples[one]), other, float(held.values[one])))
+                item = int(asked.items.rows[held.items[one]])
+                rows.append(
+                    _Row(row, side, rank, item, int(held.examples[one]), other, float(held.values[one]))
+                )
     return _table(asked.examples, rows, resources)
 
 
@@ -69,6 +75,7 @@ class _Row(NamedTuple):
     hypothesis: dict[str, Any]
     side: str
     rank: int
+    item: int
     place: int
     other: int | None
     value: float
@@ -83,25 +90,24 @@ def _held(asked: Asked, outcome: Outcome, direction: int, reading: Float[np.ndar
     if items.second is None:
         others = outcome.values[score[read[score] == 0]]
         middle = others.mean() if len(others) else 0.0
-        return _Held(first, None, values, direction * (values - middle))
+        return _Held(here, first, None, values, direction * (values - middle))
     second, ahead = items.second[here], read[here] > 0
     middle = 0.5 if outcome.kind == "binary" else 0.0
     values = np.where(ahead, values, 2 * middle - values)
     texts, others = np.where(ahead, first, second), np.where(ahead, second, first)
-    return _Held(texts, others, values, direction * (values - middle))
+    return _Held(here, texts, others, values, direction * (values - middle))
 
 
 def _table(examples: Examples, rows: Sequence[_Row], resources: Resources) -> pl.DataFrame:
-    ids, pair = examples.ids, examples.table["pair"] if "pair" in examples.table.columns else None
+    ids = examples.ids
     places = sorted({row.place for row in rows})
     shown = replace(examples, table=examples.table[places], tags=None, whole=examples.whole or examples)
     points, at = _pointing(shown, resources), {place: number for number, place in enumerate(places)}
     found = []
-    for said, side, rank, place, other, value in rows:
+    for said, side, rank, item, place, other, value in rows:
         span = points(said["text"], said["claim"], at[place])
-        item = ids[place] if pair is None else pair[place]
         whose = None if other is None else ids[other]
-        found.append((said["hypothesis"], side, rank, item, ids[place], whose, value, *span))
+        found.append((said["hypothesis"], side, rank, str(item), ids[place], whose, value, *span))
     return EVIDENCE.frame(found)
 
 

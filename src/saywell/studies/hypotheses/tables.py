@@ -57,6 +57,7 @@ HYPOTHESES = Table(
         "status": pl.String,
         "order": pl.Int32,
         "repeats": pl.String,
+        "pairs": pl.Boolean,
     },
     key=("hypothesis",),
 )
@@ -73,7 +74,8 @@ z, p: of the test (two-sided), q after Benjamini and Hochberg over all that were
 after Bonferroni. `status`: "verified" where q is at most 0.05 and the direction is the one found, "the
 other way" where q is and it is not, "not shown", or "too few" where nothing could be said whatever the
 truth. `order`: by what each adds to those before on describe and select examples, from 1. `repeats`:
-the hypothesis before it that it says again; it is not counted."""
+the hypothesis before it that it says again; it is not counted.
+`pairs`: whether its items are pairs of texts of which one is favoured, or texts."""
 SHUFFLED = Table(
     "shuffled_targets",
     {"shuffle": pl.Int32, "tested": pl.Int64, "verified": pl.Int64, "bonferroni": pl.Int64},
@@ -163,7 +165,7 @@ EVIDENCE = Table(
     key=("hypothesis", "side", "rank"),
 )
 """Score texts of which a hypothesis holds, drawn by chance: some that go the way it says (`side` for), some
-that go the other way (against). `item`: the text, or the pair; `example`: the text of which it holds, `other`
+that go the other way (against). `item`: the row of the source; `example`: the text of which it holds, `other`
 the other one of a pair; `value`: the outcome, of pairs 1 where `example` is favoured. The span is what it
 points at, in characters of `example`."""
 POWER = Table(
