@@ -30,6 +30,7 @@ SHORT = 6  # words; below it, runs of three words are too few to compare
 WORDS, CHARACTERS = 3, 4  # length of a shingle
 
 _SKETCH_WORDS = 4  # of 64 bits
+_TEXTS_AT_ONCE = 20_000  # cut into words
 _PAIRS_AT_ONCE = 1_000_000  # candidate pairs in memory
 _SHINGLES_AT_ONCE = 2_000_000  # shingles looked up between two updates of the groups
 
@@ -101,6 +102,28 @@ class _Sets:
 
 
 def _shingle_sets(forms: pl.Series) -> _Sets:
+    blocks = [_hashed(forms.slice(start, _TEXTS_AT_ONCE)) for start in range(0, len(forms), _TEXTS_AT_ONCE)]
+    owners = np.concatenate([block + place * _TEXTS_AT_ONCE for place, (block, _) in enumerate(blocks)])
+    hashes = np.concatenate([block for _, block in blocks])
+    del blocks
+
+    order = np.argsort(hashes)
+    hashes = hashes[order]
+    codes = np.cumsum(_begins(hashes)) - 1
+    count = int(codes[-1]) + 1
+    members = _distinct(owners[order] * count + codes)
+    del hashes, order
+    owners, codes = np.divmod(members, count)
+    # Rare shingles first: few texts then meet in a prefix.
+    rank = np.empty(count, dtype=np.int64)
+    rank[np.argsort(np.bincount(codes, minlength=count), kind="stable")] = np.arange(count)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(forms)))])
+    members = np.sort(owners * count + rank[codes])
+    return _Sets(members % count, starts)
+
+
+def _hashed(forms: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Owner and hash of each shingle of some texts, as often as it is there."""
     words = forms.str.split(" ")
     is_short = (words.list.len() < SHORT).to_numpy()
     long_rows, short_rows = np.flatnonzero(~is_short), np.flatnonzero(is_short)
@@ -113,17 +136,18 @@ def _shingle_sets(forms: pl.Series) -> _Sets:
     by_words = _runs(word_hashes, word_lists.list.len().to_numpy(), WORDS)
     by_characters = _runs(characters.astype(np.uint64), padded.str.len_chars().to_numpy(), CHARACTERS)
     owners = np.concatenate([long_rows[by_words[0]], short_rows[by_characters[0]]])
-    hashes = np.concatenate([by_words[1], by_characters[1]])
+    return owners, np.concatenate([by_words[1], by_characters[1]])
 
-    distinct, codes = np.unique(hashes, return_inverse=True)
-    members = np.unique(owners * len(distinct) + codes)
-    owners, codes = np.divmod(members, len(distinct))
-    # Rare shingles first: few texts then meet in a prefix.
-    rank = np.empty(len(distinct), dtype=np.int64)
-    rank[np.argsort(np.bincount(codes, minlength=len(distinct)), kind="stable")] = np.arange(len(distinct))
-    members = np.sort(owners * len(distinct) + rank[codes])
-    starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(forms)))])
-    return _Sets(members % len(distinct), starts)
+
+def _begins(ascending: np.ndarray) -> np.ndarray:
+    """Which numbers are not the same as the one before."""
+    return np.concatenate([[True], ascending[1:] != ascending[:-1]])
+
+
+def _distinct(numbers: np.ndarray) -> np.ndarray:
+    """The different numbers, ascending; by sorting, which for so many takes less than numpy's hashes."""
+    numbers = np.sort(numbers)
+    return numbers[_begins(numbers)]
 
 
 def _runs(tokens: np.ndarray, lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
