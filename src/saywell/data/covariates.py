@@ -14,59 +14,64 @@ from saywell.errors import InputError
 FEWEST, MOST = 5, 50
 """Items of a level that is not one of the others; levels of a covariate."""
 OTHER = "other"
+_SAME = "The covariate {!r} is the same everywhere and changes nothing."
 
 
 def covariate_columns(
-    items: int, columns: Mapping[str, Sequence[pl.Series]]
-) -> tuple[Float[np.ndarray, "items columns"], tuple[str, ...], Bool[np.ndarray, " items"], list[str]]:
-    """Covariates of some items as columns, what each is called, of which items all are known, and notes.
+    columns: Mapping[str, Sequence[pl.Series]], items: int
+) -> tuple[Float[np.ndarray, "items columns"], tuple[str, ...], list[str]]:
+    """Covariates of so many items as columns, what each is called, and notes.
 
     `columns`: by name one series, or two of what is one for each text of a pair, of which the difference
-    counts; numbers, or strings of which the commonest is what others are compared with. What is not known
-    is 0 in every column.
+    counts; numbers, or strings of which the commonest is what others are compared with. Of an item that
+    lacks one (null), all columns are 0.
 
-    Raises InputError for a covariate with more than 50 levels, or none that differ.
+    Raises InputError for a covariate of words with more than 50 levels.
     """
-    made: list[np.ndarray] = []
-    names: list[str] = []
-    notes: list[str] = []
+    made, names, notes = [np.zeros((items, 0))], [], []
     known = np.ones(items, dtype=bool)
     for sides in columns.values():
         known &= np.logical_and.reduce([side.is_not_null().to_numpy() for side in sides])
     for name, sides in columns.items():
         if sides[0].dtype == pl.String:
-            values, called, note = _levels(name, [side.fill_null("") for side in sides], known)
-            notes += note
+            values, called, more = _levels(name, [side.fill_null("") for side in sides], known)
         else:
-            values, called = _difference([side.fill_null(0.0).to_numpy() for side in sides])[:, None], [name]
-            if (deviation := values[known].std()) > 0:
-                values = (values - values[known].mean()) / deviation
-            else:
-                values = values[:, :0]
-        if not values.shape[1]:
-            notes.append(f"The covariate {name!r} is the same everywhere and changes nothing.")
-            continue
+            values, called, more = _standard(name, [side.fill_null(0.0) for side in sides], known)
         made.append(np.where(known[:, None], values, 0.0))
         names += called
-    if missing := int((~known).sum()):
-        listed = ", ".join(map(repr, columns))
-        notes.append(f"{missing} have no value of a covariate ({listed}) and are not tested on.")
-    matrix = np.concatenate(made, axis=1) if made else np.zeros((items, 0))
-    return matrix, tuple(names), known, notes
+        notes += more
+    return np.concatenate(made, axis=1), tuple(names), notes
 
 
 def log_words(texts: pl.Series) -> pl.Series:
     """The natural logarithm of one more than the number of words of each text."""
-    return pl.Series("length", np.log1p([len(words(text)) for text in texts]))
+    plain = texts.str.replace_all("’", "'", literal=True)
+    # The whole of `words` for texts of plain letters, counted where the texts are.
+    counts = plain.str.count_matches(r"[A-Za-z]+(?:'[A-Za-z]+)?|[0-9]+").to_numpy().astype(np.float64)
+    others = np.flatnonzero(plain.str.contains(r"[^\x00-\x7f]").to_numpy())
+    counts[others] = [len(words(text)) for text in texts.gather(others)]
+    return pl.Series("length", np.log1p(counts))
 
 
 def _difference(sides: Sequence[np.ndarray]) -> np.ndarray:
     return sides[0] if len(sides) == 1 else sides[0] - sides[1]
 
 
+def _standard(
+    name: str, sides: Sequence[pl.Series], known: Bool[np.ndarray, " items"]
+) -> tuple[Float[np.ndarray, "items columns"], list[str], list[str]]:
+    """A number with mean 0 and standard deviation 1 among the known; no column where it is constant."""
+    values = _difference([side.cast(pl.Float64).to_numpy() for side in sides])
+    deviation = values[known].std() if known.any() else 0.0
+    if not deviation > 0:
+        return np.zeros((len(known), 0)), [], [_SAME.format(name)]
+    return ((values - values[known].mean()) / deviation)[:, None], [name], []
+
+
 def _levels(
-    name: str, sides: Sequence[pl.Series], known: np.ndarray
+    name: str, sides: Sequence[pl.Series], known: Bool[np.ndarray, " items"]
 ) -> tuple[Float[np.ndarray, "items levels"], list[str], list[str]]:
+    """A column for each level of a word but the commonest."""
     said = pl.concat([side.filter(pl.Series(known)).alias("level") for side in sides])
     counts = said.value_counts(sort=True).sort("count", "level", descending=[True, False])
     common = counts.filter(pl.col("count") >= FEWEST)["level"].to_list()
@@ -80,11 +85,14 @@ def _levels(
     notes = []
     if rare:
         notes.append(
-            f"{rare} values of the covariate {name!r}, of fewer than {FEWEST} each, were joined as {OTHER!r}."
+            f"{rare:,} values of the covariate {name!r}, of fewer than {FEWEST} each, were joined as"
+            f" {OTHER!r}."
         )
+    if len(levels) < 2:
+        return np.zeros((len(known), 0)), [], [*notes, _SAME.format(name)]
     joined = [side.replace_strict({level: level for level in common}, default=OTHER) for side in sides]
     values = [
-        _difference([(side == level).to_numpy().astype(float) for side in joined]) for level in levels[1:]
+        _difference([(side == level).to_numpy().astype(np.float64) for side in joined])
+        for level in levels[1:]
     ]
-    shape = (len(known), len(levels) - 1)
-    return np.stack(values, axis=1) if values else np.zeros(shape), [f"{name}={x}" for x in levels[1:]], notes
+    return np.stack(values, axis=1), [f"{name}={level}" for level in levels[1:]], notes

@@ -14,7 +14,7 @@ from saywell.errors import InputError
 NAMES = (("first", "second"), ("a", "b"), ("1", "2"), ("one", "two"), ("left", "right"), ("true", "false"))
 """Of the first and of the second. 0 and 1 are none: they number the two, or say whether the first wins."""
 _TIE = re.compile(
-    r"(tie|tied|draw|equal|equally|same|both|neither|undecided|no preference|no difference)\b.*"
+    r"(tie|tied|draw|equal|equally|same|both|neither|none|undecided|no preference|no difference)\b.*"
 )
 _LESS = frozenset(
     "less fewer worse lower least worst lose loses lost not never rejected dispreferred".split()
@@ -24,24 +24,25 @@ _SHOWN = 5
 
 
 def first_favoured(
-    values: pl.Series, columns: tuple[str, str], target: str, first: str | None = None
+    values: pl.Series, columns: Sequence[str], first: str | None = None
 ) -> tuple[Float[np.ndarray, " pairs"], int, str]:
     """1 where the first is favoured, 0 where the second is, NaN where nothing or neither is said.
 
-    `values` (strings) of the column `target`; `columns`: those of the two texts; `first`: the value that
-    says it is the first, where the values do not tell by themselves. They do where they are the names of
-    the columns, or the same words about the first and the second: "A", "Headline 1 has more clicks than
-    Headline 2". Also how many pairs are tied, and a sentence on what was assumed.
+    `values`: strings, named as their column; `columns`: names of the columns of the two texts; `first`: the
+    value that says it is the first, where the values do not tell by themselves. They do where they are
+    names of the columns, or the same words about the first and the second: "A", "Headline 1 has more clicks
+    than Headline 2". Also how many pairs are tied, and a sentence on what was assumed.
 
     Raises InputError, with the values and what to say, where it is not clear which is which.
     """
+    target = values.name
     plain = values.str.strip_chars().str.to_lowercase().str.replace(r"^([+-]?\d+)\.0+$", "$1")
     counts = plain.drop_nulls().value_counts(sort=True).sort("count", plain.name, descending=[True, False])
     different = counts[plain.name].to_list()
     ties = {value for value in different if _TIE.fullmatch(value)}
     favours = [value for value in different if value not in ties]
     if first is not None:
-        one, other = _told(favours, first.strip().lower(), values, target, ties)
+        one, other = _told(favours, first.strip().lower(), target, ties)
     else:
         one, other = _understood(favours, columns, target)
     tied = int(plain.is_in(list(ties)).sum())
@@ -54,9 +55,7 @@ def first_favoured(
     return said.to_numpy(), tied, note
 
 
-def _told(
-    favours: Sequence[str], first: str, values: pl.Series, target: str, ties: set[str]
-) -> tuple[str, str | None]:
+def _told(favours: Sequence[str], first: str, target: str, ties: set[str]) -> tuple[str, str | None]:
     """The value that was named and the other one; of three numbers the middle one is a tie."""
     if first not in favours:
         raise InputError(f"first={first!r} (--first) is not in {target!r}, which holds {_listed(favours)}")
@@ -81,9 +80,7 @@ def _middle(numbers: Sequence[str]) -> str:
     return middle if (float(low), float(middle), float(high)) in {(-1, 0, 1), (0, 0.5, 1)} else ""
 
 
-def _understood(
-    favours: Sequence[str], columns: tuple[str, str], target: str
-) -> tuple[str | None, str | None]:
+def _understood(favours: Sequence[str], columns: Sequence[str], target: str) -> tuple[str | None, str | None]:
     """The values of the first and of the second, where they are clear by themselves."""
     sides = {value: _side(value, columns) for value in favours}
     of = {side: [value for value in favours if sides[value] == side] for side in (0, 1)}
@@ -103,7 +100,7 @@ def _words(value: str) -> list[str]:
     return re.findall(r"[^\W_]+", value.lower())
 
 
-def _side(value: str, columns: tuple[str, str]) -> int | None:
+def _side(value: str, columns: Sequence[str]) -> int | None:
     """0 where a value names the first text, alone or before the second, 1 for the second; else None."""
     words = _words(value)
     whole = [_words(column) for column in columns]
@@ -117,7 +114,7 @@ def _side(value: str, columns: tuple[str, str]) -> int | None:
     return names.index(named[0]) if len(named) == len(set(named)) else None
 
 
-def _mirrored(one: str, other: str, columns: tuple[str, str]) -> bool:
+def _mirrored(one: str, other: str, columns: Sequence[str]) -> bool:
     """Whether the second value is the first one with the names of the two texts changed about."""
     first, second = _words(one), _words(other)
     if [first, second] == [_words(column) for column in columns]:

@@ -300,14 +300,19 @@ def _rules(
     limit: int | None, seed: int, max_chars: int, near: float | None, fractions: Sequence[float]
 ) -> _Rules:
     """The options, or InputError for one that cannot be used."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < FEWEST):
-        raise InputError(f"limit={limit!r} is not a whole number of at least {FEWEST}, or None")
+    check_limit(limit)
     check_seed(seed)
     if isinstance(max_chars, bool) or not isinstance(max_chars, int) or max_chars < 1:
         raise InputError(f"max_chars={max_chars!r} is not a whole number of at least 1")
     if near is not None:
         check_threshold(near)
     return _Rules(limit, seed, max_chars, near, check_fractions(fractions))
+
+
+def check_limit(limit: object) -> None:
+    """InputError for what is no number of examples to keep."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < FEWEST):
+        raise InputError(f"limit={limit!r} is not a whole number of at least {FEWEST}, or None")
 
 
 # ---- reading: every column of text becomes a table of text (null: not text) and problem (what it is)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -22,9 +23,9 @@ _NO = re.compile(r"(no|false|n|f|0|none|never|negative|neg|absent|control)|(not|
 
 
 def outcomes_of(
-    name: str, values: pl.Series, kind: OutcomeKind | str | None = None
+    values: pl.Series, kind: OutcomeKind | Literal["nominal"] | None = None
 ) -> tuple[tuple[Outcome, ...], list[str]]:
-    """The outcomes that a column of numbers or strings (null: not known) says, and what was decided.
+    """The outcomes that a column of numbers or strings (null: not known) says, and notes on what was decided.
 
     Two values are yes or no; at most 11 whole numbers, or halves, an order; whole numbers from 0 up a
     count, where the smallest is less than half of the largest; other numbers are real. Of strings each
@@ -32,7 +33,7 @@ def outcomes_of(
 
     Raises InputError where nothing differs, and for a kind that the values cannot be.
     """
-    known = values.drop_nulls()
+    name, known = values.name, values.drop_nulls()
     counts = known.value_counts(sort=True).sort("count", known.name, descending=[True, False])
     different = counts[known.name].to_list()
     if len(different) < 2:
@@ -48,13 +49,13 @@ def outcomes_of(
         return (outcome,), [note, *_scarce([outcome])]
     if kind == "nominal":
         return _one_a_value(name, values, different)
-    outcome = Outcome(name, kind, _floats(values), name)  # type: ignore[arg-type]
+    outcome = Outcome(name, kind, _floats(values), name)
     steps = f"{len(different)} values from {_shown(known.min())} to {_shown(known.max())}"
     words = {"ordinal": "steps in an order", "count": "counts", "real": "numbers"}
     return (outcome,), [f"The target {name!r} was taken for {words[kind]} ({steps})."]
 
 
-def _kind(known: pl.Series, different: int) -> str:
+def _kind(known: pl.Series, different: int) -> OutcomeKind | Literal["nominal"]:
     if different == 2:
         return "binary"
     if known.dtype == pl.String:
