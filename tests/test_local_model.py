@@ -17,10 +17,15 @@ import pytest
 import torch
 from PIL import Image
 
+from saywell.data.texts import load_texts
 from saywell.errors import InputError
 from saywell.language_models import open_language_model
+from saywell.resources import Resources
+from saywell.scorers.outcomes import Outcome
 from saywell.studies.classes import describe_classes
 from saywell.studies.exam import run_exam
+from saywell.studies.hypotheses.items import Items
+from saywell.studies.hypotheses.proposals import propose
 from saywell.studies.neurons import describe_neurons
 
 
@@ -188,3 +193,17 @@ def test_classes(opened, tmp_path):
         except InputError as error:  # such a model may have nothing to say, and then that is what is said
             assert "there is no usable text" in str(error)
     assert answered(tmp_path)["class components"]
+
+
+@pytest.mark.parametrize("opened", ["gguf"], indirect=True)
+def test_proposals(opened, sentences, tmp_path):
+    examples = load_texts(sentences)
+    rows = np.arange(len(examples))
+    food = [float("food" in text or "soup" in text) for text in examples.texts]
+    outcome = Outcome("stars", "binary", np.array(food))
+    items = Items(rows, None, examples.table["part"].to_numpy(), rows)
+    with opened() as model:
+        resources = Resources(letters, llm=model)
+        said = propose(outcome, items, examples, resources, samples=1, rounds=2)
+    assert answered(tmp_path)["propose"] == 2 and said
+    assert all(own.text.isprintable() and own.llm == model.name for own in said)

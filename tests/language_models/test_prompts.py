@@ -12,6 +12,7 @@ from saywell.errors import InputError
 from saywell.language_models import Message, Request, Scripted, fence, load_prompt
 from saywell.language_models.prompts import parse_prompt
 from saywell.readers.detection import Verdict
+from saywell.studies.hypotheses.proposals import Proposed
 
 SOURCE = """{# version 3: name a topic #}
 {% block system %}You name topics. {{ fence_note }}{% endblock %}
@@ -116,8 +117,17 @@ def test_malformed_shots_are_refused_when_the_file_is_read(shot):
         parse_prompt("p", f"{SOURCE}{{% block shots %}}\n{shot}\n{{% endblock %}}")
 
 
-@pytest.mark.parametrize("name", ["detect_examples", "detect_example", "check_mark", "describe_exemplars"])
-def test_the_shots_that_are_shipped_answer_in_the_form_asked_for(name):
+@pytest.mark.parametrize(
+    ("name", "fewest"),
+    [
+        ("detect_examples", 2),
+        ("detect_example", 2),
+        ("check_mark", 2),
+        ("describe_exemplars", 2),
+        ("propose_statements", 1),
+    ],
+)
+def test_the_shots_that_are_shipped_answer_in_the_form_asked_for(name, fewest):
     data = {
         "description": "d",
         "text": "t",
@@ -125,13 +135,26 @@ def test_the_shots_that_are_shipped_answer_in_the_form_asked_for(name):
         "exemplars": [],
         "contrast": [],
         "most_words": 9,
+        "about": "stars",
+        "first": ["t"],
+        "second": ["u"],
+        "paired": False,
+        "best": ["texts that say t"],
+        "most": 3,
     }
     roles = [message.role for message in load_prompt(name).render(**data)]
-    assert roles == ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"] and len(roles) >= 6
+    assert (
+        roles == ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"]
+        and len(roles) >= 2 + 2 * fewest
+    )
     answers = [message.text for message in load_prompt(name).render(**data) if message.role == "assistant"]
     for answer in answers:
         if name == "describe_exemplars":
             assert CommonGround.model_validate_json(answer).description
+        elif name == "propose_statements":
+            assert all(
+                own.startswith("texts that ") for own in Proposed.model_validate_json(answer).statements
+            )
         elif name == "detect_examples":
             numbers = [Verdict.model_validate(row).item for row in json.loads(answer)["items"]]
             assert numbers == list(range(1, len(numbers) + 1))
