@@ -10,7 +10,7 @@ import polars as pl
 
 from saywell.report.card import EXCERPT, Example, Rows, shown_words
 from saywell.report.formats import NONE, count, interval, joined, small, two
-from saywell.report.hypothesis_words import Hypothesis, hypotheses_of, in_short, percent, subject
+from saywell.report.hypothesis_words import TOO_FEW, Hypothesis, hypotheses_of, in_short, percent, subject
 from saywell.report.parts import Element, Part, el, said
 from saywell.report.unit_cards import marked_sentence, score_bar
 from saywell.scorers.intervals import share_interval
@@ -18,6 +18,10 @@ from saywell.scorers.intervals import share_interval
 NEEDS = ("hypotheses.css", "drawings.css", "units.css", "best.css")
 MOST = 20
 """Hypotheses of an outcome that are shown at once; the others are folded."""
+GOES_WITH = (
+    "What goes with something need not be its cause: these are differences between texts, with what was named"
+    " held equal, and not what would happen if a text were changed."
+)
 _MOST_ROWS, _OPEN_ROWS = 200, 12
 _FOUND_BY = {
     "claims": "claims",
@@ -118,7 +122,8 @@ def opening(findings: Findings, link: Link = lambda one: None, sought: str = "")
     shown = findings.shown(sought)
     parts: list[Part] = [el("p", {"class": "lede"}, said(in_short(findings.all)))]
     parts += _cards(findings, shown, link)
-    parts += [el("p", {"class": "how"}, line) for line in [*chance(findings), *powers(findings)]]
+    lines = [*chance(findings), *powers(findings), *([GOES_WITH] if shown else [])]
+    parts += [el("p", {"class": "how"}, line) for line in lines]
     return el(
         "section",
         {"class": "hypotheses", "aria-labelledby": "h-hypotheses"},
@@ -197,13 +202,15 @@ def _text(shown: Shown, one: Hypothesis) -> Element:
     value = el("b", {"class": "value"}, said(one.told(shown.example.value), 60))
     parts: list[Part | str] = [value, " ", marked_sentence(shown.example, "s3")]
     if shown.other is not None:
-        parts += [el("span", {"class": "than"}, " against "), said(shown.other, EXCERPT)]
+        than = " over " if (shown.example.value or 0) > 0.5 else " but "
+        parts += [el("span", {"class": "than"}, than), said(shown.other, EXCERPT)]
     return el("li", None, *parts)
 
 
 def _span(own: Sequence[Hypothesis]) -> float:
-    """How far an axis has to go, either way, for all these intervals."""
-    ends = [abs(end) for one in own for end in (one.ci_low, one.ci_high) if end is not None]
+    """How far an axis has to go, either way, for the intervals of all that had texts enough."""
+    enough = [one for one in own if one.status != TOO_FEW]
+    ends = [abs(end) for one in enough for end in (one.ci_low, one.ci_high) if end is not None]
     return max(ends, default=1.0) or 1.0
 
 
@@ -255,9 +262,9 @@ def powers(findings: Findings) -> Iterator[str]:
         unit = units.get(row["outcome"], "")
         seen, smaller = (_size(row[name], unit) for name in ("detectable", "effect"))
         yield (
-            f"What could have been missed ({row['outcome']}): of something true of {percent(row['share'])} of"
-            f" {items}, {count(row['n'])} {items} show a difference of {seen} in four studies of five."
-            f" A difference of {smaller} would take about {count(row['needed'])}."
+            f"What could have been missed ({row['outcome']}): with {count(row['n'])} {items}, something true"
+            f" of {percent(row['share'])} of them is found in four studies of five if it makes a difference"
+            f" of {seen}; for {smaller} it would take about {count(row['needed'])} {items}."
         )
 
 
@@ -273,13 +280,13 @@ def tested_section(findings: Findings, sought: str = "") -> Element | None:
     verified, surely = (sum(getattr(one, name) for one in own) for name in ("verified", "surely"))
     repeated = len(findings.all) - len(own)
     about = [
-        f"{count(len(findings.all))} were put to the test once, on held-out texts. {count(verified)} are"
-        " verified: q is at most 0.05 (of all verified ones at most one in twenty is expected to be false)"
-        f" and the direction is the one that was found. {count(surely)} of these hold after Bonferroni as"
-        " well (with a chance of one in twenty that any of them is false)."
+        f"Put to the test once, on held-out texts: {count(len(findings.all))}. Verified, with q at most 0.05"
+        " (of all verified ones at most one in twenty is expected to be false) and in the direction that was"
+        f" found: {count(verified)}. Of these also after Bonferroni (one chance in twenty that any is false):"
+        f" {count(surely)}."
     ]
     if repeated:
-        about.append(f"{count(repeated)} say again what another says, and are not counted.")
+        about.append(f"Not counted, since they say again what another says: {count(repeated)}.")
     about += _searched(findings)
     return _section(
         "tested", "What was put to the test", " ".join(about), _tested_table(findings.said(sought))
@@ -300,7 +307,7 @@ def _tested_table(hypotheses: Sequence[Hypothesis]) -> Element:
     covariates = any(one.covariates for one in hypotheses)
     several = len(span) > 1
     head = ["", "of texts", "verdict", *["outcome"] * several, "", "difference", "95 % interval"]
-    head += [*["without covariates"] * covariates, "share", "p", "q", "p, Bonferroni"]
+    head += ["q", "p, Bonferroni", "p", *["alone"] * covariates, "share"]
     rows = []
     for one in hypotheses[:_MOST_ROWS]:
         verdict = f"repeats {one.repeats}" if one.repeats else one.status
@@ -309,14 +316,14 @@ def _tested_table(hypotheses: Sequence[Hypothesis]) -> Element:
         cells += [_words(one.outcome)] * several
         cells += [_bar(effect_bar(one, span[one.outcome])), one.number(one.effect)]
         cells.append(f"{one.number(one.ci_low)} to {one.number(one.ci_high)}")
+        cells += [small(one.q), small(one.p_bonferroni), small(one.p) + " †" * one.by_permutation]
         cells += [one.number(one.effect_alone)] * covariates
-        cells += [percent(one.share), small(one.p) + " †" * one.by_permutation, small(one.q)]
-        rows.append(_row(one.hypothesis, *cells, small(one.p_bonferroni)))
+        rows.append(_row(one.hypothesis, *cells, percent(one.share)))
     notes = [f"and {count(len(hypotheses) - _MOST_ROWS)} more"] if len(hypotheses) > _MOST_ROWS else []
     notes += (
         ["† by permutation, since numbers are small"] if any(o.by_permutation for o in hypotheses) else []
     )
-    notes += ["hollow mark: without covariates"] if covariates else []
+    notes += ["alone (hollow mark): without covariates"] if covariates else []
     beside = [el("p", {"class": "how"}, "; ".join(notes))] if notes else []
     return el("div", None, _table(head, rows), *beside)
 

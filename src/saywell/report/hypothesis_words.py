@@ -170,10 +170,7 @@ def in_short(hypotheses: Sequence[Hypothesis]) -> str:
     tried = f"{count(len(hypotheses))} hypotheses were put to the test, on {held} that none was chosen from."
     number = sum(one.verified and not one.repeats for one in hypotheses)
     several = number > 1
-    if pairs:
-        goes = f"decide{'' if several else 's'} what is favoured"
-    else:
-        goes = f"go{'' if several else 'es'} with {_outcomes(hypotheses)}"
+    goes = f"go{'' if several else 'es'} with {'being favoured' if pairs else _outcomes(hypotheses)}"
     if not number:
         return f"Nothing in the texts was shown that {goes}. {tried}"
     return f"{f'{count(number)} things' if several else 'One thing'} in the texts {goes}. {tried}"

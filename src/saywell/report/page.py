@@ -15,7 +15,7 @@ from saywell.report.card import StudyRows, Unit, of_pictures
 from saywell.report.charts import MEASURED, headline_chart, others_of, svg
 from saywell.report.class_figures import judge_table, plane_figure, transfer_figure, zero_shot_figure
 from saywell.report.figures import curve_figures, descriptor_figure, key, layer_figure, recovered_section
-from saywell.report.formats import count, dated, duration, percent
+from saywell.report.formats import count, dated, duration, joined, percent
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
 from saywell.report.hypotheses import SECTIONS as HYPOTHESES
 from saywell.report.hypotheses import Findings, Link, hypothesis_tiles, opening
@@ -240,7 +240,12 @@ def _facts(seen: Seen) -> Element:
     rows: list[tuple[str, str]] = []
     if config.get("model"):
         rows.append(("Model", _short(config["model"])))
-    if "units" in seen.has:
+    tested = seen.findings.all if "hypotheses" in seen.has else []
+    if tested:
+        equal = dict.fromkeys(name for one in tested for name in one.covariates)
+        rows.append(("To explain", joined(list(dict.fromkeys(one.outcome for one in tested)))))
+        rows.append(("Held equal", joined(list(equal)) if equal else "nothing"))
+    elif "units" in seen.has:
         units = asked(seen.study, "units")
         layers = units["layer"].drop_nulls().n_unique()
         places = units.filter(pl.col("sign").fill_null(1) > 0).height
@@ -254,10 +259,16 @@ def _facts(seen: Seen) -> Element:
         splits = dict(examples["part"].value_counts().iter_rows())
         uses = ((DESCRIBE, "to describe"), (SELECT, "to choose and to compare"), (SCORE, "to score"))
         sizes = ", ".join(f"{count(splits[name])} {use}" for name, use in uses if name in splits)
-        rows.append(("Images" if seen.pictures else "Sentences", f"{count(examples.height)}: {sizes}"))
+        rows.append(
+            (
+                "Images" if seen.pictures else "Texts" if tested else "Sentences",
+                f"{count(examples.height)}: {sizes}",
+            )
+        )
     if config.get("encoder") and config.get("encoder") != config.get("model"):
         rows.append(("Encoder", _short(config["encoder"])))
-    rows.append(("Describer", _describer(seen)))
+    if not tested:
+        rows.append(("Describer", _describer(seen)))
     if config.get("knowledge"):
         rows.append(("Knowledge", _short(config["knowledge"])))
     rows.append(("Calls to LLMs", _cost(seen.study)))
