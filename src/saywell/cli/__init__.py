@@ -17,6 +17,7 @@ from saywell.cli.demo import demo
 from saywell.cli.doctor import doctor
 from saywell.cli.exam import exam
 from saywell.cli.export import export
+from saywell.cli.hypotheses import hypotheses
 from saywell.cli.neuron import neuron
 from saywell.cli.neurons import neurons
 from saywell.cli.plot import plot
@@ -35,6 +36,7 @@ COMMANDS = {
     neurons: "Say what each neuron of a language model responds to.",
     classes: "Describe classes of images with the texts that help.",
     units: "Say what numbers, columns or directions of your own respond to.",
+    hypotheses: "Find what in texts goes with a target, and test it.",
     show: "Print a study's best descriptions and its figures.",
     neuron: "Show one neuron or class with its evidence.",
     export: "Write a study's descriptions as CSV, Parquet or JSON lines.",

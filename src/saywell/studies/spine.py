@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -44,7 +44,7 @@ from saywell.scorers.score_tables import AGAINST, CONTROL_SCORES, FLOORED, SCORE
 from saywell.store.study import Metric, Study, StudyWriter, refuse_study, write_study
 from saywell.store.table import UNANSWERED, Table
 from saywell.studies.cost import note_cost
-from saywell.studies.described import DESCRIPTIONS, described_units, description_table
+from saywell.studies.described import DESCRIPTIONS, described_units, description_id, description_table
 from saywell.studies.notes import note_run
 from saywell.studies.verified import Beside, verified_metrics
 from saywell.units.activations import Activations
@@ -74,6 +74,15 @@ class Extra(Protocol):
 
     def add(self, run: Run) -> list[Metric]:
         """Make its tables, and give its headline figures."""
+        ...
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """A source whose units are found in the examples, once these are in the study."""
+
+    def find(self, examples: Examples, study: StudyWriter, resources: Resources) -> ActivationSource:
+        """The units."""
         ...
 
 
@@ -274,6 +283,8 @@ def _answer(question: Question, examples: Examples, study: StudyWriter, resource
     if examples.kind == "image":
         study.table(CONVERTED, lambda: examples.converted)
     study.table(examples.declared, lambda: examples.table)
+    if isinstance(question.source, Finds):
+        question = replace(question, source=question.source.find(examples, study, resources))
     if question.tagger is not None:
         examples = question.tagger.tag(examples, resources, study)
         assert examples.tags is not None, "a tagger gives tags"
@@ -372,6 +383,12 @@ def _describe_and_score(now: Run) -> None:
         written = [worded(said, resources) for said in written]
 
     def make() -> tuple[pl.DataFrame, ...]:
+        if not question.readers:  # what is said is put to another test
+            every = [
+                description_id(own.unit, n) for n, said in enumerate(written) for own in said if own.text
+            ]
+            texts = description_table(question.describers, written, every, now.examples.tags)
+            return texts, SCORED.empty(), FLOORED.empty(), AGAINST.empty()
         with resources.progress("scores", 1):
             described = [
                 described_units(describer.name, number, said, evidence, now.for_profiles)

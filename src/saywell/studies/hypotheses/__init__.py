@@ -1,1 +1,88 @@
-"""What in texts goes with a target: statements that are found, chosen, and put to the test."""
+"""What in texts goes with a target, and is it true?
+
+1. load texts, or pairs of texts, with what goes with them       studies/hypotheses/asked.py
+2. statements about one text, found without the target           studies/hypotheses/pool.py
+3. read on all texts; the target chooses on describe and select  selection/by_target.py
+4. put to the test on score texts, with covariates held equal    studies/hypotheses/testing.py
+5. the search run again, whole, on shuffled targets              studies/hypotheses/testing.py
+6. all verified together, beside a probe and length alone        studies/hypotheses/extras.py
+7. of pairs what varies and what is favoured, by whom            studies/hypotheses/preferences.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from saywell.encoders.sentence import SentenceEncoder
+from saywell.language_models import LanguageModel
+from saywell.progress import Progress, automatic
+from saywell.readers.registry import find_reader
+from saywell.resources import Resources
+from saywell.store.study import Study
+from saywell.studies.hypotheses.asked import load_asked
+from saywell.studies.hypotheses.extras import Tests
+from saywell.studies.hypotheses.items import Asked
+from saywell.studies.hypotheses.search import AsFound, Search
+from saywell.studies.llm import opened_llm
+from saywell.studies.settings import HypothesisSettings, named, settings_of
+from saywell.studies.spine import Question, run
+
+
+def find_hypotheses(
+    source: Any,
+    *,
+    out: str | Path,
+    versus: Any = None,
+    settings: HypothesisSettings | None = None,
+    llm: LanguageModel | str | None = None,
+    encoder: str | SentenceEncoder | None = None,
+    command: Sequence[str] = (),
+    progress: Progress = automatic,
+    **options: Any,
+) -> Study:
+    """Find what in texts goes with a target, and put it to the test on texts that the search never saw.
+
+    `source`    texts (a file, table, list of records: see `load_texts`) with a column that is the `target`;
+                or pairs (`text="a", pair="b"`) of which `target` says which is favoured.
+    `versus`    instead of a target: other texts, from which those of `source` are to be told apart.
+    `settings`, `options`: the fields of `HypothesisSettings`, as a record or one by one.
+    `llm`       proposes hypotheses and reads: a language model by its name, or one that is open.
+    `encoder`   makes vectors of texts, for latents and topics: an encoder, or its name.
+
+    A stopped run goes on where it was when called again with the same arguments, and leaves the same tables;
+    `study.hypotheses` is what came of it. Raises InputError for unusable input, StudyError when `out` holds
+    another study.
+    """
+    asked = settings_of(HypothesisSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
+    with opened_llm(asked, Path(out), llm, progress) as opened:
+        with progress("texts", 1):
+            loaded = load_asked(source, asked, versus)
+        resources = Resources(
+            encoder or asked.encoder,
+            llm=opened,
+            seed=asked.seed,
+            progress=progress,
+            prompts=asked.prompts,
+            device=asked.device,
+        )
+        question = _question(loaded, asked, resources)
+        return run(question, loaded.examples, out=out, resources=resources, command=command)
+
+
+def _question(loaded: Asked, asked: HypothesisSettings, resources: Resources) -> Question:
+    """The units are found in the examples; who says what they say is the search itself."""
+    search = Search(loaded, asked.candidates, asked.tests)
+    readers = [find_reader(name, "text") for name in asked.reader if name != "claims"]
+    return Question(
+        "hypotheses",
+        search,
+        [AsFound()],
+        [],
+        asked.stored(),
+        {"target": search.fingerprint, "encoder": resources.fingerprint(loaded.examples)},
+        extras=[Tests(loaded, asked.tests, asked.shuffles, readers, asked.llm_units)],
+        strongest=asked.top,
+        control=False,
+    )

@@ -7,6 +7,7 @@ reading of its first text less that of its second.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int
 
 from saywell.data.examples import Examples
 from saywell.data.parts import PARTS
+from saywell.scorers.null_model import Null, null_model
 from saywell.scorers.outcomes import Outcome
 
 
@@ -43,8 +45,11 @@ class Items:
         assert set(parts) <= set(PARTS)
         return np.flatnonzero(np.isin(self.parts, parts))
 
-    def read(self, readings: Float[np.ndarray, "some examples"]) -> Float[np.ndarray, "some items"]:
-        """What is read of each text as what is read of each item: of pairs the first less the second."""
+    def read(self, readings: Any) -> Any:
+        """What is read of texts [some, examples] as what is read of items: of pairs first less second.
+
+        Dense or sparse, as it was.
+        """
         own = readings[:, self.first]
         return own if self.second is None else own - readings[:, self.second]
 
@@ -67,3 +72,19 @@ class Asked:
     clusters: Int[np.ndarray, " items"] | None = None
     raters: pl.Series | None = None
     notes: tuple[str, ...] = ()
+
+    def rows_of(self, items: Int[np.ndarray, " some"]) -> list[Int[np.ndarray, " some"]]:
+        """The rows of the texts of some items: one array, two for pairs."""
+        found = [self.items.first[items]]
+        return found if self.items.second is None else [*found, self.items.second[items]]
+
+    def null(self, outcome: int, items: Int[np.ndarray, " some"], *, alone: bool = False) -> Null | None:
+        """One of the outcomes explained by the covariates, on some items; None where it has one value there.
+
+        `alone`: by nothing. Raises InputError as `null_model`.
+        """
+        own = self.outcomes[outcome]
+        values = own.values[items][own.known[items]]
+        if not len(values) or values.min() == values.max():
+            return None
+        return null_model(own, None if alone else self.covariates, self.clusters, items)

@@ -1,0 +1,161 @@
+"""Statements that could be hypotheses: sentences about one text, found without a look at the target.
+
+Words and phrases of the texts as claims; what latents of a sparse dictionary of their vectors, and topics,
+respond to, in claims; and what a language model proposes, which alone is shown the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from saywell.claims.english import english
+from saywell.claims.ground import Ground
+from saywell.claims.language import parse
+from saywell.data.examples import Examples
+from saywell.data.parts import DESCRIBE, SELECT, Rows
+from saywell.describers.claims import Claims
+from saywell.describers.statements import holding, prices, statements
+from saywell.studies.spine import Subject
+from saywell.units.activations import Activations
+from saywell.units.dictionary import fit, topics, usual_size
+from saywell.units.exemplars import CONTRASTS, exemplar_table, nowhere
+from saywell.units.firing import Above
+from saywell.units.responses import Sparse, order_of
+from saywell.units.statistics import source_units, unit_table
+
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+    from saywell.store.study import StudyWriter
+    from saywell.studies.hypotheses.items import Asked
+
+CLAIMS, LATENTS, TOPICS, PROPOSED = "claims", "latents", "topics", "llm"
+TOP = 50
+"""Exemplars of a latent or topic that are looked at."""
+FEWEST_A_TOPIC, MOST_TOPICS = 25, 40
+"""Texts a topic, at least on average, and topics at most."""
+NEAREST = 0.2
+"""Share of describe texts that words without a claim hold of: those that are nearest by the encoder."""
+WORDLESS = 4.0
+"""What a statement without a claim costs to say, in words."""
+_TEXTS = 20_000
+"""Texts that are read together."""
+
+
+class Statement(NamedTuple):
+    """What is said of one text; `claim` in canonical form, empty where it is words alone."""
+
+    found_by: str
+    text: str
+    claim: str = ""
+
+
+def pool(asked: Asked, sources: Sequence[str], resources: Resources, study: StudyWriter) -> list[Statement]:
+    """All statements that some sources make of describe examples, each once, in an order of their own."""
+    found: list[Statement] = []
+    shown = asked.examples.only(asked.examples.parts.describe)
+    if CLAIMS in sources:
+        with resources.progress("statements of words", 1):
+            own = statements(Ground(shown, resources))
+        found += [Statement(CLAIMS, english(claim, "text"), str(claim)) for claim in own]
+    if LATENTS in sources or TOPICS in sources:
+        found += _of_vectors(asked, sources, resources, study)
+    return list({one.claim or one.text: one for one in found}.values())
+
+
+def read(said: Sequence[Statement], examples: Examples, resources: Resources) -> sp.csr_matrix:
+    """Of which examples each statement holds: statements x examples, float32 ones.
+
+    Claims are executed, some thousand texts at a time. Words alone hold of the texts that are as near to them
+    as the nearest fifth of describe texts is.
+    """
+    claims = {n: parse(one.claim) for n, one in enumerate(said) if one.claim}
+    blocks = []
+    for start in range(0, len(examples), _TEXTS):
+        part = examples.only(Rows(np.arange(start, min(start + _TEXTS, len(examples)))))
+        blocks.append(holding(list(claims.values()), Ground(part, resources)))
+    executed = sp.csr_matrix(sp.hstack(blocks)) if blocks else sp.csr_matrix((0, 0))
+    others = [n for n in range(len(said)) if n not in claims]
+    if not others:
+        return executed
+    cosines = resources.encode(examples, [said[n].text for n in others]) @ resources.vectors(examples).T
+    border = np.quantile(cosines[:, examples.parts.describe.rows], 1 - NEAREST, axis=1, keepdims=True)
+    near = sp.csr_matrix((cosines >= border).astype(np.float32))
+    both = sp.csr_matrix(sp.vstack([executed, near]))
+    return both[np.argsort([*claims, *others], kind="stable")]
+
+
+def prices_of(said: Sequence[Statement]) -> np.ndarray:
+    """What each statement costs to say, in words."""
+    found = np.full(len(said), WORDLESS)
+    claimed = [n for n, one in enumerate(said) if one.claim]
+    found[claimed] = prices([parse(said[n].claim) for n in claimed])
+    return found
+
+
+def _of_vectors(
+    asked: Asked, sources: Sequence[str], resources: Resources, study: StudyWriter
+) -> list[Statement]:
+    """What latents and topics respond to, as claims that select examples bear out."""
+    examples = asked.examples
+    kinds, responses = [], []
+    if LATENTS in sources:
+        responses.append(_latents(asked, resources))
+        kinds += [LATENTS] * responses[-1].shape[1]
+    if TOPICS in sources:
+        responses.append(_topics(examples, resources))
+        kinds += [TOPICS] * responses[-1].shape[1]
+    ids = [f"{kind}/{number}" for number, kind in enumerate(kinds)]
+    kept = Sparse.of(sp.hstack(responses), order_of(examples.ids))
+    parts = {DESCRIBE: examples.parts.describe, SELECT: examples.parts.select}
+    units = unit_table(source_units(ids, "latent"), kept, Above(0.0), examples.parts.describe)
+    activations = Activations(kept, units, Above(0.0))
+    exemplars = exemplar_table(activations, examples.ids, parts, TOP, nowhere)
+    subject = Subject("candidates", activations, exemplars, CONTRASTS.empty())
+    with resources.progress("latents and topics in words", 1):
+        said = subject.written(Claims(), examples, resources, study)
+    kind = dict(zip(ids, kinds, strict=True))
+    return [Statement(kind[own.unit], own.text, own.claim) for own in said if own.claim]
+
+
+def _latents(asked: Asked, resources: Resources) -> sp.csr_matrix:
+    """Texts x latents of a dictionary that is fitted on describe texts.
+
+    Of pairs the dictionary is one of differences of vectors, and a latent that is above 0 for a pair is so
+    for its first text, one below 0 for its second.
+    """
+    examples, items = asked.examples, asked.items
+    vectors, seed = resources.vectors(examples), resources.seed
+    if items.second is not None:
+        vectors = vectors[items.first] - vectors[items.second]
+    shown = vectors[items.of(DESCRIBE)]
+    latents, k = usual_size(len(shown))
+    with resources.progress("dictionary", 1):
+        dictionary = fit(shown, latents, k, seed=seed, signed=items.pairs)
+    found = dictionary.encode(vectors)
+    of_text = sp.csr_matrix(
+        (np.ones(len(items)), (items.first, np.arange(len(items)))), shape=(len(examples), len(items))
+    )
+    if items.second is not None:
+        of_text -= sp.csr_matrix(
+            (np.ones(len(items)), (items.second, np.arange(len(items)))), shape=of_text.shape
+        )
+    spread = sp.csr_matrix(of_text @ found)
+    spread.data = np.maximum(spread.data, 0)
+    return spread
+
+
+def _topics(examples: Examples, resources: Resources) -> sp.csr_matrix:
+    """Texts x topics, 1 for the topic of each text: that of the nearest centre of describe texts."""
+    vectors, shown = resources.vectors(examples), examples.parts.describe.rows
+    number = min(MOST_TOPICS, len(shown) // FEWEST_A_TOPIC)
+    if number < 2:
+        return sp.csr_matrix((len(examples), 0))
+    centres = topics(vectors[shown], number, resources.seed).centres
+    nearest = np.argmax(vectors @ centres.T, axis=1)
+    return sp.csr_matrix(
+        (np.ones(len(examples)), (np.arange(len(examples)), nearest)), shape=(len(examples), number)
+    )

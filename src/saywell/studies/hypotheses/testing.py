@@ -1,0 +1,263 @@
+"""The test: does what is read of score texts, from the words alone, go with the target, and by how much?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from jaxtyping import Bool, Float
+
+from saywell.data.parts import DESCRIBE, SCORE, SELECT
+from saywell.scorers.association import associations, permuted, small
+from saywell.scorers.effects import effects
+from saywell.scorers.intervals import FALSE_DISCOVERY_RATE, benjamini_hochberg
+from saywell.scorers.joint import ordered
+from saywell.scorers.null_model import Null, null_model
+from saywell.scorers.outcomes import Outcome
+from saywell.scorers.power import least_p
+from saywell.selection.by_target import Choice
+from saywell.studies.hypotheses.items import Asked
+from saywell.studies.hypotheses.pool import Statement
+from saywell.studies.hypotheses.search import chosen, dealt
+from saywell.studies.hypotheses.tables import HYPOTHESES, SHUFFLED
+
+VERIFIED, OTHER_WAY, NOT_SHOWN, TOO_FEW = "verified", "the other way", "not shown", "too few"
+AKIN, LEFT = 0.5, 2.0
+"""Correlation of readings from which on one hypothesis may repeat another, and z below which, with the other
+held equal, nothing of its own is left."""
+
+
+class Tested(NamedTuple):
+    """Of each statement that was chosen: the test on score items, two-sided; NaN where nothing varies."""
+
+    z: Float[np.ndarray, " chosen"]
+    p: Float[np.ndarray, " chosen"]
+    by_permutation: Bool[np.ndarray, " chosen"]
+    least: Float[np.ndarray, " chosen"]
+    """The smallest p that any outcome with these values could have given."""
+
+    @property
+    def n(self) -> int:
+        """How many tests there are."""
+        return len(self.p)
+
+    @property
+    def q(self) -> Float[np.ndarray, " chosen"]:
+        """p after Benjamini and Hochberg."""
+        return benjamini_hochberg(np.nan_to_num(self.p, nan=1.0))
+
+    @property
+    def bonferroni(self) -> Float[np.ndarray, " chosen"]:
+        """p after Bonferroni."""
+        return np.minimum(np.nan_to_num(self.p, nan=1.0) * self.n, 1.0)
+
+    def as_found(self, choice: Sequence[Choice]) -> Bool[np.ndarray, " chosen"]:
+        """Which go the way they were found to go."""
+        return np.sign(np.nan_to_num(self.z)) == np.sign([one.z for one in choice])
+
+
+def put_to_test(
+    asked: Asked, choice: Sequence[Choice], readings: Float[np.ndarray, "chosen items"], seed: int
+) -> Tested:
+    """The test of each choice on score items, by its own outcome; by permutation where few items decide."""
+    count = len(choice)
+    found = Tested(*(np.full(count, np.nan) for _ in range(2)), np.zeros(count, dtype=bool), np.ones(count))
+    for outcome, own in by_outcome(choice):
+        null = asked.null(outcome, asked.items.of(SCORE))
+        if null is None:
+            continue
+        read = readings[own][:, null.rows]
+        found.z[own], found.p[own] = associations(null, read)
+        few = small(null, read)
+        found.by_permutation[own] = few
+        if few.any():
+            found.p[own[few]] = permuted(null, read[few], seed=seed)
+        found.least[own] = least_p(null, read)
+    return found
+
+
+def by_outcome(choice: Sequence[Choice]) -> list[tuple[int, np.ndarray]]:
+    """The outcomes that choices are about, and which are about each."""
+    about = np.array([one.outcome for one in choice], dtype=np.int64)
+    return [(int(outcome), np.flatnonzero(about == outcome)) for outcome in np.unique(about)]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Of each chosen statement its unit, the id of its description, what it says, and who read it."""
+
+    units: Sequence[str]
+    descriptions: Sequence[str]
+    statements: Sequence[Statement]
+    readers: Sequence[str]
+
+
+def hypothesis_table(
+    asked: Asked,
+    choice: Sequence[Choice],
+    written: Written,
+    readings: Float[np.ndarray, "chosen items"],
+    tested: Tested,
+) -> pl.DataFrame:
+    """Table `hypotheses`: verified ones first, in the order of what each adds to those before."""
+    order, repeated = _ordered(asked, choice, readings)
+    facts = _facts(asked, choice, readings)
+    status = statuses(tested, choice)
+    rank = [(s != VERIFIED, repeated[n] is not None, order[n]) for n, s in enumerate(status)]
+    places = sorted(range(len(choice)), key=lambda n: rank[n])
+    names = {n: f"h{number}" for number, n in enumerate(places, start=1)}
+    rows = []
+    for n in places:
+        said, outcome = written.statements[n], asked.outcomes[choice[n].outcome]
+        again = repeated[n]
+        rows.append(
+            (
+                names[n],
+                written.units[n],
+                written.descriptions[n],
+                said.text,
+                said.claim,
+                said.found_by,
+                written.readers[n],
+                outcome.name,
+                outcome.unit,
+                int(np.sign(choice[n].z)),
+                *facts[n],
+                *map(_number, (tested.z[n], tested.p[n])),
+                bool(tested.by_permutation[n]),
+                float(tested.q[n]),
+                float(tested.bonferroni[n]),
+                status[n],
+                order[n],
+                None if again is None else names[again],
+            )
+        )
+    return HYPOTHESES.frame(rows)
+
+
+def statuses(tested: Tested, choice: Sequence[Choice]) -> list[str]:
+    """What came of each test: see table `hypotheses`."""
+    clear, same = tested.q <= FALSE_DISCOVERY_RATE, tested.as_found(choice)
+    hopeless = tested.least > FALSE_DISCOVERY_RATE / max(1, tested.n)
+    return [
+        (VERIFIED if same[n] else OTHER_WAY) if clear[n] else TOO_FEW if hopeless[n] else NOT_SHOWN
+        for n in range(tested.n)
+    ]
+
+
+def shuffled_targets(
+    asked: Asked,
+    readings: Float[sp.csr_matrix, "statements items"],
+    prices: Float[np.ndarray, " statements"],
+    most: int,
+    times: int,
+    seed: int,
+) -> pl.DataFrame:
+    """Table `shuffled_targets`: the whole search again, with what goes with the texts dealt out anew."""
+    rows = []
+    for number in range(times):
+        anew = dealt(asked, seed + 1 + number)
+        _, choice = chosen(anew, readings, prices, most)
+        own = (
+            readings[[one.statement for one in choice]].toarray()
+            if choice
+            else np.zeros((0, len(asked.items)))
+        )
+        tested = put_to_test(anew, choice, own, seed)
+        status = np.array(statuses(tested, choice))
+        same = tested.as_found(choice)
+        strict = int((same & (tested.bonferroni <= FALSE_DISCOVERY_RATE)).sum())
+        rows.append((number + 1, len(choice), int((status == VERIFIED).sum()), strict))
+    return SHUFFLED.frame(rows)
+
+
+def _ordered(
+    asked: Asked, choice: Sequence[Choice], readings: Float[np.ndarray, "chosen items"]
+) -> tuple[list[int], list[int | None]]:
+    """Of each choice its place by what it adds to those before (from 1), and which of these it repeats.
+
+    Both on describe and select items.
+    """
+    order, repeated = [0] * len(choice), [None] * len(choice)
+    place = 0
+    ranked: list[tuple[int, np.ndarray, Null]] = []
+    for outcome, own in by_outcome(choice):
+        null = asked.null(outcome, asked.items.of(DESCRIBE, SELECT))
+        assert null is not None, "it was chosen by this outcome"
+        ranked.append((outcome, own[ordered(null, readings[own][:, null.rows])], null))
+    # Outcomes take turns, so that what is said first is not all of one.
+    longest = max((len(own) for _, own, _ in ranked), default=0)
+    for turn in range(longest):
+        for _, own, _ in ranked:
+            if turn < len(own):
+                place += 1
+                order[own[turn]] = place
+    for outcome, own, null in ranked:
+        alike = np.abs(np.nan_to_num(_correlations(readings[own][:, null.rows])))
+        for later in range(len(own)):
+            for earlier in range(later):
+                if repeated[own[earlier]] is not None or alike[later, earlier] < AKIN:
+                    continue
+                held = readings[own[earlier]][:, None]
+                both = np.hstack([asked.covariates, held])
+                beside = null_model(
+                    asked.outcomes[outcome], both, asked.clusters, asked.items.of(DESCRIBE, SELECT)
+                )
+                left = associations(beside, readings[own[later]][None, beside.rows]).z[0]
+                if not abs(left) >= LEFT:
+                    repeated[own[later]] = int(own[earlier])
+                    break
+    return order, repeated
+
+
+def _correlations(rows: Float[np.ndarray, "some items"]) -> Float[np.ndarray, "some some"]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.atleast_2d(np.corrcoef(rows))
+
+
+def _facts(
+    asked: Asked, choice: Sequence[Choice], readings: Float[np.ndarray, "chosen items"]
+) -> list[tuple[object, ...]]:
+    """Of each choice, on score items: n, holds, share, both means, the effect and that without covariates."""
+    found: list[tuple[object, ...]] = [()] * len(choice)
+    for number, own in by_outcome(choice):
+        outcome = asked.outcomes[number]
+        null = asked.null(number, asked.items.of(SCORE))
+        alone = asked.null(number, asked.items.of(SCORE), alone=True)
+        if null is None or alone is None:
+            for n in own:
+                found[n] = (0, 0, 0.0, *[None] * 8)
+            continue
+        read = readings[own][:, null.rows]
+        beside, plain = effects(null, read), effects(alone, readings[own][:, alone.rows])
+        for n, row, *numbers in zip(own, read, *beside, *plain, strict=True):
+            known = ~np.isnan(row)
+            holds = (row != 0) & known
+            found[n] = (
+                int(known.sum()),
+                int(holds.sum()),
+                float(holds.sum() / max(1, known.sum())),
+                *map(_number, _means(outcome, null, row, asked.items.pairs)),
+                *map(_number, numbers),
+            )
+    return found
+
+
+def _means(
+    outcome: Outcome, null: Null, row: Float[np.ndarray, " items"], pairs: bool
+) -> tuple[float, float]:
+    """The outcome where the statement holds, and where not; of pairs see table `hypotheses`."""
+    values = outcome.values[null.rows]
+    if pairs:
+        favoured = np.where(row > 0, values, 1 - values)[np.nan_to_num(row) != 0]
+        return (float(favoured.mean()) if len(favoured) else np.nan), 0.5
+    having, lacking = values[row == 1], values[row == 0]
+    return tuple(float(own.mean()) if len(own) else np.nan for own in (having, lacking))  # type: ignore[return-value]
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
