@@ -82,7 +82,7 @@ def _question(loaded: Asked, asked: HypothesisSettings, resources: Resources) ->
         [],
         asked.stored(),
         {"target": search.fingerprint, "encoder": resources.fingerprint(loaded.examples)},
-        extras=[Tests(loaded, asked.tests, asked.shuffles, readers, asked.llm_units)],
+        extras=[Tests(loaded, asked.covariate, asked.tests, asked.shuffles, readers, asked.llm_units)],
         strongest=asked.top,
         control=False,
     )

@@ -48,6 +48,7 @@ class Tests:
     """Puts the chosen statements to the test on score items, and the search itself on shuffled targets."""
 
     asked: Asked
+    held_equal: Sequence[str]
     most: int
     shuffles: int
     readers: Sequence[Reader] = ()
@@ -97,9 +98,8 @@ class Tests:
         )
         for reader in self.readers:
             self._read_by(reader, run, [said[unit].text for unit in ids], own, readers)
-        written = Written(
-            ids, [description_id(unit, 0) for unit in ids], [said[unit] for unit in ids], readers
-        )
+        names, statements = [description_id(unit, 0) for unit in ids], [said[unit] for unit in ids]
+        written = Written(ids, names, statements, readers, self.held_equal)
         items = asked.items.read(own)
         tested = put_to_test(asked, choice, items, run.resources.seed)
         found = hypothesis_table(asked, choice, written, items, tested)

@@ -88,12 +88,16 @@ def by_outcome(choice: Sequence[Choice]) -> list[tuple[int, np.ndarray]]:
 
 @dataclass(frozen=True)
 class Written:
-    """Of each chosen statement its unit, the id of its description, what it says, and who read it."""
+    """Of each chosen statement its unit, the id of its description, what it says, and who read it.
+
+    `held_equal`: names of the covariates, as they were asked for.
+    """
 
     units: Sequence[str]
     descriptions: Sequence[str]
     statements: Sequence[Statement]
     readers: Sequence[str]
+    held_equal: Sequence[str] = ()
 
 
 def hypothesis_table(
@@ -127,6 +131,7 @@ def hypothesis_table(
                 outcome.unit,
                 int(np.sign(choice[n].z)),
                 *facts[n],
+                list(written.held_equal),
                 *map(_number, (tested.z[n], tested.p[n])),
                 bool(tested.by_permutation[n]),
                 float(tested.q[n]),
