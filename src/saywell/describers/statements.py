@@ -29,14 +29,13 @@ MOST_PHRASES, TOGETHER, TELLING = 400, 0.3, 0.8
 as its words belong together, and at most: one that has more says no more than the word."""
 LONGEST_WORD = 30
 LENGTHS = (0.1, 0.25, 0.75, 0.9)
-GENERAL = 3.0
-"""What it costs, in words, to speak of a word that carries no meaning of its own, such as "from"."""
 
 
 def statements(ground: Ground) -> list[Claim]:
     """All that is said of these texts: words in any form, marks, phrases, classes of words, feeling, length.
 
-    In the order of their texts. Each holds of some of these texts and not of nearly all.
+    In the order of their texts. Each holds of some of these texts and not of nearly all. Of words without a
+    meaning of their own only the classes are named: nobody is helped by "from".
     """
     corpus, count = ground.corpus, len(ground)
     least = max(LEAST_TEXTS, round(LEAST_SHARE * count))
@@ -81,21 +80,15 @@ def holding(claims: Sequence[Claim], ground: Ground) -> sp.csr_matrix:
 
 
 def prices(claims: Sequence[Claim]) -> Float[np.ndarray, " claims"]:
-    """What each costs to say, in words; more where it speaks of words without a meaning of their own."""
-    return np.array([sum(map(price, claim.atoms)) + GENERAL * _is_general(claim) for claim in claims])
-
-
-def _is_general(claim: Claim) -> bool:
-    said = [value for each in claim.atoms for one in each.conditions for value in one.values]
-    names = {one.name for each in claim.atoms for one in each.conditions}
-    return names <= {"word", "form"} and all(isinstance(v, str) and is_function_word(v) for v in said)
+    """What each costs to say, in words."""
+    return np.array([sum(map(price, claim.atoms)) for claim in claims], dtype=float)
 
 
 def _words(corpus: Corpus) -> list[Condition]:
-    """Each word, in any form where it has several here, each number and each sign."""
+    """Each word with a meaning of its own, in any form where it has several here, and each sign."""
     several: dict[str, list[str]] = {}
     for form in corpus.forms:
-        if len(form) <= LONGEST_WORD and not form.startswith("'"):
+        if len(form) <= LONGEST_WORD and form[0] != "'" and not (form[0].isdigit() or is_function_word(form)):
             several.setdefault(lemma(form), []).append(form)
     found = []
     for base, forms in several.items():

@@ -48,6 +48,11 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, Sequence) else value
 
 
+def _or_none(value: Any) -> Any:
+    """`_listed`; "none" alone is an empty list."""
+    return [] if _listed(value) == ["none"] else _listed(value)
+
+
 def _split(value: Any) -> Any:
     """`a,b` as ["a", "b"]."""
     return value.split(",") if isinstance(value, str) else _listed(value)
@@ -455,8 +460,9 @@ class HypothesisSettings(CausalSettings, ClaimSettings):
     between: str | None = Field(
         default=None, description="Column with two groups, or more, to be told apart, instead of a target."
     )
-    covariate: Names = Field(
-        default=[], description="Column to be held equal; 'length' is the number of words."
+    covariate: Annotated[list[str], BeforeValidator(_or_none)] = Field(
+        default=["length"],
+        description="Column to be held equal; 'length' is the number of words, 'none' is nothing.",
     )
     by: str | None = Field(default=None, description="Column that says who said the target.")
     group: str | None = Field(
@@ -466,7 +472,7 @@ class HypothesisSettings(CausalSettings, ClaimSettings):
     candidates: Annotated[
         list[Literal["claims", "latents", "topics", "llm"]], BeforeValidator(_split), Written(",")
     ] = Field(default=["claims", "latents", "topics"], description="Where hypotheses come from.")
-    tests: Count = Field(default=40, description="Hypotheses that are put to the test, at most.")
+    tests: Count = Field(default=80, description="Hypotheses that are put to the test, at most.")
     report: Count = Field(default=20, exclude=True, description="Hypotheses that are shown, at most.")
     shuffles: int = Field(
         default=20, ge=0, description="Times the search is run again with the target dealt out anew."

@@ -16,7 +16,7 @@ from saywell.claims.english import english
 from saywell.claims.ground import Ground
 from saywell.claims.language import parse
 from saywell.data.examples import Examples
-from saywell.data.parts import DESCRIBE, SELECT, Rows
+from saywell.data.parts import DESCRIBE, Rows
 from saywell.describers.claims import Claims
 from saywell.describers.statements import holding, prices, statements
 from saywell.studies.spine import Subject
@@ -99,7 +99,7 @@ def prices_of(said: Sequence[Statement]) -> np.ndarray:
 def _of_vectors(
     asked: Asked, sources: Sequence[str], resources: Resources, study: StudyWriter
 ) -> list[Statement]:
-    """What latents and topics respond to, as claims that select examples bear out."""
+    """What latents and topics respond to: all claims that search offers of them, since the target will choose."""
     examples = asked.examples
     kinds, responses = [], []
     if LATENTS in sources:
@@ -110,15 +110,20 @@ def _of_vectors(
         kinds += [TOPICS] * responses[-1].shape[1]
     ids = [f"{kind}/{number}" for number, kind in enumerate(kinds)]
     kept = Sparse.of(sp.hstack(responses), order_of(examples.ids))
-    parts = {DESCRIBE: examples.parts.describe, SELECT: examples.parts.select}
+    parts = {DESCRIBE: examples.parts.describe}
     units = unit_table(source_units(ids, "latent"), kept, Above(0.0), examples.parts.describe)
     activations = Activations(kept, units, Above(0.0))
     exemplars = exemplar_table(activations, examples.ids, parts, TOP, nowhere)
-    subject = Subject("candidates", activations, exemplars, CONTRASTS.empty())
+    shown = Subject("candidates", activations, exemplars, CONTRASTS.empty()).evidence(
+        examples, resources.seed
+    )
     with resources.progress("latents and topics in words", 1):
-        said = subject.written(Claims(), examples, resources, study)
-    kind = dict(zip(ids, kinds, strict=True))
-    return [Statement(kind[own.unit], own.text, own.claim) for own in said if own.claim]
+        said = Claims().describe(shown, resources, study)
+    return [
+        Statement(kind, english(parse(claim), "text"), claim)
+        for kind, own in zip(kinds, said, strict=True)
+        for claim in own.offers
+    ]
 
 
 def _latents(asked: Asked, resources: Resources) -> sp.csr_matrix:
