@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from saywell.report.card import Unit
     from saywell.store.study import Study
     from saywell.studies.classes import describe_classes
+    from saywell.studies.hypotheses import find_hypotheses
     from saywell.studies.neurons import describe_neurons
     from saywell.studies.units import describe_units
 
@@ -33,6 +34,7 @@ __all__ = [
     "describe_classes",
     "describe_neurons",
     "describe_units",
+    "find_hypotheses",
     "load_texts",
     "open_language_model",
 ]
@@ -46,6 +48,7 @@ _HOMES = {
     "describe_classes": "saywell.studies.classes",
     "describe_neurons": "saywell.studies.neurons",
     "describe_units": "saywell.studies.units",
+    "find_hypotheses": "saywell.studies.hypotheses",
     "load_texts": "saywell.data.texts",
     "open_language_model": "saywell.language_models",
 }

@@ -66,6 +66,7 @@ class Resources:
     lost: list[Any] = field(default_factory=list)
     """Questions to the LLM that had no answer, until a step stores them."""
     _vectors: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    _phrases: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         need_open(self.llm)
@@ -125,6 +126,16 @@ class Resources:
         if examples.kind == "image":
             return embed_texts(self.dual_encoder, wordings, self._cache)
         return self.sentence_encoder(wordings)
+
+    def phrases(self, examples: Examples, said: Sequence[str]) -> Float[np.ndarray, "phrases dim"]:
+        """`encode`, with each phrase encoded once in a run: claims ask for the same ones again and again."""
+        known = self._phrases.setdefault("image" if examples.kind == "image" else "text", {})
+        new = [phrase for phrase in dict.fromkeys(said) if phrase not in known]
+        if new or not said:
+            known.update(zip(new, found := self.encode(examples, new), strict=True))
+            if not said:
+                return found
+        return np.stack([known[phrase] for phrase in said])
 
     def reads(self, examples: Examples, wordings: Sequence[str]) -> Bool[np.ndarray, " wordings"]:
         """Of which wordings `encode` makes vectors: those with words that its encoder reads whole."""

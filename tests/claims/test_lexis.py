@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saywell.claims.corpus import Corpus
-from saywell.claims.feeling import feels
+from saywell.claims.feeling import feels, polarity
 from saywell.claims.lexis import CLASSES, class_mask, lemma
 
 # Of each class a text in which *...* marks what it finds; anything else it must leave.
@@ -143,9 +143,9 @@ def test_feeling_is_neutral_where_nothing_is_said_or_the_text_is_not_english() -
         "Die Katze ist auf dem Tisch",
         "好的",
     ]
-    assert feels(texts, "positive").tolist() == [True, False, False, False, False, False]
-    assert feels(texts, "negative").tolist() == [False, True, False, False, False, False]
-    assert len(feels([], "positive")) == 0
+    assert feels(polarity(texts), "positive").tolist() == [True, False, False, False, False, False]
+    assert feels(polarity(texts), "negative").tolist() == [False, True, False, False, False, False]
+    assert len(feels(polarity([]), "positive")) == 0
 
 
 def test_naming_the_classes_loads_no_lexicon() -> None:

@@ -24,10 +24,10 @@ _FOREIGN = word_set(
 """Short words of other languages: VADER would take a German "die" for the English one."""
 
 
-def feels(texts: Sequence[str], feeling: str) -> Bool[np.ndarray, " texts"]:
+def feels(polarities: Float[np.ndarray, " texts"], feeling: str) -> Bool[np.ndarray, " texts"]:
     """Which texts are clearly positive, or negative; one that is not in English is neither."""
     sign = 1 if feeling == FEELINGS[0] else -1
-    return sign * polarity(texts) >= CLEAR
+    return sign * polarities >= CLEAR
 
 
 def polarity(texts: Sequence[str]) -> Float[np.ndarray, " texts"]:

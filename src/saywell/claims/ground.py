@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from saywell.claims.corpus import Corpus, token_spans
+from saywell.claims.feeling import polarity
 from saywell.claims.lexis import lemma
 from saywell.claims.pictures import Looks, as_rows, from_rows, look, reduced
 from saywell.data.examples import Examples
@@ -38,6 +39,11 @@ class Ground:
         return Corpus.of(self.examples.texts)
 
     @cached_property
+    def polarity(self) -> Float[np.ndarray, " texts"]:
+        """The feeling of each text, from -1 (negative) to 1 (positive)."""
+        return polarity(self.examples.texts)
+
+    @cached_property
     def measured(self) -> Looks:
         """What is measured of each picture, once for all parts. Raises InputError for texts."""
         return from_rows(self.resources.by_example(self.examples, LOOKS, self._measured))
@@ -57,7 +63,7 @@ class Ground:
 
     def cosines(self, phrases: Sequence[str]) -> Float[np.ndarray, "phrases examples"]:
         """Cosine of each phrase with each example (-1 to 1)."""
-        return self.resources.encode(self.examples, phrases) @ self.vectors.T
+        return self.resources.phrases(self.examples, phrases) @ self.vectors.T
 
     def nearness(self, phrases: Sequence[str]) -> Float[np.ndarray, "phrases examples"]:
         """Cosine of each phrase with each example (-1 to 1); 1 where it stands in a text, in any form."""

@@ -296,7 +296,7 @@ def leaning(
 
 
 def _feels(ground: Ground, condition: Condition) -> Mask:
-    return feels(ground.examples.texts, str(condition.values[0]))
+    return feels(ground.polarity, str(condition.values[0]))
 
 
 def _long(ground: Ground, condition: Condition) -> Mask:

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from saywell.encoders.sentence import SentenceEncoder
-from saywell.language_models import LanguageModel
-from saywell.progress import Progress, automatic
+from saywell.language_models import Client, DryRun, LanguageModel
+from saywell.progress import Progress, automatic, silent
 from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.store.study import Study
+from saywell.studies.dry_run import plan
 from saywell.studies.hypotheses.asked import load_asked
 from saywell.studies.hypotheses.extras import Tests
 from saywell.studies.hypotheses.items import Asked
 from saywell.studies.hypotheses.search import AsFound, Search
-from saywell.studies.llm import opened_llm
+from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import HypothesisSettings, named, settings_of
 from saywell.studies.spine import Question, run
 
@@ -59,16 +60,50 @@ def find_hypotheses(
     with opened_llm(asked, Path(out), llm, progress) as opened:
         with progress("texts", 1):
             loaded = load_asked(source, asked, versus)
-        resources = Resources(
-            encoder or asked.encoder,
-            llm=opened,
-            seed=asked.seed,
-            progress=progress,
-            prompts=asked.prompts,
-            device=asked.device,
-        )
+        resources = _resources(asked, encoder, opened, progress)
         question = _question(loaded, asked, resources)
         return run(question, loaded.examples, out=out, resources=resources, command=command)
+
+
+def plan_hypotheses(
+    source: Any,
+    *,
+    out: str | Path | None = None,
+    versus: Any = None,
+    settings: HypothesisSettings | None = None,
+    llm: Client | DryRun | str | None = None,
+    encoder: str | SentenceEncoder | None = None,
+    **options: Any,
+) -> Plan:
+    """What `find_hypotheses` would ask a language model, step by step; nothing is sent or stored.
+
+    The arguments are those of `find_hypotheses` and are checked as it does. Raises InputError for unusable
+    input.
+    """
+    asked = settings_of(HypothesisSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
+    folder = None if out is None else Path(out)
+    with counting_llm(asked, folder, llm) as counting:
+        loaded = load_asked(source, asked, versus)
+        resources = _resources(asked, encoder, counting, silent)
+        question = _question(loaded, asked, resources)
+        of = f"{len(loaded.items)} {'pairs' if loaded.items.pairs else 'texts'}"
+        return Plan(of, plan(question, loaded.examples, resources, counting, folder))
+
+
+def _resources(
+    asked: HypothesisSettings,
+    encoder: str | SentenceEncoder | None,
+    llm: LanguageModel | None,
+    progress: Progress,
+) -> Resources:
+    return Resources(
+        encoder or asked.encoder,
+        llm=llm,
+        seed=asked.seed,
+        progress=progress,
+        prompts=asked.prompts,
+        device=asked.device,
+    )
 
 
 def _question(loaded: Asked, asked: HypothesisSettings, resources: Resources) -> Question:

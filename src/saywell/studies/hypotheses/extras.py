@@ -164,6 +164,7 @@ def metrics(hypotheses: pl.DataFrame, shuffled: pl.DataFrame, together: pl.DataF
     own = share_interval(np.repeat([1.0, 0.0], [verified, tested - verified]))
     false, runs = shuffled["verified"].sum(), shuffled.height
     tried = int(shuffled["tested"].sum())
+    beside: dict[str, float | None] = {"shuffled targets": int(false) / tried if tried else None}
     found.append(
         Metric(
             name=FALSE,
@@ -173,7 +174,7 @@ def metrics(hypotheses: pl.DataFrame, shuffled: pl.DataFrame, together: pl.DataF
             ci_high=_number(own.high),
             n=tested,
             of="hypotheses put to the test",
-            controls={"shuffled targets": false / tried if tried else None} if runs else {},
+            controls=beside if runs else {},
             controls_n={"shuffled targets": tried} if runs else {},
         )
     )

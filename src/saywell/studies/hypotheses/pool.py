@@ -21,11 +21,12 @@ from saywell.describers.claims import Claims
 from saywell.describers.statements import holding, prices, statements
 from saywell.studies.spine import Subject
 from saywell.units.activations import Activations
-from saywell.units.dictionary import fit, topics, usual_size
+from saywell.units.dictionary import fit, usual_size
 from saywell.units.exemplars import CONTRASTS, exemplar_table, nowhere
 from saywell.units.firing import Above
 from saywell.units.responses import Sparse, order_of
 from saywell.units.statistics import source_units, unit_table
+from saywell.units.topics import topics
 
 if TYPE_CHECKING:
     from saywell.resources import Resources
@@ -99,7 +100,7 @@ def prices_of(said: Sequence[Statement]) -> np.ndarray:
 def _of_vectors(
     asked: Asked, sources: Sequence[str], resources: Resources, study: StudyWriter
 ) -> list[Statement]:
-    """What latents and topics respond to: all claims that search offers of them, since the target will choose."""
+    """What latents and topics respond to: all claims that search offers, since the target will choose."""
     examples = asked.examples
     kinds, responses = [], []
     if LATENTS in sources:
@@ -159,7 +160,7 @@ def _topics(examples: Examples, resources: Resources) -> sp.csr_matrix:
     number = min(MOST_TOPICS, len(shown) // FEWEST_A_TOPIC)
     if number < 2:
         return sp.csr_matrix((len(examples), 0))
-    centres = topics(vectors[shown], number, resources.seed).centres
+    _, centres = topics(vectors[shown], number, seed=resources.seed)
     nearest = np.argmax(vectors @ centres.T, axis=1)
     return sp.csr_matrix(
         (np.ones(len(examples)), (np.arange(len(examples)), nearest)), shape=(len(examples), number)

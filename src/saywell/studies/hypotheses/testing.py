@@ -65,7 +65,8 @@ def put_to_test(
 ) -> Tested:
     """The test of each choice on score items, by its own outcome; by permutation where few items decide."""
     count = len(choice)
-    found = Tested(*(np.full(count, np.nan) for _ in range(2)), np.zeros(count, dtype=bool), np.ones(count))
+    unknown, yes = np.full(count, np.nan), np.zeros(count, dtype=bool)
+    found = Tested(unknown.copy(), unknown.copy(), yes, np.ones(count))
     for outcome, own in by_outcome(choice):
         null = asked.null(outcome, asked.items.of(SCORE))
         if null is None:
@@ -187,7 +188,8 @@ def _ordered(
 
     Both on describe and select items.
     """
-    order, repeated = [0] * len(choice), [None] * len(choice)
+    order = [0] * len(choice)
+    repeated: list[int | None] = [None] * len(choice)
     place = 0
     ranked: list[tuple[int, np.ndarray, Null]] = []
     for outcome, own in by_outcome(choice):
