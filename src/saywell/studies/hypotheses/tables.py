@@ -132,6 +132,26 @@ RATERS = Table(
 )
 """What each rater favours: log odds for a text of which the hypothesis holds, drawn towards that of all
 raters (`of_all`) the more, the fewer items (`n`) the rater said. Fitted on describe and select items."""
+BY_RATER = Table(
+    "by_rater",
+    {
+        "outcome": pl.String,
+        "model": pl.String,
+        "loss": pl.Float64,
+        "gain": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "measure": pl.String,
+        "value": pl.Float64,
+        "n": pl.Int64,
+    },
+    key=("outcome", "model"),
+)
+"""How well score items are told by weights fitted on describe and select items. `model`: all (one set of
+weights), level (besides, how high each rater goes, or leans to the first of a pair), weights (besides, what
+each rater favours, drawn towards all: RATERS), alone (each rater's own items say all). `loss`: log loss in
+nats, or mean squared error of an outcome that is not binary; `gain`: how much lower than that of all, with
+a 95 % interval over items. `measure`: AUC, or R2."""
 ARGUED = Table(
     "argued",
     {
