@@ -140,6 +140,7 @@ def hypothesis_table(
                 status[n],
                 order[n],
                 None if again is None else names[again],
+                asked.items.pairs,
             )
         )
     return HYPOTHESES.frame(rows)
