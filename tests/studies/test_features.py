@@ -18,8 +18,11 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from saywell import DescriptionFeatures
+from saywell.data.parts import parts_of
+from saywell.description import Description
 from saywell.errors import InputError
 from saywell.language_models import Scripted
+from saywell.readers.lexical import by_words
 from saywell.store.study import Study
 from saywell.studies.hypotheses.tables import HYPOTHESES
 from saywell.studies.units import describe_units
@@ -84,6 +87,21 @@ def test_texts_are_read_as_the_study_read_them(reader, study, with_tables, corpu
         expected = values.filter(unit=unit, text=text)["value"][0]
         assert f1_score(truth[unit].to_numpy(), read[:, column]) == pytest.approx(expected)
         assert 0 < expected < 1
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.4, 0.5, 0.6, 0.8])
+def test_how_rare_a_word_is_comes_from_the_texts_of_the_study(threshold, study, with_tables, encoder):
+    """Of a description of several words each counts the more, the fewer describe texts say it."""
+    tables = decided_by(study, "lexical")
+    said = tables["descriptions"].with_columns(text=pl.lit("very rude waiter, bed"), claim=None)
+    said = said.with_columns(pl.col("claim").cast(pl.String))
+    scores = tables["scores"].with_columns(threshold=pl.lit(threshold))
+    made = DescriptionFeatures(with_tables(descriptions=said, scores=scores), encoder=encoder).fit()
+    texts = study.examples["text"].to_list()
+    predict = by_words(texts, parts_of(study.examples).describe)
+    expected = predict([Description("", "very rude waiter, bed")], np.arange(len(texts)))[0] >= threshold
+    assert made.transform(texts)[:, 0].tolist() == expected.tolist() and 0 < expected.sum() < len(texts)
+    assert made.transform(texts[:1])[:, 0].tolist() == expected[:1].tolist()
 
 
 def test_a_pipeline_learns_from_what_is_said(study, corpus, encoder):

@@ -164,10 +164,12 @@ HOSTILE = [
 
 
 def test_hostile_statements_are_one_line_each_and_once(asked):
-    said, _, lost = asked(lambda request: json.dumps({"statements": HOSTILE[:STATEMENTS]}))
+    said, questions, lost = asked(lambda request: json.dumps({"statements": HOSTILE[:STATEMENTS]}))
     assert len(said) == 3 and not lost
     assert said[0].text == "texts that mention food"
     assert all(own.text.isprintable() and len(own.text) <= 300 for own in said)
+    own = [message.text for message in questions[0].messages if message.role == "assistant"]
+    assert own and asked(lambda request: own[-1])[0] == []  # what the prompt itself gives as an example
     many = {"statements": [f"texts that say {n}" for n in range(500)]}
     assert len(asked(lambda request: json.dumps(many))[0]) == STATEMENTS
 

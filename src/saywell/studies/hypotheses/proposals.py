@@ -66,9 +66,10 @@ def propose(
     """Statements about one text, those first that tell the outcome best on describe items not shown for them.
 
     At most `KEPT`, from `samples` requests in each of so many `rounds`; none where the outcome does not vary.
-    They make no claim and are of no unit yet; `sources` are the texts that were shown. For the ranking
-    `reader` reads them, or without one the sentence encoder, by the cosine. A request without an answer is
-    among `resources.lost`. The order of rows changes nothing.
+    They make no claim and are of no unit yet; `sources` are the texts that were shown. What repeats an
+    answer of the prompt's own examples is none. For the ranking `reader` reads them, or without one the
+    sentence encoder, by the cosine. A request without an answer is among `resources.lost`. The order of rows
+    changes nothing.
 
     Raises InputError without a language model.
     """
@@ -202,7 +203,7 @@ class _Asker:
                     "", text, parts=(text,), sources=sources, llm=llm, prompt_hash=request.prompt_hash
                 )
                 for text in map(clean, reply.parsed.statements[:STATEMENTS])
-                if any(map(str.isalnum, text))
+                if any(map(str.isalnum, text)) and not _in_examples(text, request)
             ]
         return said
 
@@ -259,6 +260,11 @@ class _Asker:
         ids = self.examples.ids
         each = zip(self.items.first[some], *self._seconds(some), strict=True)
         return [" ".join(ids[row] for row in rows) for rows in each]
+
+
+def _in_examples(text: str, request: Request) -> bool:
+    """Whether it is an answer of the prompt's examples, which small models repeat: it is of other texts."""
+    return any(text in message.text for message in request.messages if message.role == "assistant")
 
 
 def quarters(
