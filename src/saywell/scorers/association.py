@@ -22,7 +22,9 @@ FEW = 50
 """Scores of equal size that a sum must be worth for its distribution to be called normal."""
 _EXTREME = 100  # permutations as extreme as what was found; after so many a p is known to a tenth of it
 _ALIKE, _ALIKE_SHARE = 10, 0.8  # clusters of one size that can change places, and the share of items in such
+_RARE = 0.1  # share of residuals unlike the others for which only these are dealt
 _BLOCK = 4_000_000  # numbers at once
+_LEAST = 1e-12
 _VARIES = 1e-9  # share of a reading's variance that the covariates must leave
 
 
@@ -214,28 +216,87 @@ def _tail(found: Float[np.ndarray, " m"], draw: Callable, most: int, block: int)
 
 def _places(null: Null, left: Float[np.ndarray, "m n"], random: np.random.Generator) -> Drawn:
     """z^2 where residuals over their expected spread change places."""
-    spread = np.sqrt(np.maximum(null.weights, 1e-12))
-    dealt = null.residuals / spread
-    dealt = dealt - dealt.mean()
-    groups = _by_size(null)
-    variance = (left**2 @ null.weights)[:, None]
+    spread = np.sqrt(np.maximum(null.weights, _LEAST))
+    residuals = null.residuals / spread
+    weights, variance = left * spread, (left**2 @ null.weights)[:, None]
+    deal = _dealer(null, residuals - residuals.mean(), random)
+    # Only of clusters of several the square of the sum is not the sum of squares.
+    many = np.zeros(0, int)
+    if null.cluster is not None:
+        many = np.flatnonzero(np.bincount(null.cluster)[null.cluster] > 1)
+        belongs = null.belongs()[many]
 
-    def statistic(own: Float[np.ndarray, "some n"], residuals: Float[np.ndarray, "n count"], model):
-        if null.cluster is None:
-            squares = own**2 @ residuals**2
-        else:
-            belongs = null.belongs().T
-            squares = np.stack([((belongs @ (one[:, None] * residuals)) ** 2).sum(0) for one in own])
-        return (own @ residuals) ** 2 / np.maximum(squares, model)
+    def statistic(active: Int[np.ndarray, " some"] | slice, dealt: _Dealt) -> Float[np.ndarray, "some count"]:
+        own = weights[active]
+        squares = dealt.times(own**2, 2)
+        if len(many):
+            among = dealt.at(many)
+            for row, one in zip(squares, own[:, many], strict=True):
+                added = among * one
+                row += ((added @ belongs) ** 2).sum(1) - (added**2).sum(1)
+        return dealt.times(own, 1) ** 2 / np.maximum(squares, variance[active])
 
-    def draw(count: int, active: Int[np.ndarray, " some"]) -> Float[np.ndarray, "some count"]:
-        places = np.empty((count, len(null)), int)
-        for rows in groups:
-            order = random.permuted(np.tile(np.arange(len(rows)), (count, 1)), axis=1)
-            places[:, rows.ravel()] = rows[order].reshape(count, -1)
-        return statistic(left[active], (dealt[places] * spread).T, variance[active])
+    return statistic(slice(None), _Dealt(residuals[None], 0.0))[:, 0], lambda count, active: statistic(
+        active, deal(count)
+    )
 
-    return statistic(left, null.residuals[:, None], variance)[:, 0], draw
+
+class _Dealt(NamedTuple):
+    """Residuals in their places, a row for each draw; where sparse, less the `usual` one, that most have."""
+
+    values: Float[np.ndarray, "count n"] | sparse.csr_array
+    usual: float
+
+    def times(self, weights: Float[np.ndarray, "some n"], power: int) -> Float[np.ndarray, "some count"]:
+        """The sums of residuals to a power, weighed."""
+        if not sparse.issparse(self.values):
+            return weights @ (self.values**power).T
+        usual = self.usual**power
+        values = self.values.copy()
+        values.data = (values.data + self.usual) ** power - usual
+        return usual * weights.sum(1)[:, None] + (values @ weights.T).T
+
+    def at(self, rows: Int[np.ndarray, " some"]) -> Float[np.ndarray, "count some"]:
+        """Those of some rows."""
+        values = self.values[:, rows]
+        return dense(values) + self.usual if sparse.issparse(values) else values
+
+
+def _dealer(null: Null, residuals: Float[np.ndarray, " n"], random: np.random.Generator):
+    """A function that deals residuals out anew as often as is asked, clusters among those of their size.
+
+    Where most residuals are one number (a rare outcome without covariates), only the others are dealt.
+    """
+    found, often = np.unique(residuals, return_counts=True)
+    usual = float(found[often.argmax()])
+    groups = []
+    for rows in _by_size(null):
+        odd = np.flatnonzero((residuals[rows] != usual).any(1))
+        groups.append((rows, odd if len(odd) < _RARE * len(rows) else np.arange(len(rows))))
+    n, moved = len(residuals), sum(odd.size * rows.shape[1] for rows, odd in groups)
+    values = np.concatenate([residuals[rows[odd]].ravel() for rows, odd in groups])
+
+    def places(count: int) -> Int[np.ndarray, "count moved"]:
+        dealt = []
+        for rows, odd in groups:
+            if len(odd) == len(rows):
+                order = random.permuted(np.tile(odd, (count, 1)), axis=1)
+            else:
+                order = np.stack([random.choice(len(rows), len(odd), replace=False) for _ in range(count)])
+            dealt.append(rows[order].reshape(count, -1))
+        return np.hstack(dealt)
+
+    def deal(count: int) -> _Dealt:
+        at = places(count)
+        if moved < _RARE * n:
+            each = np.arange(count + 1) * moved
+            data = np.tile(values - usual, count)
+            return _Dealt(sparse.csr_array((data, at.ravel(), each), (count, n)), usual)
+        dealt = np.full((count, n), usual)
+        np.put_along_axis(dealt, at, np.broadcast_to(values, at.shape), axis=1)
+        return _Dealt(dealt, usual)
+
+    return deal
 
 
 def _signs(null: Null, left: Float[np.ndarray, "m n"], random: np.random.Generator) -> Drawn:
