@@ -1,4 +1,4 @@
-"""Do tests of hypotheses keep their level, and do intervals of effects cover? The tables of docs/hypotheses.md.
+"""Do tests of hypotheses keep their level, and do intervals cover? The tables of docs/hypotheses.md.
 
     .venv/bin/python benchmarks/association.py [--outcomes 200] [--readings 50] [--only heteroscedastic]
 
@@ -19,7 +19,7 @@ from scipy import sparse, stats
 from saywell.scorers.association import associations, permuted, screened, small
 from saywell.scorers.effects import effects
 from saywell.scorers.null_model import Null, null_model
-from saywell.scorers.outcomes import Outcome
+from saywell.scorers.outcomes import Outcome, OutcomeKind
 
 LEVELS = (0.05, 0.001)
 Case = tuple[Outcome, np.ndarray | None, np.ndarray | None, np.ndarray]
@@ -102,14 +102,14 @@ def _yes(random: np.random.Generator, m: int, n: int, share: float) -> np.ndarra
     return (random.random((m, n)) < share).astype(float)
 
 
-def alone(kind: str, n: int, draw: Callable, share: float) -> Callable:
+def alone(kind: OutcomeKind, n: int, draw: Callable, share: float) -> Callable:
     """Items that stand alone, without covariates."""
     return lambda random, m: (
         Outcome("y", kind, draw(random, n) * 1.0),
         None,
         None,
         _yes(random, m, n, share),
-    )  # type: ignore[arg-type]
+    )
 
 
 def _coin(rate: float) -> Callable:
@@ -129,7 +129,7 @@ def _uneven_spread(random: np.random.Generator, m: int) -> Case:
     )
 
 
-def _confounded(kind: str, n: int, base: float) -> Callable:
+def _confounded(kind: OutcomeKind, n: int, base: float) -> Callable:
     """Outcome and readings both go with a covariate, and not with one another beyond it."""
 
     def case(random: np.random.Generator, m: int) -> Case:
@@ -146,12 +146,12 @@ def _confounded(kind: str, n: int, base: float) -> Callable:
             told,
             None,
             (random.random((m, n)) < 1 / (1 + np.exp(2 - told[:, 0]))) * 1.0,
-        )  # type: ignore[arg-type]
+        )
 
     return case
 
 
-def _clustered(n: int, sizes: str, kind: str) -> Callable:
+def _clustered(n: int, sizes: str, kind: OutcomeKind) -> Callable:
     """Readings and outcome are alike within clusters: copies of one text, or texts of one author."""
 
     def case(random: np.random.Generator, m: int) -> Case:
@@ -163,7 +163,7 @@ def _clustered(n: int, sizes: str, kind: str) -> Callable:
         share = stats.norm.cdf(random.normal(size=(m, n))[:, clusters] - 1)
         values = level + 0.7 * random.normal(size=n)
         values = (values > 1) * 1.0 if kind == "binary" else values
-        return Outcome("y", kind, values), None, clusters, (random.random((m, n)) < share) * 1.0  # type: ignore[arg-type]
+        return Outcome("y", kind, values), None, clusters, (random.random((m, n)) < share) * 1.0
 
     return case
 
@@ -283,7 +283,8 @@ def speed(n: int = 200_000, m: int = 3000) -> None:
     print(f"\n{m:,} readings of {n:,} items, each holds of 2 in 100; seconds of one core")
     print("| outcome | covariates | null model | screened | tested (40) | effects (40) |")
     print("|---|---:|---:|---:|---:|---:|")
-    for kind in ("binary", "real", "ordinal", "count"):
+    kinds: tuple[OutcomeKind, ...] = ("binary", "real", "ordinal", "count")
+    for kind in kinds:
         for columns in (0, 50):
             told = random.normal(size=(n, columns))
             values = random.random(n) < 0.3 if kind == "binary" else random.poisson(2, n)

@@ -2,43 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import sparse, stats
 
-from saywell.scorers.association import associations, permuted, screened
+from saywell.scorers.association import associations, permuted, screened, small
 from saywell.scorers.null_model import null_model
 from saywell.scorers.outcomes import Outcome
-
-KINDS = ("binary", "real", "count", "ordinal")
-
-
-def waves():
-    """Two covariates, a reading and outcomes of every kind that any program can make again."""
-    i = np.arange(90)
-    covariates = np.stack([np.sin(i), (i % 4 == 1) * 1.0], axis=1)
-    reading = ((i * 7) % 5 < 2) * 1.0
-    even = np.sin(i * 12.9898) * 43758.5453 % 1
-    eta = 0.8 * covariates[:, 0] - 0.5 * covariates[:, 1] + 0.7 * reading
-    outcomes = {
-        "binary": (even < 1 / (1 + np.exp(-eta))) * 1.0,
-        "real": eta + 2 * even,
-        "count": np.floor(np.exp(eta) * 4 * even),
-        "ordinal": np.digitize(eta + 4 * even - 2, [-1.0, 0, 1.5]) * 1.0,
-    }
-    return covariates, reading, {kind: Outcome("y", kind, values) for kind, values in outcomes.items()}
-
-
-def drawn(kind, n=400, covariates=2, m=6, seed=0, share=0.3):
-    """Readings that say nothing, and an outcome that the covariates tell in part."""
-    random = np.random.default_rng(seed)
-    told = random.normal(size=(n, covariates))
-    eta = told.sum(1) * 0.5 - 0.3
-    values = {
-        "binary": random.random(n) < 1 / (1 + np.exp(-eta)),
-        "real": eta + random.normal(size=n),
-        "count": random.poisson(np.exp(eta)),
-        "ordinal": np.digitize(eta + random.logistic(size=n), [-1, 0, 1]),
-    }[kind]
-    return Outcome("y", kind, values * 1.0), told, (random.random((m, n)) < share) * 1.0
+from tiny_outcomes import KINDS, drawn, waves
 
 
 @pytest.mark.parametrize(
@@ -104,3 +75,122 @@ def test_scores_are_the_slope_of_the_likelihood(kind):
         each = one * null.residuals - null.scores @ projection
         expected = (one**2 * null.weights).sum() - projection @ null.information @ projection
         assert found == pytest.approx(each.sum() / np.sqrt(expected))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_robust_variance_as_a_plain_sum_over_clusters(kind):
+    outcome, told, readings = drawn(kind)
+    for clusters in (None, np.random.default_rng(1).integers(40, size=len(told))):
+        null = null_model(outcome, told, clusters)
+        for one, found in zip(readings, associations(null, readings).z, strict=True):
+            projection = np.linalg.solve(null.information, null.cross.T @ one)
+            each = one * null.residuals - null.scores @ projection
+            model = (one**2 * null.weights).sum() - projection @ null.information @ projection
+            own = np.arange(len(each)) if clusters is None else clusters
+            sums = [each[own == cluster].sum() for cluster in np.unique(own)]
+            free = null.scores.shape[1] if clusters is None else 1
+            robust = sum(value**2 for value in sums) * len(sums) / (len(sums) - free)
+            assert found == pytest.approx(each.sum() / np.sqrt(max(model, robust)))
+
+
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(KINDS), clustered=st.booleans())
+@settings(max_examples=20)
+def test_what_must_not_matter(seed, kind, clustered):
+    """The order of items, the units of covariates and which side of a reading is called yes."""
+    outcome, told, readings = drawn(kind, n=120, seed=seed)
+    random = np.random.default_rng(seed)
+    clusters = random.integers(50, size=120) if clustered else None
+    z = associations(null_model(outcome, told, clusters), readings).z
+    order = random.permutation(120)
+    written = told @ np.array([[3.0, 0.2], [-1e-3, 700.0]]) + 40
+    moved = Outcome("y", kind, outcome.values[order])
+    null = null_model(moved, written[order], None if clusters is None else clusters[order] * 3)
+    # The faint ridge sees units; the score does not.
+    assert associations(null, readings[:, order]).z == pytest.approx(z, abs=0.01)
+    assert associations(null, 1 - readings[:, order]).z == pytest.approx(-z, abs=0.01)
+
+
+def test_items_that_were_not_read_are_as_items_that_are_not_there():
+    outcome, told, readings = drawn("binary")
+    clusters = np.arange(400) // 2
+    readings[1, :50] = readings[2, :50] = np.nan
+    readings[3, 7] = np.nan
+    null = null_model(outcome, told, clusters)
+    z, p = associations(null, readings), permuted(null, readings, seed=0, most=99)
+    for row, gone in ((0, 0), (1, 50), (2, 50)):
+        some = np.arange(gone, 400)
+        part = null_model(Outcome("y", "binary", outcome.values[some]), told[some], clusters[some])
+        kept = readings[row, some][None]
+        assert associations(part, kept).z[0] == pytest.approx(z.z[row])
+        assert permuted(part, kept, seed=0, most=99)[0] == p[row]
+    only_no = np.where(outcome.values == 1, np.nan, readings)
+    assert np.isnan(associations(null, only_no).z).all()
+
+
+def test_a_reading_that_does_not_vary_has_no_answer():
+    outcome, told, _ = drawn("ordinal", covariates=1)
+    readings = np.stack([np.zeros(400), np.ones(400), 3 - 2 * told[:, 0]])
+    null = null_model(outcome, told)
+    for form in (readings, sparse.csr_array(readings)):
+        assert np.isnan(screened(null, form)).all() and np.isnan(associations(null, form).z).all()
+        assert np.isnan(permuted(null, form, seed=0)).all() and not small(null, form).any()
+
+
+def test_a_reading_that_separates_a_rare_outcome():
+    """No regression has an estimate of it."""
+    values = np.zeros(5000)
+    values[:12] = 1
+    readings = np.stack([values, np.roll(values, 12)])
+    null = null_model(Outcome("y", "binary", values), np.random.default_rng(0).normal(size=(5000, 3)))
+    assert small(null, readings).all()
+    p = permuted(null, readings, seed=0, most=499)
+    assert p[0] == 1 / 500 and p[1] > 0.5
+    # None of the 12 is expected, and none is there: not a finding, small as the squares of residuals are.
+    assert abs(associations(null, readings).z[1]) < 0.5
+
+
+@pytest.mark.parametrize("name", ["alone", "rare", "of sizes", "uneven"])
+def test_p_by_permutation_is_that_of_plain_dealing(name):
+    """Each way of dealing beside a loop that says what it should be."""
+    random = np.random.default_rng(4)
+    n = 80
+    reading = (random.random(n) < 0.3) * 1.0
+    values = random.normal(size=n) + 0.5 * reading
+    clusters = {"of sizes": np.sort(np.arange(n) % 55), "uneven": np.repeat(np.arange(20), np.arange(20))[:n]}
+    if name == "rare":
+        values = np.zeros(n)
+        values[:5], reading[:2] = 1, 1
+    own = clusters.get(name)
+    null = null_model(Outcome("y", "binary" if name == "rare" else "real", values), None, own)
+    left = reading - reading.mean()
+    cluster = np.arange(n) if own is None else np.unique(own, return_inverse=True)[1]
+
+    def statistic(residuals):
+        squares = (np.bincount(cluster, left * residuals) ** 2).sum()
+        return (left @ residuals) ** 2 / max(squares, left**2 @ null.weights)
+
+    extreme = []
+    for _ in range(1500):
+        if name == "uneven":
+            sign = random.choice([-1, 1], 20)[cluster]
+            extreme.append(abs(left @ (null.residuals * sign)) >= abs(left @ null.residuals) - 1e-9)
+            continue
+        dealt, sizes = np.empty(n), np.bincount(cluster)
+        for size in np.unique(sizes):
+            members = np.stack([np.flatnonzero(cluster == c) for c in np.flatnonzero(sizes == size)])
+            dealt[members.ravel()] = null.residuals[random.permutation(members)].ravel()
+        extreme.append(statistic(dealt) >= statistic(null.residuals) - 1e-9)
+    assert permuted(null, reading[None], seed=1)[0] == pytest.approx(np.mean(extreme), abs=0.04)
+
+
+def test_few_are_told_from_many():
+    random = np.random.default_rng(0)
+    readings = np.stack([random.random(5000) < share for share in (0.3, 0.004)])
+    common, rare = ((random.random(5000) < share) * 1.0 for share in (0.4, 0.003))
+    outlier = random.normal(size=5000)
+    outlier[3] = 1e4
+    few = [small(null_model(Outcome("y", "binary", values)), readings).tolist() for values in (common, rare)]
+    assert few == [[False, True], [True, True]]
+    assert small(null_model(Outcome("y", "real", outlier)), readings).all()
+    nine = random.integers(9, size=5000)
+    assert small(null_model(Outcome("y", "binary", common), None, nine), readings).all()

@@ -249,17 +249,19 @@ class _Dealt(NamedTuple):
 
     def times(self, weights: Float[np.ndarray, "some n"], power: int) -> Float[np.ndarray, "some count"]:
         """The sums of residuals to a power, weighed."""
-        if not sparse.issparse(self.values):
+        if isinstance(self.values, np.ndarray):
             return weights @ (self.values**power).T
         usual = self.usual**power
-        values = self.values.copy()
-        values.data = (values.data + self.usual) ** power - usual
-        return usual * weights.sum(1)[:, None] + (values @ weights.T).T
+        own = self.values
+        more = sparse.csr_array(
+            ((own.data + self.usual) ** power - usual, own.indices, own.indptr), own.shape
+        )
+        return usual * weights.sum(1)[:, None] + (more @ weights.T).T
 
     def at(self, rows: Int[np.ndarray, " some"]) -> Float[np.ndarray, "count some"]:
         """Those of some rows."""
-        values = self.values[:, rows]
-        return dense(values) + self.usual if sparse.issparse(values) else values
+        some = self.values[:, rows]
+        return some if isinstance(some, np.ndarray) else some.toarray() + self.usual
 
 
 def _dealer(null: Null, residuals: Float[np.ndarray, " n"], random: np.random.Generator):

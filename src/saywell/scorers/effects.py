@@ -63,7 +63,7 @@ def _effect(null: Null, reading: Float[np.ndarray, " n"]) -> tuple[float, float,
         if cluster is not None:
             cluster = np.append(cluster, cluster.max() + 1 + np.arange(4))
     middle, variance, freedom = _sandwich(design, values, reading, cluster)
-    if freedom <= _LEAST:
+    if freedom < 0.5:  # it rests on one item: no interval is wide enough
         return value, np.nan, np.nan
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance)
     if not binary:

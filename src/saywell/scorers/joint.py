@@ -66,7 +66,7 @@ def _scaled(
     features: Float[np.ndarray, "items features"],
     train: Int[np.ndarray, " some"],
     test: Int[np.ndarray, " others"],
-) -> tuple[Float[np.ndarray, "some features"], Float[np.ndarray, "others features"]]:
+) -> tuple[Float[np.ndarray, "some varying"], Float[np.ndarray, "others varying"]]:
     """Of mean 0 and variance 1 on train items; those that do not vary there are left out."""
     seen = features[train]
     known = ~np.isnan(seen)
@@ -150,7 +150,9 @@ def ordered(null: Null, readings: Readings) -> Int[np.ndarray, " m"]:
         if not open_.any():
             break
         gain = np.where(open_, (left @ target) ** 2 / np.where(open_, squares, 1), -1)
-        best = int(gain.argmax())
+        best = int(
+            (gain >= gain.max() * (1 - _LEAST)).argmax()
+        )  # the first of what is equal but for rounding
         order.append(best)
         unit = left[best] / np.sqrt(squares[best])
         target = target - (unit @ target) * unit

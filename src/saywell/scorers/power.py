@@ -26,6 +26,8 @@ def detectable(null: Null, variance: float, *, alpha: float, power: float = POWE
 
 def needed(null: Null, effect: float, variance: float, *, alpha: float, power: float = POWER) -> int:
     """How many items it would take to find an effect, if they are like these; see `detectable`."""
+    if effect == 0:
+        raise ValueError("an effect of 0 is found by no number of items")
     low, high = null.design.shape[1] + 1, _MOST_ITEMS
     while high - low > 1:
         middle = (low + high) // 2
