@@ -48,11 +48,12 @@ def first_favoured(
     tied = int(plain.is_in(list(ties)).sum())
     known = {value: float(value == one) for value in (one, other) if value is not None}
     said = plain.replace_strict(known, default=None, return_dtype=pl.Float64)
-    shown = [repr(value) for value in (one, other) if value is not None]
-    note = f"In {target!r}, {shown[0]} was read as: {columns[0]!r} is favoured" + (
-        f", {shown[1]} as: {columns[1]!r}." if len(shown) > 1 else "."
-    )
-    return said.to_numpy(), tied, note
+    means = [
+        f"{value!r} was taken to favour {column!r}"
+        for value, column in zip((one, other), columns, strict=True)
+        if value is not None
+    ]
+    return said.to_numpy(), tied, f"In the column {target!r}, {', and '.join(means)}."
 
 
 def _told(favours: Sequence[str], first: str, target: str, ties: set[str]) -> tuple[str, str | None]:
