@@ -130,9 +130,9 @@ def test_near_duplicates_and_members_of_a_group_are_in_one_part(seed):
     texts = sentences(60)
     source = pl.DataFrame(
         {
-            "text": [*texts, *(f"{text}!!" for text in texts[:30]), *sentences(20, 1)],
+            "text": [*texts, *(f"{text} indeed" for text in texts[:30]), *sentences(20, 1)],
             "y": cycle(0, 1)(110),
-            "who": [*map(str, range(60)), *map(str, range(30)), *["anna"] * 8, *[None] * 12],
+            "who": [*map(str, range(60)), *map(str, range(60, 90)), *["anna"] * 8, *[None] * 12],
         }
     )
     found = asked(source, target="y", group="who", seed=seed)
@@ -188,30 +188,28 @@ def test_a_split_of_the_source_decides_and_copies_of_tests_are_left_out_of_the_o
     texts = sentences(90)
     source = pl.DataFrame(
         {
-            "text": [*texts, f"{texts[60]} !", texts[61], texts[31], *sentences(2, 1)],
-            "fold": [
-                *["train"] * 30,
-                *["val"] * 30,
-                *["test"] * 30,
-                "train",
-                "dev",
-                "training",
-                None,
-                "Test ",
-            ],
-            "y": cycle(0, 1)(95),
-            "who": cycle("a", "b")(95),
+            "text": [*texts, f"{texts[60]} !", texts[61], texts[31], *sentences(2, 1), f"{texts[80]}?"],
+            "fold": ["train"] * 30 + ["val"] * 30 + ["test"] * 30 + "train dev training - Test test".split(),
+            "y": cycle(0, 1)(96),
+            "who": ["a", "a", *map(str, range(94))],
         }
-    )
+    ).with_columns(fold=pl.col("fold").replace("-", None))
     found = asked(source, target="y", split="fold", group="who")
     words = {"train": "describe", "val": "select", "test": "score"}
     expected = {row: words[fold] for row, fold in enumerate(source["fold"][:90])}
-    assert parts_of_rows(found) == {**expected, 93: "describe", 94: "score"}
+    assert parts_of_rows(found) == {**expected, 93: "describe", 94: "score", 95: "score"}
     assert found.examples.rejected.rows() == [(row, "in two splits", "") for row in (90, 91, 92)]
     assert any(note.startswith("3 rows have copies or near duplicates in a split") for note in found.notes)
     assert "1 rows say nothing in 'fold' and were taken for train." in found.notes
-    assert "2 values of 'who' are in more than one split." in found.notes
+    clusters = dict(zip(found.items.rows, found.clusters, strict=True))
+    assert clusters[80] == clusters[95] and clusters[0] == clusters[1] and len(set(clusters.values())) == 91
     assert found.examples.parts
+
+
+def test_groups_that_a_split_tears_apart_are_counted():
+    source = frame(60, y=cycle(0, 1), fold=cycle("train", "val", "test"), who=cycle("a", "b"))
+    notes = asked(source, target="y", split="fold", group="who").notes
+    assert "2 values of 'who' are in more than one split." in notes
 
 
 def test_what_a_split_lacks_is_taken_from_train():
@@ -413,6 +411,15 @@ def test_columns_of_both_texts_are_known_by_their_names(columns, texts):
     np.testing.assert_allclose(found.covariates[:, 0], (expected - expected.mean()) / expected.std())
 
 
+def test_a_column_of_that_very_name_is_of_the_pair():
+    source = pairs(
+        40, best=cycle("a", "b"), price=cycle(1.0, 4.0), price_a=cycle(3.0), price_b=cycle(1.0, 2.0)
+    )
+    found = asked(source, text="a", pair="b", target="best", covariate="price")
+    own = source["price"].gather(found.items.rows.tolist()).to_numpy()
+    np.testing.assert_allclose(found.covariates[:, 0], (own - 2.5) / 1.5)
+
+
 def test_fifty_covariates_and_a_length_of_the_users_own():
     draw = np.random.default_rng(0)
     source = frame(80, y=cycle(0, 1), length=lambda n: draw.normal(size=n))
@@ -426,10 +433,12 @@ def test_fifty_covariates_and_a_length_of_the_users_own():
 
 
 def test_raters_are_those_of_the_items():
-    source = frame(40, y=cycle(0, 1), who=cycle(7, None, 12))
+    source = frame(40, y=cycle(0, 1), who=cycle(7.0, None, 12.0))
     found = asked(source, target="y", by="who")
     assert found.raters.name == "who"
-    expected = [None if who is None else str(who) for who in source["who"].gather(found.items.rows.tolist())]
+    expected = [
+        None if who is None else str(int(who)) for who in source["who"].gather(found.items.rows.tolist())
+    ]
     assert found.raters.to_list() == expected
 
 
