@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import re
 import runpy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from saywell.cli.show import print_study
 from saywell.report.card import StudyRows
-from saywell.report.hypotheses import Findings
+from saywell.report.hypotheses import Findings, chance, powers
 from saywell.report.hypothesis_words import Hypothesis, in_short, subject
 from saywell.report.page import write_report
 from saywell.report.parts import visible
 from saywell.store.study import Study
+from saywell.studies.hypotheses.tables import HYPOTHESES, POWER, SHUFFLED
 
 FIXTURES = runpy.run_path(str(Path(__file__).parent.parent / "hypothesis_studies.py"))
 HOSTILE = ("<script>alert(1)</script>", "photo\u202egpj.exe {{7*7}}")
@@ -67,6 +69,11 @@ PAIR = replace(
         (
             STARS,
             'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), the same at equal length;'
+            " 12 % of texts.",
+        ),
+        (
+            replace(STARS, effect_alone=-1.05),
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), much the same at equal length;'
             " 12 % of texts.",
         ),
         (
@@ -218,3 +225,42 @@ def test_the_terminal_says_the_same_in_80_columns(study, monkeypatch, capsys):
     print_study(study, json=True)
     told = json.loads(capsys.readouterr().out)["hypotheses"]
     assert [row["sentence"] for row in told] == [one.sentence for one in findings.all]
+
+
+@pytest.mark.parametrize(
+    ("least", "begins"),
+    [(0.4, "What could have been missed (stars): "), (1.4, "800 texts are too few to say much (stars): ")],
+)
+def test_a_page_says_what_so_many_texts_could_have_shown(least, begins):
+    rows = [("stars", 800, 40, share, least / share / 10, 0.2, 3600) for share in (0.02, 0.1, 0.3)]
+    findings = Findings(Given({"power": POWER.frame(rows), "hypotheses": frame_of(STARS)}))
+    (said,) = powers(findings)
+    assert said.startswith(f"{begins}in four studies of five, 800 texts show a difference of ")
+    assert said.endswith("One of 0.2 stars where 10 % are would take about 3,600.")
+
+
+@pytest.mark.parametrize(("found", "says"), [(0, "none of these searches"), (2, "2 of these searches")])
+def test_a_page_says_what_is_found_with_nothing_to_find(found, says):
+    rows = [(n, 40, int(n < found), 0) for n in range(20)]
+    (said,) = chance(Findings(Given({"shuffled_targets": SHUFFLED.frame(rows)})))
+    assert says in said
+
+
+def frame_of(one: Hypothesis) -> pl.DataFrame:
+    row = {**asdict(one), "description": "", "z": -9.0}
+    return HYPOTHESES.frame([tuple(row[name] for name in HYPOTHESES.columns)])
+
+
+class Given:
+    """Tables that were made by hand."""
+
+    pictures = False
+
+    def __init__(self, tables: dict[str, pl.DataFrame]) -> None:
+        self._tables = tables
+
+    def has(self, table: str, *columns: str) -> bool:
+        return table in self._tables
+
+    def where(self, table: str, column: str, values) -> pl.DataFrame:
+        return self._tables[table]

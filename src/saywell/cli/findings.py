@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _BEFORE = 5
 """Columns before a sentence: its number."""
+_NAMED = 5
+"""Of those that are not verified; the page has all of them."""
 
 
 def findings_of(study: Study) -> list[dict[str, Any]]:
@@ -77,12 +79,16 @@ def _text(one: Hypothesis, shown: Shown, side: str, console: Console) -> Text:
 
 def _beside(hypotheses: list[Hypothesis]) -> list[str]:
     """What was not shown, and how sure the rest is."""
+    from saywell.scorers.intervals import FALSE_DISCOVERY_RATE
+
     surely = sum(one.surely and not one.repeats for one in hypotheses)
-    said = (
-        f"Verified: q is at most 0.05 over all {len(hypotheses)} tests; {surely} hold after Bonferroni, too."
-    )
+    held = f"{surely} hold after Bonferroni, too."
+    said = [f"Verified: q is at most {FALSE_DISCOVERY_RATE} over all {len(hypotheses)} tests; {held}"]
     missing: dict[str, list[str]] = {}
     for one in hypotheses:
         if not one.verified:
             missing.setdefault(one.status, []).append(one.subject)
-    return [said, *(f"{status.capitalize()}: {'; '.join(own)}." for status, own in missing.items())]
+    for status, own in missing.items():
+        more = f"; and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
+        said.append(f"{status.capitalize()}: {'; '.join(own[:_NAMED])}{more}.")
+    return said

@@ -125,7 +125,7 @@ def _print(study: Study, top: int, *, figures: bool = True) -> None:
     if figures and study.has("metrics.json"):
         found = study.headline()
         lexical = [m for m in found if m.by.get("tags") == "lexical"]
-        shares = [m for m in found if m.figure == "verified" and m.controls_n]
+        shares = [m for m in found if m.controls_n]
         if others := [m for m in found if m not in (*lexical, *shares)]:
             console.print(_figures(others, "held-out data"))
         if lexical:
@@ -274,7 +274,7 @@ def _shares(figures: Sequence[Metric]) -> Table:
 
     controls = list(dict.fromkeys(name for m in figures for name in m.controls))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
-    table.add_column("verified, of the units tried", ratio=1)
+    table.add_column(f"verified, of the {figures[0].of}", ratio=1)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     for column in controls:
@@ -320,8 +320,7 @@ def _counts(study: Study) -> list[str]:
         words = f"{units.height:,} {what}" + (f" of {plain(models)}" if models else "")
         words += f" in {layers} layers" if layers > 1 else ""
         lines.append(words + (f": {high:,} going high, {units.height - high:,} going low" * (sides > 1)))
-        if "scores" in has:
-            described = deciding_scores(study)["unit"].n_unique()
+        if "scores" in has and (described := deciding_scores(study)["unit"].n_unique()):
             lines.append(f"{described:,} of {units.height:,} units have a description")
     if "class_texts" in has:
         texts = asked(study, "class_texts")

@@ -58,20 +58,26 @@ def build_units(tables: Tables) -> None:
         f'u."{name}"' if tables.has("units", name) else f'null::{kind} as "{name}"'
         for name, kind in _UNIT.items()
     )
+    # Of a hypothesis what came of its test says whether it is verified, and where it stands.
+    tested, judged, place = "", "s.status", "null"
+    if tables.has("hypotheses"):
+        tested = "left join hypotheses h on h.unit = u.id"
+        judged, place = "coalesce(h.status, s.status)", "h.file_row_number"
     tables.build(f"""
         create table cards as
         select row_number() over (
-            order by skill desc nulls last, layer, index, sign desc, id)::integer as no, *,
-            lower(left(coalesce(text, ''), {SEARCHED}) || ' ' || id) as hay
+            order by skill desc nulls last, place, layer, index, sign desc, id)::integer as no,
+            * exclude (place), lower(left(coalesce(text, ''), {SEARCHED}) || ' ' || id) as hay
         from (
             select u.id, {unit}, d.text, d.descriptors, d.describer, d.llm, d.description,
                 coalesce(d.status, 'no description: none was written') as status,
                 s.value, s.ci_low, s.ci_high, s.control, s.n, s.measure, s.reader, s.skill, s.floor,
                 s.skill_low, s.skill_high, s.q, s.status as scored,
                 case when coalesce(d.status, '') <> 'described' then 'no description'
-                     when s.status = 'verified' then 'verified' else 'not verified' end as verdict
+                     when {judged} = 'verified' then 'verified' else 'not verified' end as verdict,
+                {place} as place
             from {_units(tables)} u left join {_described(tables)} d on d.unit = u.id
-            left join {_scored(tables)} s on s.unit = u.id and s.description = d.description)
+            left join {_scored(tables)} s on s.unit = u.id and s.description = d.description {tested})
         order by no""")
     tables.build("create unique index card_of on cards (id)")
     if tables.has("exemplars") and tables.has("examples", "text"):
@@ -114,8 +120,8 @@ class Listed:
         return self._tables.frame(self._said[table].format(chosen), [list(values or ())])
 
 
-_SMALL = ("influence", "exemplars", "examples")
-"""Tables that are asked in their files where there is nothing in memory: of pictures."""
+_SMALL = ("influence", "exemplars", "examples", "hypotheses")
+"""Tables that are asked in their files where there is nothing in memory."""
 _IDS = {
     ("units", "id"): "id",
     ("descriptions", "unit"): "id",

@@ -139,10 +139,12 @@ def hypothesis_tiles(findings: Findings) -> list[tuple[str, str, str]]:
     verified, surely = (sum(getattr(one, name) for one in own) for name in ("verified", "surely"))
     candidates = findings.table("candidates").height
     searched = [(count(candidates), "candidates", "found and chosen on other texts")] if candidates else []
+    again = sum(one.verified for one in findings.all) - verified
+    more = f"; {count(again)} more say the same again" if again else ""
     return [
         *searched,
         (count(len(findings.all)), "put to the test", "once, on held-out texts"),
-        (count(verified), "verified", f"{count(surely)} of them after Bonferroni, too"),
+        (count(verified), "verified", f"{count(surely)} of them after Bonferroni, too{more}"),
     ]
 
 
@@ -258,17 +260,27 @@ def powers(findings: Findings) -> Iterator[str]:
     """How small a difference could have been seen, a sentence for each outcome."""
     items = "pairs" if findings.all and findings.all[0].pairs else "texts"
     units = {one.outcome: one.unit_of_effect for one in findings.all}
-    for row in findings.table("power").iter_rows(named=True):
-        unit = units.get(row["outcome"], "")
-        seen, smaller = (_size(row[name], unit) for name in ("detectable", "effect"))
+    for (outcome,), own in findings.table("power").group_by("outcome", maintain_order=True):
+        unit, rows = units.get(str(outcome), ""), own.sort("share").to_dicts()
+        seen = [f"{_size(row['detectable'], unit)} where {percent(row['share'])} are" for row in rows]
+        middle = rows[len(rows) // 2]
+        few = middle["detectable"] is None or middle["detectable"] > _FEW * middle["effect"]
+        held = f"{count(middle['n'])} {items}"
+        about = f"{held} are too few to say much" if few else "What could have been missed"
         yield (
-            f"What could have been missed ({row['outcome']}): with {count(row['n'])} {items}, something true"
-            f" of {percent(row['share'])} of them is found in four studies of five if it makes a difference"
-            f" of {seen}; for {smaller} it would take about {count(row['needed'])} {items}."
+            f"{about} ({outcome}): in four studies of five, {held} show a difference of {joined(seen)} like"
+            f" that. One of {_size(middle['effect'], unit)} where {percent(middle['share'])} are would take"
+            f" about {count(middle['needed'])}."
         )
 
 
-def _size(value: float, unit: str) -> str:
+_FEW = 2.001
+"""Times the smaller effect that is asked about, at most half of the outcome's spread: more can hardly be."""
+
+
+def _size(value: float | None, unit: str) -> str:
+    if value is None:
+        return "nothing"
     return f"{value:.2g} {unit}" if unit else f"{100 * value:.2g} percentage points"
 
 
@@ -325,7 +337,7 @@ def _tested_table(hypotheses: Sequence[Hypothesis]) -> Element:
     )
     notes += ["alone (hollow mark): without covariates"] if covariates else []
     beside = [el("p", {"class": "how"}, "; ".join(notes))] if notes else []
-    return el("div", None, _table(head, rows), *beside)
+    return el("div", None, *_folded(head, rows), *beside)
 
 
 def shuffled_section(findings: Findings) -> Element | None:

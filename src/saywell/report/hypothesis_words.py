@@ -17,6 +17,7 @@ from saywell.claims.language import parse
 from saywell.errors import InputError
 from saywell.report.formats import NONE, count, joined, small
 from saywell.report.parts import clip
+from saywell.scorers.intervals import FALSE_DISCOVERY_RATE
 
 if TYPE_CHECKING:
     from saywell.report.card import Rows
@@ -25,6 +26,8 @@ VERIFIED, OTHER_WAY, TOO_FEW = "verified", "the other way", "too few"
 _LONG = 240
 _NAMED = 3
 """Covariates that are named one by one."""
+_MUCH_THE_SAME = 0.2
+"""Of an effect, by how much it may change where covariates are held equal."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Hypothesis:
     @property
     def surely(self) -> bool:
         """Whether it is verified after Bonferroni, too: hardly any false one among all of them."""
-        return self.verified and self.p_bonferroni is not None and self.p_bonferroni <= 0.05
+        return self.verified and self.p_bonferroni is not None and self.p_bonferroni <= FALSE_DISCOVERY_RATE
 
     @property
     def subject(self) -> str:
@@ -239,6 +242,8 @@ def _beside(one: Hypothesis) -> str:
     equal, free = f"at equal {joined(named)}", f"where {joined(named)} may differ"
     if _amount(one, one.effect_alone) == _amount(one, one.effect):
         return f", the same {equal}"
+    if abs(one.effect_alone - one.effect) <= _MUCH_THE_SAME * abs(one.effect):
+        return f", much the same {equal}"
     unclear = one.ci_low_alone is not None and one.ci_high_alone is not None
     if unclear and one.ci_low_alone * one.ci_high_alone <= 0:  # type: ignore[operator]
         return f" {equal}, though no clear difference {free}"

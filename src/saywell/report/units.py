@@ -74,14 +74,24 @@ def unit_verdicts(study: Study) -> UnitVerdicts:
     table = (
         units.join(descriptions, left_on="id", right_on="unit", how="left", maintain_order="left")
         .join(scores, left_on=["id", "description"], right_on=["unit", "description"], how="left")
+        .join(_tested(study), left_on="id", right_on="unit", how="left", maintain_order="left")
+        .with_columns(scored=pl.coalesce("tested", "scored"))
         .with_columns(verdict=verdict, status=pl.col("status").fill_null("no description: none was written"))
         .sort(
-            *("skill", "layer", "index", "sign", "id"),
-            descending=[True, False, False, True, False],
+            *("skill", "place", "layer", "index", "sign", "id"),
+            descending=[True, False, False, False, True, False],
             nulls_last=True,
         )
     )
     return UnitVerdicts(table)
+
+
+def _tested(study: Study) -> pl.DataFrame:
+    """unit, tested, place: of each hypothesis what came of its test, and where it stands among them."""
+    if "hypotheses" not in study.manifest.tables:
+        return pl.DataFrame(schema={"unit": pl.String, "tested": pl.String, "place": pl.UInt32})
+    own = asked(study, "hypotheses").select("unit", tested="status").unique("unit", maintain_order=True)
+    return own.with_row_index("place")
 
 
 _SCORES: dict[str, Any] = {

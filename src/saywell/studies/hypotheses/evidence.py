@@ -37,6 +37,8 @@ class _Held(NamedTuple):
     """Of a pair as seen from that text."""
     margins: np.ndarray
     """How far the outcome lies on the side that the hypothesis says; below 0 on the other."""
+    clear: float
+    """From how far on a reader sees it."""
 
 
 def evidence(
@@ -46,7 +48,8 @@ def evidence(
 
     A text goes the way a hypothesis says where its outcome lies on that side of the mean of score items of
     which it does not hold; the favoured one of a pair where it is the one of which it holds. Texts that were
-    not shown yet come first, then short ones, then those with the smallest hash.
+    not shown yet come first, then those that lie half a standard deviation off, then short ones, then those
+    with the smallest hash.
     """
     outcomes = {outcome.name: outcome for outcome in asked.outcomes}
     ids, lengths = asked.examples.ids, asked.examples.table["text"].str.len_chars().to_numpy()
@@ -56,7 +59,8 @@ def evidence(
         held = _held(asked, outcomes[row["outcome"]], row["direction"], reading)
         keys = hash_numbers((ids[n] for n in held.examples), resources.seed, f"evidence of {row['text']}")
         seen = np.isin(held.examples, list(used))
-        order = np.lexsort((keys, lengths[held.examples] > _LONG, seen))
+        unclear = np.abs(held.margins) < held.clear
+        order = np.lexsort((keys, lengths[held.examples] > _LONG, unclear, seen))
         # Items that share a text, or that differ in nothing but their outcome, show it once.
         order = order[np.sort(np.unique(held.examples[order], return_index=True)[1])]
         for side, sign in (("for", 1), ("against", -1)):
@@ -84,18 +88,19 @@ class _Row(NamedTuple):
 def _held(asked: Asked, outcome: Outcome, direction: int, reading: Float[np.ndarray, " examples"]) -> _Held:
     items, score = asked.items, asked.items.of(SCORE)
     read = items.read(reading[None])[0]
+    clear = float(np.nanstd(outcome.values[score])) / 2
     score = score[outcome.known[score] & ~np.isnan(read[score])]
     here = score[read[score] != 0]
     values, first = outcome.values[here], items.first[here]
     if items.second is None:
         others = outcome.values[score[read[score] == 0]]
         middle = others.mean() if len(others) else 0.0
-        return _Held(here, first, None, values, direction * (values - middle))
+        return _Held(here, first, None, values, direction * (values - middle), clear)
     second, ahead = items.second[here], read[here] > 0
     middle = 0.5 if outcome.kind == "binary" else 0.0
     values = np.where(ahead, values, 2 * middle - values)
     texts, others = np.where(ahead, first, second), np.where(ahead, second, first)
-    return _Held(here, texts, others, values, direction * (values - middle))
+    return _Held(here, texts, others, values, direction * (values - middle), clear)
 
 
 def _table(examples: Examples, rows: Sequence[_Row], resources: Resources) -> pl.DataFrame:

@@ -168,7 +168,6 @@ def metrics(hypotheses: pl.DataFrame, shuffled: pl.DataFrame, together: pl.DataF
     found.append(
         Metric(
             name=FALSE,
-            figure=VERIFIED,
             value=_number(own.value),
             ci_low=_number(own.low),
             ci_high=_number(own.high),
