@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from saywell.data.examples import Examples
 from saywell.describers.claims import Claims
@@ -15,6 +16,15 @@ from saywell.language_models.dry_run import made_up
 from saywell.readers.reader import AsksLLM
 from saywell.resources import Resources
 from saywell.studies.spine import Question, check
+
+
+@runtime_checkable
+class Expects(Protocol):
+    """A source of units, or what a question adds, that asks a language model."""
+
+    def expect(self, llm: DryRun, examples: Examples, resources: Resources) -> None:
+        """Count what it would ask."""
+        ...
 
 
 def plan(
@@ -30,6 +40,9 @@ def plan(
         return []
     if isinstance(question.tagger, LLMTags):
         question.tagger.expect(counting, examples, resources)
+    for part in (question.source, *question.extras):
+        if isinstance(part, Expects):
+            part.expect(counting, examples, resources)
     for describer in question.describers:
         if isinstance(describer, ByLLM):
             describer.expect(counting, examples, resources, question.source.units().height)

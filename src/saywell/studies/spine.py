@@ -402,7 +402,7 @@ def _describe_and_score(now: Run) -> None:
             found = [evaluated(now, each, cheap, held) for each in described]
         chosen = choose(found, described, question.supporting)
         texts = description_table(question.describers, written, chosen, now.examples.tags)
-        _keep_lost(study, resources)
+        keep_lost(study, resources)
         return texts, *(pl.concat(tables) for tables in zip(*(each[:3] for each in found), strict=True))
 
     study.tables((DESCRIPTIONS, SCORED, FLOORED, AGAINST), make)
@@ -467,7 +467,7 @@ def with_decision(
     )
 
 
-def _keep_lost(study: StudyWriter, resources: Resources) -> None:
+def keep_lost(study: StudyWriter, resources: Resources) -> None:
     """What the LLM did not answer while this step was made, by the step it was asked for."""
     rows = UNANSWERED.frame(resources.lost)
     for (step,), own in rows.group_by("step", maintain_order=True):

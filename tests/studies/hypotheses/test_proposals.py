@@ -7,6 +7,7 @@ import re
 from collections import Counter
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from saywell.language_models import DryRun, Limits, Scripted
 from saywell.readers.detection import BY_TEXT, DetectionReader
 from saywell.resources import Resources
 from saywell.scorers.outcomes import Outcome
+from saywell.studies.hypotheses import find_hypotheses, plan_hypotheses
 from saywell.studies.hypotheses.items import Items
 from saywell.studies.hypotheses.proposals import (
     BEST,
@@ -253,6 +255,24 @@ def test_where_there_is_nothing_to_explain_nobody_is_asked(asked, examples, enco
         assert said == [] and questions == []
     with pytest.raises(InputError, match="the source of candidates 'llm' needs a language model"):
         propose(stars(examples), items_of(examples), examples, Resources(encoder))
+
+
+@pytest.mark.filterwarnings("ignore:Bins whose width")
+def test_a_study_asks_what_its_dry_run_counted(corpus, encoder, tmp_path):
+    food = np.array(["food" in own for own in corpus["topic"]])
+    stars = food + np.random.default_rng(0).normal(0, 0.5, len(food))
+    how = dict(target="stars", candidates=["llm"], encoder=encoder, shuffles=2)
+    table = corpus.select("text", stars=pl.Series(stars))
+    with Scripted(namer) as llm:
+        counted = plan_hypotheses(table, llm=llm, **how)
+    assert [(step.step, step.calls) for step in counted.steps] == [("propose", 18)]
+    with Scripted(lambda request: "none" if "room" in groups(request)[0][0] else namer(request)) as llm:
+        study = find_hypotheses(table, out=tmp_path / "s", llm=llm, **how)
+    candidates, found = study.table("candidates"), study.table("hypotheses")
+    assert set(candidates["found_by"]) == {"llm"} and not any(candidates["claim"])
+    more = found.filter(status="verified", direction=1)["text"].str.split(" ").list.last()
+    assert set(more) <= {"food", "soup", "waiter"} and len(more)
+    assert set(study.table("unanswered")["step"]) == {"propose"}
 
 
 @given(st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6), max_size=40))

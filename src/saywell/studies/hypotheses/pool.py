@@ -19,6 +19,7 @@ from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE, Rows
 from saywell.describers.claims import Claims
 from saywell.describers.statements import holding, prices, statements
+from saywell.studies.hypotheses.proposals import propose
 from saywell.studies.spine import Subject
 from saywell.units.activations import Activations
 from saywell.units.dictionary import fit, usual_size
@@ -64,6 +65,9 @@ def pool(asked: Asked, sources: Sequence[str], resources: Resources, study: Stud
         found += [Statement(CLAIMS, english(claim, "text"), str(claim)) for claim in own]
     if LATENTS in sources or TOPICS in sources:
         found += _of_vectors(asked, sources, resources, study)
+    for outcome in asked.outcomes if PROPOSED in sources else ():
+        proposed = propose(outcome, asked.items, asked.examples, resources)
+        found += [Statement(PROPOSED, own.text) for own in proposed]
     return list({one.claim or one.text: one for one in found}.values())
 
 

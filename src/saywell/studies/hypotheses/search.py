@@ -25,14 +25,17 @@ from saywell.scorers.association import screened
 from saywell.selection.by_target import Choice, choose
 from saywell.store.table import Table
 from saywell.studies.hypotheses.items import Asked
-from saywell.studies.hypotheses.pool import Statement, pool, prices_of, read
+from saywell.studies.hypotheses.pool import PROPOSED, Statement, pool, prices_of, read
+from saywell.studies.hypotheses.proposals import expect
 from saywell.studies.hypotheses.tables import CANDIDATES
+from saywell.studies.spine import keep_lost
 from saywell.units.exemplars import Locate, nowhere
 from saywell.units.firing import YES, Firing
 from saywell.units.responses import Responses, Sparse, order_of
 from saywell.units.statistics import source_units
 
 if TYPE_CHECKING:
+    from saywell.language_models import DryRun
     from saywell.resources import Resources
     from saywell.store.study import StudyWriter
 
@@ -91,6 +94,11 @@ class Search:
     def control(self, seed: int) -> None:
         """The control of a search is the whole search, with the target dealt out anew."""
 
+    def expect(self, llm: DryRun, examples: Examples, resources: Resources) -> None:
+        """Count what a language model would be asked for proposals."""
+        for outcome in self.asked.outcomes if PROPOSED in self.sources else ():
+            expect(llm, outcome, self.asked.items, examples, resources)
+
     def locate(self, examples: Examples) -> Locate:
         """A statement is of a whole text."""
         return nowhere
@@ -101,6 +109,7 @@ class Search:
 
         def make() -> pl.DataFrame:
             said = pool(self.asked, self.sources, resources, study)
+            keep_lost(study, resources)
             made.append(_read(said, examples, resources))
             return self._table(said, made[0])
 
