@@ -112,15 +112,23 @@ class Scales(NamedTuple):
 
 def fit_raters(rated: Rated, model: RaterModel, scales: Scales) -> Raters:
     """The weights of all and of each rater; the spreads of "alone" stay as wide as they are."""
-    # A real outcome is brought to a variance of 1, which variances start from.
-    unit = 1.0 if rated.binary else float(rated.outcome.std()) or 1.0
-    fitted = _Fit(replace(rated, outcome=rated.outcome / unit), model)
+    scaled, middle, unit = _scaled(rated)
+    fitted = _Fit(scaled, model)
     found = fitted.variances()
     result = fitted.result(found if model == "alone" else found.spread_by(scales))
     by_unit = {
         name: getattr(result, name) * unit for name in ("weights", "errors", "own", "own_errors", "spread")
     }
+    by_unit["weights"][0] += middle
     return replace(result, **by_unit, noise=result.noise * unit**2)
+
+
+def _scaled(rated: Rated) -> tuple[Rated, float, float]:
+    """With a real outcome of mean 0 and variance 1, which variances start from; the mean, and the unit."""
+    if rated.binary:
+        return rated, 0.0, 1.0
+    middle, unit = float(rated.outcome.mean()), float(rated.outcome.std()) or 1.0
+    return replace(rated, outcome=(rated.outcome - middle) / unit), middle, unit
 
 
 def best_scales(rated: Rated, *, seed: int = 0) -> Scales:
@@ -128,10 +136,11 @@ def best_scales(rated: Rated, *, seed: int = 0) -> Scales:
 
     Each is 0 unless another is better by twice the standard error of the difference.
     """
+    rated, *_ = _scaled(rated)
     groups, together = np.unique(rated.together, return_inverse=True)
     fold = (np.random.default_rng(seed).permutation(len(groups)) % FOLDS)[together]
     folds = []
-    for one in np.unique(fold):
+    for one in np.unique(fold) if len(groups) > 1 else ():
         fitted = _Fit(rated.of(fold != one), "weights")
         folds.append((fold == one, rated.of(fold == one), fitted, fitted.variances()))
 
@@ -143,7 +152,7 @@ def best_scales(rated: Rated, *, seed: int = 0) -> Scales:
                 held_out[number, rows] = losses(outside, told)
         chosen = int(held_out.sum(1).argmin())
         gain = np.bincount(together, held_out[0] - held_out[chosen])
-        clear = gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
+        clear = len(gain) > 1 and gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
         return candidates[chosen if clear else 0]
 
     level = best([Scales(scale, 0.0) for scale in SCALES]).level
@@ -206,12 +215,13 @@ class _Fit:
         for _ in range(_ROUNDS):
             self.move(found)
             shared, own, _ = self.uncertainty(found)
-            # How many weights the data settle: as far as their variance is below what it was before.
+            # How many weights the data settle: as far as their variance is below what it was before. One more
+            # of size 1 is put to those of all, as a single weight says little about its variance.
             settled, settled_own = 1 - shared / found.prior, np.sum(1 - own / found.between, axis=0)
             prior, between, noise = found.prior.copy(), found.between.copy(), found.noise
             for kind in set(self.kinds) - {0}:
                 mine = self.kinds == kind
-                prior[mine] = _bounded(np.sum(self.at.shared[mine] ** 2), np.sum(settled[mine]))
+                prior[mine] = _bounded(1 + np.sum(self.at.shared[mine] ** 2), 1 + np.sum(settled[mine]))
             if self.model != "alone" and len(between):
                 squares = np.sum(self.at.own**2, axis=0)
                 between[:1] = _bounded(squares[:1], settled_own[:1])
