@@ -61,7 +61,7 @@ def test_texts_with_a_target_are_items_with_an_outcome():
     texts = found.examples.texts
     assert [texts[i] for i in found.items.first] == [source["text"][int(r)] for r in found.items.rows]
     assert found.items.second is None and found.clusters is None and found.raters is None
-    assert found.covariates.shape == (80, 0)
+    assert found.names == ("length",) and asked(source, target="stars", covariate="none").names == ()
     assert set(found.items.parts) == set(PARTS)
     assert found.items.parts.tolist() == found.examples.table["part"].gather(found.items.first).to_list()
 
@@ -142,6 +142,18 @@ def test_near_duplicates_and_members_of_a_group_are_in_one_part(seed):
     assert len(set(clusters.values())) == 60 + 1 + 12
     assert found.examples.parts  # no group in two parts
     assert not any("hang together" in note for note in found.notes)
+
+
+def test_a_text_that_many_groups_have_does_not_join_them():
+    source = frame(60, y=cycle(0, 1), who=lambda n: [str(i // 2) for i in range(n)])
+    said_by_all = pl.DataFrame(
+        {"text": ["Thank you!"] * 30, "y": cycle(0, 1)(30), "who": [str(i) for i in range(30)]}
+    )
+    found = asked(pl.concat([source, said_by_all], how="vertical_relaxed"), target="y", group="who")
+    assert (
+        len(np.unique(found.clusters)) == 31
+        and len({parts_of_rows(found)[row] for row in range(60, 90)}) == 1
+    )
 
 
 def test_pairs_with_a_common_text_are_in_one_part():
@@ -430,6 +442,13 @@ def test_fifty_covariates_and_a_length_of_the_users_own():
     assert np.corrcoef(own, found.covariates[:, 0])[0, 1] == pytest.approx(1)
     np.testing.assert_allclose(found.covariates.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(found.covariates.std(axis=0), 1)
+
+
+def test_a_target_called_length_is_explained_at_equal_numbers_of_words():
+    found = asked(frame(40, length=cycle(10, 20, 40)), target="length")
+    assert found.outcomes[0].name == "length" and found.names == ("length",)
+    lengths = log_words(pl.Series(found.examples.texts)).gather(found.items.first).to_numpy()
+    assert np.corrcoef(lengths, found.covariates[:, 0])[0, 1] == pytest.approx(1)
 
 
 def test_raters_are_those_of_the_items():

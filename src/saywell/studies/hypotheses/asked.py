@@ -42,6 +42,8 @@ FRACTIONS = (0.25, 0.25, 0.5)
 """Shares of describe, select and score: what is said of texts is counted on half of them."""
 GIANT = 0.2
 """Share of all items that hang together, from which that is said."""
+STOCK = 5
+"""Values of `group` with a text, or one like it, up to which it is kept with all of theirs."""
 Link = tuple[Int[np.ndarray, " links"], Int[np.ndarray, " links"]]
 
 
@@ -266,7 +268,10 @@ def _links(rows: pl.DataFrame, near: np.ndarray, asked: HypothesisSettings) -> d
     first = rows["first"].to_numpy()
     links: dict[str, Link] = {"near duplicates": (np.arange(len(near)), near)}
     if "group" in rows.columns:
-        links[f"the same {asked.group!r}"] = same_value(rows["group"], first)
+        # "Thank you!" is of no author: it would join all of them.
+        groups = rows.select("group", near=pl.Series(near[first]))
+        own = groups.select(pl.col("group").n_unique().over("near") <= STOCK).to_series()
+        links[f"the same {asked.group!r}"] = same_value(rows["group"].filter(own), first[own.to_numpy()])
     if "second" in rows.columns:
         links["texts that pairs share"] = (first, rows["second"].to_numpy())
     return links

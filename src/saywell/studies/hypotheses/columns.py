@@ -65,10 +65,11 @@ def read_rows(source: Any, asked: HypothesisSettings, versus: Any = None) -> Row
     }
     covariates: dict[str, tuple[str, ...]] = {}
     for name in asked.covariate:
-        if name in covariates or name in (target, *texts):
+        counted = name == LENGTH and (name not in table.kinds or name in (target, *texts))
+        if name in covariates or (name in (target, *texts) and not counted):
             what = "named twice" if name in covariates else "what is asked about"
             raise InputError(f"the covariate {name!r} (--covariate) is {what}; leave it out")
-        own = _columns_of(name, texts, table)
+        own = () if counted else _columns_of(name, texts, table)
         covariates[name] = tuple(f"covariate {column}" for column in own)
         columns |= dict(zip(covariates[name], own, strict=True))
 
@@ -154,8 +155,6 @@ def _columns_of(name: str, texts: Sequence[str], table: SourceTable) -> tuple[st
                 two = tuple(form.format(name=name, end=end) if end else name for end in ends)
                 if len(set(two)) == 2 and all(column in table.kinds for column in two):
                     return two
-    if name == LENGTH and name not in table.kinds:
-        return ()
     return (table.require(name, "covariate"),)
 
 
