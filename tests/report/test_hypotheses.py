@@ -13,7 +13,7 @@ import pytest
 
 from saywell.cli.show import print_study
 from saywell.report.card import StudyRows
-from saywell.report.hypotheses import Findings, chance, powers
+from saywell.report.hypotheses import SECTIONS, Findings, chance, opening, powers, together
 from saywell.report.hypothesis_words import Hypothesis, in_short, subject
 from saywell.report.page import write_report
 from saywell.report.parts import visible
@@ -244,6 +244,13 @@ def test_a_page_says_what_is_found_with_nothing_to_find(found, says):
     rows = [(n, 40, int(n < found), 0) for n in range(20)]
     (said,) = chance(Findings(Given({"shuffled_targets": SHUFFLED.frame(rows)})))
     assert says in said
+
+
+def test_parts_whose_tables_are_not_there_are_left_out():
+    findings = Findings(Given({"hypotheses": frame_of(STARS)}))
+    assert STARS.sentence[:20] in opening(findings).html()
+    assert [name for name, *_, make in SECTIONS if make(findings) is not None] == ["tested"]
+    assert not [*chance(findings), *powers(findings), *together(findings)]
 
 
 def frame_of(one: Hypothesis) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from saywell.report.card import EXCERPT, Example, Rows, shown_words
 from saywell.report.formats import NONE, count, interval, joined, small, two
 from saywell.report.hypothesis_words import TOO_FEW, Hypothesis, hypotheses_of, in_short, percent, subject
 from saywell.report.parts import Element, Part, el, said
+from saywell.report.tables import ASKED
 from saywell.report.unit_cards import marked_sentence, score_bar
 from saywell.scorers.intervals import share_interval
 
@@ -101,7 +102,7 @@ class Findings:
 
     def table(self, name: str) -> pl.DataFrame:
         """One of its tables; empty where the study has none."""
-        return self.rows.where(name, "", None) if self.rows.has(name) else pl.DataFrame()
+        return self.rows.where(name, "", None) if self.rows.has(name) else ASKED[name].empty()
 
     def says(self, one: Hypothesis, sought: str) -> bool:
         """Whether all the words stand in its sentence or its texts."""
