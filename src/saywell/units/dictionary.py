@@ -11,7 +11,7 @@ whole matrices that is left is the encoder's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,12 @@ _CLOSE = 4
 rounds by the place in it: it only says which latents these are, so no vector depends on those beside it."""
 _NEAR = 64
 """Vectors whose directions are looked up at a time: as many as stay in a processor's cache."""
-_RATE = 8e-3
-_HELD_OUT, _MOST_HELD_OUT = 0.1, 4096
+_RATE, _DECAY = 4e-3, 0.4
+"""The highest rate of AdamW, and how much the encoder is drawn to nothing, for the sake of new vectors."""
+_STEPS = 160
+"""Steps of a pass, of 8 to 128 vectors each: more where there are more vectors than that makes, or fewer."""
+_LOOKED_AT = 4096
+"""Vectors that are looked at for a start, and when dead latents start anew."""
 
 
 @dataclass(frozen=True)
@@ -128,80 +132,73 @@ def fit(
     *,
     seed: int,
     signed: bool = False,
-    passes: int = 20,
+    passes: int = 12,
     progress: Progress = silent,
 ) -> Dictionary:
-    """A dictionary of vectors, by Adam on the squared error that is left.
+    """A dictionary that leaves little squared error, by AdamW with a rate that falls to nothing.
 
-    Directions start as vectors of the data, so that few are dead; one that does not fire in a whole pass
-    starts anew from what is explained worst. A tenth of the vectors is held out, and the pass that explains
-    these best is the one that counts. The same seed gives the same dictionary on the same machine.
+    Directions start as vectors of the data, so that few are dead; one that does not fire in a whole pass of
+    the first half starts anew as what is explained worst. The same seed gives the same dictionary, on the
+    same machine and with as many threads.
 
-    Raises InputError for vectors that are not finite or all alike, fewer than 4, and sizes that cannot be.
+    Raises InputError for vectors that are not finite or all alike, and for a k that cannot be.
     """
     import torch
 
     check_vectors(vectors)
-    if len(vectors) < 4:
-        raise InputError(f"a dictionary needs at least 4 vectors, not {len(vectors)}")
     if not 1 <= k <= latents:
-        raise InputError(f"k={k} latents of {latents} cannot be active; give 1 to {latents}")
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(vectors))
-    held = order[: min(_MOST_HELD_OUT, max(1, round(_HELD_OUT * len(vectors))))]
-    rows = order[len(held) :]
-    centre = vectors[rows].mean(0, dtype=np.float64).astype(np.float32)
-    size = _size(vectors, rows, centre)
+        raise InputError(f"k={k} of {latents} latents cannot be active; give 1 to {latents}")
+    if not len(vectors):
+        raise InputError("no vectors to make a dictionary of")
+    centre = vectors.mean(0, dtype=np.float64).astype(np.float32)
+    size = _size(vectors, centre)
     if not size > 0:
-        raise InputError("all vectors are alike; there is nothing to make a dictionary of")
+        raise InputError(f"all {len(vectors)} vectors are alike; there is nothing to find in them")
+    random = np.random.default_rng(seed)
 
     def scaled(rows: np.ndarray) -> np.ndarray:
-        return (vectors[rows] - centre) / np.float32(size)
+        return (vectors[rows].astype(np.float32) - centre) / size
 
-    decoder = _unit(scaled(random.choice(rows, latents, replace=latents > len(rows))), random)
-    encoder, bias = decoder.copy(), np.zeros(latents, dtype=np.float32)
-    parameters = [torch.from_numpy(array) for array in (encoder, decoder, bias)]
-    for parameter in parameters:
-        parameter.grad = torch.zeros_like(parameter)
-    of_encoder, of_decoder, of_bias = (parameter.grad.numpy() for parameter in parameters)  # type: ignore
-    optimiser = torch.optim.Adam(parameters, lr=_RATE, fused=True)
-    batch = int(np.clip(len(rows) // 20, 1, 256))
-    steps, step = passes * -(-len(rows) // batch), 0
-    validation = scaled(held)
-    best = None
+    order = random.permutation(len(vectors))
+    now = _start(scaled(np.resize(order, latents)), scaled(order[:_LOOKED_AT]), k, signed, random)
+    weights = [torch.from_numpy(array) for array in (now.encoder, now.bias, now.decoder)]  # changed in place
+    groups = [{"params": weights[:1], "weight_decay": _DECAY}, {"params": weights[1:], "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+    batch = int(np.clip(len(vectors) // _STEPS, 8, 128))
+    rates = _rates(passes * -(-len(vectors) // batch))
     with progress("fitting a dictionary", passes) as advance:
         for number in range(passes):
-            fired = np.zeros(latents, dtype=bool)
-            shuffled = random.permutation(rows)
-            for start in range(0, len(rows), batch):
-                x = scaled(shuffled[start : start + batch])
-                values, places = strongest(x @ encoder.T + bias, k, signed)
-                active = values != 0
-                fired[places[active]] = True
-                error = _sparse(values, places, latents) @ decoder - x
-                error *= 2 / len(x)
-                back = _sparse(_along(error, decoder, places) * active, places, latents)
-                of_decoder[:] = _sparse(values, places, latents).T @ error
-                of_decoder -= (of_decoder * decoder).sum(1, keepdims=True) * decoder
-                of_encoder[:] = back.T @ x
-                of_bias[:] = np.asarray(back.sum(0)).ravel()
-                optimiser.param_groups[0]["lr"] = (
-                    _RATE * min(1, (step + 1) / (0.05 * steps)) * (1 - step / steps)
-                )
+            alive = np.zeros(latents, dtype=bool)
+            for start in range(0, len(order), batch):
+                found, fired = gradients(now, scaled(order[start : start + batch]))
+                alive[fired] = True
+                for weight, gradient in zip(weights, found, strict=True):
+                    weight.grad = torch.from_numpy(gradient)
+                optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = next(rates)
                 optimiser.step()
-                decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
-                step += 1
-            if number < passes / 2 and not fired.all():
-                _start_anew(
-                    np.flatnonzero(~fired), scaled(shuffled[:4096]), encoder, decoder, bias, k, signed, random
-                )
-            now = Dictionary(encoder * 1, bias * np.float32(size), decoder * 1, centre, k, signed)
-            kept = _kept(now, validation, size)
-            if best is None or kept > best[0]:
-                best = kept, now
+                now.decoder[:] = now.decoder / np.linalg.norm(now.decoder, axis=1, keepdims=True)
+            order = random.permutation(order)
+            if number < passes // 2:
+                _renew(now, np.flatnonzero(~alive), scaled(order[:_LOOKED_AT]), random)
             advance(1)
-    assert best is not None
-    return best[1]
+    return replace(now, bias=now.bias * size, centre=centre)
+
+
+def gradients(
+    now: Dictionary, x: Float32[np.ndarray, "rows width"]
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], Int[np.ndarray, " fired"]]:
+    """Of half the mean squared error, by encoder, bias and decoder; and which latents fired."""
+    values, places = strongest(x @ now.encoder.T + now.bias, now.k, now.signed)
+    active = _sparse(values, places, now.latents)
+    error = active @ now.decoder - x
+    error /= len(x)
+    back = np.empty_like(values)
+    for start in range(0, len(x), _NEAR):
+        some = slice(start, start + _NEAR)
+        back[some] = np.matmul(now.decoder[places[some]], error[some, :, None])[:, :, 0]
+    back = _sparse(back * (values != 0), places, now.latents)
+    to_bias = np.asarray(back.sum(0), dtype=np.float32).ravel()
+    return (back.T @ x, to_bias, active.T @ error), places[values != 0]
 
 
 def check_vectors(vectors: np.ndarray, width: int | None = None) -> None:
@@ -224,37 +221,48 @@ def _sparse(values: np.ndarray, places: np.ndarray, latents: int) -> sp.csr_matr
     return sp.csr_matrix((values.ravel(), places.ravel().astype(np.int32), ends), (len(values), latents))
 
 
-def _along(rows: np.ndarray, directions: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Of each row, its products with the directions at its places."""
-    found = np.empty(places.shape, dtype=np.float32)
-    for start in range(0, len(rows), _NEAR):
-        some = slice(start, start + _NEAR)
-        found[some] = np.matmul(directions[places[some]], rows[some, :, None])[:, :, 0]
-    return found
-
-
 def _unit(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Rows of length 1; one that is nothing becomes a direction by chance."""
-    nothing = ~(np.square(rows).sum(1) > 0)
+    nothing = ~np.any(rows, axis=1)
     rows[nothing] = random.standard_normal((nothing.sum(), rows.shape[1]))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _size(vectors: np.ndarray, rows: np.ndarray, centre: np.ndarray) -> float:
+def _size(vectors: np.ndarray, centre: np.ndarray) -> np.float32:
     """Root mean square of the distance from the centre."""
-    total = sum(float(np.square(vectors[some] - centre).sum(dtype=np.float64)) for some in _blocks(rows))
-    return float(np.sqrt(total / len(rows)))
+    squares = (np.square(some - centre).sum(dtype=np.float64) for some in _blocks(vectors))
+    return np.float32(np.sqrt(sum(squares) / len(vectors)))
 
 
-def _kept(now: Dictionary, vectors: np.ndarray, size: float) -> float:
-    values, places = strongest(vectors @ now.encoder.T + now.bias / np.float32(size), now.k, now.signed)
-    return -float(np.square(_sparse(values, places, now.latents) @ now.decoder - vectors).sum())
+def _rates(steps: int) -> Iterator[float]:
+    """Up in the first twentieth of the steps, then down to nothing."""
+    return (_RATE * min(1, 20 * (step + 1) / steps) * (1 - step / steps) for step in range(steps))
 
 
-def _start_anew(dead, vectors, encoder, decoder, bias, k, signed, random) -> None:
-    values, places = strongest(vectors @ encoder.T + bias, k, signed)
-    left = vectors - _sparse(values, places, len(decoder)) @ decoder
-    weights = np.square(left).sum(1)
-    chosen = random.choice(len(left), len(dead), replace=len(dead) > len(left), p=weights / weights.sum())
-    decoder[dead] = _unit(left[chosen], random)
-    encoder[dead], bias[dead] = decoder[dead], 0
+def _start(
+    decoder: np.ndarray, x: np.ndarray, k: int, signed: bool, random: np.random.Generator
+) -> Dictionary:
+    """Directions that are vectors of the data, read off by an encoder that makes the best of them.
+
+    Vectors of data are like one another, so k of them that are like a vector sum up to more than it: the
+    encoder is the decoder, as much smaller as leaves least error.
+    """
+    decoder = _unit(decoder, random)
+    nothing = np.zeros(len(decoder), dtype=np.float32)
+    tied = Dictionary(decoder.copy(), nothing, decoder, np.zeros_like(decoder[0]), k, signed)
+    values, places = strongest(x @ decoder.T, k, signed)
+    sums = _sparse(values, places, len(decoder)) @ decoder
+    tied.encoder[:] *= (sums * x).sum() / np.square(sums).sum()
+    return tied
+
+
+def _renew(now: Dictionary, dead: np.ndarray, x: np.ndarray, random: np.random.Generator) -> None:
+    """Dead latents start anew, as what is left of vectors of which most is left."""
+    if not len(dead):
+        return
+    values, places = strongest(x @ now.encoder.T + now.bias, now.k, now.signed)
+    left = x - _sparse(values, places, now.latents) @ now.decoder
+    chosen = random.permutation(np.argsort(-np.square(left).sum(1), kind="stable")[: 4 * len(dead)])
+    now.decoder[dead] = _unit(left[np.resize(chosen, len(dead))], random)
+    now.encoder[dead] = now.decoder[dead] * np.linalg.norm(now.encoder, axis=1).mean()
+    now.bias[dead] = 0

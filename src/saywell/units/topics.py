@@ -21,16 +21,22 @@ def topics(
 
     if not len(vectors) or number < 1:
         raise InputError(f"{len(vectors)} vectors make no {number} topics")
-    rows = vectors.astype(np.float32)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    rows = _unit(vectors.astype(np.float32))
     centres, _ = kmeans_plusplus(rows, min(number, len(rows)), random_state=seed)
-    labels = np.full(len(rows), -1)
     for _ in range(rounds):
-        before, labels = labels, (rows @ centres.T).argmax(1)
-        used, labels = np.unique(labels, return_inverse=True)
-        if len(used) == len(centres) and np.array_equal(before, labels):
+        members = sp.csr_matrix(
+            (np.ones(len(rows), np.float32), (_nearest(rows, centres), np.arange(len(rows))))
+        )
+        before, centres = centres, _unit((members @ rows)[np.diff(members.indptr) > 0])
+        if np.array_equal(before, centres):
             break
-        of_topic = sp.csr_matrix((np.ones(len(rows), np.float32), (labels, np.arange(len(rows)))))
-        centres = of_topic @ rows
-        centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
-    return labels, centres
+    used, labels = np.unique(_nearest(rows, centres), return_inverse=True)
+    return labels, centres[used]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _nearest(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    return (rows @ centres.T).argmax(1)
