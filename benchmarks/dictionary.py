@@ -120,9 +120,8 @@ def show(k: str, rows: dict[str, list[dict]]) -> None:
     def whole(method: str) -> float:
         return statistics.median(row["fit"] + row["encode"] for row in rows[method])
 
-    print(
-        f"\nk={k}\n{'':<18}{'fit s':>8}{'encode s':>10}{'times':>8}{'explained':>11}{'active':>8}{'dead':>8}{'MB':>8}"
-    )
+    heads = ("fit s", "encode s", "times", "explained", "active", "dead", "MB")
+    print(f"\nk={k}\n{'':<18}" + "".join(f"{head:>10}" for head in heads))
     for method in rows:
         own = "saywell-signed" if method.startswith("prefscope") else "saywell"
         print(

@@ -90,7 +90,7 @@ def test_gradients_are_those_of_a_dense_model(signed):
 @pytest.mark.parametrize("signed", [False, True])
 def test_planted_directions_are_found(signed):
     vectors, directions = planted(1200, signed=signed)
-    found = fit(vectors[:1000], 48, 4, seed=0, signed=signed, passes=8)
+    found = fit(vectors[:1000], 48, 4, seed=0, signed=signed)
     likeness = found.decoder @ directions.T
     nearest = (np.abs(likeness) if signed else likeness).max(0)
     assert (nearest > 0.9).all()
