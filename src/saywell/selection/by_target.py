@@ -11,6 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float
+from scipy import special
+
+from saywell.scorers.intervals import benjamini_hochberg
 
 OVERLAP = 0.7
 """Correlation of two readings from which on they say the same."""
@@ -18,6 +21,11 @@ AS_CLEAR = 0.9
 """Part of the clearest one's z that a simpler statement has to have, to stand for it."""
 LEAST = 2.0
 """z below which a statement is not worth a test."""
+FEWEST_TESTS, PROMISING = 10, 0.5
+"""Tests that are made at least; and the false discovery rate, among all statements where they are chosen, up
+to which more are: each further test makes the others harder to pass, so it has to be as likely as not."""
+FEWEST_ITEMS = 10
+"""Items of which a statement has to say something, and items of which it may not."""
 
 
 class Choice(NamedTuple):
@@ -50,10 +58,14 @@ def choose(
     means = np.asarray(readings.mean(1)).ravel()
     squares = np.asarray(readings.multiply(readings).mean(1)).ravel()
     spreads = np.sqrt(np.maximum(squares - means**2, 0))
-    able = (clear >= least) & (spreads > 0)
+    said = np.asarray((readings != 0).sum(1)).ravel()
+    able = (clear >= least) & (spreads > 0) & (np.minimum(said, items - said) >= FEWEST_ITEMS)
+    q = benjamini_hochberg(np.minimum(2 * special.ndtr(-clear) * z.shape[1], 1))
     found: list[Choice] = []
     while len(found) < most and able.any():
         first = int(np.argmax(np.where(able, clear, -1)))
+        if len(found) >= FEWEST_TESTS and q[first] > PROMISING:
+            break
         alike = _alike(first, readings, means, spreads, items)
         same = able & (np.abs(alike) >= overlap) & (clear >= AS_CLEAR * clear[first])
         same &= outcome == outcome[first]

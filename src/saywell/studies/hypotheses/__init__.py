@@ -23,7 +23,7 @@ from saywell.resources import Resources
 from saywell.store.study import Study
 from saywell.studies.dry_run import plan
 from saywell.studies.hypotheses.asked import load_asked
-from saywell.studies.hypotheses.extras import Tests
+from saywell.studies.hypotheses.extras import Tastes, Tests
 from saywell.studies.hypotheses.items import Asked
 from saywell.studies.hypotheses.search import AsFound, Search
 from saywell.studies.llm import Plan, counting_llm, opened_llm
@@ -117,7 +117,10 @@ def _question(loaded: Asked, asked: HypothesisSettings, resources: Resources) ->
         [],
         asked.stored(),
         {"target": search.fingerprint, "encoder": resources.fingerprint(loaded.examples)},
-        extras=[Tests(loaded, asked.covariate, asked.tests, asked.shuffles, readers, asked.llm_units)],
+        extras=[
+            Tests(loaded, asked.covariate, asked.tests, asked.shuffles, readers, asked.llm_units),
+            Tastes(loaded),
+        ],
         strongest=asked.top,
         control=False,
     )

@@ -1,9 +1,10 @@
-"""What a study of hypotheses adds once its statements are there: tests, shuffled targets, all together."""
+"""What a study of hypotheses adds once its statements are there: tests, shuffled targets, tastes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.description import Description
 from saywell.readers.reader import CLAIMS, Reader
-from saywell.scorers.intervals import share_interval
+from saywell.scorers.intervals import Interval, share_interval
 from saywell.scorers.joint import joint
 from saywell.selection.by_target import Choice
 from saywell.store.study import Metric
@@ -22,25 +23,37 @@ from saywell.studies.described import description_id
 from saywell.studies.hypotheses.evidence import evidence
 from saywell.studies.hypotheses.items import Asked
 from saywell.studies.hypotheses.pool import prices_of
+from saywell.studies.hypotheses.preferences import argued, measurable, rater_weights
 from saywell.studies.hypotheses.search import Found
-from saywell.studies.hypotheses.tables import CANDIDATES, EVIDENCE, HYPOTHESES, JOINT, SHUFFLED
+from saywell.studies.hypotheses.tables import (
+    ARGUED,
+    BY_RATER,
+    CANDIDATES,
+    EVIDENCE,
+    HYPOTHESES,
+    JOINT,
+    MEASURABLE,
+    POWER,
+    RATERS,
+    SHUFFLED,
+)
 from saywell.studies.hypotheses.testing import (
     VERIFIED,
     Written,
     hypothesis_table,
+    power_table,
     put_to_test,
     shuffled_targets,
 )
 from saywell.studies.spine import Run
 from saywell.units.responses import Sparse
 
-ANY, FALSE, TOGETHER = (
-    "searches with a finding",
-    "hypotheses verified",
-    "told by verified hypotheses together",
-)
+ANY, TOGETHER = "searches with a finding", "told by verified hypotheses together"
 SURE = 0.5
 """From which reading on a reader says yes."""
+CHOSEN_BY_SCORE = (
+    "Which hypotheses are verified was decided on the same score items; all that were tested: {}."
+)
 
 
 @dataclass(frozen=True)
@@ -52,79 +65,126 @@ class Tests:
     most: int
     shuffles: int
     readers: Sequence[Reader] = ()
-    """Who reads in the place of the executor of claims, of the clearest `read_by_them` statements."""
+    """Who reads in the place of whoever read for the search, of the clearest `read_by_them` statements."""
     read_by_them: int = 0
-    tables: Sequence[Table] = (HYPOTHESES, EVIDENCE, SHUFFLED, JOINT)
+    tables: Sequence[Table] = (HYPOTHESES, EVIDENCE, POWER, SHUFFLED, JOINT)
 
     def add(self, run: Run) -> list[Metric]:
         """The tables, and how many hypotheses are verified, and how many would be with nothing to find."""
         study, asked = run.study, self.asked
-        readings = self._readings(run)
-
-        def test() -> tuple[pl.DataFrame, pl.DataFrame]:
-            return self._tested(run, readings)
-
-        study.tables((HYPOTHESES, EVIDENCE), test)
+        study.tables((HYPOTHESES, EVIDENCE), lambda: self._tested(run))
+        found = study.table(HYPOTHESES)
+        study.table(POWER, lambda: power_table(asked, found.height))
         with run.resources.progress("shuffled targets", 1):
-            study.table(SHUFFLED, lambda: self._shuffled(run, readings))
-        study.table(
-            JOINT, lambda: joint_table(asked, study.table(HYPOTHESES), self._chosen(run, readings), run)
-        )
-        return metrics(study.table(HYPOTHESES), study.table(SHUFFLED), study.table(JOINT))
+            shuffled = study.table(SHUFFLED, lambda: self._shuffled(run))
+        together = study.table(JOINT, lambda: joint_table(asked, found, chosen_readings(run), run))
+        return metrics(found, shuffled, together)
 
-    def _readings(self, run: Run) -> sp.csr_matrix:
-        """Statements x texts, of all candidates."""
-        responses = run.subject.activations.responses
-        assert isinstance(responses, Sparse)
-        return sp.csr_matrix(responses.matrix.T)
-
-    def _chosen(self, run: Run, readings: sp.csr_matrix) -> Float[np.ndarray, "chosen examples"]:
-        return readings[run.subject.activations.units["place"].to_numpy()].toarray()
-
-    def _tested(self, run: Run, readings: sp.csr_matrix) -> tuple[pl.DataFrame, pl.DataFrame]:
-        asked, source, units = self.asked, run.question.source, run.subject.activations.units
+    def _tested(self, run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
+        asked, source, ids = self.asked, run.question.source, run.subject.activations.units["id"].to_list()
         assert isinstance(source, Found)
         said = dict(zip(source.table["unit"], source.statements, strict=True))
-        number = {outcome.name: place for place, outcome in enumerate(asked.outcomes)}
-        table = run.study.table(CANDIDATES)
-        about = {
-            unit: (number[name], z) for unit, name, z in table.select("unit", "outcome", "z").iter_rows()
-        }
-        ids = units["id"].to_list()
-        choice = [Choice(place, *about[unit]) for unit, place in units.select("id", "place").iter_rows()]
-        own, readers = (
-            self._chosen(run, readings),
-            [CLAIMS if said[unit].claim else "sentence-encoder" for unit in ids],
-        )
+        statements = [said[unit] for unit in ids]
+        readers = [CLAIMS if one.claim else run.resources.sentence_encoder.name for one in statements]
+        readings = chosen_readings(run)
         for reader in self.readers:
-            self._read_by(reader, run, [said[unit].text for unit in ids], own, readers)
-        names, statements = [description_id(unit, 0) for unit in ids], [said[unit] for unit in ids]
-        written = Written(ids, names, statements, readers, self.held_equal)
-        items = asked.items.read(own)
+            few = self.read_by_them if reader.costly else len(ids)
+            texts = [one.text for one in statements[:few]]
+            self._read_by(reader, run, texts, readings)
+            readers[:few] = [reader.name] * len(texts)
+        choice = choices(asked, run.study.table(CANDIDATES), ids)
+        names = [description_id(unit, 0) for unit in ids]
+        items = asked.items.read(readings)
         tested = put_to_test(asked, choice, items, run.resources.seed)
+        written = Written(ids, names, statements, readers, self.held_equal)
         found = hypothesis_table(asked, choice, written, items, tested)
         place = {unit: n for n, unit in enumerate(ids)}
-        ordered = own[[place[unit] for unit in found["unit"]]]
+        ordered = readings[[place[unit] for unit in found["unit"]]]
         return found, evidence(asked, found, ordered, run.resources)
 
-    def _read_by(
-        self, reader: Reader, run: Run, texts: Sequence[str], own: np.ndarray, readers: list[str]
-    ) -> None:
+    def _read_by(self, reader: Reader, run: Run, texts: Sequence[str], readings: np.ndarray) -> None:
         """What a reader says of the texts of score items, in the place of what was read before."""
-        few = self.read_by_them if reader.costly else len(texts)
         rows = np.unique(np.concatenate(self.asked.rows_of(self.asked.items.of(SCORE))))
-        predict = reader.open(run.examples, run.resources)
-        said = predict([Description("", text) for text in texts[:few]], rows)
+        said = reader.open(run.examples, run.resources)([Description("", text) for text in texts], rows)
         for number, values in enumerate(said):
-            own[number, rows] = np.where(np.isnan(values), np.nan, values >= SURE)
-            readers[number] = reader.name
+            readings[number, rows] = np.where(np.isnan(values), np.nan, values >= SURE)
 
-    def _shuffled(self, run: Run, readings: sp.csr_matrix) -> pl.DataFrame:
+    def _shuffled(self, run: Run) -> pl.DataFrame:
         source = run.question.source
         assert isinstance(source, Found)
-        by_item = self.asked.items.read(readings)
-        prices = prices_of(source.statements)
+        by_item, prices = self.asked.items.read(all_readings(run)), prices_of(source.statements)
         return shuffled_targets(self.asked, by_item, prices, self.most, self.shuffles, run.resources.seed)
+
+
+@dataclass(frozen=True)
+class Tastes:
+    """Of pairs what varies, and which answers to doubt; of raters what each goes by."""
+
+    asked: Asked
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """Those that these items allow."""
+        of_pairs = [MEASURABLE, ARGUED] if self.asked.items.pairs else []
+        return [*of_pairs, *([RATERS, BY_RATER] if self.asked.raters is not None else [])]
+
+    def add(self, run: Run) -> list[Metric]:
+        """The tables."""
+        if self.asked.items.pairs:
+            run.study.table(MEASURABLE, lambda: self._measurable(run))
+            run.study.table(ARGUED, lambda: self._argued(run))
+        if self.asked.raters is not None:
+            run.study.tables((RATERS, BY_RATER), lambda: self._raters(run))
+        return []
+
+    def _measurable(self, run: Run) -> pl.DataFrame:
+        null = self.asked.null(0, self.asked.items.of(DESCRIBE, SELECT))
+        if null is None:
+            return MEASURABLE.empty()
+        differences = sp.csc_matrix(self.asked.items.read(all_readings(run)))[:, null.rows]
+        return measurable(run.study.table(CANDIDATES), sp.csr_matrix(differences), null)
+
+    def _argued(self, run: Run) -> pl.DataFrame:
+        outcome = self.asked.outcomes[0]
+        if outcome.kind != "binary":
+            return ARGUED.empty()
+        return argued(self.asked, outcome, *self._verified(run, outcome.name), seed=run.resources.seed)
+
+    def _raters(self, run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
+        seed = run.resources.seed
+        found = [
+            rater_weights(self.asked, outcome, *self._verified(run, outcome.name), seed=seed)
+            for outcome in self.asked.outcomes
+        ]
+        weights, gains = zip(*found, strict=True)
+        return pl.concat(weights), pl.concat(gains)
+
+    def _verified(self, run: Run, outcome: str) -> tuple[list[str], Float[np.ndarray, "some items"]]:
+        """Names of the verified hypotheses about an outcome, and what is read of all items for each."""
+        table = run.study.table(HYPOTHESES).filter(outcome=outcome, status=VERIFIED)
+        place = {unit: n for n, unit in enumerate(run.subject.activations.units["id"])}
+        own = chosen_readings(run)[[place[unit] for unit in table["unit"]]]
+        return table["hypothesis"].to_list(), self.asked.items.read(own)
+
+
+def all_readings(run: Run) -> sp.csr_matrix:
+    """Statements x texts, of all candidates."""
+    responses = run.subject.activations.responses
+    assert isinstance(responses, Sparse)
+    return sp.csr_matrix(responses.matrix.T)
+
+
+def chosen_readings(run: Run) -> Float[np.ndarray, "chosen examples"]:
+    """Of the statements that were chosen, in the order of the units."""
+    return all_readings(run)[run.subject.activations.units["place"].to_numpy()].toarray()
+
+
+def choices(asked: Asked, candidates: pl.DataFrame, units: Sequence[str]) -> list[Choice]:
+    """Table `candidates` as the choice that it holds, in the order of these units."""
+    number = {outcome.name: place for place, outcome in enumerate(asked.outcomes)}
+    rows = enumerate(candidates.select("unit", "outcome", "z").iter_rows())
+    known = {unit: Choice(place, number[outcome], z) for place, (unit, outcome, z) in rows}
+    return [known[unit] for unit in units]
 
 
 def joint_table(
@@ -136,12 +196,12 @@ def joint_table(
     """
     place = {unit: n for n, unit in enumerate(run.subject.activations.units["id"])}
     items = asked.items
-    by_item = items.read(np.nan_to_num(readings))
-    kept = [place[unit] for unit in hypotheses.filter(status=VERIFIED)["unit"]]
+    by_item = items.read(readings)
     vectors = run.resources.vectors(asked.examples)
     words = np.log1p([len(text.split()) for text in asked.examples.texts])[None]
+    verified = [place[unit] for unit in hypotheses.filter(status=VERIFIED)["unit"]]
     models = {
-        "verified": by_item[kept].T,
+        "verified": by_item[verified].T,
         "tested": by_item.T,
         "probe": items.read(vectors.T).T,
         "length": items.read(words).T,
@@ -152,41 +212,33 @@ def joint_table(
     for outcome in asked.outcomes:
         for name, features in models.items():
             found = joint(outcome, features, train, test, asked.clusters, seed=run.resources.seed)
-            own = [None if np.isnan(value) else float(value) for value in found.interval[:3]]
-            rows.append((outcome.name, name, found.measure, *own, found.interval.n, features.shape[1]))
+            figures = [None if np.isnan(value) else float(value) for value in found.interval[:3]]
+            rows.append((outcome.name, name, found.measure, *figures, found.interval.n, features.shape[1]))
     return JOINT.frame(rows)
 
 
 def metrics(hypotheses: pl.DataFrame, shuffled: pl.DataFrame, together: pl.DataFrame) -> list[Metric]:
     """The headline: verified hypotheses beside those on shuffled targets, and how much they tell together."""
-    found = []
-    tested, verified = hypotheses.height, hypotheses.filter(status=VERIFIED).height
-    own = share_interval(np.repeat([1.0, 0.0], [verified, tested - verified]))
-    false, runs = shuffled["verified"].sum(), shuffled.height
-    tried = int(shuffled["tested"].sum())
-    beside: dict[str, float | None] = {"shuffled targets": int(false) / tried if tried else None}
-    found.append(
+    counts, verified = hypotheses.height, hypotheses.filter(status=VERIFIED).height
+    share = share_interval(np.repeat([1.0, 0.0], [verified, counts - verified]))
+    tried, false = int(shuffled["tested"].sum()), int(shuffled["verified"].sum())
+    beside: dict[str, float | None] = {"shuffled targets": false / tried if tried else None}
+    found = [
         Metric(
-            name=FALSE,
-            value=_number(own.value),
-            ci_low=_number(own.low),
-            ci_high=_number(own.high),
-            n=tested,
+            name="hypotheses verified",
+            **_figures(share),
             of="hypotheses put to the test",
-            controls=beside if runs else {},
-            controls_n={"shuffled targets": tried} if runs else {},
+            controls=beside if shuffled.height else {},
+            controls_n={"shuffled targets": tried} if shuffled.height else {},
         )
-    )
-    if runs:
+    ]
+    if shuffled.height:
         some = share_interval((shuffled["verified"] > 0).cast(pl.Float64).to_numpy())
         found.append(
             Metric(
                 name=f"shuffled {ANY}",
                 figure=ANY,
-                value=some.value,
-                ci_low=some.low,
-                ci_high=some.high,
-                n=runs,
+                **_figures(some),
                 of="searches on shuffled targets",
                 controls={"allowed": 0.05},
                 higher_is_better=False,
@@ -194,7 +246,7 @@ def metrics(hypotheses: pl.DataFrame, shuffled: pl.DataFrame, together: pl.DataF
         )
     for (outcome,), own in together.group_by("outcome", maintain_order=True):
         by = {row["model"]: row for row in own.iter_rows(named=True)}
-        mine = by["verified"]
+        mine, every = by["verified"], by["tested"]["value"]
         found.append(
             Metric(
                 name=f"{mine['measure']} of {outcome}, {TOGETHER}",
@@ -207,10 +259,13 @@ def metrics(hypotheses: pl.DataFrame, shuffled: pl.DataFrame, together: pl.DataF
                 of="score items",
                 controls={"length alone": by["length"]["value"]},
                 reference={"probe on vectors": by["probe"]["value"]},
+                note="" if every is None else CHOSEN_BY_SCORE.format(f"{every:.2f}"),
             )
         )
     return found
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _figures(interval: Interval) -> dict[str, Any]:
+    """Value, interval and n of a metric; None for what is not known."""
+    value, low, high = (None if np.isnan(number) else float(number) for number in interval[:3])
+    return {"value": value, "ci_low": low, "ci_high": high, "n": interval.n}

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from saywell.claims.english import english
 from saywell.claims.ground import Ground
-from saywell.claims.language import parse
+from saywell.claims.language import Claim, parse
 from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE, Rows
 from saywell.describers.claims import Claims
@@ -43,6 +43,8 @@ NEAREST = 0.2
 """Share of describe texts that words without a claim hold of: those that are nearest by the encoder."""
 WORDLESS = 4.0
 """What a statement without a claim costs to say, in words."""
+PLAIN = frozenset({"word", "form", "phrase", "mark", "class", "feels", "long", "about", "like", "toward"})
+"""Conditions of plain statements."""
 _TEXTS = 20_000
 """Texts that are read together."""
 
@@ -68,7 +70,8 @@ def pool(asked: Asked, sources: Sequence[str], resources: Resources, study: Stud
     for outcome in asked.outcomes if PROPOSED in sources else ():
         proposed = propose(outcome, asked.items, asked.examples, resources)
         found += [Statement(PROPOSED, own.text) for own in proposed]
-    return list({one.claim or one.text: one for one in found}.values())
+    first = {one.claim or one.text: one for one in reversed(found)}
+    return [one for one in found if first[one.claim or one.text] is one]
 
 
 def read(said: Sequence[Statement], examples: Examples, resources: Resources) -> sp.csr_matrix:
@@ -128,7 +131,20 @@ def _of_vectors(
         Statement(kind, english(parse(claim), "text"), claim)
         for kind, own in zip(kinds, said, strict=True)
         for claim in own.offers
+        if is_plain(parse(claim))
     ]
+
+
+def is_plain(claim: Claim) -> bool:
+    """Whether a person would say it of a text: one or two conditions that both hold, and none of letters.
+
+    A leaning says of texts which of two things they are closer to, not how much farther they may be.
+    """
+    if len(claim.clauses) > 1 or len(claim.atoms) > 2:
+        return False
+    heads = [each.conditions for each in claim.atoms]
+    plain = all(len(conditions) == 1 and conditions[0].name in PLAIN for conditions in heads)
+    return plain and not any(c[0].name == "toward" and str(c[0].values[-1]).startswith("-") for c in heads)
 
 
 def _latents(asked: Asked, resources: Resources) -> sp.csr_matrix:

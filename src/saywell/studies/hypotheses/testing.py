@@ -18,14 +18,16 @@ from saywell.scorers.intervals import FALSE_DISCOVERY_RATE, benjamini_hochberg
 from saywell.scorers.joint import ordered
 from saywell.scorers.null_model import Null, null_model
 from saywell.scorers.outcomes import Outcome
-from saywell.scorers.power import least_p
+from saywell.scorers.power import detectable, least_p, needed
 from saywell.selection.by_target import Choice
 from saywell.studies.hypotheses.items import Asked
 from saywell.studies.hypotheses.pool import Statement
 from saywell.studies.hypotheses.search import chosen, dealt
-from saywell.studies.hypotheses.tables import HYPOTHESES, SHUFFLED
+from saywell.studies.hypotheses.tables import HYPOTHESES, POWER, SHUFFLED
 
 VERIFIED, OTHER_WAY, NOT_SHOWN, TOO_FEW = "verified", "the other way", "not shown", "too few"
+SHARES = (0.02, 0.1, 0.3)
+"""Of score items, for which power is said."""
 AKIN, LEFT = 0.5, 2.0
 """Correlation of readings from which on one hypothesis may repeat another, and z below which, with the other
 held equal, nothing of its own is left."""
@@ -154,6 +156,23 @@ def statuses(tested: Tested, choice: Sequence[Choice]) -> list[str]:
         (VERIFIED if same[n] else OTHER_WAY) if clear[n] else TOO_FEW if hopeless[n] else NOT_SHOWN
         for n in range(tested.n)
     ]
+
+
+def power_table(asked: Asked, tests: int) -> pl.DataFrame:
+    """Table `power`: of each outcome what could have been found of statements that hold of some shares."""
+    alpha, rows = FALSE_DISCOVERY_RATE / max(1, tests), []
+    for number, outcome in enumerate(asked.outcomes):
+        null = asked.null(number, asked.items.of(SCORE))
+        if null is None:
+            continue
+        for share in SHARES:
+            variance = share if asked.items.pairs else share * (1 - share)
+            least = detectable(null, variance, alpha=alpha)
+            spread = float(np.std(null.values))
+            effect = min(least, spread) / 2 if least > 0 else spread / 2
+            more = needed(null, effect, variance, alpha=alpha)
+            rows.append((outcome.name, len(null), tests, share, _number(least), effect, more))
+    return POWER.frame(rows)
 
 
 def shuffled_targets(
