@@ -73,7 +73,8 @@ class Raters:
     `weights`: of all together, `errors` their standard errors. `vary`: the features that have weights of
     each rater; `own`: by how much these differ from those of all, `own_errors`: standard errors of the sum of
     both. `spread`: the standard deviation of raters' weights. `noise`: the variance of the outcome
-    around what is told; 1 where it is binary. Errors take spreads and noise for known.
+    around what is told; 1 where it is binary. Errors take noise and spreads for known, these at least as wide
+    as is most likely.
     """
 
     weights: Float[np.ndarray, " features"]
@@ -116,6 +117,10 @@ def fit_raters(rated: Rated, model: RaterModel, scales: Scales) -> Raters:
     fitted = _Fit(scaled, model)
     found = fitted.variances()
     result = fitted.result(found if model == "alone" else found.spread_by(scales))
+    if model == "weights":
+        # What tells held-out items best may be no difference where there still is one: errors allow for it.
+        wide = found.spread_by(Scales(max(scales.level, 1.0), max(scales.weights, 1.0)))
+        result = replace(result, own_errors=np.sqrt(fitted.uncertainty(wide)[2]))
     by_unit = {
         name: getattr(result, name) * unit for name in ("weights", "errors", "own", "own_errors", "spread")
     }
