@@ -25,19 +25,25 @@ from saywell.description import DESCRIBED, Description
 from saywell.encoders.sentence import SentenceEncoder, encoder_fingerprint, open_sentence_encoder
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel
+from saywell.readers.cosine import MeanOfTextsReader
 from saywell.readers.lexical import LexicalReader
-from saywell.readers.reader import CLAIMS, AsksElse
+from saywell.readers.reader import AsksElse
 from saywell.readers.registry import READERS
-from saywell.resources import Resources
+from saywell.resources import STORED_VECTORS, VECTORS, Resources
 from saywell.scorers.deciding import VERIFIED
 from saywell.scorers.score_tables import F1
 from saywell.scorers.thresholds import decide
+from saywell.store.files import read_array
 from saywell.store.study import Study, deciding_rows
 from saywell.studies.described import stored_descriptions
+from saywell.studies.hypotheses.extras import SURE
+from saywell.studies.hypotheses.pool import borders
 from saywell.studies.hypotheses.tables import HYPOTHESES
 
 _SHOWN = 80
 """Characters of a wrong value."""
+_TOGETHER = 20_000
+"""Texts that are read together, so that many need no more memory."""
 
 
 class DescriptionFeatures(TransformerMixin, BaseEstimator):
@@ -163,22 +169,29 @@ class _Reading:
     def read(self, texts: Sequence[str]) -> Float[np.ndarray, "texts features"]:
         """1 where a feature holds, 0 where not, NaN where nobody said."""
         found = np.empty((len(texts), len(self.features)))
-        resources = Resources(self.encoder, llm=self.llm, seed=self.seed)  # keeps vectors, so a new one each
-        for name in dict.fromkeys(feature.reader for feature in self.features) if len(texts) else ():
+        lost: list[Any] = []
+        for start in range(0, len(texts), _TOGETHER):
+            here = slice(start, start + _TOGETHER)
+            found[here] = self._some(texts[here], lost)
+        if lost:
+            warnings.warn(
+                f"{np.isnan(found).sum()} of {found.size} readings are NaN: the language model gave no answer"
+                f" ({lost[0].reason})",
+                stacklevel=3,
+            )
+        return found
+
+    def _some(self, texts: Sequence[str], lost: list[Any]) -> Float[np.ndarray, "texts features"]:
+        found = np.empty((len(texts), len(self.features)))
+        resources = Resources(self.encoder, llm=self.llm, seed=self.seed, lost=lost)
+        for name in dict.fromkeys(feature.reader for feature in self.features):
             own = [place for place, feature in enumerate(self.features) if feature.reader == name]
             reader = READERS[name]
             known = self.known if isinstance(reader, LexicalReader) else ()
             examples = _examples([*known, *texts], len(known))
-            predict = reader.open(examples, resources)
-            rows = np.arange(len(known), len(examples))
+            predict, rows = reader.open(examples, resources), np.arange(len(known), len(examples))
             numbers = predict([self.features[place].description for place in own], rows)
             found[:, own] = decide(numbers, np.array([self.features[place].threshold for place in own])).T
-        if resources.lost:
-            warnings.warn(
-                f"{np.isnan(found).sum()} of {found.size} readings are NaN: the language model gave no answer"
-                f" ({resources.lost[0].reason})",
-                stacklevel=3,
-            )
         return found
 
 
@@ -233,19 +246,20 @@ def _reading_of(
     if not {"text", "first"} & set(examples.columns):
         raise InputError(f"{str(study.path)!r} is a study of pictures; features are made of texts")
     kind: Kind = "pair" if "first" in examples.columns else "text"
-    written, readers = (
-        _of_hypotheses(study, only) if HYPOTHESES.name in study.manifest.tables else _of_units(study, only)
-    )
-    if written.is_empty():
-        raise InputError(
-            f"{str(study.path)!r} has nothing {only or 'described'} to make features of"
-            + ("; only=None takes all that is described" if only else "")
-        )
     given = encoder or str(config.get("encoder") or "minilm")
     name = given if isinstance(given, str) else given.name
     same = _StudyEncoder(name, given, inputs.get("encoder", ""))
     if encoder is not None:
         _ = same.opened  # refused here if at all
+    if HYPOTHESES.name in study.manifest.tables:
+        written, readers = _of_hypotheses(study, only, same)
+    else:
+        written, readers = _of_units(study, only)
+    if written.is_empty():
+        raise InputError(
+            f"{str(study.path)!r} has nothing {only or 'described'} to make features of"
+            + ("; only=None takes all that is described" if only else "")
+        )
     seed = int(config.get("seed", 0))
     why = _why_not(readers["reader"].unique(maintain_order=True), kind, Resources(same, llm=llm, seed=seed))
     features = _features(study, written, readers.filter(~pl.col("reader").is_in(list(why))), why)
@@ -271,19 +285,27 @@ def _of_units(study: Study, only: str | None) -> tuple[pl.DataFrame, pl.DataFram
     return written.filter(pl.col("verdict") == only if only else True), readers
 
 
-def _of_hypotheses(study: Study, only: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _of_hypotheses(
+    study: Study, only: str | None, encoder: SentenceEncoder
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The same, of a study of hypotheses."""
     tested = study.table(HYPOTHESES).filter(pl.col("repeats").fill_null("") == "")
     tested = tested.filter(pl.col("status") == only if only else True)
-    readers = tested.select("description", "reader").join(
-        study.scores.filter(measure=F1, part=SCORE).select("description", "reader", "threshold"),
-        on=["description", "reader"],
-        how="left",
-        maintain_order="left",
-    )
-    told = pl.when(reader=CLAIMS).then(0.5).otherwise("threshold")
+    readers = tested.select("description", "reader", "text", threshold=pl.lit(SURE))
+    # What no reader of the registry has read is words that the search held against texts by their vectors.
+    words = ~pl.col("reader").is_in(list(READERS))
+    if (texts := readers.filter(words)["text"]).len():
+        describe = study.examples["part"] == DESCRIBE
+        known = read_array(study.file(VECTORS), STORED_VECTORS[VECTORS][1])[describe.to_numpy()]
+        least = dict(zip(texts, borders(encoder(texts.to_list()) @ known.T).tolist(), strict=True))
+        readers = readers.with_columns(
+            reader=pl.when(words).then(pl.lit(MeanOfTextsReader.name)).otherwise("reader"),
+            threshold=pl.when(words)
+            .then(pl.col("text").replace_strict(least, default=None))
+            .otherwise("threshold"),
+        )
     written = tested.select(id="description").join(study.descriptions, on="id", maintain_order="left")
-    return written, readers.with_columns(threshold=told)
+    return written, readers.drop("text")
 
 
 def _why_not(readers: Iterable[str], kind: Kind, resources: Resources) -> dict[str, str]:

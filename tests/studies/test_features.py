@@ -16,8 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
 
-from saywell import DescriptionFeatures
+from saywell import DescriptionFeatures, features
 from saywell.data.parts import parts_of
 from saywell.description import Description
 from saywell.errors import InputError
@@ -145,6 +146,15 @@ def test_texts_may_come_in_any_form(form, study, encoder):
     assert made.transform(form(texts[:0])).shape in [(0, 3)]
 
 
+@pytest.mark.parametrize("reader", ["claims", "lexical", "sentence-encoder"])
+def test_many_texts_are_read_some_at_a_time(reader, study, with_tables, encoder, monkeypatch):
+    made = DescriptionFeatures(with_tables(**decided_by(study, reader)), encoder=encoder).fit()
+    texts = study.examples["text"].to_list()
+    at_once = made.transform(texts)
+    monkeypatch.setattr(features, "_TOGETHER", 7)
+    assert np.array_equal(made.transform(texts), at_once)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -186,6 +196,21 @@ def test_it_keeps_to_the_customs_of_scikit_learn(study, encoder):
     assert made.set_params(only=None).only is None and "encoder=" in repr(made)
     unfitted = pickle.loads(pickle.dumps(DescriptionFeatures(str(study.path), encoder=encoder)))
     assert unfitted.fit().features_.equals(made.fit().features_)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_set_params,
+        estimator_checks.check_estimator_cloneable,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_valid_tag_types,
+    ],
+)
+def test_checks_of_scikit_learn_that_need_no_numbers(check, study):
+    check("DescriptionFeatures", DescriptionFeatures(study))
 
 
 def test_who_cannot_read_here_gives_way_to_the_next_who_verifies(study, with_tables, encoder):

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from saywell import DescriptionFeatures
 from saywell.data.texts import load_texts
 from saywell.errors import InputError
 from saywell.language_models import DryRun, Limits, Scripted
@@ -273,6 +274,11 @@ def test_a_study_asks_what_its_dry_run_counted(corpus, encoder, tmp_path):
     more = found.filter(status="verified", direction=1)["text"].str.split(" ").list.last()
     assert set(more) <= {"food", "soup", "waiter"} and len(more)
     assert set(study.table("unanswered")["step"]) == {"propose"}
+    made = DescriptionFeatures(study, encoder=encoder).fit()
+    verified = found.filter(pl.col("repeats").is_null(), status="verified")
+    assert made.get_feature_names_out().tolist() == verified["text"].to_list()
+    score = study.examples.filter(part="score")["text"]
+    assert made.transform(score).sum(0).tolist() == verified["holds"].to_list()
 
 
 @given(st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6), max_size=40))

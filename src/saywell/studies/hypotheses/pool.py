@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from jaxtyping import Float
 
 from saywell.claims.english import english
 from saywell.claims.ground import Ground
@@ -90,10 +91,15 @@ def read(said: Sequence[Statement], examples: Examples, resources: Resources) ->
     if not others:
         return executed
     cosines = resources.encode(examples, [said[n].text for n in others]) @ resources.vectors(examples).T
-    border = np.quantile(cosines[:, examples.parts.describe.rows], 1 - NEAREST, axis=1, keepdims=True)
-    near = sp.csr_matrix((cosines >= border).astype(np.float32))
+    border = borders(cosines[:, examples.parts.describe.rows])
+    near = sp.csr_matrix((cosines >= border[:, None]).astype(np.float32))
     both = sp.csr_matrix(sp.vstack([executed, near]))
     return both[np.argsort([*claims, *others], kind="stable")]
+
+
+def borders(cosines: Float[np.ndarray, "statements describe"]) -> Float[np.ndarray, " statements"]:
+    """From which cosine on words without a claim hold of a text, from their cosines with describe texts."""
+    return np.quantile(cosines, 1 - NEAREST, axis=1)
 
 
 def prices_of(said: Sequence[Statement]) -> np.ndarray:
