@@ -17,7 +17,7 @@ from saywell import DescriptionFeatures
 from saywell.data.texts import load_texts
 from saywell.errors import InputError
 from saywell.language_models import DryRun, Limits, Scripted
-from saywell.readers.detection import BY_TEXT, DetectionReader
+from saywell.readers.detection import BY_TEXT, DETECT, DETECT_ONE, DetectionReader
 from saywell.resources import Resources
 from saywell.scorers.outcomes import Outcome
 from saywell.studies.hypotheses import find_hypotheses, plan_hypotheses
@@ -53,6 +53,17 @@ def namer(request):
     words = [word for word, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))]
     words = [word for word in words if word not in known]
     return json.dumps({"statements": [f"texts that mention {word}." for word in words[:4]]})
+
+
+def reading(request):
+    """Proposes as `namer` does, and says yes of texts that have a word in them that the statement has last."""
+    if request.step == "propose":
+        return namer(request)
+    said = re.search(FENCED, request.messages[-1].text, re.S)[2]
+    word = re.findall(r"\w+", said)[-1]
+    told = re.findall(r"Text (\d+):\n<data-\w+>\n(.*)\n</data-", request.messages[-1].text)
+    held = [{"item": int(n), "holds": "yes" if word in text else "no", "confidence": 1} for n, text in told]
+    return json.dumps({"items": held})
 
 
 @pytest.fixture(scope="module")
@@ -218,22 +229,12 @@ def test_of_pairs_the_favoured_text_is_held_against_the_other(asked, examples):
 
 
 def test_a_reader_that_costs_ranks_on_few_texts_and_is_counted(asked, examples, encoder):
-    def answer(request):
-        if request.step == "propose":
-            return namer(request)
-        word = re.search(r"mention (\w+)", request.messages[-1].text)[1]
-        told = re.findall(r"Text (\d+):\n<data-\w+>\n(.*)\n</data-", request.messages[-1].text)
-        held = [
-            {"item": int(n), "holds": "yes" if word in text else "no", "confidence": 1} for n, text in told
-        ]
-        return json.dumps({"items": held})
-
     reader = DetectionReader(BY_TEXT, by_text=True)
-    said, questions, lost = asked(answer, reader=reader, samples=2, rounds=2)
+    said, questions, lost = asked(reading, reader=reader, samples=2, rounds=2)
     assert {own.text.split()[-1] for own in said[:3]} & {"food", "soup", "waiter"} and not lost
-    reading = [question for question in questions if question.step != "propose"]
-    assert len(reading) == 3 * len(said)  # 24 texts, ten a request
-    with Scripted(answer) as llm:
+    asked_to_read = [question for question in questions if question.step != "propose"]
+    assert len(asked_to_read) == 3 * len(said)  # 24 texts, ten a request
+    with Scripted(reading) as llm:
         counting = DryRun(llm)
         resources = Resources(encoder, llm=counting)
         expect(
@@ -279,6 +280,36 @@ def test_a_study_asks_what_its_dry_run_counted(corpus, encoder, tmp_path):
     assert made.get_feature_names_out().tolist() == verified["text"].to_list()
     score = study.examples.filter(part="score")["text"]
     assert made.transform(score).sum(0).tolist() == verified["holds"].to_list()
+
+
+def test_a_language_model_reads_the_clearest_instead(corpus, encoder, tmp_path):
+    food = np.array(["food" in own for own in corpus["topic"]])
+    food ^= np.random.default_rng(0).random(len(food)) < 0.05
+    table = corpus.select("text", clicked=pl.Series(food.astype(int)))
+    how = dict(target="clicked", candidates=["claims"], encoder=encoder, shuffles=0, reader="detection")
+    with Scripted(reading) as llm:
+        counted = plan_hypotheses(table, llm=llm, llm_units=2, **how)
+        study = find_hypotheses(table, out=tmp_path / "s", llm=llm, llm_units=2, **how)
+    found, score = study.table("hypotheses"), study.examples.filter(part="score")["text"]
+    assert sorted(found["reader"].to_list())[-3:] == ["claims", "detection", "detection"]
+    (step,) = counted.steps
+    assert step.calls == 2 * -(-len(score) // 10) and set(study.manifest.config["prompts"]) == {
+        DETECT,
+        DETECT_ONE,
+    }
+    with Scripted(reading) as llm:
+        made = DescriptionFeatures(study, encoder=encoder, llm=llm).fit()
+        read = made.transform(score)
+    verified = found.filter(pl.col("repeats").is_null(), status="verified")
+    assert "detection" in made.features_["reader"] and read.sum(0).tolist() == verified["holds"].to_list()
+    for wrong, said in (
+        (dict(reader="lexical"), "the reader 'lexical' does not say yes or no of a text; use detection"),
+        (dict(reader="detection"), "'detection' costs, and reads of no hypothesis: say of how many"),
+    ):
+        with pytest.raises(InputError, match=said), Scripted(reading) as llm:
+            plan_hypotheses(table, llm=llm, **how | wrong)
+    with pytest.raises(InputError, match="the reader 'detection' needs a language model"):
+        plan_hypotheses(table, llm_units=2, **how)
 
 
 @given(st.lists(st.integers(-3, 3) | st.floats(-1e6, 1e6), max_size=40))

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from saywell.encoders.sentence import SentenceEncoder
+from saywell.errors import InputError
 from saywell.language_models import Client, DryRun, LanguageModel
 from saywell.progress import Progress, automatic, silent
+from saywell.readers.detection import DETECT, DETECT_ONE, DETECTION, DetectionReader
+from saywell.readers.reader import CLAIMS, Reader
 from saywell.readers.registry import find_reader
 from saywell.resources import Resources
 from saywell.store.study import Study
@@ -25,6 +28,8 @@ from saywell.studies.dry_run import plan
 from saywell.studies.hypotheses.asked import load_asked
 from saywell.studies.hypotheses.extras import Tastes, Tests
 from saywell.studies.hypotheses.items import Asked
+from saywell.studies.hypotheses.pool import PROPOSED
+from saywell.studies.hypotheses.proposals import PROPOSE
 from saywell.studies.hypotheses.search import AsFound, Search
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import HypothesisSettings, named, settings_of
@@ -109,13 +114,15 @@ def _resources(
 def _question(loaded: Asked, asked: HypothesisSettings, resources: Resources) -> Question:
     """The units are found in the examples; who says what they say is the search itself."""
     search = Search(loaded, asked.candidates, asked.tests)
-    readers = [find_reader(name, "text") for name in asked.reader if name != "claims"]
+    readers = _readers(asked, resources)
+    prompts = [*[PROPOSE] * (PROPOSED in asked.candidates), *[DETECT, DETECT_ONE] * bool(readers)]
     return Question(
         "hypotheses",
         search,
         [AsFound()],
         [],
-        asked.stored(),
+        asked.stored()
+        | ({"prompts": {name: resources.prompt(name).hash for name in prompts}} if prompts else {}),
         {"target": search.fingerprint, "encoder": resources.fingerprint(loaded.examples)},
         extras=[
             Tests(loaded, asked.covariate, asked.tests, asked.shuffles, readers, asked.llm_units),
@@ -124,3 +131,24 @@ def _question(loaded: Asked, asked: HypothesisSettings, resources: Resources) ->
         strongest=asked.top,
         control=False,
     )
+
+
+def _readers(asked: HypothesisSettings, resources: Resources) -> list[Reader]:
+    """Who reads score texts beside the executor of claims: a language model that says yes or no.
+
+    Raises InputError for any other, without a language model, and where nobody said what it may cost.
+    """
+    readers = [find_reader(name, "text") for name in asked.reader if name != CLAIMS]
+    for reader in readers:
+        if not isinstance(reader, DetectionReader):
+            raise InputError(
+                f"the reader {reader.name!r} does not say yes or no of a text; use {DETECTION} (a language"
+                " model does), or leave --reader (reader=...) out: claims are executed"
+            )
+        reader.llm(resources)
+        if not asked.llm_units:
+            raise InputError(
+                f"the reader {reader.name!r} costs, and reads of no hypothesis: say of how many,"
+                " --llm-units N (llm_units=N)"
+            )
+    return list(readers)

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.description import Description
+from saywell.language_models import DryRun
+from saywell.language_models.dry_run import made_up
 from saywell.readers.reader import CLAIMS, Reader
+from saywell.resources import Resources
 from saywell.scorers.intervals import Interval, share_interval
 from saywell.scorers.joint import joint
 from saywell.selection.by_target import Choice
@@ -45,7 +49,7 @@ from saywell.studies.hypotheses.testing import (
     put_to_test,
     shuffled_targets,
 )
-from saywell.studies.spine import Run
+from saywell.studies.spine import Run, keep_lost
 from saywell.units.responses import Sparse
 
 ANY, TOGETHER = "searches with a finding", "told by verified hypotheses together"
@@ -80,6 +84,13 @@ class Tests:
         together = study.table(JOINT, lambda: joint_table(asked, found, chosen_readings(run), run))
         return metrics(found, shuffled, together)
 
+    def expect(self, llm: DryRun, examples: Examples, resources: Resources) -> None:
+        """Count what readers would be asked, of statements that are made up."""
+        said = [made_up(n) for n in range(min(self.read_by_them, self.most))]
+        with llm.guessing():
+            for reader in self.readers:
+                self._said(reader, examples, resources, said)
+
     def _tested(self, run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
         asked, source, ids = self.asked, run.question.source, run.subject.activations.units["id"].to_list()
         assert isinstance(source, Found)
@@ -92,6 +103,7 @@ class Tests:
             texts = [one.text for one in statements[:few]]
             self._read_by(reader, run, texts, readings)
             readers[:few] = [reader.name] * len(texts)
+        keep_lost(run.study, run.resources)
         choice = choices(asked, run.study.table(CANDIDATES), ids)
         names = [description_id(unit, 0) for unit in ids]
         items = asked.items.read(readings)
@@ -104,10 +116,16 @@ class Tests:
 
     def _read_by(self, reader: Reader, run: Run, texts: Sequence[str], readings: np.ndarray) -> None:
         """What a reader says of the texts of score items, in the place of what was read before."""
-        rows = np.unique(np.concatenate(self.asked.rows_of(self.asked.items.of(SCORE))))
-        said = reader.open(run.examples, run.resources)([Description("", text) for text in texts], rows)
+        rows, said = self._said(reader, run.examples, run.resources, texts)
         for number, values in enumerate(said):
             readings[number, rows] = np.where(np.isnan(values), np.nan, values >= SURE)
+
+    def _said(
+        self, reader: Reader, examples: Examples, resources: Resources, texts: Sequence[str]
+    ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "statements rows"]]:
+        """The texts of score items, and what a reader makes of each."""
+        rows = np.unique(np.concatenate(self.asked.rows_of(self.asked.items.of(SCORE))))
+        return rows, reader.open(examples, resources)([Description("", text) for text in texts], rows)
 
     def _shuffled(self, run: Run) -> pl.DataFrame:
         source = run.question.source

@@ -42,6 +42,8 @@ FEWEST_A_TOPIC, MOST_TOPICS = 25, 40
 """Texts a topic, at least on average, and topics at most."""
 NEAREST = 0.2
 """Share of describe texts that words without a claim hold of: those that are nearest by the encoder."""
+ROUNDING = 1e-5
+"""By how much one cosine may come out otherwise in another batch."""
 WORDLESS = 4.0
 """What a statement without a claim costs to say, in words."""
 PLAIN = frozenset({"word", "form", "phrase", "mark", "class", "feels", "long", "about", "like", "toward"})
@@ -98,8 +100,13 @@ def read(said: Sequence[Statement], examples: Examples, resources: Resources) ->
 
 
 def borders(cosines: Float[np.ndarray, "statements describe"]) -> Float[np.ndarray, " statements"]:
-    """From which cosine on words without a claim hold of a text, from their cosines with describe texts."""
-    return np.quantile(cosines, 1 - NEAREST, axis=1)
+    """From which cosine on words without a claim hold of a text, from their cosines with describe texts.
+
+    Midway between two of these that differ by more than rounding, so that this decides nothing.
+    """
+    least = np.quantile(cosines, 1 - NEAREST, axis=1, method="higher")
+    below = np.where(cosines < least[:, None] - ROUNDING, cosines, -1).max(1, initial=-1)
+    return (least + below) / 2
 
 
 def prices_of(said: Sequence[Statement]) -> np.ndarray:
