@@ -35,7 +35,7 @@ def main() -> None:
     cases = {name: case for name, case in CASES.items() if options.only in name}
     level(cases, options.outcomes, options.readings)
     if not options.only:
-        coverage(options.outcomes * 10)
+        coverage(options.outcomes * 5)
         speed()
 
 
@@ -129,6 +129,22 @@ def _uneven_spread(random: np.random.Generator, m: int) -> Case:
     )
 
 
+def _polarised(kind: OutcomeKind) -> Callable:
+    """Readings hold more often where a rare category is, and there the outcome has more spread."""
+
+    def case(random: np.random.Generator, m: int) -> Case:
+        n = 500
+        rare = random.random(n) < 0.1
+        if kind == "ordinal":
+            values = np.where(rare, random.choice([1, 5], n), random.choice([2, 3, 4], n))
+        else:
+            values = random.poisson(np.where(rare, random.gamma(0.5, 8, n), 4))
+        read = np.where(rare, _yes(random, m, n, 0.6), _yes(random, m, n, 0.05))
+        return Outcome("y", kind, values * 1.0), None, None, read
+
+    return case
+
+
 def _confounded(kind: OutcomeKind, n: int, base: float) -> Callable:
     """Outcome and readings both go with a covariate, and not with one another beyond it."""
 
@@ -193,11 +209,13 @@ CASES: dict[str, Callable] = {
     "pairs, 300; readings differ in 3 in 10": _pairs(300),
     "ordinal, 500 items, 5 steps; readings 1 in 20": alone("ordinal", 500, _scales, 0.05),
     "count, 500 items, heavy tail; readings 1 in 10": alone("count", 500, _clicks, 0.1),
-    "count, 20,000 items, heavy tail; readings 1 in 100": alone("count", 20_000, _clicks, 0.01),
+    "count, 5,000 items, heavy tail; readings 1 in 100": alone("count", 5000, _clicks, 0.01),
     "real, 100 items, log-normal; readings 1 in 10": alone(
         "real", 100, lambda r, n: r.lognormal(0, 1, n), 0.1
     ),
     "real, 500 items, heteroscedastic; readings 1 in 10": _uneven_spread,
+    "ordinal, 500 items, heteroscedastic; readings 1 in 10": _polarised("ordinal"),
+    "count, 500 items, heteroscedastic; readings 1 in 10": _polarised("count"),
     "binary, 500 items, confounded": _confounded("binary", 500, 0.0),
     "binary, 2,000 items, 1 in 50, confounded": _confounded("binary", 2000, -5.0),
     "ordinal, 500 items, confounded": _confounded("ordinal", 500, 0.0),

@@ -20,10 +20,12 @@ Readings: TypeAlias = Shaped[np.ndarray, "m n"] | sparse.csr_array | sparse.csr_
 MOST_PERMUTATIONS = 9_999
 FEW = 50
 """Scores of equal size that a sum must be worth for its distribution to be called normal."""
-_EXTREME = 100  # permutations as extreme as what was found; after so many a p is known to a tenth of it
+_EXTREME = 50  # draws as extreme as what was found: then p is known to a seventh of it
 _ALIKE, _ALIKE_SHARE = 10, 0.8  # clusters of one size that can change places, and the share of items in such
+_FLOOR = 0.5  # share of the model's variance; few that agree by chance have none of their own
 _RARE = 0.1  # share of residuals unlike the others for which only these are dealt
-_BLOCK = 4_000_000  # numbers at once
+_BLOCK = 8_000_000  # numbers at once
+_DEALT = 500_000_000  # numbers in all, if that is enough for a p of 1 in 1,000
 _LEAST = 1e-12
 _VARIES = 1e-9  # share of a reading's variance that the covariates must leave
 
@@ -176,19 +178,23 @@ def permuted(
 ) -> Float[np.ndarray, " m"]:
     """p of each reading (two-sided) by dealing the null model's residuals out anew.
 
-    Residuals over their expected spread change places; clusters as wholes, with others of their size. Where
-    most clusters have a size of their own they stay, and the sign of what each adds is drawn (the
-    wild score bootstrap: Kline and Santos 2012). The statistic is z of `associations`, so that an uneven
-    spread is no finding (Chung and Romano 2013). p = (1 + as extreme) / (1 + drawn), exact without
-    covariates; drawing ends at `most`, or after 100 as extreme (Besag and Clifford 1991). Same seed, same p,
-    whatever other readings there are.
+    Residuals over their expected spread change places with others of about the same expected outcome;
+    clusters as wholes, with others of their size. Where most clusters have a size of their own they stay,
+    and the sign of what each adds is drawn (the wild score bootstrap: Kline and Santos 2012).
+
+    The statistic is the score's square over its variance with the reading's effect taken out, so that an
+    uneven spread is no finding (Janssen 1997; Chung and Romano 2013); of a binary outcome, whose mean gives
+    its spread, over the model's. p = (1 + as extreme) / (1 + drawn), exact without covariates; drawing ends
+    at `most`, of more than 50,000 items sooner (2,500 of 200,000), or after 50 as extreme (Besag and
+    Clifford 1991). Same seed, same p, whatever other readings there are.
     """
     p = np.full(_number(null, readings), np.nan)
     for own, part, kept in as_read(null, readings):
         left = beyond(part, kept)
         varies = (left**2 @ part.weights) > _VARIES * (_squared(dense(kept)) @ part.weights)
         found, draw = (_signs if _uneven(part) else _places)(part, left[varies], np.random.default_rng(seed))
-        p[own[varies]] = _tail(found, draw, most, max(1, min(_BLOCK // len(part), 500)))
+        draws = min(most, max(999, _DEALT // len(part)))
+        p[own[varies]] = _tail(found, draw, draws, max(1, min(_BLOCK // len(part), 500)))
     return p
 
 
@@ -200,7 +206,8 @@ Drawn: TypeAlias = tuple[
 
 def _tail(found: Float[np.ndarray, " m"], draw: Callable, most: int, block: int) -> Float[np.ndarray, " m"]:
     """The share of draws that are as extreme, of each reading until it is known well enough."""
-    p, hits, active, taken = np.full(len(found), np.nan), np.zeros(len(found), int), np.arange(len(found)), 0
+    p, hits, taken = np.full(len(found), np.nan), np.zeros(len(found), int), 0
+    active = np.flatnonzero(~np.isnan(found))
     while taken < most and len(active):
         count = min(block, most - taken)
         # What is equal but for rounding is as extreme.
@@ -215,30 +222,45 @@ def _tail(found: Float[np.ndarray, " m"], draw: Callable, most: int, block: int)
 
 
 def _places(null: Null, left: Float[np.ndarray, "m n"], random: np.random.Generator) -> Drawn:
-    """z^2 where residuals over their expected spread change places."""
+    """U^2 / V where residuals over their expected spread change places with others."""
     spread = np.sqrt(np.maximum(null.weights, _LEAST))
-    residuals = null.residuals / spread
-    weights, variance = left * spread, (left**2 @ null.weights)[:, None]
-    deal = _dealer(null, residuals - residuals.mean(), random)
+    residuals, weights, groups = null.residuals / spread, left * spread, _exchangeable(null)
+    for rows in groups:  # what differs between groups is not dealt
+        weights[:, rows] -= weights[:, rows].mean(1, keepdims=True)
+    powers = [weights] if null.outcome.kind == "binary" else [weights, weights**2, weights**3]
+    least = (weights**2).sum(1)[:, None]
+    least[least <= _VARIES * (left**2 @ null.weights)[:, None]] = np.nan
+    deal = _dealer(groups, residuals, random)
+    # Covariates made residuals smaller than the noise that other readings would have met.
+    larger = (len(null) - 1) / (len(null) - null.design.shape[1])
     # Only of clusters of several the square of the sum is not the sum of squares.
     many = np.zeros(0, int)
     if null.cluster is not None:
         many = np.flatnonzero(np.bincount(null.cluster)[null.cluster] > 1)
         belongs = null.belongs()[many]
 
-    def statistic(active: Int[np.ndarray, " some"] | slice, dealt: _Dealt) -> Float[np.ndarray, "some count"]:
-        own = weights[active]
-        squares = dealt.times(own**2, 2)
+    def statistic(active: Int[np.ndarray, " some"], dealt: _Dealt) -> Float[np.ndarray, "some count"]:
+        some = powers if len(active) == len(left) else [power[active] for power in powers]
+        own, expected = some[0], least[active]
+        score = dealt.times(own, 1)
+        if null.outcome.kind == "binary":
+            return score**2 / expected
+        slope = score / expected
+        squares = dealt.times(some[1], 2) - 2 * slope * dealt.times(some[2], 1)
+        squares += slope**2 * (some[1] ** 2).sum(1)[:, None]
         if len(many):
             among = dealt.at(many)
-            for row, one in zip(squares, own[:, many], strict=True):
-                added = among * one
+            for row, one, of in zip(squares, own[:, many], slope, strict=True):
+                added = among * one - of[:, None] * one**2
                 row += ((added @ belongs) ** 2).sum(1) - (added**2).sum(1)
-        return dealt.times(own, 1) ** 2 / np.maximum(squares, variance[active])
+        return score**2 / np.maximum(squares, expected * _FLOOR)
 
-    return statistic(slice(None), _Dealt(residuals[None], 0.0))[:, 0], lambda count, active: statistic(
-        active, deal(count)
-    )
+    found = statistic(np.arange(len(left)), _Dealt(residuals[None], 0.0))[:, 0]
+    return found, lambda count, active: larger * statistic(active, deal(count))
+
+
+_Groups: TypeAlias = list[Int[np.ndarray, "_ _"]]
+"""Rows that can change places, as clusters x size."""
 
 
 class _Dealt(NamedTuple):
@@ -264,15 +286,17 @@ class _Dealt(NamedTuple):
         return some if isinstance(some, np.ndarray) else some.toarray() + self.usual
 
 
-def _dealer(null: Null, residuals: Float[np.ndarray, " n"], random: np.random.Generator):
-    """A function that deals residuals out anew as often as is asked, clusters among those of their size.
+def _dealer(
+    alike: _Groups, residuals: Float[np.ndarray, " n"], random: np.random.Generator
+) -> Callable[[int], _Dealt]:
+    """A function that deals residuals out anew within groups, as often as is asked.
 
     Where most residuals are one number (a rare outcome without covariates), only the others are dealt.
     """
     found, often = np.unique(residuals, return_counts=True)
     usual = float(found[often.argmax()])
     groups = []
-    for rows in _by_size(null):
+    for rows in alike:
         odd = np.flatnonzero((residuals[rows] != usual).any(1))
         groups.append((rows, odd if len(odd) < _RARE * len(rows) else np.arange(len(rows))))
     n, moved = len(residuals), sum(odd.size * rows.shape[1] for rows, odd in groups)
@@ -313,13 +337,25 @@ def _signs(null: Null, left: Float[np.ndarray, "m n"], random: np.random.Generat
     return added.sum(1) ** 2, draw
 
 
-def _by_size(null: Null) -> list[Int[np.ndarray, "clusters size"]]:
+def _by_size(null: Null) -> _Groups:
     """Rows of the clusters of each size; a row each where there are none."""
     if null.cluster is None:
         return [np.arange(len(null))[:, None]]
     order, sizes = np.argsort(null.cluster, kind="stable"), np.bincount(null.cluster)
     starts = np.cumsum(sizes) - sizes
     return [order[starts[sizes == size][:, None] + np.arange(size)] for size in np.unique(sizes)]
+
+
+def _exchangeable(null: Null) -> _Groups:
+    """Rows of clusters that can change places: of one size, and of about the same expected outcome."""
+    if null.design.shape[1] == 1:
+        return _by_size(null)
+    groups = []
+    for rows in _by_size(null):
+        rows = rows[np.argsort(null.predictor[rows].mean(1), kind="stable")]
+        number = max(1, round(len(rows) / max(_ALIKE, np.sqrt(len(rows)))))
+        groups.extend(np.array_split(rows, number))
+    return groups
 
 
 def _uneven(null: Null) -> bool:

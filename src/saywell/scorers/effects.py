@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import linalg, stats
+from scipy import stats
 
 from saywell.scorers.association import Readings, as_read, dense
 from saywell.scorers.intervals import LEVEL
@@ -40,29 +41,25 @@ def effects(null: Null, readings: Readings) -> Effects:
     """
     result = np.full((3, readings.shape[0]), np.nan)
     for own, part, kept in as_read(null, readings):
+        regression = _Regression.of(part)
         for place, one in zip(own, dense(kept), strict=True):
-            result[:, place] = _effect(part, one)
+            result[:, place] = _effect(part, regression, one)
     return Effects(*result)
 
 
-def _effect(null: Null, reading: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
+def _effect(
+    null: Null, regression: _Regression, reading: Float[np.ndarray, " n"]
+) -> tuple[float, float, float]:
     """One effect and its interval."""
-    n, (low, high) = len(null), (reading.min(), reading.max())
-    design, values, cluster = null.design, null.values, null.cluster
-    left = reading - design @ (design.T @ reading / n)
-    squares = left @ left
-    if squares <= _LEAST * (reading @ reading):
+    low, high = float(reading.min()), float(reading.max())
+    left = reading - null.design @ (null.design.T @ reading) / len(null)
+    if (squares := left @ left) <= _LEAST * (reading @ reading):
         return np.nan, np.nan, np.nan
-    value = float(left @ values / squares)
+    value = float(left @ null.values / squares)
     binary = null.outcome.kind == "binary"
-    if binary:
-        more = np.zeros((4, design.shape[1]))
-        more[:, 0] = 1
-        design, values = np.vstack([design, more]), np.append(values, [0, 1, 0, 1])
-        reading = np.append(reading, [low, low, high, high])
-        if cluster is not None:
-            cluster = np.append(cluster, cluster.max() + 1 + np.arange(4))
-    middle, variance, freedom = _sandwich(design, values, reading, cluster)
+    middle, variance, freedom = regression.of_reading(
+        np.append(reading, [low, low, high, high]) if binary else reading
+    )
     if freedom < 0.5:  # it rests on one item: no interval is wide enough
         return value, np.nan, np.nan
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance)
@@ -72,31 +69,52 @@ def _effect(null: Null, reading: Float[np.ndarray, " n"]) -> tuple[float, float,
     return value, max(middle - half, -most), min(middle + half, most)
 
 
-def _sandwich(
-    design: Float[np.ndarray, "n columns"],
-    values: Float[np.ndarray, " n"],
-    reading: Float[np.ndarray, " n"],
-    cluster: Int[np.ndarray, " n"] | None,
-) -> tuple[float, float, float]:
-    """The coefficient of the reading, its variance whatever the spread, and its degrees of freedom."""
-    n, columns = design.shape
-    solved = linalg.solve(design.T @ design, design.T, assume_a="pos")
-    left, residuals = (of - (solved @ of) @ design.T for of in (reading, values))
-    squares = left @ left
-    value = left @ residuals / squares
-    residuals = residuals - value * left
-    common = residuals @ residuals / max(n - columns - 1, 1)
-    if cluster is None:
-        # Where an item alone decides, as the only one of a category, it leaves no residual.
-        leaves = 1 - (design * solved.T).sum(1) - left**2 / squares
-        off = np.divide(residuals, leaves, out=np.zeros(n), where=leaves > _LEAST)
-        weights, added = left**2, (left * off) ** 2
-    else:
-        number = int(cluster.max()) + 1
-        weights = np.bincount(cluster, left**2)
-        added = np.bincount(cluster, left * residuals) ** 2
-        added *= number / (number - 1) * (n - 1) / max(n - columns - 1, 1)
-    freedom = squares**2 / (weights @ weights) - 1
-    drawn = (freedom + 1) / (freedom + 1 + _PRIOR)
-    variance = drawn * added.sum() + (1 - drawn) * common * squares
-    return value, variance / squares**2, freedom
+@dataclass(frozen=True)
+class _Regression:
+    """The outcome and what covariates leave of it; of a binary one also of two more items of each value.
+
+    `squares`: of the columns of the design, which are orthogonal; `leverage`: of each item.
+    """
+
+    design: Float[np.ndarray, "n columns"]
+    squares: Float[np.ndarray, " columns"]
+    leverage: Float[np.ndarray, " n"]
+    left: Float[np.ndarray, " n"]
+    cluster: Int[np.ndarray, " n"] | None
+
+    @classmethod
+    def of(cls, null: Null) -> _Regression:
+        """Of all items that a null model has."""
+        design, values, cluster = null.design, null.values, null.cluster
+        if null.outcome.kind == "binary":
+            more = np.zeros((4, design.shape[1]))
+            more[:, 0] = 1  # where covariates are at their means
+            design, values = np.vstack([design, more]), np.append(values, [0, 1, 0, 1])
+            if cluster is not None:
+                cluster = np.append(cluster, cluster.max() + 1 + np.arange(4))
+        squares = (design**2).sum(0)
+        left = values - design @ (design.T @ values / squares)
+        return cls(design, squares, (design**2 / squares).sum(1), left, cluster)
+
+    def of_reading(self, reading: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
+        """Its coefficient, the variance of that whatever the spread, and the degrees of freedom."""
+        n, columns = self.design.shape
+        own = reading - self.design @ (self.design.T @ reading / self.squares)
+        squares = own @ own
+        value = own @ self.left / squares
+        residuals = self.left - value * own
+        common = residuals @ residuals / max(n - columns - 1, 1)
+        if self.cluster is None:
+            # Where an item alone decides, as the only one of a category, it leaves no residual.
+            leaves = 1 - self.leverage - own**2 / squares
+            off = np.divide(residuals, leaves, out=np.zeros(n), where=leaves > _LEAST)
+            weights, added = own**2, (own * off) ** 2
+        else:
+            number = int(self.cluster.max()) + 1
+            weights = np.bincount(self.cluster, own**2)
+            added = np.bincount(self.cluster, own * residuals) ** 2
+            added *= number / (number - 1) * (n - 1) / max(n - columns - 1, 1)
+        freedom = squares**2 / (weights @ weights) - 1
+        drawn = (freedom + 1) / (freedom + 1 + _PRIOR)
+        variance = drawn * added.sum() + (1 - drawn) * common * squares
+        return float(value), float(variance / squares**2), float(freedom)

@@ -32,9 +32,10 @@ class Null:
     Logistic, linear, proportional odds or Poisson (with dispersion) regression, by the kind of the outcome.
     Arrays have a row for each of `rows`, the numbers of the items among all those of the outcome.
     `design`: ones and the covariates, made orthogonal and of mean square 1; `dropped`: which covariates the
-    others before them determine. `residuals`: derivatives of the log likelihood by the linear predictor,
-    positive where the outcome is higher than expected, over the square root of the dispersion; `weights` and
-    `fourth`: their second and fourth moments if the model is right. `scores`: derivatives by each parameter,
+    others before them determine. `predictor`: linear, the higher the higher the expected outcome.
+    `residuals`: derivatives of the log likelihood by the predictor, positive where the outcome is higher
+    than expected, over the square root of the dispersion; `weights` and `fourth`: their second and fourth
+    moments if the model is right. `scores`: derivatives by each parameter,
     `cross`: their covariances with the residual; `information`: of the parameters. `cluster`: what each row
     belongs to, numbered from 0; None where each stands alone.
     """
@@ -45,6 +46,7 @@ class Null:
     rows: Int[np.ndarray, " n"]
     design: Float[np.ndarray, "n columns"]
     dropped: tuple[int, ...]
+    predictor: Float[np.ndarray, " n"]
     residuals: Float[np.ndarray, " n"]
     weights: Float[np.ndarray, " n"]
     fourth: Float[np.ndarray, " n"]
@@ -73,6 +75,7 @@ class Null:
 
 
 class _Fit(NamedTuple):
+    predictor: Float[np.ndarray, " n"]
     residuals: Float[np.ndarray, " n"]
     weights: Float[np.ndarray, " n"]
     fourth: Float[np.ndarray, " n"]
@@ -164,31 +167,34 @@ def _design(covariates: Float[np.ndarray, "n c"]) -> tuple[Float[np.ndarray, "n 
 
 def _linear(values: Float[np.ndarray, " n"], design: Float[np.ndarray, "n columns"]) -> _Fit:
     n, columns = design.shape
-    residuals = values - design @ (design.T @ values / n)
+    expected = design @ (design.T @ values / n)
+    residuals = values - expected
     residuals = residuals / np.sqrt(residuals @ residuals / (n - columns))
     ones = np.ones(n)
-    return _generalised(residuals, ones, (residuals**4).mean() * ones, design)
+    return _generalised(expected, residuals, ones, (residuals**4).mean() * ones, design)
 
 
 def _logistic(values: Float[np.ndarray, " n"], design: Float[np.ndarray, "n columns"]) -> _Fit:
     start = special.logit(values.mean())
-    predicted = _newton(values, design, start, special.expit, lambda mean: mean * (1 - mean), _bernoulli)
-    weights = predicted * (1 - predicted)
-    return _generalised(values - predicted, weights, weights * (1 - 3 * weights), design)
+    predictor = _newton(values, design, start, special.expit, lambda mean: mean * (1 - mean), _bernoulli)
+    mean = special.expit(predictor)
+    weights = mean * (1 - mean)
+    return _generalised(predictor, values - mean, weights, weights * (1 - 3 * weights), design)
 
 
 def _poisson(values: Float[np.ndarray, " n"], design: Float[np.ndarray, "n columns"]) -> _Fit:
     start = np.log(values.mean())
-    mean = _newton(values, design, start, np.exp, lambda mean: mean, _counts)
+    predictor = _newton(values, design, start, np.exp, lambda mean: mean, _counts)
+    mean = np.exp(predictor)
     dispersion = ((values - mean) ** 2 / mean).sum() / (len(values) - design.shape[1])
     residuals = (values - mean) / np.sqrt(dispersion)
-    return _generalised(residuals, mean, mean**2 * ((residuals**2 / mean) ** 2).mean(), design)
+    return _generalised(predictor, residuals, mean, mean**2 * ((residuals**2 / mean) ** 2).mean(), design)
 
 
-def _generalised(residuals, weights, fourth, design: Float[np.ndarray, "n columns"]) -> _Fit:
+def _generalised(predictor, residuals, weights, fourth, design: Float[np.ndarray, "n columns"]) -> _Fit:
     """Of a model with one linear predictor and nothing else."""
     cross = design * weights[:, None]
-    return _Fit(residuals, weights, fourth, design * residuals[:, None], cross, design.T @ cross)
+    return _Fit(predictor, residuals, weights, fourth, design * residuals[:, None], cross, design.T @ cross)
 
 
 def _bernoulli(values: Float[np.ndarray, " n"], predictor: Float[np.ndarray, " n"]) -> float:
@@ -201,7 +207,7 @@ def _counts(values: Float[np.ndarray, " n"], predictor: Float[np.ndarray, " n"])
 
 
 def _newton(values, design, start, inverse_link, variance, likelihood) -> Float[np.ndarray, " n"]:
-    """The expected outcome by a regression with its canonical link; a faint ridge on all but the constant."""
+    """The linear predictor of a regression with its canonical link; a faint ridge on all but the constant."""
     beta = np.zeros(design.shape[1])
     beta[0] = start
     ridge = np.full(len(beta), _RIDGE)
@@ -225,9 +231,9 @@ def _newton(values, design, start, inverse_link, variance, likelihood) -> Float[
                 break
             moved /= 2
             if moved < 1e-6:
-                return mean
+                return predictor
         beta, predictor, best = tried, ahead, value
-    return inverse_link(predictor)
+    return predictor
 
 
 def _proportional_odds(values: Float[np.ndarray, " n"], design: Float[np.ndarray, "n columns"]) -> _Fit:
@@ -274,7 +280,8 @@ def _odds(
     if (np.diff(thresholds) <= 0).any():
         return None, -np.inf
     n = len(step)
-    ends = special.expit(thresholds - (covariates @ slopes)[:, None])
+    predictor = covariates @ slopes
+    ends = special.expit(thresholds - predictor[:, None])
     # P(outcome <= step), with 0 below the first and 1 at the last.
     ends = np.hstack([np.zeros((n, 1)), ends, np.ones((n, 1))])
     chances = np.maximum(np.diff(ends, axis=1), 1e-300)
@@ -297,6 +304,7 @@ def _odds(
     information[number:, :number] = information[:number, number:].T
     information[number:, number:] = (covariates * weights[:, None]).T @ covariates
     fit = _Fit(
+        predictor,
         residuals,
         weights,
         (chances * each**4).sum(1),
