@@ -102,17 +102,17 @@ PAIR = replace(
         (
             LABEL,
             'Texts with the word "refund" are 22 percentage points more often “label=Outdoor” (18 to 26);'
-            " 0.4 % of texts.",
+            " 0.42 % of texts.",
         ),
         (
             PAIR,
             'Texts with the word "refund" are favoured in 61 % of pairs with a text that is not like that'
-            " (57 to 65 %; half would be chance); 0.4 % of pairs.",
+            " (57 to 65 %; half would be chance); 0.42 % of pairs.",
         ),
         (
             replace(PAIR, covariates=("length",), effect_alone=0.2),
             'Texts with the word "refund" are favoured in 61 % of pairs with a text that is not like that'
-            " (57 to 65 %; half would be chance) at equal length, in 70 % where length may differ; 0.4 % of"
+            " (57 to 65 %; half would be chance) at equal length, in 70 % where length may differ; 0.42 % of"
             " pairs.",
         ),
         (
@@ -232,11 +232,14 @@ def test_the_terminal_says_the_same_in_80_columns(study, monkeypatch, capsys):
     [(0.4, "What could have been missed (stars): "), (1.4, "800 texts are too few to say much (stars): ")],
 )
 def test_a_page_says_what_so_many_texts_could_have_shown(least, begins):
-    rows = [("stars", 800, 40, share, least / share / 10, 0.2, 3600) for share in (0.02, 0.1, 0.3)]
+    rows = [("stars", 800, 40, share, least / share / 10, 0.2, 3600) for share in (0.02, 0.1)]
     findings = Findings(Given({"power": POWER.frame(rows), "hypotheses": frame_of(STARS)}))
     (said,) = powers(findings)
-    assert said.startswith(f"{begins}in four studies of five, 800 texts show a difference of ")
-    assert said.endswith("One of 0.2 stars where 10 % are would take about 3,600.")
+    assert said == (
+        f"{begins}in four studies of five, 800 texts show a difference of {5 * least:.2g} stars in what is true"
+        f" of 2 % of them and {least} stars in what is true of 10 %. One of 0.2 stars in what is true of 10 %"
+        " would take about 3,600."
+    )
 
 
 @pytest.mark.parametrize(("found", "says"), [(0, "none of these searches"), (2, "2 of these searches")])
@@ -271,3 +274,10 @@ class Given:
 
     def where(self, table: str, column: str, values) -> pl.DataFrame:
         return self._tables[table]
+
+
+def test_the_tidy_table_says_what_came_of_each(study):
+    table, findings = study.tidy(), Findings(StudyRows(study))
+    assert table["hypothesis"].to_list() == [one.hypothesis for one in findings.all]
+    assert table["verdict"].to_list() == [one.status for one in findings.all]
+    assert table["sentence"].to_list() == [one.sentence for one in findings.all]

@@ -16,7 +16,7 @@ from saywell.explorer.tables import Tables
 from saywell.explorer.units import Listed, build_units, choices, units_by_verdict
 from saywell.explorer.verdicts import HumanVerdicts
 from saywell.report.hypotheses import Findings
-from saywell.report.hypothesis_words import goes_with
+from saywell.report.hypothesis_words import goes_with, target_of
 from saywell.report.listing import verdict_line
 from saywell.store.study import Study
 
@@ -55,7 +55,7 @@ class Opened:
     @property
     def asks(self) -> str:
         """What its hypotheses are about, as a heading."""
-        return goes_with(self.findings.all)
+        return goes_with(self.findings.all, target_of(self.study.manifest.config))
 
     @property
     def front(self) -> str:

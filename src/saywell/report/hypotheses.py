@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -17,8 +18,8 @@ from saywell.report.unit_cards import marked_sentence, score_bar
 from saywell.scorers.intervals import share_interval
 
 NEEDS = ("hypotheses.css", "drawings.css", "units.css", "best.css")
-MOST = 20
-"""Hypotheses of an outcome that are shown at once; the others are folded."""
+MOST, _FEWEST = 20, 3
+"""Hypotheses that are shown at once, of each outcome some; the others are folded."""
 GOES_WITH = (
     "What goes with something need not be its cause: these are differences between texts, with what was named"
     " held equal, and not what would happen if a text were changed."
@@ -152,15 +153,16 @@ def hypothesis_tiles(findings: Findings) -> list[tuple[str, str, str]]:
 def _cards(findings: Findings, shown: Sequence[Hypothesis], link: Link) -> Iterator[Part]:
     """By outcome, a list."""
     outcomes = list(dict.fromkeys(one.outcome for one in shown))
+    most = max(_FEWEST, MOST // max(1, len(outcomes)))
     for outcome in outcomes:
         own = [one for one in shown if one.outcome == outcome]
         if len(outcomes) > 1:
             yield el("h3", {"class": "outcome"}, said(outcome, 80))
         span = _span(own)
         cards = [hypothesis_card(findings, one, span, link) for one in own]
-        yield el("ol", {"class": "findings"}, *cards[:MOST])
-        if rest := cards[MOST:]:
-            more = el("ol", {"class": "findings", "start": str(MOST + 1)}, *rest)
+        yield el("ol", {"class": "findings"}, *cards[:most])
+        if rest := cards[most:]:
+            more = el("ol", {"class": "findings"}, *rest)
             yield el("details", {"class": "more"}, el("summary", None, f"{count(len(rest))} more"), more)
 
 
@@ -258,21 +260,29 @@ def _found(searches: int, hypotheses: int) -> str:
 
 
 def powers(findings: Findings) -> Iterator[str]:
-    """How small a difference could have been seen, a sentence for each outcome."""
+    """How small a difference could have been seen, in a sentence; of several outcomes that of the largest."""
     items = "pairs" if findings.all and findings.all[0].pairs else "texts"
     units = {one.outcome: one.unit_of_effect for one in findings.all}
-    for (outcome,), own in findings.table("power").group_by("outcome", maintain_order=True):
-        unit, rows = units.get(str(outcome), ""), own.sort("share").to_dicts()
-        seen = [f"{_size(row['detectable'], unit)} where {percent(row['share'])} are" for row in rows]
-        middle = rows[len(rows) // 2]
-        few = middle["detectable"] is None or middle["detectable"] > _FEW * middle["effect"]
-        held = f"{count(middle['n'])} {items}"
-        about = f"{held} are too few to say much" if few else "What could have been missed"
-        yield (
-            f"{about} ({outcome}): in four studies of five, {held} show a difference of {joined(seen)} like"
-            f" that. One of {_size(middle['effect'], unit)} where {percent(middle['share'])} are would take"
-            f" about {count(middle['needed'])}."
-        )
+    found = findings.table("power").sort("share").partition_by("outcome", maintain_order=True)
+    if not found:
+        return
+    # What could not be found at all comes before what is large.
+    own = max(found, key=lambda rows: rows["detectable"].fill_null(float("inf")).sum())
+    rows, outcome = own.to_dicts(), own["outcome"][0]
+    unit, middle = units.get(outcome, ""), rows[len(rows) // 2]
+    first, *others = (f"{_size(row['detectable'], unit)} in {_true_of(row)}" for row in rows)
+    few = middle["detectable"] is None or middle["detectable"] > _FEW * middle["effect"]
+    held, beside = f"{count(middle['n'])} {items}", "; the others need fewer" if found[1:] else ""
+    about = f"{held} are too few to say much" if few else "What could have been missed"
+    yield (
+        f"{about} ({outcome}{beside}): in four studies of five, {held} show a difference of"
+        f" {joined([f'{first} of them', *others])}. One of {_size(middle['effect'], unit)} in"
+        f" {_true_of(middle)} would take about {count(middle['needed'])}."
+    )
+
+
+def _true_of(row: Mapping[str, Any]) -> str:
+    return f"what is true of {percent(row['share'])}"
 
 
 _FEW = 2.001
@@ -396,14 +406,28 @@ _MEASURES = {
 
 
 def together(findings: Findings) -> Iterator[str]:
-    """The same in a sentence for each outcome, best first."""
-    for (outcome,), own in findings.table("joint").group_by("outcome", maintain_order=True):
+    """The same in a sentence: the verified hypotheses, a probe, and what was held equal."""
+    table = findings.table("joint")
+    if table.is_empty():
+        return
+    equal = "covariates" if (table["model"] == "covariates").any() else "length"
+    models = [model for model in ("verified", "probe", equal) if (table["model"] == model).any()]
+    by = {(row["outcome"], row["model"]): row for row in table.iter_rows(named=True)}
+    outcomes, measure = (
+        table["outcome"].unique(maintain_order=True).to_list(),
+        joined(table["measure"].unique().sort().to_list()),
+    )
+    own = {name: [by[name, model] for model in models if (name, model) in by] for name in outcomes}
+    if len(outcomes) == 1:
         told = [
-            f"{_MODELS.get(row['model'], row['model'])} {two(row['value'])}"
-            f" ({interval(row['ci_low'], row['ci_high'])})"
-            for row in own.sort("value", descending=True, nulls_last=True).iter_rows(named=True)
+            f"{_MODELS[row['model']]} {two(row['value'])} ({interval(row['ci_low'], row['ci_high'])})"
+            for row in own[outcomes[0]]
         ]
-        yield f"How much it explains ({outcome}, held-out {own['measure'][0]}): {joined(told)}."
+        yield f"How much it explains ({outcomes[0]}, held-out {measure}): {joined(told)}."
+    else:
+        told = [f"{name} {', '.join(two(row['value']) for row in rows)}" for name, rows in own.items()]
+        named = joined([_MODELS[model] for model in models])
+        yield f"How much it explains (held-out {measure}; {named}): {'; '.join(told)}."
 
 
 def preference_section(findings: Findings) -> Element | None:

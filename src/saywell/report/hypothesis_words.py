@@ -155,13 +155,18 @@ def subject(text: str, claim: str | None) -> str:
     return f"texts described as “{clip(text, _LONG)}”"
 
 
-def goes_with(hypotheses: Sequence[Hypothesis]) -> str:
-    """What was asked, for a heading."""
-    if not hypotheses:
-        return "What in the texts goes with the outcome"
-    if hypotheses[0].pairs:
+def goes_with(hypotheses: Sequence[Hypothesis], target: str | None = None) -> str:
+    """What was asked, for a heading; `target` is what outcomes are of where there are many."""
+    if hypotheses and hypotheses[0].pairs:
         return "What in the texts is favoured"
-    return f"What in the texts goes with {_outcomes(hypotheses)}"
+    many = len({one.outcome for one in hypotheses}) > _NAMED
+    what = target if target and (many or not hypotheses) else _outcomes(hypotheses)
+    return f"What in the texts goes with {clip(what, 80)}"
+
+
+def target_of(config: Mapping[str, Any]) -> str | None:
+    """The column that is to be explained, where it is one."""
+    return config.get("target") or config.get("between")
 
 
 def in_short(hypotheses: Sequence[Hypothesis]) -> str:
@@ -181,6 +186,8 @@ def in_short(hypotheses: Sequence[Hypothesis]) -> str:
 
 def _outcomes(hypotheses: Sequence[Hypothesis]) -> str:
     named = list(dict.fromkeys(one.outcome for one in hypotheses))
+    if not named:
+        return "the outcome"
     return joined(named) if len(named) <= _NAMED else f"one of {len(named)} outcomes"
 
 
@@ -280,10 +287,10 @@ def _decimals(one: Hypothesis) -> int:
 
 
 def percent(share: float) -> str:
-    """A share in percent; more decimals the smaller it is."""
+    """A share in percent, in two digits where it is below ten: 12 %, 2.5 %, 3 %, 0.42 %."""
     if share <= 0 or share >= 0.095:
         return f"{100 * share:.0f} %"
-    return f"{100 * share:.{max(1, -floor(log10(100 * share)))}f} %"
+    return f"{float(f'{100 * share:.2g}'):g} %"
 
 
 def _capital(text: str) -> str:

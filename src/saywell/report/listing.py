@@ -27,6 +27,7 @@ from saywell.report.card import (
     strongest,
 )
 from saywell.report.formats import hits, joined
+from saywell.report.hypothesis_words import hypotheses_of
 from saywell.report.tables import asked, deciding_scores, selected_descriptions, tried, verifying
 from saywell.store.study import Study
 
@@ -47,6 +48,9 @@ def tidy_table(study: Study) -> pl.DataFrame:
     example             a strong example around its responsible part, which is between « and »
     verified_sentences  of classes: the chosen sentences that are verified alone
     at_odds             of classes: pairs of them that seem to contradict each other, as "one ≠ other"
+
+    Of a study of hypotheses the verdict is what came of the test, the order is theirs, and behind the other
+    columns stand hypothesis, sentence, outcome, effect, q, p_bonferroni, repeats, effect_low, effect_high.
     """
     written = selected_descriptions(study, "status", description="text", _id="id")
     scored = pl.DataFrame(schema=_SCORED)
@@ -113,7 +117,25 @@ def tidy_table(study: Study) -> pl.DataFrame:
             "example",
         )
     )
+    if "hypotheses" in study.manifest.tables:
+        return _with_hypotheses(study, table)
     return table if "sentence_scores" not in study.manifest.tables else _with_sentences(study, table)
+
+
+def _with_hypotheses(study: Study, table: pl.DataFrame) -> pl.DataFrame:
+    """The table with what came of each hypothesis, in their order."""
+    sentences = [one.sentence for one in hypotheses_of(StudyRows(study))]
+    own = asked(study, "hypotheses").with_row_index("_place")
+    own = own.with_columns(sentence=pl.Series(sentences, dtype=pl.String)).select(
+        *("unit", "_place", "hypothesis", "sentence", "outcome", "effect"),
+        *("q", "p_bonferroni", "repeats"),
+        effect_low="ci_low",
+        effect_high="ci_high",
+        _status="status",
+    )
+    table = table.join(own, on="unit", how="left", maintain_order="left")
+    table = table.with_columns(verdict=pl.coalesce("_status", "verdict"))
+    return table.sort("_place", nulls_last=True, maintain_order=True).drop("_place", "_status")
 
 
 def _with_sentences(study: Study, table: pl.DataFrame) -> pl.DataFrame:

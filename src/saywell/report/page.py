@@ -19,7 +19,7 @@ from saywell.report.formats import count, dated, duration, joined, percent
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
 from saywell.report.hypotheses import SECTIONS as HYPOTHESES
 from saywell.report.hypotheses import Findings, Link, hypothesis_tiles, opening
-from saywell.report.hypothesis_words import Hypothesis, goes_with
+from saywell.report.hypothesis_words import Hypothesis, goes_with, target_of
 from saywell.report.parts import Drawing, Element, Page, Part, el, said
 from saywell.report.tables import asked, tried
 from saywell.report.units import UnitVerdicts, unit_section, unit_verdicts
@@ -165,9 +165,9 @@ def _to_units(anchors: Mapping[str, str], has: Callable[[str], bool]) -> Link:
 
 def _heading(seen: Seen) -> str:
     """What was asked, by what there is: hypotheses, a model with units, or classes of images."""
-    if "hypotheses" in seen.has:
-        return goes_with(seen.findings.all)
     config = seen.study.manifest.config
+    if "hypotheses" in seen.has:
+        return goes_with(seen.findings.all, target_of(config))
     if config.get("model"):
         return f"What the units of {_short(config['model'])} respond to"
     if "classes" in seen.has:
