@@ -111,15 +111,25 @@ def _shingle_sets(forms: pl.Series) -> _Sets:
     hashes = hashes[order]
     codes = np.cumsum(_begins(hashes)) - 1
     count = int(codes[-1]) + 1
-    members = _distinct(owners[order] * count + codes)
-    del hashes, order
+    members = owners[order]
+    del hashes, order, owners  # in place from here: of 200,000 texts each takes 100 MB
+    members *= count
+    members += codes
+    members.sort()
+    members = members[_begins(members)]
     owners, codes = np.divmod(members, count)
+    del members
     # Rare shingles first: few texts then meet in a prefix.
     rank = np.empty(count, dtype=np.int64)
     rank[np.argsort(np.bincount(codes, minlength=count), kind="stable")] = np.arange(count)
     starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(forms)))])
-    members = np.sort(owners * count + rank[codes])
-    return _Sets(members % count, starts)
+    codes = rank[codes]
+    members = owners * count
+    del owners
+    members += codes
+    members.sort()
+    members %= count
+    return _Sets(members, starts)
 
 
 def _hashed(forms: pl.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -142,12 +152,6 @@ def _hashed(forms: pl.Series) -> tuple[np.ndarray, np.ndarray]:
 def _begins(ascending: np.ndarray) -> np.ndarray:
     """Which numbers are not the same as the one before."""
     return np.concatenate([[True], ascending[1:] != ascending[:-1]])
-
-
-def _distinct(numbers: np.ndarray) -> np.ndarray:
-    """The different numbers, ascending; by sorting, which for so many takes less than numpy's hashes."""
-    numbers = np.sort(numbers)
-    return numbers[_begins(numbers)]
 
 
 def _runs(tokens: np.ndarray, lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
