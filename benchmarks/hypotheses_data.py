@@ -1,4 +1,4 @@
-"""Seconds and memory of reading what a study of hypotheses is asked about.
+"""Seconds of one core and memory of reading what a study of hypotheses is asked about.
 
     python benchmarks/hypotheses_data.py [--rows 200000]
 
@@ -61,10 +61,10 @@ def made(rows: int) -> pl.DataFrame:
 
 
 def measured(question: str, file: Path) -> tuple[float, float, str]:
-    """Seconds, megabytes of the process at most, and what came of it."""
-    begin = time.perf_counter()
+    """Seconds of the processor, megabytes of the process at most, and what came of it."""
+    begin = time.process_time()
     found = load_asked(file, HypothesisSettings(**QUESTIONS[question]))
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     clusters = len(found.items) if found.clusters is None else int(found.clusters.max()) + 1
     return seconds, most, f"{len(found.items):,} items, {len(found.examples):,} texts, {clusters:,} clusters"
