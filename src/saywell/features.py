@@ -51,7 +51,8 @@ class DescriptionFeatures(TransformerMixin, BaseEstimator):
 
     A transformer of scikit-learn. Texts are read by the words of the descriptions alone: by the reader who
     decided about each, with the threshold that the study fitted; claims are executed. `fit` learns nothing
-    from its texts, so that no target leaks into features.
+    from its texts. But which descriptions are verified was decided on the texts of the study: the figures of
+    a model that uses them are to be taken on others.
 
     `study`    a study of texts, or its folder. Of one of hypotheses the features are its hypotheses, but
                those that repeat another.

@@ -183,6 +183,10 @@ def test_hostile_statements_are_one_line_each_and_once(asked):
     assert said[0].text == "texts that mention food"
     assert all(own.text.isprintable() and len(own.text) <= 300 for own in said)
     own = [message.text for message in questions[0].messages if message.role == "assistant"]
+    assert (
+        asked(lambda request: '{"statements": ["Texts that mention FOOD."]}')[0][0].text
+        == "texts that mention FOOD"
+    )
     assert own and asked(lambda request: own[-1])[0] == []  # what the prompt itself gives as an example
     many = {"statements": [f"texts that say {n}" for n in range(500)]}
     assert len(asked(lambda request: json.dumps(many))[0]) == STATEMENTS

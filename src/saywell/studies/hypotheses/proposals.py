@@ -202,7 +202,7 @@ class _Asker:
                 Description(
                     "", text, parts=(text,), sources=sources, llm=llm, prompt_hash=request.prompt_hash
                 )
-                for text in map(clean, reply.parsed.statements[:STATEMENTS])
+                for text in map(_worded, reply.parsed.statements[:STATEMENTS])
                 if any(map(str.isalnum, text)) and not _in_examples(text, request)
             ]
         return said
@@ -260,6 +260,12 @@ class _Asker:
         ids = self.examples.ids
         each = zip(self.items.first[some], *self._seconds(some), strict=True)
         return [" ".join(ids[row] for row in rows) for rows in each]
+
+
+def _worded(statement: str) -> str:
+    """One line of what can be printed, in the form in which claims are said: "texts that ..."."""
+    text = clean(statement)
+    return text[:1].lower() + text[1:] if text.startswith("Texts ") else text
 
 
 def _in_examples(text: str, request: Request) -> bool:
