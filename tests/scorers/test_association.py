@@ -94,7 +94,7 @@ def test_robust_variance_as_a_plain_sum_over_clusters(kind):
 
 
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(KINDS), clustered=st.booleans())
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_what_must_not_matter(seed, kind, clustered):
     """The order of items, the units of covariates and which side of a reading is called yes."""
     outcome, told, readings = drawn(kind, n=120, seed=seed)
@@ -154,6 +154,25 @@ def test_a_reading_that_separates_a_rare_outcome():
     assert abs(associations(null, readings).z[1]) < 0.5
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n", "columns"), [(6, 0), (8, 2), (60, 20)])
+def test_few_items_and_many_covariates(kind, n, columns):
+    """No warning (they are errors here), and a p wherever there is a z."""
+    outcome, told, _ = drawn(kind, n=n, covariates=columns, seed=2)
+    outcome.values[:2] = 0, 1
+    readings = np.stack([np.arange(n) == 0, np.arange(n) < 3, np.arange(n) % 2, np.ones(n)]) * 1.0
+    readings[2, 1] = np.nan
+    for clusters in (None, np.arange(n) // 2, np.minimum(np.arange(n), n // 2)):
+        null = null_model(outcome, told, clusters)
+        z, p = associations(null, readings)
+        dealt = permuted(null, readings, seed=0, most=99)
+        assert np.isfinite(z[:3]).all() and np.isfinite(p[:3]).all() and np.isnan(z[3])
+        assert (np.isnan(dealt) | ((dealt >= 0.01) & (dealt <= 1))).all() and np.isnan(dealt[3])
+        assert small(null, readings).tolist() == [True, True, True, False]
+        for none in (associations(null, readings[:0]).z, permuted(null, readings[:0], seed=0)):
+            assert none.shape == (0,)
+
+
 @pytest.mark.parametrize("name", ["alone", "rare", "of sizes", "uneven"])
 def test_p_by_permutation_is_that_of_plain_dealing(name):
     """Each way of dealing beside a loop that says what it should be."""
@@ -179,7 +198,7 @@ def test_p_by_permutation_is_that_of_plain_dealing(name):
         return score**2 / max((np.bincount(cluster, left * about) ** 2).sum(), common / 2)
 
     extreme = []
-    for _ in range(1500):
+    for _ in range(1000):
         if name == "uneven":
             sign = random.choice([-1, 1], 20)[cluster]
             extreme.append(abs(left @ (null.residuals * sign)) >= abs(left @ null.residuals) - 1e-9)
@@ -189,7 +208,7 @@ def test_p_by_permutation_is_that_of_plain_dealing(name):
             members = np.stack([np.flatnonzero(cluster == c) for c in np.flatnonzero(sizes == size)])
             dealt[members.ravel()] = null.residuals[random.permutation(members)].ravel()
         extreme.append(statistic(dealt) >= statistic(null.residuals) - 1e-9)
-    assert permuted(null, reading[None], seed=1)[0] == pytest.approx(np.mean(extreme), abs=0.04)
+    assert permuted(null, reading[None], seed=1)[0] == pytest.approx(np.mean(extreme), abs=0.05)
 
 
 def test_few_are_told_from_many():

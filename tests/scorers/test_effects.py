@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -77,6 +77,7 @@ def test_of_pairs_the_share_that_is_favoured_beyond_half():
 
 
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.01, 1e4), shift=st.floats(-1e4, 1e4))
+@settings(max_examples=20)
 def test_units_of_the_outcome_are_those_of_the_effect(seed, scale, shift):
     random = np.random.default_rng(seed)
     values, told = random.normal(size=60), random.normal(size=(60, 2))

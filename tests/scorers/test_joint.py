@@ -31,20 +31,20 @@ def test_measures_of_items_that_count_more_than_once_as_sklearn(seed):
 
 @pytest.mark.parametrize("kind", ["binary", "real"])
 def test_what_features_tell_of_items_not_seen(kind):
-    outcome, told, readings = drawn(kind, n=1200, covariates=3, seed=2)
-    noise = np.random.default_rng(0).normal(size=(1200, 20))
-    train, test = np.arange(400), np.arange(400, 1200)
+    outcome, told, readings = drawn(kind, n=700, covariates=3, seed=2)
+    noise = np.random.default_rng(0).normal(size=(700, 20))
+    train, test = np.arange(400), np.arange(400, 700)
     found = joint(outcome, told, train, test, seed=0)
     model = LogisticRegression() if kind == "binary" else Ridge()
     model.fit(told[train], outcome.values[train])
     plain = model.decision_function(told[test]) if kind == "binary" else model.predict(told[test])
     expected = (roc_auc_score if kind == "binary" else r2_score)(outcome.values[test], plain)
     assert found.measure == ("AUC" if kind == "binary" else "R2")
-    assert found.interval.value == pytest.approx(expected, abs=0.005) and found.interval.n == 800
+    assert found.interval.value == pytest.approx(expected, abs=0.005) and found.interval.n == 300
     assert found.interval.low < found.interval.value < found.interval.high
-    assert found.interval.high - found.interval.low < 0.15
+    assert found.interval.high - found.interval.low < 0.25
     # Units and constants of features say nothing; 20 features of noise cost little.
-    scaled = np.column_stack([told * [1e-3, 1, 1e3] + 5, np.full(1200, 7.0)])
+    scaled = np.column_stack([told * [1e-3, 1, 1e3] + 5, np.full(700, 7.0)])
     assert joint(outcome, scaled, train, test, seed=0).interval == pytest.approx(found.interval)
     more = joint(outcome, np.hstack([told, noise]), train, test, seed=0)
     assert more.interval.value > found.interval.value - 0.06

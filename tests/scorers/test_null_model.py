@@ -70,12 +70,12 @@ def test_information_is_that_of_simulated_scores(kind):
     }[kind]
     reading = (random.random(60) < 0.4) * 1.0
     z, off, squares = [], [], []
-    for _ in range(200):
+    for _ in range(120):
         null = null_model(Outcome("y", kind, draw() * 1.0), covariates)
         z.append(screened(null, reading[None])[0])
         off.append(null.scores.T @ null.scores - null.information)
         squares.append(null.residuals @ null.residuals - null.weights.sum())
-    assert abs(np.mean(z)) < 0.25 and np.std(z) == pytest.approx(1, abs=0.15)
+    assert abs(np.mean(z)) < 0.3 and np.std(z) == pytest.approx(1, abs=0.18)
     scale = np.sqrt(np.diag(null.information))
     assert np.abs(np.mean(off, axis=0) / np.outer(scale, scale)).max() < 0.2
     assert abs(np.mean(squares)) < 0.1 * null.weights.sum()
@@ -126,6 +126,7 @@ def test_items_of_which_the_outcome_is_not_known_are_left_out():
         ("ordinal", np.arange(80.0), 0, "80 different values"),
         ("real", np.arange(8.0), 6, "8 items and has 6 covariates"),
         ("binary", [0.0, 1] * 10, 1, "determined by the covariates"),
+        ("real", np.arange(8.0), 0, "all 8 items of target 'stars' belong together"),
     ],
 )
 def test_what_cannot_be_explained_is_said(kind, values, covariates, says):
@@ -133,5 +134,6 @@ def test_what_cannot_be_explained_is_said(kind, values, covariates, says):
     beside = np.random.default_rng(0).normal(size=(len(values), covariates))
     if "determined" in says:
         beside = 3 - values[:, None]
+    clusters = np.zeros(len(values), int) if "belong" in says else None
     with pytest.raises(InputError, match=says):
-        null_model(Outcome("stars", kind, values), beside)
+        null_model(Outcome("stars", kind, values), beside, clusters)

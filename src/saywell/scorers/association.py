@@ -361,4 +361,4 @@ def _exchangeable(null: Null) -> _Groups:
 def _uneven(null: Null) -> bool:
     """Whether too many clusters have nobody to change places with."""
     alike = sum(rows.size for rows in _by_size(null) if len(rows) >= _ALIKE)
-    return alike < _ALIKE_SHARE * len(null)
+    return null.cluster is not None and alike < _ALIKE_SHARE * len(null)

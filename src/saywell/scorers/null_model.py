@@ -94,7 +94,7 @@ def null_model(
 
     `covariates`, without a column of ones, and `clusters` have a row for each item of the outcome. `rows`:
     the items to be used; all by default. Raises InputError for an outcome that does not vary, has values
-    that its kind does not allow, or has no more items than covariates.
+    that its kind does not allow, or has no more items than covariates, or one cluster.
     """
     number = len(outcome.values)
     covariates = np.zeros((number, 0)) if covariates is None else covariates
@@ -118,6 +118,11 @@ def null_model(
     if clusters is not None:
         found, cluster = np.unique(clusters[rows], return_inverse=True)
         cluster = None if len(found) == len(rows) else cluster
+        if len(found) == 1:
+            raise InputError(
+                f"all {len(rows)} items of target {outcome.name!r} belong together (near duplicates, one"
+                " group): they count as one, with nothing to compare it to; give texts of several groups"
+            )
     return Null(outcome, covariates, clusters, rows, design, dropped, *fit, cluster)
 
 
