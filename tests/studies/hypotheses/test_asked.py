@@ -98,6 +98,9 @@ def test_two_groups_are_one_outcome_and_more_are_one_each():
     three = asked(frame(year=cycle(2019, 2020, 2021)), between="year")
     assert [outcome.name for outcome in three.outcomes] == ["year=2019", "year=2020", "year=2021"]
     assert sum(outcome.values for outcome in three.outcomes).tolist() == [1.0] * 80
+    versions = frame(release=cycle("1.0", "2.0", "2.1")).with_columns(pl.col("release").cast(pl.Categorical))
+    names = [outcome.name for outcome in asked(versions, between="release").outcomes]
+    assert names == ["release=1.0", "release=2.0", "release=2.1"]
 
 
 def test_a_question_without_an_answer_is_refused():

@@ -184,6 +184,8 @@ def _values(column: Column, ours: str, called: str, name: str, asked: Hypothesis
         numbers = asked.kind in GRADED if asked.pair is not None else asked.between is None
         numbers = numbers and asked.kind != "nominal"
     values = column_values(column, called, name, numbers=numbers).alias(ours)
-    typed = isinstance(column, pl.Series) and column.dtype != pl.Object
-    written = column.dtype == pl.String if typed else any(isinstance(value, str) for value in column)  # type: ignore[union-attr]
-    return values if numbers or written else values.str.replace(r"\.0$", "")
+    if isinstance(column, pl.Series) and column.dtype != pl.Object:
+        plain = column.dtype.is_float()
+    else:
+        plain = not any(isinstance(value, str) for value in column)
+    return values.str.replace(r"\.0$", "") if plain and not numbers else values
