@@ -4,9 +4,10 @@
 
 Simulated raters: held-out log loss of one set of weights for all, of each rater's alone, and of those drawn
 to all, and how often the interval holds the true weight. Planted slips: a tenth of answers is turned round,
-and the first of the pairs that are listed are counted, beside chance and beside the signed sum (each
-difference counts as much as it is favoured, sure or not). The same on real pairs, whose own slips nobody
-knows; there also raters who are dealt out by chance, from which nothing should be gained.
+and the first of the pairs that are listed are counted, beside chance and beside the signed sum of differences
+(`label_inconsistency` of prefscope 0.1.0, of what is read instead of its latents). The same on real pairs,
+whose own slips nobody knows; there also raters who are dealt out by chance, from which nothing should be
+gained.
 """
 
 from __future__ import annotations
@@ -105,7 +106,11 @@ def _raters(random, raters: int, items: int, hypotheses: int, spread: float, dif
 def simulated_slips(repeats: int) -> None:
     """How many of the first pairs that are listed were turned round, of 2,000 pairs."""
     print("\n| what hypotheses tell | first | listed | signed sum | chance |\n|---|---:|---:|---:|---:|")
-    for name, strength in (("little", 0.4), ("some", 1.0), ("much", 2.5)):
+    for name, strength, copies in (
+        ("little", 0.4, 1),
+        ("some", 1.0, 1),
+        ("some, two of them 5 times", 1.0, 5),
+    ):
         shares: dict[int, list[tuple[float, float]]] = {first: [] for first in FIRST}
         for seed in range(repeats):
             random = np.random.default_rng(seed)
@@ -113,6 +118,7 @@ def simulated_slips(repeats: int) -> None:
             readings = random.choice([-1.0, 0, 1], (hypotheses, n), p=[0.2, 0.6, 0.2])
             told = (strength * random.normal(size=hypotheses)) @ readings
             values = (random.random(n) < special.expit(told)).astype(float)
+            readings = np.repeat(readings, [copies, copies, *[1] * (hypotheses - 2)], axis=0)
             for first, found in _slips(_asked(values), values, readings, random).items():
                 shares[first].append(found)
         for first, found in shares.items():
@@ -148,9 +154,9 @@ def _slips(
     table = argued(asked, outcome, [f"h{n}" for n in range(len(readings))], readings)
     place = {str(row): at for at, row in enumerate(asked.items.rows)}
     listed = [place[item] for item in table["item"]]
-    # How much more often each difference is favoured than not: what a table of features shows.
+    # As prefscope 0.1.0 has it: the mean over all pairs of each difference, seen from what was favoured.
     sides = np.where(outcome.known, 2 * np.nan_to_num(outcome.values) - 1, 0)
-    favour = (readings @ sides) / np.maximum(np.abs(readings) @ outcome.known, 1)
+    favour = readings @ sides / outcome.known.sum()
     summed = np.argsort(np.where(outcome.known, sides * (favour @ readings), np.inf), kind="stable")
     return {first: (flipped[listed[:first]].mean(), flipped[summed[:first]].mean()) for first in FIRST}
 

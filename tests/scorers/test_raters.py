@@ -88,13 +88,13 @@ def test_a_real_outcome_is_told_alike_in_any_unit():
 
 def test_spread_on_one_reading_alone_is_found_there():
     random = np.random.default_rng(3)
-    n = 4000
-    x, by = random.choice([-1.0, 0, 1], (n, 5)), random.integers(40, size=n)
-    own = random.normal(size=40)
+    n = 2000
+    x, by = random.choice([-1.0, 0, 1], (n, 5)), random.integers(25, size=n)
+    own = random.normal(size=25)
     told = x @ np.full(5, 0.3) + own[by] * x[:, 2]
     data = Rated((random.random(n) < special.expit(told)) * 1.0, x, np.zeros((n, 0)), by, np.arange(n), True)
     found = fit_raters(data, "weights", Scales())
-    assert 0.9 < found.spread[3] < 1.3 and found.spread[[1, 2, 4, 5]].max() < 0.4 and found.spread[0] < 0.2
+    assert 0.7 < found.spread[3] / own.std() < 1.3 and found.spread[[1, 2, 4, 5]].max() < 0.5
     scales = best_scales(data)
     assert scales.weights > 0 and scales.level == 0
 
@@ -102,20 +102,20 @@ def test_spread_on_one_reading_alone_is_found_there():
 @pytest.mark.parametrize(
     "change",
     [
-        {"outcome": (np.arange(300) % 60 == 0) * 1.0},  # rare, and not by chance
-        {"readings": np.repeat(np.eye(3)[[0, 1, 2]], 100, 0)},  # collinear with the constant
-        {"covariates": np.tile(np.linspace(-1, 1, 300), (50, 1)).T},  # 50 times the same
-        {"rater": np.zeros(300, int)},  # one rater
-        {"rater": np.arange(300) // 3},  # few items each
-        {"rater": np.full(300, -1)},  # nobody known
-        {"together": np.zeros(300, int)},  # nothing to hold out
-        {"readings": np.zeros((300, 3))},
+        {"outcome": (np.arange(90) % 45 == 0) * 1.0},  # rare, and not by chance
+        {"readings": np.repeat(np.eye(3), 30, 0)},  # collinear with the constant
+        {"covariates": np.tile(np.linspace(-1, 1, 90), (50, 1)).T},  # 50 times the same
+        {"rater": np.zeros(90, int)},  # one rater
+        {"rater": np.arange(90) // 3},  # few items each
+        {"rater": np.full(90, -1)},  # nobody known
+        {"together": np.zeros(90, int)},  # nothing to hold out
+        {"readings": np.zeros((90, 3))},
     ],
     ids=["rare", "collinear", "covariates", "one", "each", "nobody", "together", "constant"],
 )
 @pytest.mark.parametrize("binary", [True, False])
 def test_hard_cases_end_in_numbers(change, binary):
-    data = replace(rated(binary=binary), **change)
+    data = replace(rated(90, binary=binary), **change)
     scales = best_scales(data)
     for model in ("all", "level", "weights", "alone"):
         found = fit_raters(data, model, scales)

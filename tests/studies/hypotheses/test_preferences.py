@@ -88,7 +88,7 @@ def gains(table):
 
 @pytest.mark.parametrize("real", [False, True])
 def test_weights_drawn_to_all_beat_one_weight_for_all_and_one_for_each_where_raters_differ(real):
-    readings, by, values, truth = rated(2400, 6, 25, 0.9, 1, real=real)
+    readings, by, values, truth = rated(2000, 6, 20, 0.9, 1, real=real)
     asked = asked_of(values, raters=[f"r{r}" for r in by], kind="real" if real else "binary")
     weights, told = rater_weights(asked, asked.outcomes[0], names(6), readings)
     found = gains(BY_RATER.check(told))
@@ -99,7 +99,7 @@ def test_weights_drawn_to_all_beat_one_weight_for_all_and_one_for_each_where_rat
     assert found["all"]["gain"] == 0 and abs(found["level"]["gain"]) < 0.01
     assert found["weights"]["value"] > found["all"]["value"] + 0.02
     assert found["weights"]["measure"] == ("R2" if real else "AUC")
-    assert RATERS.check(weights).height == 25 * 6
+    assert RATERS.check(weights).height == 20 * 6
     meant = truth[[int(r[1:]) for r in weights["rater"]], [int(h[1:]) - 1 for h in weights["hypothesis"]]]
     assert np.corrcoef(meant, weights["weight"])[0, 1] > 0.85
     assert weights["n"].sum() == 6 * np.isin(asked.items.parts, ["describe", "select"]).sum()
@@ -107,9 +107,9 @@ def test_weights_drawn_to_all_beat_one_weight_for_all_and_one_for_each_where_rat
     assert within.mean() > 0.85
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_raters_who_do_not_differ_cost_nothing(seed):
-    readings, by, values, _ = rated(1600, 6, 20, 0.0, seed)
+    readings, by, values, _ = rated(1200, 6, 15, 0.0, seed)
     asked = asked_of(values, raters=by)
     weights, told = rater_weights(asked, asked.outcomes[0], names(6), readings)
     found = gains(told)
@@ -153,8 +153,8 @@ def test_nothing_depends_on_the_order_of_items_and_unread_or_unnamed_ones_are_us
         raters=pl.Series([raters[i] for i in turn], dtype=pl.String),
     )
     clustered = Asked(**{**vars(asked), "clusters": np.arange(600)})
-    for a, b in ((first, rater_weights(clustered, asked.outcomes[0], names(3), readings)),):
-        assert a.weights.equals(b.weights) and a.gains.equals(b.gains)
+    again = rater_weights(clustered, asked.outcomes[0], names(3), readings)
+    assert again.weights.equals(first.weights) and again.gains.equals(first.gains)
     second = rater_weights(other, other.outcomes[0], names(3), readings[:, turn])
     np.testing.assert_allclose(first.weights["weight"], second.weights["weight"], atol=1e-3)
     counted = [
@@ -206,7 +206,7 @@ def test_planted_slips_come_first(pairs):
 
 def test_a_taste_is_no_slip_and_length_alone_argues_against_nobody():
     random = np.random.default_rng(6)
-    n = 2000
+    n = 1200
     readings = random.choice([-1.0, 0, 1], (2, n))
     by = random.integers(10, size=n)
     weight = np.where(by == 0, -3.0, 3.0)  # one rater favours the contrary of what others do
@@ -216,7 +216,7 @@ def test_a_taste_is_no_slip_and_length_alone_argues_against_nobody():
     named = argued(known, known.outcomes[0], names(2), readings)
     unnamed = argued(asked_of(values, covariates=length), known.outcomes[0], names(2), readings)
     own = [
-        (by[table["item"].cast(pl.Int64).to_numpy()[:150] - 1000] == 0).mean() for table in (named, unnamed)
+        (by[table["item"].cast(pl.Int64).to_numpy()[:60] - 1000] == 0).mean() for table in (named, unnamed)
     ]
     assert own[0] < 0.25 and own[1] > 0.6
     at = named["item"].cast(pl.Int64).to_numpy() - 1000
