@@ -39,7 +39,7 @@ CLAIMS = (
 )
 PLANTED = {
     'word("even")': 1.0,
-    'word("and")': 0.4,
+    'word("and")': 0.8,
     'word("to")': -0.5,
     'class("number")': -0.8,
     'form("hour")': -1.2,
@@ -50,7 +50,7 @@ PLANTED = {
 def asked(*, pairs: bool = False, raters: int = 0) -> Asked:
     """Sentences of the demo with planted stars, or in pairs of which one is favoured."""
     rows = pl.read_csv(files("saywell.data").joinpath("demo/sentences.tsv").read_bytes(), separator="\t")
-    examples = load_texts(rows.head(1600).drop("tags"), fractions=(0.25, 0.25, 0.5))
+    examples = load_texts(rows.head(1000).drop("tags"), fractions=(0.25, 0.25, 0.5))
     random, execute = np.random.default_rng(0), Executor(Ground(examples, Resources()))
     likes = sum(weight * execute(parse(claim)).examples for claim, weight in PLANTED.items())
     if not pairs:

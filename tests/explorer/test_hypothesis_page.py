@@ -30,9 +30,9 @@ def test_hypotheses_come_first_and_can_be_searched(folder, browse):
     found = client.get("/1/hypotheses", params={"q": 'WORD "AND"'}).text
     number = len(findings.said('word "and"'))
     assert f"{number} of {len(findings.all)} hypotheses say" in found
-    assert 0 < found.count("<h4>") < html.count("<h4>")
+    assert 0 < found.count("<li id=") < html.count("<li id=")
     assert 'id="h-joint"' not in found
-    assert client.get("/1/hypotheses", params={"q": "no such words"}).text.count("<h4>") == 0
+    assert client.get("/1/hypotheses", params={"q": "no such words"}).text.count("<li id=") == 0
 
 
 def test_the_page_of_a_unit_shows_its_hypothesis(folder, browse):

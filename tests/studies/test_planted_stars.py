@@ -24,7 +24,7 @@ class Letters:
 @pytest.fixture
 def find(tmp_path):
     def run(*covariates: str):
-        options = {"limit": 900, "encoder": Letters(), "candidates": ["claims"], "shuffles": 2}
+        options = {"limit": 700, "encoder": Letters(), "candidates": ["claims"], "shuffles": 2}
         return find_planted_hypotheses(tmp_path / "study", covariate=list(covariates), **options)
 
     return run

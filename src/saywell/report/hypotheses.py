@@ -156,23 +156,24 @@ def _cards(findings: Findings, shown: Sequence[Hypothesis], link: Link) -> Itera
     most = max(_FEWEST, MOST // max(1, len(outcomes)))
     for outcome in outcomes:
         own = [one for one in shown if one.outcome == outcome]
-        if len(outcomes) > 1:
+        heading = "h4" if outcomes[1:] else "h3"
+        if outcomes[1:]:
             yield el("h3", {"class": "outcome"}, said(outcome, 80))
         span = _span(own)
-        cards = [hypothesis_card(findings, one, span, link) for one in own]
+        cards = [_card(findings, one, span, link, heading) for one in own]
         yield el("ol", {"class": "findings"}, *cards[:most])
         if rest := cards[most:]:
             more = el("ol", {"class": "findings"}, *rest)
             yield el("details", {"class": "more"}, el("summary", None, f"{count(len(rest))} more"), more)
 
 
-def hypothesis_card(findings: Findings, one: Hypothesis, span: float, link: Link) -> Element:
+def _card(findings: Findings, one: Hypothesis, span: float, link: Link, heading: str) -> Element:
     """One hypothesis: the sentence, its interval, and texts that speak for it and against it."""
     beside = link(one)
     facts = [one.means, f"{one.hypothesis}, found among {_FOUND_BY.get(one.found_by, one.found_by)}"]
     again = findings.repeated.get(one.hypothesis, [])
     parts: list[Part] = [
-        el("h4", None, said(one.sentence)),
+        el(heading, None, said(one.sentence)),
         effect_bar(one, span),
         el(
             "p",
@@ -508,7 +509,8 @@ def _section(name: str, title: str, about: str, *parts: Part) -> Element:
 
 
 def _table(head: Sequence[str], rows: Sequence[Part]) -> Element:
-    columns = el("tr", None, *(el("th", {"scope": "col"}, name) for name in head))
+    named = (el("th", {"scope": "col"}, name) if name else el("td", None) for name in head)
+    columns = el("tr", None, *named)
     table = el("table", {"class": "tight numbers"}, el("thead", None, columns), el("tbody", None, *rows))
     return el("div", {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Numbers"}, table)
 
