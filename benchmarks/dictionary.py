@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, default=DEFAULT_TEXTS)
     parser.add_argument("--vectors", type=Path, help="a .npy file where the vectors are kept")
     parser.add_argument("--peer-python", type=Path)
+    parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--k", default="8,16,32")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -90,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.worker:
         return ours(*options.worker)
-    methods = ["saywell", "saywell-signed", *(PEERS if options.peer_python else ())]
+    methods = ["saywell", "saywell-signed", *(options.peers.split(",") if options.peer_python else ())]
     with tempfile.TemporaryDirectory() as folder:
         files = encoded(options.texts, Path(folder), options.vectors)
         for k in options.k.split(","):
@@ -108,6 +109,7 @@ def main() -> None:
                         [*start, *map(str, asked)], check=True, stdout=subprocess.PIPE, text=True
                     ).stdout
                     rows[method].append(json.loads(said.splitlines()[-1]))
+                    print(method, k, rows[method][-1], file=sys.stderr, flush=True)
             show(k, rows)
 
 

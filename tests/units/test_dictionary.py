@@ -110,6 +110,17 @@ def test_the_same_seed_gives_the_same_dictionary_and_units_do_not_matter():
     np.testing.assert_allclose(larger.decoder, first.decoder, atol=1e-2)
 
 
+def test_copies_of_a_vector_are_no_two_directions():
+    vectors, _ = planted(30)
+    found = fit(np.repeat(vectors, 4, axis=0), 30, 2, seed=0, passes=1)
+    assert (np.triu(found.decoder @ found.decoder.T, 1) < 0.99).all()
+
+
+def test_more_latents_than_vectors():
+    vectors, _ = planted(5)
+    assert np.isfinite(fit(vectors, 40, 3, seed=0, passes=2).encode(vectors).data).all()
+
+
 def test_a_dictionary_is_kept_in_a_file(tmp_path):
     dictionary = some_dictionary(0, 6, 4, 2, True)
     dictionary.save(tmp_path / "dictionary.safetensors")

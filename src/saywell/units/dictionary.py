@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Float32, Int
+from threadpoolctl import threadpool_limits
 
 from saywell.errors import InputError, StorageError
 from saywell.progress import Progress, silent
@@ -69,7 +70,7 @@ class Dictionary:
             before = some @ self.encoder.T + self.bias
             _, close = strongest(before, min(self.k + _CLOSE, self.latents), self.signed)
             close.sort(axis=1)
-            exact = np.einsum("nkd,nd->nk", self.encoder[close], some) + self.bias[close]
+            exact = _products(some, self.encoder, close) + self.bias[close]
             values, chosen = strongest(exact, self.k, self.signed)
             parts.append(_sparse(values, np.take_along_axis(close, chosen, axis=1), self.latents))
         whole = sp.vstack(parts, format="csr")
@@ -138,8 +139,8 @@ def fit(
     """A dictionary that leaves little squared error, by AdamW with a rate that falls to nothing.
 
     Directions start as vectors of the data, so that few are dead; one that does not fire in a whole pass of
-    the first half starts anew as what is explained worst. The same seed gives the same dictionary, on the
-    same machine and with as many threads.
+    the first half starts anew as what is explained worst. The same seed gives the same dictionary on the
+    same machine, whatever the number of threads.
 
     Raises InputError for vectors that are not finite or all alike, and for a k that cannot be.
     """
@@ -156,17 +157,22 @@ def fit(
         raise InputError(f"all {len(vectors)} vectors are alike; there is nothing to find in them")
     random = np.random.default_rng(seed)
 
-    def scaled(rows: np.ndarray) -> np.ndarray:
+    def scaled(rows: np.ndarray | list[int]) -> np.ndarray:
         return (vectors[rows].astype(np.float32) - centre) / size
 
     order = random.permutation(len(vectors))
-    now = _start(scaled(np.resize(order, latents)), scaled(order[:_LOOKED_AT]), k, signed, random)
-    weights = [torch.from_numpy(array) for array in (now.encoder, now.bias, now.decoder)]  # changed in place
-    groups = [{"params": weights[:1], "weight_decay": _DECAY}, {"params": weights[1:], "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+    different = list({vectors[row].tobytes(): row for row in order}.values())[:latents]
     batch = int(np.clip(len(vectors) // _STEPS, 8, 128))
     rates = _rates(passes * -(-len(vectors) // batch))
-    with progress("fitting a dictionary", passes) as advance:
+    # Sums round by the number of threads, and small products gain little from more than one.
+    with threadpool_limits(1, user_api="blas"), progress("fitting a dictionary", passes) as advance:
+        now = _start(scaled(different), scaled(order[:_LOOKED_AT]), latents, k, signed, random)
+        weights = [torch.from_numpy(array) for array in (now.encoder, now.bias, now.decoder)]
+        groups = [
+            {"params": weights[:1], "weight_decay": _DECAY},
+            {"params": weights[1:], "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
         for number in range(passes):
             alive = np.zeros(latents, dtype=bool)
             for start in range(0, len(order), batch):
@@ -175,7 +181,7 @@ def fit(
                 for weight, gradient in zip(weights, found, strict=True):
                     weight.grad = torch.from_numpy(gradient)
                 optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = next(rates)
-                optimiser.step()
+                optimiser.step()  # changes the arrays of `now`
                 now.decoder[:] = now.decoder / np.linalg.norm(now.decoder, axis=1, keepdims=True)
             order = random.permutation(order)
             if number < passes // 2:
@@ -192,11 +198,7 @@ def gradients(
     active = _sparse(values, places, now.latents)
     error = active @ now.decoder - x
     error /= len(x)
-    back = np.empty_like(values)
-    for start in range(0, len(x), _NEAR):
-        some = slice(start, start + _NEAR)
-        back[some] = np.matmul(now.decoder[places[some]], error[some, :, None])[:, :, 0]
-    back = _sparse(back * (values != 0), places, now.latents)
+    back = _sparse(_products(error, now.decoder, places) * (values != 0), places, now.latents)
     to_bias = np.asarray(back.sum(0), dtype=np.float32).ravel()
     return (back.T @ x, to_bias, active.T @ error), places[values != 0]
 
@@ -221,6 +223,15 @@ def _sparse(values: np.ndarray, places: np.ndarray, latents: int) -> sp.csr_matr
     return sp.csr_matrix((values.ravel(), places.ravel().astype(np.int32), ends), (len(values), latents))
 
 
+def _products(rows: np.ndarray, directions: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Of each row with the directions at its places; each product by itself, so that none rounds by place."""
+    found = np.empty(places.shape, dtype=np.float32)
+    for start in range(0, len(rows), _NEAR):
+        some = slice(start, start + _NEAR)
+        found[some] = np.einsum("nkd,nd->nk", directions[places[some]], rows[some])
+    return found
+
+
 def _unit(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Rows of length 1; one that is nothing becomes a direction by chance."""
     nothing = ~np.any(rows, axis=1)
@@ -240,20 +251,20 @@ def _rates(steps: int) -> Iterator[float]:
 
 
 def _start(
-    decoder: np.ndarray, x: np.ndarray, k: int, signed: bool, random: np.random.Generator
+    shown: np.ndarray, x: np.ndarray, latents: int, k: int, signed: bool, random: np.random.Generator
 ) -> Dictionary:
-    """Directions that are vectors of the data, read off by an encoder that makes the best of them.
+    """Directions that are vectors shown, the rest by chance, with an encoder that makes the best of them.
 
     Vectors of data are like one another, so k of them that are like a vector sum up to more than it: the
     encoder is the decoder, as much smaller as leaves least error.
     """
-    decoder = _unit(decoder, random)
-    nothing = np.zeros(len(decoder), dtype=np.float32)
-    tied = Dictionary(decoder.copy(), nothing, decoder, np.zeros_like(decoder[0]), k, signed)
+    width = x.shape[1]
+    decoder = _unit(np.vstack([shown, np.zeros((latents - len(shown), width), np.float32)]), random)
+    bias, centre = np.zeros(latents, dtype=np.float32), np.zeros(width, dtype=np.float32)
     values, places = strongest(x @ decoder.T, k, signed)
-    sums = _sparse(values, places, len(decoder)) @ decoder
-    tied.encoder[:] *= (sums * x).sum() / np.square(sums).sum()
-    return tied
+    sums = _sparse(values, places, latents) @ decoder
+    smaller = (sums * x).sum() / np.square(sums).sum()
+    return Dictionary(decoder * smaller, bias, decoder, centre, k, signed)
 
 
 def _renew(now: Dictionary, dead: np.ndarray, x: np.ndarray, random: np.random.Generator) -> None:
