@@ -54,26 +54,35 @@ def parts_together(
 ) -> np.ndarray:
     """The part of each group by a hash of the id of its leader, so that parts get about these shares.
 
-    `sizes`: how many are in each; `shares`: of the parts, with sum 1. Where hashes leave a part less than
-    half of its share, as they may for few groups or a very large one, groups go from large to small to
-    the part that lacks most.
+    `sizes`: how many are in each; `shares`: of the parts, with sum 1, in the order describe, select, score.
+    A group that is larger than the share of the first part is that part alone: it is one case, however
+    large, and cases are what the last part needs. Where hashes leave a part less than half of its share, as
+    they may for few groups, these go from large to small to the part that lacks most.
 
     Raises InputError for fewer groups than parts.
     """
-    parts, wanted = np.array(list(shares), dtype=object), np.array(list(shares.values()))
+    parts, wanted = list(shares), np.array(list(shares.values()))
     if len(leaders) < len(parts):
         raise InputError(
             f"all hangs together in {len(leaders)} group{'s' * (len(leaders) > 1)}, by near duplicates, a"
             " common group or texts of several pairs, so that nothing can be kept apart to test on: give"
             " more texts, another group (--group), or a column that says train and test (--split)"
         )
-    chosen = dealt(leaders, seed, list(shares.values()))
+    largest_first = np.lexsort((hash_numbers(leaders, seed, "split"), -sizes))
     lacks = wanted * sizes.sum()
+    largest = largest_first[0]
+    if len(parts) > 1 and sizes[largest] > lacks[0]:
+        others = np.delete(np.arange(len(leaders)), largest)
+        left = {part: share / wanted[1:].sum() for part, share in shares.items() if part != parts[0]}
+        chosen = np.full(len(leaders), parts[0], dtype=object)
+        chosen[others] = parts_together(leaders.gather(others), sizes[others], seed, left)
+        return chosen
+    chosen = dealt(leaders, seed, list(shares.values()))
     if (np.bincount(chosen, sizes, len(parts)) < SCANT * lacks).any():
-        for group in np.lexsort((hash_numbers(leaders, seed, "split"), -sizes)):
+        for group in largest_first:
             chosen[group] = np.argmax(lacks)
             lacks[chosen[group]] -= sizes[group]
-    return parts[chosen]
+    return np.array(parts, dtype=object)[chosen]
 
 
 def parts_told(splits: pl.Series, column: str) -> tuple[pl.Series, list[str]]:

@@ -168,11 +168,21 @@ def test_pairs_with_a_common_text_are_in_one_part():
     assert len(np.unique(found.clusters)) == 20 and len(found.examples) == 80
 
 
+def test_a_text_that_very_many_rows_have_does_not_fill_a_part():
+    source = pl.concat(
+        [frame(60, y=cycle(0, 1)), pl.DataFrame({"text": ["Thanks a lot."] * 200, "y": cycle(0, 1)(200)})]
+    )
+    found = asked(source, target="y")
+    sizes = {part: found.examples.table["part"].to_list().count(part) for part in PARTS}
+    assert min(sizes.values()) >= 8 and sizes["score"] > 20
+    assert any("200 of 260 texts hang together through copies of one text" in note for note in found.notes)
+
+
 def test_what_very_many_have_in_common_is_said():
     source = frame(80, y=cycle(0, 1), who=cycle("a", "a", "b", "c"))
     (note,) = [note for note in asked(source, target="y", group="who").notes if "hang together" in note]
     assert note.startswith(
-        "40 of 80 texts hang together through the same 'who': they are all in one part (score)"
+        "40 of 80 texts hang together through the same 'who': they are all in one part (describe)"
     )
     with pytest.raises(InputError, match="in 2 groups"):
         asked(source.filter(pl.col("who") != "c"), target="y", group="who")

@@ -212,7 +212,9 @@ def _outcomes(
     if asked.pair is None or asked.kind in GRADED:
         outcomes, notes = outcomes_of(target, asked.kind)
         if asked.pair is None and asked.target is None and asked.between is None:
-            notes[0] = f"{read.target!r} is 1 of the first texts, and 0 of those that they are compared with."
+            notes.insert(
+                0, f"{read.target!r} is 1 of the first texts, and 0 of those they are compared with."
+            )
             both = (
                 rows.group_by("first").agg(pl.col("target").n_unique()).filter(pl.col("target") == 2).height
             )
@@ -283,9 +285,9 @@ def _parts(rows: pl.DataFrame, ids: pl.Series, group: np.ndarray, seed: int) -> 
     free = rows["part"].is_null().to_numpy()
     if free.any():
         wanted = [part for part in PARTS if part not in said[~free]]
-        leaders, place, sizes = np.unique(
-            group[rows["first"].to_numpy()[free]], return_inverse=True, return_counts=True
-        )
+        leaders, place = np.unique(group[rows["first"].to_numpy()[free]], return_inverse=True)
+        # By different texts: a text is read once, however often it is there.
+        sizes = np.bincount(group, minlength=len(ids))[leaders]
         dealt = parts_together(ids.gather(leaders), sizes, seed, shares_of(wanted, FRACTIONS))
         said[free] = dealt[place]
     parts = np.empty(len(ids), dtype=object)

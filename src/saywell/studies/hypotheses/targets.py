@@ -45,8 +45,8 @@ def outcomes_of(
         kind = _kind(known, len(different))
     _check(name, known, different, kind)
     if kind == "binary":
-        outcome, note = _yes_or_no(name, values, different)
-        return (outcome,), [note, *_scarce([outcome])]
+        outcome, notes = _yes_or_no(name, values, different)
+        return (outcome,), [*notes, *_scarce([outcome])]
     if kind == "nominal":
         return _one_a_value(name, values, different)
     outcome = Outcome(name, kind, _floats(values), name)
@@ -86,14 +86,13 @@ def _check(name: str, known: pl.Series, different: Sequence[object], kind: str) 
         )
 
 
-def _yes_or_no(name: str, values: pl.Series, different: Sequence[object]) -> tuple[Outcome, str]:
+def _yes_or_no(name: str, values: pl.Series, different: Sequence[object]) -> tuple[Outcome, list[str]]:
     no, yes = _no_and_yes(different)
     floats = _floats(values == yes)
-    plain = values.dtype != pl.String and (no, yes) == (0, 1)
-    called = name if plain else f"{name}={_plain(yes)}"
-    return Outcome(called, "binary", floats), (
-        f"The target {called!r} is 1 where {name!r} is {_shown(yes)}, and 0 where it is {_shown(no)}."
-    )
+    if values.dtype != pl.String and (no, yes) == (0, 1):
+        return Outcome(name, "binary", floats), []
+    note = f"The target is 1 where {name!r} is {_shown(yes)}, and 0 where it is {_shown(no)}."
+    return Outcome(f"{name}={_plain(yes)}", "binary", floats), [note]
 
 
 def _no_and_yes(different: Sequence[object]) -> tuple[object, object]:
