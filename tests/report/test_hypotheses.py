@@ -13,12 +13,12 @@ import pytest
 
 from saywell.cli.show import print_study
 from saywell.report.card import StudyRows
-from saywell.report.hypotheses import SECTIONS, Findings, chance, opening, powers, together
+from saywell.report.hypotheses import SECTIONS, Findings, chance, opening, powers, raters, together
 from saywell.report.hypothesis_words import Hypothesis, in_short, subject
 from saywell.report.page import write_report
 from saywell.report.parts import visible
 from saywell.store.study import Study
-from saywell.studies.hypotheses.tables import HYPOTHESES, POWER, SHUFFLED
+from saywell.studies.hypotheses.tables import BY_RATER, HYPOTHESES, POWER, SHUFFLED
 
 FIXTURES = runpy.run_path(str(Path(__file__).parent.parent / "hypothesis_studies.py"))
 HOSTILE = ("<script>alert(1)</script>", "photo\u202egpj.exe {{7*7}}")
@@ -249,11 +249,18 @@ def test_a_page_says_what_is_found_with_nothing_to_find(found, says):
     assert says in said
 
 
+@pytest.mark.parametrize(("low", "says"), [(0.01, "Raters differ in"), (-0.01, "Nothing shows that raters")])
+def test_a_page_says_whether_raters_differ(low, says):
+    row = ("stars", "weights", 0.6, 0.02, low, 0.03, "R2", 0.3, 400)
+    (said,) = raters(Findings(Given({"by_rater": BY_RATER.frame([row])})))
+    assert said.startswith(says)
+
+
 def test_parts_whose_tables_are_not_there_are_left_out():
     findings = Findings(Given({"hypotheses": frame_of(STARS)}))
     assert STARS.sentence[:20] in opening(findings).html()
     assert [name for name, *_, make in SECTIONS if make(findings) is not None] == ["tested"]
-    assert not [*chance(findings), *powers(findings), *together(findings)]
+    assert not [*chance(findings), *powers(findings), *together(findings), *raters(findings)]
 
 
 def frame_of(one: Hypothesis) -> pl.DataFrame:

@@ -34,7 +34,7 @@ def print_findings(study: Study, console: Console, top: int, *, brief: bool = Fa
 
     from saywell.cli.terminal import plain
     from saywell.report.card import StudyRows
-    from saywell.report.hypotheses import Findings, chance, powers, together
+    from saywell.report.hypotheses import Findings, chance, powers, raters, together
     from saywell.report.hypothesis_words import in_short
 
     findings = Findings(StudyRows(study))
@@ -51,7 +51,7 @@ def print_findings(study: Study, console: Console, top: int, *, brief: bool = Fa
     console.print()
     lines = list(chance(findings))
     if not brief:
-        lines += [*together(findings), *powers(findings), *_beside(findings.all)]
+        lines += [*together(findings), *raters(findings), *powers(findings), *_beside(findings.all)]
     for line in lines:
         console.print(Text(plain(line), "dim"))
 

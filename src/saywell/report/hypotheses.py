@@ -457,8 +457,8 @@ def preference_section(findings: Findings) -> Element | None:
 
 
 def rater_section(findings: Findings) -> Element | None:
-    """Who favours what, those first who differ most from all."""
-    table = findings.table("raters")
+    """Whether raters differ in what they favour, and who favours what: those first who differ most."""
+    table, worth = findings.table("raters"), findings.table("by_rater")
     if table.is_empty():
         return None
     away = (pl.col("weight") - pl.col("of_all")).abs()
@@ -468,19 +468,64 @@ def rater_section(findings: Findings) -> Element | None:
             said(row["rater"], 60),
             _words(findings.named(row["hypothesis"])),
             f"{row['weight']:+.2f}",
-            f"{row['ci_low']:+.2f} to {row['ci_high']:+.2f}",
+            _signed(row["ci_low"], row["ci_high"]),
             f"{row['of_all']:+.2f}",
             count(row["n"]),
         )
         for row in table.head(_MOST_ROWS).iter_rows(named=True)
     ]
-    head = ("rater", "favours", "weight", "95 % interval", "of all", "n")
-    about = (
-        f"{count(table['rater'].n_unique())} raters, those first who differ most from all. Weight: log odds"
-        " for a text of which it holds; above 0 it is favoured. The fewer items a rater judged, the more the"
-        " weight is drawn towards that of all."
+    several = worth["outcome"].n_unique() > 1
+    models = [
+        _row(
+            _RATERS.get(row["model"]) or said(row["model"], 60),
+            *[_words(row["outcome"])] * several,
+            *[f"{row['loss']:.3f}", "" if row["model"] == "all" else f"{row['gain']:+.3f}"],
+            "" if row["model"] == "all" else _signed(row["ci_low"], row["ci_high"], 3),
+            f"{row['measure']} {two(row['value'])}",
+            count(row["n"]),
+        )
+        for row in worth.iter_rows(named=True)
+    ]
+    about = " ".join(
+        [
+            f"{count(table['rater'].n_unique())} raters.",
+            *raters(findings),
+            "Weight: in log odds (of a target that is not yes or no, in its own units); above 0 it is"
+            " favoured. The fewer items a rater said, the more the weight is drawn towards that of all.",
+        ]
     )
-    return _section("raters", "Who favours what", about, *_folded(head, rows))
+    of_models = ("what may differ by rater", *["outcome"] * several, "loss", "gain", "95 % interval", "", "n")
+    head = ("rater", "favours", "weight", "95 % interval", "of all", "n")
+    beside = [_table(of_models, models)] if models else []
+    return _section("raters", "Who favours what", about, *beside, *_folded(head, rows))
+
+
+_RATERS = {
+    "all": "nothing: one set of weights",
+    "level": "how high a rater goes",
+    "weights": "that, and what a rater favours (drawn towards all)",
+    "alone": "everything: each rater's own items say all",
+}
+
+
+def raters(findings: Findings) -> Iterator[str]:
+    """Whether raters differ in what they go by, a sentence for each outcome."""
+    for row in findings.table("by_rater").filter(model="weights").iter_rows(named=True):
+        gain = f"gain {row['gain']:+.3f}, {_signed(row['ci_low'], row['ci_high'], 3)}"
+        if row["ci_low"] is not None and row["ci_low"] > 0:
+            yield (
+                f"Raters differ in what they go by ({row['outcome']}): with weights of their own, held-out"
+                f" items are told better ({gain})."
+            )
+        else:
+            yield (
+                f"Nothing shows that raters differ in what they go by ({row['outcome']}; {gain}): read their"
+                " weights as alike."
+            )
+
+
+def _signed(low: float | None, high: float | None, digits: int = 2) -> str:
+    return NONE if low is None or high is None else f"{low:+.{digits}f} to {high:+.{digits}f}"
 
 
 def argued_section(findings: Findings) -> Element | None:

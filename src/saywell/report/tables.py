@@ -219,6 +219,15 @@ _TABLES = (
         | dict.fromkeys(("weight", "ci_low", "ci_high", "of_all"), _NUMBER),
     ),
     _read(
+        "by_rater",
+        {
+            **_words("outcome", "model", "measure"),
+            **dict.fromkeys(("loss", "gain", "value"), _NUMBER),
+            "n": _COUNT,
+        }
+        | dict.fromkeys(("ci_low", "ci_high"), _NUMBER),
+    ),
+    _read(
         "argued",
         {**_words("item", "first", "second"), "hypotheses": pl.List(pl.String)}
         | dict.fromkeys(("said", "predicted", "odds"), _NUMBER),
