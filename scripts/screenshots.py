@@ -61,15 +61,15 @@ def main() -> None:
             page.close()
 
         for one in shelf:
-            kind, home = one.study.manifest.kind, place + one.home
+            kind, home, front = one.study.manifest.kind, place + one.home, place + one.front
             report = one.study.path / "report.html"
             if report.exists():
                 for scheme in ("light", "dark"):
                     shoot(f"report-{kind}-{scheme}", report.resolve().as_uri(), WIDE, scheme)
                 shoot(f"report-{kind}-phone", report.resolve().as_uri(), PHONE)
             for scheme in ("light", "dark"):
-                shoot(f"explorer-{kind}-{scheme}", home, WIDE, scheme)
-            shoot(f"explorer-{kind}-phone", home, PHONE)
+                shoot(f"explorer-{kind}-{scheme}", front, WIDE, scheme)
+            shoot(f"explorer-{kind}-phone", front, PHONE)
             if kind == "classes":
                 name = one.tables.rows("select name from classes order by name limit 1")[0]["name"]
                 shoot(f"explorer-{kind}-card", f"{home}class?name={quote(name)}", WIDE)

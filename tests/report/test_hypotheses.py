@@ -249,6 +249,12 @@ def test_a_page_says_what_is_found_with_nothing_to_find(found, says):
     assert says in said
 
 
+def test_a_search_that_found_nothing_to_test_says_so():
+    findings = Findings(Given({"hypotheses": HYPOTHESES.empty()}))
+    assert "Nothing was put to the test." in opening(findings).html()
+    assert not [make for *_, make in SECTIONS if make(findings) is not None]
+
+
 @pytest.mark.parametrize(("low", "says"), [(0.01, "Raters differ in"), (-0.01, "Nothing shows that raters")])
 def test_a_page_says_whether_raters_differ(low, says):
     row = ("stars", "weights", 0.6, 0.02, low, 0.03, "R2", 0.3, 400)

@@ -81,6 +81,8 @@ def _beside(hypotheses: list[Hypothesis]) -> list[str]:
     """What was not shown, and how sure the rest is."""
     from saywell.scorers.intervals import FALSE_DISCOVERY_RATE
 
+    if not hypotheses:
+        return []
     surely = sum(one.surely and not one.repeats for one in hypotheses)
     held = f"{surely} hold after Bonferroni, too."
     said = [f"Verified: q is at most {FALSE_DISCOVERY_RATE} over all {len(hypotheses)} tests; {held}"]

@@ -111,7 +111,7 @@ class Hypothesis:
         if value is None:
             return NONE
         if self.unit_of_effect:
-            return f"{value:,.4g} {clip(self.unit_of_effect, 40)}"
+            return f"{clip(self.unit_of_effect, 40)}: {value:,.4g}"
         if self.pairs:
             return "favoured" if value > 0.5 else "not favoured"
         return clip(self.outcome, 60) if value > 0.5 else f"not {clip(self.outcome, 60)}"
