@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse, stats
 
-from saywell.scorers.association import associations, permuted, screened, small
+from saywell.scorers.association import _places, associations, permuted, screened, small
 from saywell.scorers.null_model import null_model
 from saywell.scorers.outcomes import Outcome
 from tiny_outcomes import KINDS, drawn, waves
@@ -197,18 +197,38 @@ def test_p_by_permutation_is_that_of_plain_dealing(name):
         about = residuals - score / common * left
         return score**2 / max((np.bincount(cluster, left * about) ** 2).sum(), common / 2)
 
+    sizes = np.bincount(cluster)
+    alike = [
+        np.stack([np.flatnonzero(cluster == c) for c in np.flatnonzero(sizes == size)])
+        for size in np.unique(sizes)
+    ]
+    if name == "of sizes":  # what differs between clusters of one size and of another is not dealt
+        for members in alike:
+            left[members] -= left[members].mean(0)
     extreme = []
     for _ in range(1000):
         if name == "uneven":
             sign = random.choice([-1, 1], 20)[cluster]
             extreme.append(abs(left @ (null.residuals * sign)) >= abs(left @ null.residuals) - 1e-9)
             continue
-        dealt, sizes = np.empty(n), np.bincount(cluster)
-        for size in np.unique(sizes):
-            members = np.stack([np.flatnonzero(cluster == c) for c in np.flatnonzero(sizes == size)])
+        dealt = np.empty(n)
+        for members in alike:
             dealt[members.ravel()] = null.residuals[random.permutation(members)].ravel()
         extreme.append(statistic(dealt) >= statistic(null.residuals) - 1e-9)
+    if name != "uneven":
+        found = _places(null, left[None], random)[0][0] * (left**2 @ null.weights if name == "rare" else 1)
+        assert found == pytest.approx(statistic(null.residuals))
     assert permuted(null, reading[None], seed=1)[0] == pytest.approx(np.mean(extreme), abs=0.05)
+
+
+def test_many_covariates_make_no_findings():
+    """They take from the residuals what readings that say nothing would have met."""
+    random = np.random.default_rng(0)
+    p = []
+    for _ in range(150):
+        null = null_model(Outcome("y", "real", random.normal(size=40)), random.normal(size=(40, 20)))
+        p.append(permuted(null, (random.random((2, 40)) < 0.5) * 1.0, seed=0, most=99))
+    assert np.mean(np.array(p) <= 0.05) < 0.09
 
 
 def test_few_are_told_from_many():
