@@ -29,7 +29,7 @@ FOLDS = 5
 _ALONE = 10.0  # the spread, where nothing is to be drawn: as good as none, yet separated raters stay finite
 _LIKE_ALL = 3.0  # weights that the mean of all spreads counts for beside a reading's own
 _FLAT = 1e8  # the variance of the constant
-_LEAST, _MOST = 1e-6, 1e4  # variances, where the outcome's is about 1
+_NONE, _LEAST, _MOST = 1e-12, 1e-6, 1e4  # variances, where the outcome's is about 1
 _ROUNDS, _STEPS, _HALVINGS = 20, 30, 30
 _DECREMENT = 1e-6  # of a Newton step, in nats of all items
 
@@ -174,7 +174,7 @@ class _Variances(NamedTuple):
         """With the spreads multiplied."""
         by = np.full(len(self.between), scales.weights)
         by[:1] = scales.level
-        return self._replace(between=np.clip(self.between * by**2, _LEAST, _MOST))
+        return self._replace(between=np.clip(self.between * by**2, _NONE, _MOST))
 
 
 class _Weights(NamedTuple):

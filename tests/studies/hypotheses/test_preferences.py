@@ -107,15 +107,15 @@ def test_weights_drawn_to_all_beat_one_weight_for_all_and_one_for_each_where_rat
     assert within.mean() > 0.85
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, 7])
 def test_raters_who_do_not_differ_cost_nothing(seed):
     readings, by, values, _ = rated(1200, 6, 15, 0.0, seed)
     asked = asked_of(values, raters=by)
     weights, told = rater_weights(asked, asked.outcomes[0], names(6), readings)
     found = gains(told)
-    assert found["weights"]["gain"] > -0.002
+    assert abs(found["weights"]["gain"]) < 1e-4
     assert found["alone"]["gain"] < -0.05
-    assert (weights["weight"] - weights["of_all"]).abs().max() < 0.05
+    assert (weights["weight"] - weights["of_all"]).abs().max() < 1e-3
 
 
 def test_a_rater_of_few_items_is_drawn_to_all_and_one_never_seen_goes_by_all():
