@@ -150,6 +150,7 @@ def _tested(what, said, readings, covariates) -> list[dict]:
                 "effect_alone": effect * (1.0, 1.3, -0.4)[number % 3] if covariates else None,
                 "ci_low_alone": effect - 2.5 * error if covariates else None,
                 "ci_high_alone": effect + 2.5 * error if covariates else None,
+                **{"at_length": effect, "ci_low_at_length": effect, "ci_high_at_length": effect},
                 **{"covariates": list(covariates), "z": z, "p": p, "by_permutation": bool(holds.sum() < 30)},
                 **{"few": few, "order": number},
             }

@@ -44,6 +44,9 @@ STARS = Hypothesis(
     ci_low_alone=-1.12,
     ci_high_alone=-0.72,
     covariates=("length",),
+    at_length=None,
+    ci_low_at_length=None,
+    ci_high_at_length=None,
     p=1e-9,
     q=1e-8,
     p_bonferroni=4e-8,
@@ -98,6 +101,21 @@ PAIR = replace(
                 STARS, effect=1234.4, ci_low=1100.2, ci_high=1368.6, covariates=(), unit_of_effect="clicks"
             ),
             'Texts with the word "refund" have 1,234 clicks more (1,100 to 1,369); 12 % of texts.',
+        ),
+        (
+            replace(STARS, covariates=(), at_length=-0.9, ci_low_at_length=-1.1, ci_high_at_length=-0.7),
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), the same at equal length;'
+            " 12 % of texts.",
+        ),
+        (
+            replace(STARS, covariates=(), at_length=-0.1, ci_low_at_length=-0.3, ci_high_at_length=0.1),
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), with no clear difference at equal'
+            " length; 12 % of texts.",
+        ),
+        (
+            replace(STARS, covariates=(), at_length=0.4, ci_low_at_length=0.3, ci_high_at_length=0.5),
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), 0.4 stars more at equal length;'
+            " 12 % of texts.",
         ),
         (
             LABEL,

@@ -55,6 +55,9 @@ class Hypothesis:
     ci_low_alone: float | None
     ci_high_alone: float | None
     covariates: tuple[str, ...]
+    at_length: float | None
+    ci_low_at_length: float | None
+    ci_high_at_length: float | None
     p: float | None
     q: float | None
     p_bonferroni: float | None
@@ -243,8 +246,10 @@ def _interval(one: Hypothesis) -> str:
 
 def _beside(one: Hypothesis) -> str:
     """What is held equal, and whether that makes a difference."""
-    if not one.covariates or one.effect_alone is None or one.effect is None:
+    if one.effect_alone is None or one.effect is None:
         return ""
+    if not one.covariates:
+        return _at_length(one)
     named = one.covariates if len(one.covariates) <= _NAMED else (f"{len(one.covariates)} covariates",)
     equal, free = f"at equal {joined(named)}", f"where {joined(named)} may differ"
     if _amount(one, one.effect_alone) == _amount(one, one.effect):
@@ -256,6 +261,20 @@ def _beside(one: Hypothesis) -> str:
         return f" {equal}, though no clear difference {free}"
     though = "though " if one.effect_alone * one.effect < 0 else ""
     return f" {equal}, {though}{_alone(one)} {free}"
+
+
+def _at_length(one: Hypothesis) -> str:
+    """What is left of a difference among texts of equal length."""
+    assert one.effect is not None, "asked for where there is one"
+    if one.at_length is None or one.ci_low_at_length is None or one.ci_high_at_length is None:
+        return ""
+    if _amount(one, one.at_length) == _amount(one, one.effect):
+        return ", the same at equal length"
+    if abs(one.at_length - one.effect) <= _MUCH_THE_SAME * abs(one.effect):
+        return ", much the same at equal length"
+    if one.ci_low_at_length * one.ci_high_at_length <= 0:
+        return ", with no clear difference at equal length"
+    return f", {_amount(one, one.at_length)} at equal length"
 
 
 def _alone(one: Hypothesis) -> str:

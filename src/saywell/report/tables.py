@@ -183,6 +183,7 @@ _TABLES = (
             "holds": _COUNT,
             **dict.fromkeys(("share", "mean_with", "mean_without", "effect", "ci_low", "ci_high"), _NUMBER),
             **dict.fromkeys(("effect_alone", "ci_low_alone", "ci_high_alone"), _NUMBER),
+            **dict.fromkeys(("at_length", "ci_low_at_length", "ci_high_at_length"), _NUMBER),
             "covariates": pl.List(pl.String),
             **dict.fromkeys(("p", "q", "p_bonferroni"), _NUMBER),
             **dict.fromkeys(("by_permutation", "pairs"), _TRUE),

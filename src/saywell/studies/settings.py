@@ -48,11 +48,6 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, Sequence) else value
 
 
-def _or_none(value: Any) -> Any:
-    """`_listed`; "none" alone is an empty list."""
-    return [] if _listed(value) == ["none"] else _listed(value)
-
-
 def _split(value: Any) -> Any:
     """`a,b` as ["a", "b"]."""
     return value.split(",") if isinstance(value, str) else _listed(value)
@@ -460,9 +455,8 @@ class HypothesisSettings(CausalSettings, ClaimSettings):
     between: str | None = Field(
         default=None, description="Column with two groups, or more, to be told apart, instead of a target."
     )
-    covariate: Annotated[list[str], BeforeValidator(_or_none)] = Field(
-        default=["length"],
-        description="Column to be held equal; 'length' is the number of words, 'none' is nothing.",
+    covariate: Names = Field(
+        default=[], description="Column to be held equal; 'length' is the number of words."
     )
     by: str | None = Field(default=None, description="Column that says who said the target.")
     group: str | None = Field(

@@ -61,7 +61,8 @@ def test_texts_with_a_target_are_items_with_an_outcome():
     texts = found.examples.texts
     assert [texts[i] for i in found.items.first] == [source["text"][int(r)] for r in found.items.rows]
     assert found.items.second is None and found.clusters is None and found.raters is None
-    assert found.names == ("length",) and asked(source, target="stars", covariate="none").names == ()
+    assert found.names == ()
+    assert asked(source, target="stars", covariate="length").names == ("length",)
     assert set(found.items.parts) == set(PARTS)
     assert found.items.parts.tolist() == found.examples.table["part"].gather(found.items.first).to_list()
 

@@ -7,12 +7,14 @@ reading of its first text less that of its second.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
+from saywell.data.covariates import log_words
 from saywell.data.examples import Examples
 from saywell.data.parts import PARTS
 from saywell.scorers.null_model import Null, null_model
@@ -78,13 +80,22 @@ class Asked:
         found = [self.items.first[items]]
         return found if self.items.second is None else [*found, self.items.second[items]]
 
-    def null(self, outcome: int, items: Int[np.ndarray, " some"], *, alone: bool = False) -> Null | None:
+    def null(
+        self, outcome: int, items: Int[np.ndarray, " some"], *, alone: bool = False, at_length: bool = False
+    ) -> Null | None:
         """One of the outcomes explained by the covariates, on some items; None where it has one value there.
 
-        `alone`: by nothing. Raises InputError as `null_model`.
+        `alone`: by nothing; `at_length`: by the number of words as well. Raises InputError as `null_model`.
         """
         own = self.outcomes[outcome]
         values = own.values[items][own.known[items]]
         if not len(values) or values.min() == values.max():
             return None
-        return null_model(own, None if alone else self.covariates, self.clusters, items)
+        held = np.hstack([self.covariates, self.length]) if at_length else self.covariates
+        return null_model(own, None if alone else held, self.clusters, items)
+
+    @cached_property
+    def length(self) -> Float[np.ndarray, "items one"]:
+        """The logarithm of the number of words; of pairs its difference."""
+        words = log_words(self.examples.table["text"]).to_numpy()[None]
+        return self.items.read(words).T

@@ -49,6 +49,9 @@ HYPOTHESES = Table(
         "ci_low_alone": pl.Float64,
         "ci_high_alone": pl.Float64,
         "covariates": pl.List(pl.String),
+        "at_length": pl.Float64,
+        "ci_low_at_length": pl.Float64,
+        "ci_high_at_length": pl.Float64,
         "z": pl.Float64,
         "p": pl.Float64,
         "by_permutation": pl.Boolean,
@@ -69,7 +72,8 @@ examples. `n`: score items that were read, `holds`: of which it holds; of pairs 
 of one text alone. `mean_with`, `mean_without`: of the outcome where it holds and where not; of pairs
 the share of those in which it holds of one text alone that have that text favoured, and 0.5. `effect`:
 the difference that it makes with covariates held equal, with a 95 % interval; `_alone`: without them.
-`covariates`: what is held equal, by the names that were asked for.
+`covariates`: what is held equal, by the names that were asked for. `_at_length`: the effect with the
+number of words held equal as well; null where the statement hardly varies among texts of one length.
 z, p: of the test (two-sided), q after Benjamini and Hochberg over all that were tested, p_bonferroni
 after Bonferroni. `status`: "verified" where q is at most 0.05 and the direction is the one found, "the
 other way" where q is and it is not, "not shown", or "too few" where nothing could be said whatever the

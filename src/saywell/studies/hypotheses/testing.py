@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float
 
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
+from saywell.errors import InputError
 from saywell.scorers.association import associations, permuted, small
 from saywell.scorers.effects import effects
 from saywell.scorers.intervals import FALSE_DISCOVERY_RATE, benjamini_hochberg
@@ -28,6 +29,8 @@ from saywell.studies.hypotheses.tables import HYPOTHESES, POWER, SHUFFLED
 VERIFIED, OTHER_WAY, NOT_SHOWN, TOO_FEW = "verified", "the other way", "not shown", "too few"
 SHARES = (0.02, 0.1, 0.3)
 """Of score items, for which power is said."""
+APART = 0.1
+"""Share of its variance that covariates have to leave of a reading: a variance inflation of 10 at most."""
 AKIN, LEFT = 0.5, 2.0
 """Correlation of readings from which on one hypothesis may repeat another, and z below which, with the other
 held equal, nothing of its own is left."""
@@ -74,6 +77,7 @@ def put_to_test(
         if null is None:
             continue
         read = readings[own][:, null.rows]
+        own, read = own[varying(null, read)], read[varying(null, read)]
         found.z[own], found.p[own] = associations(null, read)
         few = small(null, read)
         found.by_permutation[own] = few
@@ -81,6 +85,19 @@ def put_to_test(
             found.p[own[few]] = permuted(null, read[few], seed=seed)
         found.least[own] = least_p(null, read)
     return found
+
+
+def varying(null: Null, readings: Float[np.ndarray, "some items"]) -> Bool[np.ndarray, " some"]:
+    """Which readings vary among items of equal covariates: of the others these leave less than `APART`.
+
+    What is left of such a one is an accident of how a covariate is counted, and its effect an extrapolation.
+    """
+    known = ~np.isnan(readings)
+    means = np.nanmean(readings, axis=1, keepdims=True)
+    centred = np.where(known, readings - means, 0)
+    left = centred - (centred @ null.design / len(null)) @ null.design.T
+    whole = (centred**2).sum(1)
+    return (whole > 0) & ((left**2).sum(1) >= APART * whole)
 
 
 def by_outcome(choice: Sequence[Choice]) -> list[tuple[int, np.ndarray]]:
@@ -112,7 +129,7 @@ def hypothesis_table(
 ) -> pl.DataFrame:
     """Table `hypotheses`: verified ones first, in the order of what each adds to those before."""
     order, repeated = _ordered(asked, choice, readings)
-    facts = _facts(asked, choice, readings)
+    facts = _facts(asked, choice, readings, written.held_equal)
     status = statuses(tested, choice)
     rank = [(s != VERIFIED, repeated[n] is not None, order[n]) for n, s in enumerate(status)]
     places = sorted(range(len(choice)), key=lambda n: rank[n])
@@ -134,7 +151,6 @@ def hypothesis_table(
                 outcome.unit,
                 int(np.sign(choice[n].z)),
                 *facts[n],
-                list(written.held_equal),
                 *map(_number, (tested.z[n], tested.p[n])),
                 bool(tested.by_permutation[n]),
                 float(tested.q[n]),
@@ -229,16 +245,22 @@ def _ordered(
             for earlier in range(later):
                 if repeated[own[earlier]] is not None or alike[later, earlier] < AKIN:
                     continue
-                held = readings[own[earlier]][:, None]
-                both = np.hstack([asked.covariates, held])
-                beside = null_model(
-                    asked.outcomes[outcome], both, asked.clusters, asked.items.of(DESCRIBE, SELECT)
-                )
-                left = associations(beside, readings[own[later]][None, beside.rows]).z[0]
-                if not abs(left) >= LEFT:
+                if not abs(_left(asked, outcome, readings[own[later]], readings[own[earlier]])) >= LEFT:
                     repeated[own[later]] = int(own[earlier])
                     break
     return order, repeated
+
+
+def _left(
+    asked: Asked, outcome: int, later: Float[np.ndarray, " items"], earlier: Float[np.ndarray, " items"]
+) -> float:
+    """z of a reading with another held equal, on describe and select items; 0 where that tells everything."""
+    both = np.hstack([asked.covariates, earlier[:, None]])
+    try:
+        beside = null_model(asked.outcomes[outcome], both, asked.clusters, asked.items.of(DESCRIBE, SELECT))
+    except InputError:  # nothing of the outcome is left to explain
+        return 0.0
+    return float(associations(beside, later[None, beside.rows]).z[0])
 
 
 def _correlations(rows: Float[np.ndarray, "some items"]) -> Float[np.ndarray, "some some"]:
@@ -247,9 +269,12 @@ def _correlations(rows: Float[np.ndarray, "some items"]) -> Float[np.ndarray, "s
 
 
 def _facts(
-    asked: Asked, choice: Sequence[Choice], readings: Float[np.ndarray, "chosen items"]
+    asked: Asked,
+    choice: Sequence[Choice],
+    readings: Float[np.ndarray, "chosen items"],
+    held_equal: Sequence[str],
 ) -> list[tuple[object, ...]]:
-    """Of each choice, on score items: n, holds, share, both means, the effect and that without covariates."""
+    """Of each choice, on score items: n, holds, share, both means, and effects: see table `hypotheses`."""
     found: list[tuple[object, ...]] = [()] * len(choice)
     for number, own in by_outcome(choice):
         outcome = asked.outcomes[number]
@@ -257,11 +282,12 @@ def _facts(
         alone = asked.null(number, asked.items.of(SCORE), alone=True)
         if null is None or alone is None:
             for n in own:
-                found[n] = (0, 0, 0.0, *[None] * 8)
+                found[n] = (0, 0, 0.0, *[None] * 8, [*held_equal], None, None, None)
             continue
         read = readings[own][:, null.rows]
         beside, plain = effects(null, read), effects(alone, readings[own][:, alone.rows])
-        for n, row, *numbers in zip(own, read, *beside, *plain, strict=True):
+        at_length = _at_length(asked, number, readings[own])
+        for n, row, others, *numbers in zip(own, read, at_length, *beside, *plain, strict=True):
             known = ~np.isnan(row)
             holds = (row != 0) & known
             found[n] = (
@@ -270,8 +296,20 @@ def _facts(
                 float(holds.sum() / max(1, known.sum())),
                 *map(_number, _means(outcome, null, row, asked.items.pairs)),
                 *map(_number, numbers),
+                [*held_equal],
+                *map(_number, others),
             )
     return found
+
+
+def _at_length(
+    asked: Asked, outcome: int, readings: Float[np.ndarray, "some items"]
+) -> Float[np.ndarray, "some three"]:
+    """Effects with the number of words held equal too, with intervals; NaN where a reading hardly varies."""
+    null = asked.null(outcome, asked.items.of(SCORE), at_length=True)
+    assert null is not None, "it varies"
+    read = readings[:, null.rows]
+    return np.where(varying(null, read)[:, None], np.stack(effects(null, read), axis=1), np.nan)
 
 
 def _means(
