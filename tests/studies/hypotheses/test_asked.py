@@ -459,7 +459,7 @@ def test_fifty_covariates_and_a_length_of_the_users_own():
 
 
 def test_a_target_called_length_is_explained_at_equal_numbers_of_words():
-    found = asked(frame(40, length=cycle(10, 20, 40)), target="length")
+    found = asked(frame(40, length=cycle(10, 20, 40)), target="length", covariate="length")
     assert found.outcomes[0].name == "length" and found.names == ("length",)
     lengths = log_words(pl.Series(found.examples.texts)).gather(found.items.first).to_numpy()
     assert np.corrcoef(lengths, found.covariates[:, 0])[0, 1] == pytest.approx(1)

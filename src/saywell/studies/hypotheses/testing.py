@@ -306,7 +306,10 @@ def _at_length(
     asked: Asked, outcome: int, readings: Float[np.ndarray, "some items"]
 ) -> Float[np.ndarray, "some three"]:
     """Effects with the number of words held equal too, with intervals; NaN where a reading hardly varies."""
-    null = asked.null(outcome, asked.items.of(SCORE), at_length=True)
+    try:
+        null = asked.null(outcome, asked.items.of(SCORE), at_length=True)
+    except InputError:  # the outcome is a matter of length and nothing else
+        return np.full((len(readings), 3), np.nan)
     assert null is not None, "it varies"
     read = readings[:, null.rows]
     return np.where(varying(null, read)[:, None], np.stack(effects(null, read), axis=1), np.nan)
