@@ -251,8 +251,8 @@ def print_real(rows: Sequence[dict[str, Any]]) -> None:
 def planted(name: str, data: Path, out: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """Whether a planted effect is found with the covariate, and without it.
 
-    `reversed`: in each of two groups texts with a word have a higher target, and over both a lower one, as they
-    are most of one group. `length`: the target is the number of words and noise.
+    `reversed`: in each of two groups texts with a word have a higher target, and over both a lower one, as
+    they are most of one group. `length`: the target is the number of words and noise.
     """
     rows = pl.read_parquet(data / "amazon_reviews.parquet").select("text", "category")
     random = np.random.default_rng(0)
