@@ -15,8 +15,9 @@ from saywell.explorer.sentences import build_sentences
 from saywell.explorer.tables import Tables
 from saywell.explorer.units import Listed, build_units, choices, units_by_verdict
 from saywell.explorer.verdicts import HumanVerdicts
+from saywell.report.card import StudyRows
 from saywell.report.hypotheses import Findings
-from saywell.report.hypothesis_words import goes_with, target_of
+from saywell.report.hypothesis_words import goes_with, hypotheses_of, in_short, target_of
 from saywell.report.listing import verdict_line
 from saywell.store.study import Study
 
@@ -61,6 +62,11 @@ class Opened:
     def front(self) -> str:
         """The address of what it found: hypotheses where there are any, else units."""
         return f"{self.home}hypotheses" if self.tables.has("hypotheses") else self.home
+
+    @cached_property
+    def scored(self) -> bool:
+        """Whether any of its descriptions has a score."""
+        return bool(self.tables.rows("select 1 from cards where value is not null limit 1"))
 
     @property
     def home(self) -> str:
@@ -119,16 +125,29 @@ def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: i
         HumanVerdicts(folder, clock),
         Probe(tables),
         folder.resolve().name or "study",
-        _short(
-            str(next(filter(None, map(manifest.config.get, ("model", "units", "encoder"))), manifest.kind))
-        ),
+        _short(_about(study)),
         choices(tables),
         units_by_verdict(tables),
-        verdict_line(study) if {"scores", "descriptions"} <= manifest.tables.keys() else "",
+        _verified(study),
         frozenset(row["example"] for row in tables.rows("select example from thumbnails"))
         if tables.has("thumbnails")
         else frozenset(),
     )
+
+
+def _about(study: Study) -> str:
+    """What was studied: a target, a model, an encoder."""
+    config = study.manifest.config
+    target = target_of(config) if "hypotheses" in study.manifest.tables else None
+    named = map(config.get, ("model", "units", "encoder"))
+    return str(target or next(filter(None, named), study.manifest.kind))
+
+
+def _verified(study: Study) -> str:
+    """How much is verified, in a line; empty where nobody was asked."""
+    if "hypotheses" in study.manifest.tables:
+        return in_short(hypotheses_of(StudyRows(study)))
+    return verdict_line(study) if {"scores", "descriptions"} <= study.manifest.tables.keys() else ""
 
 
 def _short(name: str) -> str:

@@ -136,8 +136,8 @@ def unit_section(
     chosen = chosen_units(found, first)
     cards = read_units(StudyRows(study), chosen["id"].to_list(), examples=max(EXEMPLARS_SHOWN.values()))
     anchors = {unit: first.get(unit, f"u{row}") for row, unit in enumerate(chosen["id"])}
-    placed = chosen["layer"].null_count() < chosen.height
-    table = _Table(cards, found, anchors, Around(picture=thumbnails(jpegs), rules=RULES), placed)
+    absent = _absent(chosen)
+    table = _Table(cards, found, anchors, Around(picture=thumbnails(jpegs), rules=RULES), absent)
     rows = list(chosen.iter_rows(named=True))
     fits = _that_fit(rows, first, most_bytes, table)
     if len(fits) < len(rows):
@@ -156,7 +156,7 @@ def unit_section(
             "table",
             {"id": "unit-table", "class": "units"},
             el("caption", {"class": "unseen"}, "Units with description and score, best first"),
-            el("thead", None, el("tr", None, *_head(placed))),
+            el("thead", None, el("tr", None, *_head(absent))),
             *(fits[i] for i in sorted(fits)),
         ),
         el("p", None, el("button", {"id": "more", "type": "button", "hidden": True}, "Show more")),
@@ -193,13 +193,14 @@ def _which(found: UnitVerdicts, shown: Sequence[Mapping[str, Any]]) -> str:
         if of:
             whole = "all" if have == of else f"{count(have)} of"
             parts.append(f"{whole} {count(of)} {words}")
-    return (
-        "Here are " + ", ".join(parts) + ". Open a line to see the evidence. The score is F1 on"
-        " held-out examples; the tick is its best floor, what a wrong description or a constant answer"
-        " reaches. The order is by skill (F1 less that tick) on the same examples, so the first lines"
-        " owe part of it to luck."
-        " The whole tables lie beside this file as Parquet."
+    scores = (
+        " The score is F1 on held-out examples; the tick is its best floor, what a wrong description or a"
+        " constant answer reaches. The order is by skill (F1 less that tick) on the same examples, so the"
+        " first lines owe part of it to luck."
     )
+    scores = "" if "score" in _absent(found.table) else scores
+    opened = f"Here are {', '.join(parts)}. Open a line to see the evidence."
+    return f"{opened}{scores} The whole tables lie beside this file as Parquet."
 
 
 _COLUMNS = (
@@ -212,13 +213,19 @@ _COLUMNS = (
     ("skill", "skill"),
     ("verdict", "verdict"),
 )
-_OF_PLACES = ("layer", "side")
-"""Columns of units that have a place in a model."""
+_ONLY_WITH = {"layer": ("layer", "side"), "value": ("score", "interval", "skill")}
+"""Columns that are there where units have a place in a model, or a score."""
 
 
-def _head(placed: bool) -> Iterator[Element]:
+def _absent(units: pl.DataFrame) -> frozenset[str]:
+    """The columns of which these units have nothing."""
+    empty = (name for name in _ONLY_WITH if units[name].null_count() == units.height)
+    return frozenset(column for name in empty for column in _ONLY_WITH[name])
+
+
+def _head(absent: Collection[str]) -> Iterator[Element]:
     for name, title in _COLUMNS:
-        if placed or name not in _OF_PLACES:
+        if name not in absent:
             yield el("th", {"scope": "col", "class": f"c-{name}", "data-sort": name}, title)
 
 
@@ -250,7 +257,8 @@ class _Table:
     found: UnitVerdicts
     anchors: Mapping[str, str]
     around: Around
-    placed: bool
+    absent: frozenset[str]
+    """Columns that it does without."""
 
     def body(self, row: Mapping[str, Any]) -> Element:
         """The line of a unit, and its card, folded."""
@@ -270,7 +278,7 @@ class _Table:
             "skill": el("td", {"class": "c-skill n"}, two(row["skill"])),
             "verdict": el("td", {"class": "c-verdict"}, el("span", {"class": mark(verdict)}, verdict)),
         }
-        shown = [cell for name, cell in cells.items() if self.placed or name not in _OF_PLACES]
+        shown = [cell for name, cell in cells.items() if name not in self.absent]
         first = choose_example(card.exemplars, [row["text"] or ""], set())
         around = replace(self.around, other=self._other_side(row))
         inside = el(
