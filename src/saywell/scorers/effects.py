@@ -29,12 +29,12 @@ class Effects(NamedTuple):
 def effects(null: Null, readings: Readings) -> Effects:
     """What a reading adds to the outcome at equal covariates, by least squares.
 
-    Intervals are of t, whatever the spread: HC3 (MacKinnon and White 1985), within clusters CR1 (Liang and
-    Zeger 1986), with as many degrees of freedom as items or clusters that the reading rests on, less 1: of
-    one that holds of 5 texts 4 (after Bell and McCaffrey 2002; Carter et al. 2017). A handful that agree by
-    chance do not make it a point: the variance is drawn to the common one as if by four more items, and
-    binary outcomes have one yes and one no more where the reading is highest and where it is lowest
-    (Agresti and Caffo 2000), and no more than shares allow.
+    Intervals are of t, whatever the spread: HC3 (MacKinnon and White 1985), of clusters the jackknife (CV3:
+    MacKinnon, Nielsen and Webb 2023) to first order, with as many degrees of freedom as items or clusters
+    that the reading rests on, less 1: of one that holds of 5 texts 4 (after Bell and McCaffrey 2002; Carter
+    et al. 2017). A handful that agree by chance do not make it a point: the variance is drawn to the common
+    one as if by four more items, and binary outcomes have one yes and one no more where the reading is
+    highest and where it is lowest (Agresti and Caffo 2000), and no more than shares allow.
 
     NaN where the reading does not vary; a value without interval where it rests on one item. NaN in a
     reading: an item that was not read, and is left out.
@@ -112,8 +112,13 @@ class _Regression:
         else:
             number = int(self.cluster.max()) + 1
             weights = np.bincount(self.cluster, own**2)
-            added = np.bincount(self.cluster, own * residuals) ** 2
-            added *= number / (number - 1) * (n - 1) / max(n - columns - 1, 1)
+            sums = np.bincount(self.cluster, own * residuals)
+            leaves = (1 - weights / squares) * (1 - np.bincount(self.cluster) / n)
+            added = (
+                np.divide(sums, leaves, out=np.zeros(number), where=leaves > _LEAST) ** 2
+                * (number - 1)
+                / number
+            )
         freedom = squares**2 / (weights @ weights) - 1
         drawn = (freedom + 1) / (freedom + 1 + _PRIOR)
         variance = drawn * added.sum() + (1 - drawn) * common * squares
