@@ -144,6 +144,10 @@ PAIR = replace(
             " found.",
         ),
         (
+            replace(STARS, status="too few", p=None, covariates=("length", "shop")),
+            'Texts with the word "refund" cannot be told apart from length and shop; 12 % of texts.',
+        ),
+        (
             replace(STARS, status="too few", holds=3),
             'Texts with the word "refund" are too few to say anything: 3 of 1,750 texts.',
         ),

@@ -89,7 +89,7 @@ def _beside(hypotheses: list[Hypothesis]) -> list[str]:
     missing: dict[str, list[str]] = {}
     for one in hypotheses:
         if not one.verified:
-            missing.setdefault(one.status, []).append(one.subject)
+            missing.setdefault(one.verdict if not one.repeats else one.status, []).append(one.subject)
     for status, own in missing.items():
         more = f"; and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
         said.append(f"{status.capitalize()}: {'; '.join(own[:_NAMED])}{more}.")

@@ -20,10 +20,6 @@ from saywell.scorers.intervals import share_interval
 NEEDS = ("hypotheses.css", "drawings.css", "units.css", "best.css")
 MOST, _FEWEST = 20, 3
 """Hypotheses that are shown at once, of each outcome some; the others are folded."""
-GOES_WITH = (
-    "What goes with something need not be its cause: these are differences between texts, with what was named"
-    " held equal, and not what would happen if a text were changed."
-)
 _MOST_ROWS, _OPEN_ROWS = 200, 12
 _FOUND_BY = {
     "claims": "claims",
@@ -124,7 +120,7 @@ def opening(findings: Findings, link: Link = lambda one: None, sought: str = "")
     shown = findings.shown(sought)
     parts: list[Part] = [el("p", {"class": "lede"}, said(in_short(findings.all)))]
     parts += _cards(findings, shown, link)
-    lines = [*chance(findings), *powers(findings), *([GOES_WITH] if shown else [])]
+    lines = [*chance(findings), *powers(findings), *([_goes_with(shown[0])] if shown else [])]
     parts += [el("p", {"class": "how"}, line) for line in lines]
     return el(
         "section",
@@ -132,6 +128,15 @@ def opening(findings: Findings, link: Link = lambda one: None, sought: str = "")
         el("h2", {"id": "h-hypotheses", "class": "unseen"}, "What goes with it"),
         *parts,
         needs=NEEDS,
+    )
+
+
+def _goes_with(one: Hypothesis) -> str:
+    """What a difference is not."""
+    equal = ", with what was named held equal," if one.covariates else ""
+    return (
+        f"What goes with something need not be its cause: these are differences between texts{equal} and not"
+        " what would happen if a text were changed."
     )
 
 
@@ -234,8 +239,9 @@ def effect_bar(one: Hypothesis, span: float) -> Element:
     ]
     if one.ci_low is not None and one.ci_high is not None:
         shapes.append(el("path", {"class": "i", "d": f"M{at(one.ci_low)} 6H{at(one.ci_high)}"}))
-    if one.covariates and one.effect_alone is not None:
-        shapes.append(el("circle", {"class": "a", "cx": at(one.effect_alone), "cy": "6", "r": "3"}))
+    hollow = one.effect_alone if one.covariates else one.at_length
+    if hollow is not None:
+        shapes.append(el("circle", {"class": "a", "cx": at(hollow), "cy": "6", "r": "3"}))
     shapes.append(el("circle", {"class": "p", "cx": at(one.effect), "cy": "6", "r": "3"}))
     return el("svg", {"class": "sb effect", "viewBox": "0 0 200 12", "aria-hidden": "true"}, *shapes)
 
@@ -329,25 +335,29 @@ def _searched(findings: Findings) -> Iterator[str]:
 def _tested_table(hypotheses: Sequence[Hypothesis]) -> Element:
     span = {one.outcome: _span([o for o in hypotheses if o.outcome == one.outcome]) for one in hypotheses}
     covariates = any(one.covariates for one in hypotheses)
+    lengths = any(one.at_length is not None and "length" not in one.covariates for one in hypotheses)
     several = len(span) > 1
     head = ["", "of texts", "verdict", *["outcome"] * several, "", "difference", "95 % interval"]
-    head += ["q", "p, Bonferroni", "p", *["alone"] * covariates, "share"]
+    head += ["q", "p, Bonferroni", "p", *["alone"] * covariates, *["at equal length"] * lengths, "share"]
     rows = []
     for one in hypotheses[:_MOST_ROWS]:
-        verdict = f"repeats {one.repeats}" if one.repeats else one.status
         kind = "v v-verified" if one.verified and not one.repeats else "v"
-        cells: list[Part | str] = [_words(one.subject), el("td", None, el("span", {"class": kind}, verdict))]
+        cells: list[Part | str] = [
+            _words(one.subject),
+            el("td", None, el("span", {"class": kind}, one.verdict)),
+        ]
         cells += [_words(one.outcome)] * several
         cells += [_bar(effect_bar(one, span[one.outcome])), one.number(one.effect)]
         cells.append(f"{one.number(one.ci_low)} to {one.number(one.ci_high)}")
         cells += [small(one.q), small(one.p_bonferroni), small(one.p) + " †" * one.by_permutation]
-        cells += [one.number(one.effect_alone)] * covariates
+        cells += [one.number(one.effect_alone)] * covariates + [one.number(one.at_length)] * lengths
         rows.append(_row(one.hypothesis, *cells, percent(one.share)))
     notes = [f"and {count(len(hypotheses) - _MOST_ROWS)} more"] if len(hypotheses) > _MOST_ROWS else []
     notes += (
         ["† by permutation, since numbers are small"] if any(o.by_permutation for o in hypotheses) else []
     )
-    notes += ["alone (hollow mark): without covariates"] if covariates else []
+    hollow = "alone: without covariates" if covariates else "at equal length" if lengths else ""
+    notes += [f"hollow mark: {hollow}"] if hollow else []
     beside = [el("p", {"class": "how"}, "; ".join(notes))] if notes else []
     return el("div", None, *_folded(head, rows), *beside)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from saywell.report.card import Rows
 
 VERIFIED, OTHER_WAY, TOO_FEW = "verified", "the other way", "too few"
+NOT_APART = "not told apart"
+"""Of a statement that hardly varies among texts of equal covariates, so that it was not tested."""
 _LONG = 240
 _NAMED = 3
 """Covariates that are named one by one."""
@@ -120,10 +122,17 @@ class Hypothesis:
         return clip(self.outcome, 60) if value > 0.5 else f"not {clip(self.outcome, 60)}"
 
     @property
+    def verdict(self) -> str:
+        """What came of it in a few words: its status, or why there is none of its own."""
+        if self.repeats:
+            return f"repeats {self.repeats}"
+        return NOT_APART if _is_not_apart(self) else self.status
+
+    @property
     def certainty(self) -> str:
         """Status, q and Bonferroni, for who wants to know how sure it is."""
         if self.p is None:
-            return self.status
+            return self.verdict
         way = " by permutation" if self.by_permutation else ""
         bonferroni = f"p after Bonferroni {small(self.p_bonferroni)}"
         return f"{self.status}: p {small(self.p)}{way}, q {small(self.q)}, {bonferroni}"
@@ -196,6 +205,8 @@ def _outcomes(hypotheses: Sequence[Hypothesis]) -> str:
 
 def _came_of(one: Hypothesis) -> str:
     """What stands behind the subject of a sentence."""
+    if _is_not_apart(one):
+        return f"cannot be told apart from {_held(one)}; {_share(one)}."
     if one.effect is None or one.status == TOO_FEW:
         return f"are too few to say anything: {count(one.holds)} of {count(one.n)} {_items(one)}."
     said = f"{_verb(one)} {_amount(one, one.effect)} ({_interval(one)})"
@@ -250,8 +261,7 @@ def _beside(one: Hypothesis) -> str:
         return ""
     if not one.covariates:
         return _at_length(one)
-    named = one.covariates if len(one.covariates) <= _NAMED else (f"{len(one.covariates)} covariates",)
-    equal, free = f"at equal {joined(named)}", f"where {joined(named)} may differ"
+    equal, free = f"at equal {_held(one)}", f"where {_held(one)} may differ"
     if _amount(one, one.effect_alone) == _amount(one, one.effect):
         return f", the same {equal}"
     if abs(one.effect_alone - one.effect) <= _MUCH_THE_SAME * abs(one.effect):
@@ -261,6 +271,15 @@ def _beside(one: Hypothesis) -> str:
         return f" {equal}, though no clear difference {free}"
     though = "though " if one.effect_alone * one.effect < 0 else ""
     return f" {equal}, {though}{_alone(one)} {free}"
+
+
+def _is_not_apart(one: Hypothesis) -> bool:
+    return one.p is None and bool(one.covariates) and 0 < one.holds < one.n
+
+
+def _held(one: Hypothesis) -> str:
+    """What is held equal."""
+    return joined(one.covariates) if len(one.covariates) <= _NAMED else f"{len(one.covariates)} covariates"
 
 
 def _at_length(one: Hypothesis) -> str:
