@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -38,6 +39,12 @@ def test_hypotheses_come_first_and_can_be_searched(folder, browse):
 def test_the_page_of_a_unit_shows_its_hypothesis(folder, browse):
     one = Findings(StudyRows(Study(folder))).all[0]
     assert f"Hypothesis {one.hypothesis}" in browse(folder).get("/1/unit", params={"id": one.unit}).text
+
+
+def test_the_verdict_on_a_unit_is_that_on_its_hypothesis(folder, browse):
+    html = browse(folder).get("/1/", params={"verdict": "verified"}).text
+    verified = [one.unit for one in Findings(StudyRows(Study(folder))).all if one.verified]
+    assert re.findall(r'c-unit"><a href="/1/unit\?id=(\w+)"', html) == verified
 
 
 def test_a_study_without_hypotheses_has_no_such_page(client):

@@ -114,7 +114,7 @@ PAIR = replace(
         ),
         (
             replace(STARS, covariates=(), at_length=0.4, ci_low_at_length=0.3, ci_high_at_length=0.5),
-            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), 0.4 stars more at equal length;'
+            'Texts with the word "refund" have 0.9 stars less (0.7 to 1.1), though 0.4 more at equal length;'
             " 12 % of texts.",
         ),
         (
@@ -132,6 +132,11 @@ PAIR = replace(
             'Texts with the word "refund" are favoured in 61 % of pairs with a text that is not like that'
             " (57 to 65 %; half would be chance) at equal length, in 70 % where length may differ; 0.42 % of"
             " pairs.",
+        ),
+        (
+            replace(PAIR, at_length=0.05, ci_low_at_length=0.01, ci_high_at_length=0.09, effect_alone=0.11),
+            'Texts with the word "refund" are favoured in 61 % of pairs with a text that is not like that'
+            " (57 to 65 %; half would be chance), in 55 % at equal length; 0.42 % of pairs.",
         ),
         (
             replace(STARS, status="not shown", effect=-0.1, ci_low=-0.34, ci_high=0.14),
@@ -209,6 +214,7 @@ def test_the_page_begins_with_what_was_found_and_says_how_sure_it_is(study):
     assert "<script>alert" not in html
     assert "\u202e" not in html
     assert ("What differs, and what is favoured" in html) == findings.all[0].pairs
+    assert html.count('data-verdict="verified"') == sum(one.verified for one in findings.all)
 
 
 def test_evidence_is_held_out_and_goes_the_way_it_is_said_to(study):
@@ -289,6 +295,13 @@ def test_parts_whose_tables_are_not_there_are_left_out():
     assert STARS.sentence[:20] in opening(findings).html()
     assert [name for name, *_, make in SECTIONS if make(findings) is not None] == ["tested"]
     assert not [*chance(findings), *powers(findings), *together(findings), *raters(findings)]
+
+
+def test_what_repeats_another_is_folded_into_it():
+    again = replace(STARS, hypothesis="h2", unit="s2", text="texts about refunds", claim="", repeats="h1")
+    html = opening(Findings(Given({"hypotheses": pl.concat(map(frame_of, (STARS, again)))}))).html()
+    assert html.count("<li id=") == 1
+    assert "Says much the same: <bdi>texts about refunds</bdi>" in html
 
 
 def frame_of(one: Hypothesis) -> pl.DataFrame:

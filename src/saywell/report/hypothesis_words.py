@@ -270,7 +270,7 @@ def _beside(one: Hypothesis) -> str:
     if unclear and one.ci_low_alone * one.ci_high_alone <= 0:  # type: ignore[operator]
         return f" {equal}, though no clear difference {free}"
     though = "though " if one.effect_alone * one.effect < 0 else ""
-    return f" {equal}, {though}{_alone(one)} {free}"
+    return f" {equal}, {though}{_briefly(one, one.effect_alone)} {free}"
 
 
 def _is_not_apart(one: Hypothesis) -> bool:
@@ -293,14 +293,15 @@ def _at_length(one: Hypothesis) -> str:
         return ", much the same at equal length"
     if one.ci_low_at_length * one.ci_high_at_length <= 0:
         return ", with no clear difference at equal length"
-    return f", {_amount(one, one.at_length)} at equal length"
+    though = "though " if one.at_length * one.effect < 0 else ""
+    return f", {though}{_briefly(one, one.at_length)} at equal length"
 
 
-def _alone(one: Hypothesis) -> str:
-    assert one.effect_alone is not None, "asked for where there is one"
+def _briefly(one: Hypothesis, value: float) -> str:
+    """Another difference, behind one that was said in full: "0.9 less", "in 61 %"."""
     if one.pairs and not one.unit_of_effect:
-        return f"in {_favoured(one, one.effect_alone)}"
-    return f"{abs(one.effect_alone) * _scale(one):,.{_decimals(one)}f} {_more(one.effect_alone)}"
+        return f"in {_favoured(one, value)}"
+    return f"{abs(value) * _scale(one):,.{_decimals(one)}f} {_more(value)}"
 
 
 def _share(one: Hypothesis) -> str:
