@@ -14,7 +14,8 @@ from saywell.studies.settings import Settings
 
 HEAD = """# Options
 
-The options of `saywell neurons`, `classes`, `units` and `exam`, and of the functions behind them.
+The options of `saywell neurons`, `classes`, `units`, `hypotheses` and `exam`, and of the functions behind
+them.
 `--llm-units 5` on the command line is `llm_units=5` in Python:
 
     saywell.describe_neurons("reviews.csv", "minilm", out="study", llm_units=5)
@@ -32,6 +33,7 @@ PARTS = {
     "NeuronSettings": "Neurons: `saywell neurons`, `describe_neurons`",
     "ClassSettings": "Classes: `saywell classes`, `describe_classes`",
     "UnitSettings": "Units of your own: `saywell units`, `describe_units`",
+    "HypothesisSettings": "Hypotheses: `saywell hypotheses`, `find_hypotheses`",
     "DualSettings": "Classes and units: what sees pictures",
     "ClaimSettings": "Neurons and units: how claims are put",
     "CausalSettings": "Neurons, units and exams: the reader `surprisal`",

@@ -49,4 +49,4 @@ def hypotheses(
     study = find_hypotheses(
         texts, out=out, versus=versus, settings=settings, command=sys.argv, progress=Terminal()
     )
-    print_study(study, json=json)
+    print_study(study, json=json, top=settings.report)

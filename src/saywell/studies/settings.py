@@ -467,7 +467,11 @@ class HypothesisSettings(CausalSettings, ClaimSettings):
         list[Literal["claims", "latents", "topics", "llm"]], BeforeValidator(_split), Written(",")
     ] = Field(default=["claims", "latents", "topics"], description="Where hypotheses come from.")
     tests: Count = Field(default=80, description="Hypotheses that are put to the test, at most.")
-    report: Count = Field(default=20, exclude=True, description="Hypotheses that are shown, at most.")
+    report: Count = Field(
+        default=20,
+        exclude=True,
+        description="Hypotheses that are printed when it is done, at most; the page has all.",
+    )
     shuffles: int = Field(
         default=20, ge=0, description="Times the search is run again with the target dealt out anew."
     )
