@@ -187,13 +187,14 @@ def in_short(hypotheses: Sequence[Hypothesis]) -> str:
         return "Nothing was put to the test."
     pairs = hypotheses[0].pairs
     held = f"{count(max(one.n for one in hypotheses))} {'pairs' if pairs else 'texts'}"
-    tried = f"{count(len(hypotheses))} hypotheses were put to the test, on {held} that none was chosen from."
+    tests = f"{count(len(hypotheses))} hypotheses were" if hypotheses[1:] else "One hypothesis was"
+    tried = f"{tests} put to the test, on {held} that none was chosen from."
     number = sum(one.verified and not one.repeats for one in hypotheses)
-    several = number > 1
-    goes = f"go{'' if several else 'es'} with {'being favoured' if pairs else _outcomes(hypotheses)}"
+    what = "being favoured" if pairs else _outcomes(hypotheses)
     if not number:
-        return f"Nothing in the texts was shown that {goes}. {tried}"
-    return f"{f'{count(number)} things' if several else 'One thing'} in the texts {goes}. {tried}"
+        return f"Nothing in the texts was shown to go with {what}. {tried}"
+    things = "One thing in the texts goes" if number == 1 else f"{count(number)} things in the texts go"
+    return f"{things} with {what}. {tried}"
 
 
 def _outcomes(hypotheses: Sequence[Hypothesis]) -> str:
