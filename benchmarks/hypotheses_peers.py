@@ -218,7 +218,7 @@ def run_saywell(table: Any, pairs: bool, encoder: Given, shuffles: int) -> dict:
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        options: dict[str, Any] = dict(pair="text_b", first="first") if pairs else {}
+        options: dict[str, Any] = dict(pair="text_b") if pairs else {}
         study = find_hypotheses(
             table,
             out=Path(folder) / "study",
@@ -290,14 +290,14 @@ def main() -> None:
         pairs = table["text_b"].null_count() == 0
         first, second = table["text"].to_list(), table["text_b"].to_list() if pairs else []
         given = Given([*first, *second], encoder)
-        positive = "first" if pairs else sorted(table["label"].unique())[0]
+        favoured = table["label"].str.contains("^(first|Headline 1|deceptive)")
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             (folder / "texts.json").write_text(json.dumps({"first": first, "second": second}))
             np.savez(
                 folder / "arrays.npz",
                 vectors=given([*first, *second]),
-                favoured=(table["label"] == positive).to_numpy().astype(int),
+                favoured=favoured.to_numpy().astype(int),
                 train=half % 2 == 1,
             )
             for method in options.methods.split(","):
