@@ -118,6 +118,20 @@ PAIR = replace(
             " 12 % of texts.",
         ),
         (
+            replace(
+                STARS, unit_of_effect="happiness", effect_alone=-1.4, effect=-0.3, ci_low=-0.6, ci_high=-0.04
+            ),
+            'Texts with the word "refund" are 0.30 lower in happiness (0.04 to 0.60) at equal length, 1.40'
+            " lower where length may differ; 12 % of texts.",
+        ),
+        (
+            replace(
+                STARS, unit_of_effect="price", status="not shown", effect=-0.1, ci_low=-0.34, ci_high=0.14
+            ),
+            'Texts with the word "refund" were not shown to differ: 0.1 lower in price (0.3 lower to 0.1'
+            " higher); 12 % of texts.",
+        ),
+        (
             LABEL,
             'Texts with the word "refund" are 22 percentage points more often “label=Outdoor” (18 to 26);'
             " 0.42 % of texts.",
@@ -301,9 +315,10 @@ def test_parts_whose_tables_are_not_there_are_left_out():
 
 def test_what_repeats_another_is_folded_into_it():
     again = replace(STARS, hypothesis="h2", unit="s2", text="texts about refunds", claim="", repeats="h1")
-    html = opening(Findings(Given({"hypotheses": pl.concat(map(frame_of, (STARS, again)))}))).html()
+    unshown = replace(again, hypothesis="h3", unit="s3", text="texts about money", status="not shown")
+    html = opening(Findings(Given({"hypotheses": pl.concat(map(frame_of, (STARS, again, unshown)))}))).html()
     assert html.count("<li id=") == 1
-    assert "Says much the same: <bdi>texts about refunds</bdi>" in html
+    assert "Says much the same: <bdi>texts about refunds</bdi>." in html
 
 
 def frame_of(one: Hypothesis) -> pl.DataFrame:

@@ -84,7 +84,9 @@ def _beside(hypotheses: list[Hypothesis]) -> list[str]:
     if not hypotheses:
         return []
     surely = sum(one.surely and not one.repeats for one in hypotheses)
-    held = f"{surely} hold after Bonferroni, too."
+    held = f"{surely} {'holds' if surely == 1 else 'hold'} after Bonferroni, too."
+    if again := sum(one.verified and bool(one.repeats) for one in hypotheses):
+        held += f" {again} more {'says' if again == 1 else 'say'} again what another says."
     said = [f"Verified: q is at most {FALSE_DISCOVERY_RATE} over all {len(hypotheses)} tests; {held}"]
     missing: dict[str, list[str]] = {}
     for one in hypotheses:

@@ -311,6 +311,8 @@ def _counts(study: Study) -> list[str]:
     counts = dict(examples["part"].value_counts().iter_rows())
     sizes = ", ".join(f"{counts.get(part, 0):,} to {part}" for part in PARTS)
     of = f" of {study.table('classes').height:,} classes" if "classes" in has else ""
+    if "hypotheses" in has:
+        return [f"{examples.height:,} texts ({sizes})"]
     lines = [f"{examples.height:,} {'images' if of_pictures(examples) else 'sentences'} ({sizes}){of}"]
     if "units" in has and (units := asked(study, "units")).height:
         kinds, models = (", ".join(units[c].drop_nulls().unique().sort()) for c in ("kind", "model"))

@@ -11,7 +11,15 @@ import polars as pl
 
 from saywell.report.card import EXCERPT, Example, Rows, shown_words
 from saywell.report.formats import NONE, count, interval, joined, small, two
-from saywell.report.hypothesis_words import TOO_FEW, Hypothesis, hypotheses_of, in_short, percent, subject
+from saywell.report.hypothesis_words import (
+    TOO_FEW,
+    Hypothesis,
+    hypotheses_of,
+    in_short,
+    percent,
+    size,
+    subject,
+)
 from saywell.report.parts import Element, Part, el, said
 from saywell.report.tables import ASKED
 from saywell.report.unit_cards import marked_sentence, score_bar
@@ -176,7 +184,7 @@ def _card(findings: Findings, one: Hypothesis, span: float, link: Link, heading:
     """One hypothesis: the sentence, its interval, and texts that speak for it and against it."""
     beside = link(one)
     facts = [one.means, f"{one.hypothesis}, found among {_FOUND_BY.get(one.found_by, one.found_by)}"]
-    again = findings.repeated.get(one.hypothesis, [])
+    again = [other for other in findings.repeated.get(one.hypothesis, []) if other.verified]
     parts: list[Part] = [
         el(heading, None, said(one.sentence)),
         effect_bar(one, span),
@@ -299,7 +307,7 @@ _FEW = 2.001
 def _size(value: float | None, unit: str) -> str:
     if value is None:
         return "nothing"
-    return f"{value:.2g} {unit}" if unit else f"{100 * value:.2g} percentage points"
+    return size(value, unit)
 
 
 def tested_section(findings: Findings, sought: str = "") -> Element | None:
@@ -529,8 +537,9 @@ def raters(findings: Findings) -> Iterator[str]:
             )
         else:
             yield (
-                f"Nothing shows that raters differ in what they go by ({row['outcome']}; {gain}): read their"
-                " weights as alike."
+                f"Nothing shows that raters differ in what they make of these hypotheses ({row['outcome']};"
+                f" {gain}): read their weights as alike. Hypotheses are what goes with the target for all"
+                " together: a taste that some raters have and others do not may be missing among them."
             )
 
 

@@ -97,7 +97,7 @@ class Hypothesis:
             return ""
         if self.pairs and not self.unit_of_effect:
             own = f"{percent(self.mean_with)} of {count(self.holds)} such pairs"
-            return f"Favoured in {own}; half would be chance."
+            return f"Counted plainly, favoured in {own}."
         if self.mean_without is None:
             return ""
         own, others = f"{count(self.holds)} such texts", f"{count(self.n - self.holds)} others"
@@ -188,7 +188,7 @@ def in_short(hypotheses: Sequence[Hypothesis]) -> str:
     pairs = hypotheses[0].pairs
     held = f"{count(max(one.n for one in hypotheses))} {'pairs' if pairs else 'texts'}"
     tests = f"{count(len(hypotheses))} hypotheses were" if hypotheses[1:] else "One hypothesis was"
-    tried = f"{tests} put to the test, on {held} that none was chosen from."
+    tried = f"{tests} put to the test, on {held} that were kept for it."
     number = sum(one.verified and not one.repeats for one in hypotheses)
     what = "being favoured" if pairs else _outcomes(hypotheses)
     if not number:
@@ -219,7 +219,7 @@ def _came_of(one: Hypothesis) -> str:
 
 
 def _verb(one: Hypothesis) -> str:
-    return "have" if one.unit_of_effect else "are"
+    return "have" if _counted(one.unit_of_effect) else "are"
 
 
 def _amount(one: Hypothesis, value: float) -> str:
@@ -227,17 +227,36 @@ def _amount(one: Hypothesis, value: float) -> str:
     number = f"{abs(value) * _scale(one):,.{_decimals(one)}f}"
     if one.unit_of_effect:
         than = " than a text that is not like that" if one.pairs else ""
-        return f"{number} {clip(one.unit_of_effect, 40)} {_more(value)}{than}"
+        return f"{number} {_in_unit(one, value)}{than}"
     if one.pairs:
         return f"favoured in {_favoured(one, value)} of pairs with a text that is not like that"
-    return f"{number} percentage points {_more(value)} often “{clip(one.outcome, 60)}”"
+    return f"{number} percentage points {_more(one, value)} often “{clip(one.outcome, 60)}”"
+
+
+def _in_unit(one: Hypothesis, value: float) -> str:
+    unit = clip(one.unit_of_effect, 40)
+    return f"{unit} {_more(one, value)}" if _counted(unit) else f"{_more(one, value)} in {unit}"
+
+
+def _counted(unit: str) -> bool:
+    """Whether a name says what there can be more of (stars, clicks), and not what is high or low (price)."""
+    return unit.endswith("s") and not unit.endswith(("ss", "us", "is"))
+
+
+def size(value: float, unit: str) -> str:
+    """A difference without direction, in two digits: "0.5 stars", "0.5 in price", "12 percentage points"."""
+    if not unit:
+        return f"{100 * value:.2g} percentage points"
+    return f"{value:.2g} {unit}" if _counted(unit) else f"{value:.2g} in {unit}"
 
 
 def _favoured(one: Hypothesis, value: float) -> str:
     return f"{100 * (0.5 + value):.{_decimals(one)}f} %"
 
 
-def _more(value: float) -> str:
+def _more(one: Hypothesis, value: float) -> str:
+    if one.unit_of_effect and not _counted(one.unit_of_effect):
+        return "higher" if value > 0 else "lower"
     return "more" if value > 0 else "less"
 
 
@@ -249,7 +268,7 @@ def _interval(one: Hypothesis) -> str:
     if one.pairs and not one.unit_of_effect:
         low, high = (_favoured(one, end).removesuffix(" %") for end in (one.ci_low, one.ci_high))
         return f"{low} to {high} %; half would be chance"
-    ends = [(abs(end) * _scale(one), _more(end)) for end in (one.ci_low, one.ci_high)]
+    ends = [(abs(end) * _scale(one), _more(one, end)) for end in (one.ci_low, one.ci_high)]
     if one.ci_low * one.ci_high < 0:
         return " to ".join(f"{number:,.{_decimals(one)}f} {way}" for number, way in ends)
     low, high = sorted(number for number, _ in ends)
@@ -302,7 +321,7 @@ def _briefly(one: Hypothesis, value: float) -> str:
     """Another difference, behind one that was said in full: "0.9 less", "in 61 %"."""
     if one.pairs and not one.unit_of_effect:
         return f"in {_favoured(one, value)}"
-    return f"{abs(value) * _scale(one):,.{_decimals(one)}f} {_more(value)}"
+    return f"{abs(value) * _scale(one):,.{_decimals(one)}f} {_more(one, value)}"
 
 
 def _share(one: Hypothesis) -> str:
@@ -319,11 +338,21 @@ def _scale(one: Hypothesis) -> float:
 
 
 def _decimals(one: Hypothesis) -> int:
-    """So many that half the interval has a digit that says something; two where there is none."""
+    """So many that half the interval has a digit that says something; two where there is none.
+
+    One more where an end beside nothing would read as nothing.
+    """
     if one.ci_low is None or one.ci_high is None:
         return 2 if one.unit_of_effect else 0
-    half = _scale(one) * abs(one.ci_high - one.ci_low) / 2
-    return max(0, -floor(log10(half))) if half > 0 and isfinite(half) else 2
+    low, high = (_scale(one) * end for end in (one.ci_low, one.ci_high))
+    half = abs(high - low) / 2
+    digits = max(0, -floor(log10(half))) if half > 0 and isfinite(half) else 2
+    touches = (
+        (not one.pairs or one.unit_of_effect != "")
+        and low * high > 0
+        and round(min(abs(low), abs(high)), digits) == 0
+    )
+    return digits + touches
 
 
 def percent(share: float) -> str:

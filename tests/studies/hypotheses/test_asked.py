@@ -486,7 +486,7 @@ def test_files_name_the_groups(tmp_path):
     frame(30).write_csv(tmp_path / "spam.csv")
     frame(30, 1).write_ndjson(tmp_path / "ham.jsonl")
     found = asked(tmp_path / "spam.csv", tmp_path / "ham.jsonl")
-    assert [outcome.name for outcome in found.outcomes] == ["source=spam"]
+    assert [outcome.name for outcome in found.outcomes] == ["spam"]
     assert asked(sentences(20), sentences(20, 1)).outcomes[0].values.sum() == 20
 
 

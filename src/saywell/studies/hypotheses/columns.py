@@ -142,7 +142,7 @@ def _stacked(table: SourceTable, other: SourceTable) -> tuple[SourceTable, int]:
 def _name(source: Any, versus: Any) -> str:
     """What the rows of `source` are called, and not those of `versus`."""
     one, other = (Path(x).name.split(".")[0] if isinstance(x, str | Path) else "" for x in (source, versus))
-    return f"source={one}" if one and one != other else "source=first"
+    return one if one and one != other else "first"
 
 
 def _columns_of(name: str, texts: Sequence[str], table: SourceTable) -> tuple[str, ...]:
