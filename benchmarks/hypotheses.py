@@ -85,7 +85,7 @@ def main() -> None:
 
 def job(kind: str, name: str, data: Path, out: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """The figures of one study; those of an earlier run where it left them."""
-    kept = out.with_suffix(".json")
+    kept = out.parent / f"{out.name}.json"
     if kept.is_file():
         return json.loads(kept.read_text("utf-8"))
     started = time.perf_counter()

@@ -167,22 +167,20 @@ def _latents(asked: Asked, resources: Resources) -> sp.csr_matrix:
     for its first text, one below 0 for its second.
     """
     examples, items = asked.examples, asked.items
-    vectors, seed = resources.vectors(examples), resources.seed
+    vectors, shown = resources.vectors(examples), examples.parts.describe.rows
     if items.second is not None:
-        vectors = vectors[items.first] - vectors[items.second]
-    shown = vectors[items.of(DESCRIBE)]
+        vectors, shown = vectors[items.first] - vectors[items.second], items.of(DESCRIBE)
     latents, k = usual_size(len(shown))
     with resources.progress("dictionary", 1):
-        dictionary = fit(shown, latents, k, seed=seed, signed=items.pairs)
+        dictionary = fit(vectors[shown], latents, k, seed=resources.seed, signed=items.pairs)
     found = dictionary.encode(vectors)
-    of_text = sp.csr_matrix(
-        (np.ones(len(items)), (items.first, np.arange(len(items)))), shape=(len(examples), len(items))
+    if items.second is None:
+        return found
+    ones, shape = np.ones(len(items)), (len(examples), len(items))
+    ahead, behind = (
+        sp.csr_matrix((ones, (side, np.arange(len(items)))), shape=shape) for side in (items.first, items.second)
     )
-    if items.second is not None:
-        of_text -= sp.csr_matrix(
-            (np.ones(len(items)), (items.second, np.arange(len(items)))), shape=of_text.shape
-        )
-    spread = sp.csr_matrix(of_text @ found)
+    spread = sp.csr_matrix((ahead - behind) @ found)
     spread.data = np.maximum(spread.data, 0)
     return spread
 
