@@ -466,7 +466,7 @@ class HypothesisSettings(CausalSettings, ClaimSettings):
     candidates: Annotated[
         list[Literal["claims", "latents", "topics", "llm"]], BeforeValidator(_split), Written(",")
     ] = Field(default=["claims", "latents", "topics"], description="Where hypotheses come from.")
-    tests: Count = Field(default=80, description="Hypotheses that are put to the test, at most.")
+    tests: Count = Field(default=120, description="Hypotheses that are put to the test, at most.")
     report: Count = Field(
         default=20,
         exclude=True,

@@ -26,7 +26,6 @@ from saywell.store.table import Table
 from saywell.studies.described import description_id
 from saywell.studies.hypotheses.evidence import evidence
 from saywell.studies.hypotheses.items import Asked
-from saywell.studies.hypotheses.pool import prices_of
 from saywell.studies.hypotheses.preferences import argued, measurable, rater_weights
 from saywell.studies.hypotheses.search import Found
 from saywell.studies.hypotheses.tables import (
@@ -130,8 +129,8 @@ class Tests:
     def _shuffled(self, run: Run) -> pl.DataFrame:
         source = run.question.source
         assert isinstance(source, Found)
-        by_item, prices = self.asked.items.read(all_readings(run)), prices_of(source.statements)
-        return shuffled_targets(self.asked, by_item, prices, self.most, self.shuffles, run.resources.seed)
+        by_item, said = self.asked.items.read(all_readings(run)), source.statements
+        return shuffled_targets(self.asked, by_item, said, self.most, self.shuffles, run.resources.seed)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,8 @@ def _latents(asked: Asked, resources: Resources) -> sp.csr_matrix:
         return found
     ones, shape = np.ones(len(items)), (len(examples), len(items))
     ahead, behind = (
-        sp.csr_matrix((ones, (side, np.arange(len(items)))), shape=shape) for side in (items.first, items.second)
+        sp.csr_matrix((ones, (side, np.arange(len(items)))), shape=shape)
+        for side in (items.first, items.second)
     )
     spread = sp.csr_matrix((ahead - behind) @ found)
     spread.data = np.maximum(spread.data, 0)

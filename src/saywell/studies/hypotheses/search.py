@@ -22,7 +22,7 @@ from saywell.describers.describer import Evidence
 from saywell.description import Description
 from saywell.encoders.fingerprints import combined
 from saywell.scorers.association import screened
-from saywell.selection.by_target import Choice, choose
+from saywell.selection.by_target import Choice, Statements, choose
 from saywell.store.table import Table
 from saywell.studies.hypotheses.items import Asked
 from saywell.studies.hypotheses.pool import PROPOSED, Statement, pool, prices_of, read
@@ -43,20 +43,26 @@ KIND = "statement"
 
 
 def chosen(
-    asked: Asked, readings: Float[sp.csr_matrix, "statements items"], prices: np.ndarray, most: int
+    asked: Asked, readings: Float[sp.csr_matrix, "statements items"], said: Sequence[Statement], most: int
 ) -> tuple[np.ndarray, list[Choice]]:
     """How clearly each statement goes with each outcome on describe and select items, and the choice of them.
 
     z [statements, outcomes]: a score statistic, covariates held equal (see `null_model`).
     """
     seen = asked.items.of(DESCRIBE, SELECT)
+    place = np.full(len(asked.items), -1)
+    place[seen] = np.arange(len(seen))
     by_item = sp.csc_matrix(readings)
     z = np.full((readings.shape[0], len(asked.outcomes)), np.nan)
+    residuals = np.zeros((len(asked.outcomes), len(seen)))
     for number in range(len(asked.outcomes)):
         null = asked.null(number, seen)
         if null is not None:
             z[:, number] = screened(null, sp.csr_matrix(by_item[:, null.rows]))
-    return z, choose(z, sp.csr_matrix(by_item[:, seen]), prices, most)
+            residuals[number, place[null.rows]] = null.residuals
+    _, words = np.unique([one.text for one in said], return_inverse=True)
+    statements = Statements(sp.csr_matrix(by_item[:, seen]), prices_of(said), words)
+    return z, choose(z, residuals, statements, most)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class Search:
 
     def _table(self, said: Sequence[Statement], readings: sp.csr_matrix) -> pl.DataFrame:
         """Table `candidates`, the chosen ones first, clearest first."""
-        z, choice = chosen(self.asked, self.asked.items.read(readings), prices_of(said), self.tests)
+        z, choice = chosen(self.asked, self.asked.items.read(readings), said, self.tests)
         taken = {one.statement: one for one in choice}
         best = np.nan_to_num(np.abs(z), nan=-1).argmax(1)
         shares = np.asarray(readings[:, _seen(self.asked)].mean(1)).ravel()

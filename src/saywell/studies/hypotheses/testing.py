@@ -194,7 +194,7 @@ def power_table(asked: Asked, tests: int) -> pl.DataFrame:
 def shuffled_targets(
     asked: Asked,
     readings: Float[sp.csr_matrix, "statements items"],
-    prices: Float[np.ndarray, " statements"],
+    said: Sequence[Statement],
     most: int,
     times: int,
     seed: int,
@@ -203,7 +203,7 @@ def shuffled_targets(
     rows = []
     for number in range(times):
         anew = dealt(asked, seed + 1 + number)
-        _, choice = chosen(anew, readings, prices, most)
+        _, choice = chosen(anew, readings, said, most)
         own = (
             readings[[one.statement for one in choice]].toarray()
             if choice
