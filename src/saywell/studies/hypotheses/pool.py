@@ -170,6 +170,8 @@ def _latents(asked: Asked, resources: Resources) -> sp.csr_matrix:
     vectors, shown = resources.vectors(examples), examples.parts.describe.rows
     if items.second is not None:
         vectors, shown = vectors[items.first] - vectors[items.second], items.of(DESCRIBE)
+    if np.ptp(vectors[shown], axis=0).max(initial=0) == 0:  # nothing to tell apart
+        return sp.csr_matrix((len(examples), 0), dtype=np.float32)
     latents, k = usual_size(len(shown))
     with resources.progress("dictionary", 1):
         dictionary = fit(vectors[shown], latents, k, seed=resources.seed, signed=items.pairs)
