@@ -197,8 +197,8 @@ def _card(findings: Findings, one: Hypothesis, span: float, link: Link, heading:
     ]
     parts += _texts(findings, one)
     if again:
-        words = "; ".join(other.subject for other in again)
-        parts.append(el("p", {"class": "source"}, "Says much the same: ", said(words, 600), "."))
+        words = said("; ".join(other.subject for other in again), 600)
+        parts.append(el("p", {"class": "source"}, "Says much the same, or part of it: ", words, "."))
     return el("li", {"id": one.hypothesis}, *parts)
 
 

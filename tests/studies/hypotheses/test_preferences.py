@@ -10,9 +10,11 @@ from scipy import sparse, special
 from saywell.data.examples import REJECTED, Examples
 from saywell.scorers.null_model import null_model
 from saywell.scorers.outcomes import Outcome
+from saywell.selection.by_target import Choice
 from saywell.studies.hypotheses.items import Asked, Items
 from saywell.studies.hypotheses.preferences import argued, measurable, rater_weights
 from saywell.studies.hypotheses.tables import ARGUED, BY_RATER, MEASURABLE, RATERS
+from saywell.studies.hypotheses.testing import order_and_repeats
 
 
 def asked_of(values, *, raters=None, covariates=None, clusters=None, pairs=True, kind="binary"):
@@ -239,3 +241,23 @@ def test_copies_are_never_told_by_one_another():
         for asked in (together, apart)
     ]
     assert len(found[0] & set(range(40))) > 10 and not found[1] & set(range(40))
+
+
+# ---- what repeats another
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_a_part_of_another_repeats_it_unless_it_says_more(pairs):
+    random, n = np.random.default_rng(4), 4000
+    whole = (random.random(n) < 0.2).astype(float)
+    part, telling, apart = (of * (random.random(n) < 0.12) for of in (whole, whole, 1 - whole))
+    most = (random.random(n) < 0.9).astype(float)
+    readings = np.array([whole, part, telling, apart, most])
+    signs = random.choice([-1.0, 1], n) if pairs else np.ones(n)
+    told = whole + 3 * telling + 2 * apart + 0.5 * most
+    readings = readings * signs
+    values = told * signs + random.normal(size=n)
+    asked = asked_of(values, kind="real", pairs=pairs)
+    order, repeated = order_and_repeats(asked, [Choice(i, 0, 9.0) for i in range(5)], readings)
+    assert sorted(order) == [1, 2, 3, 4, 5]
+    assert repeated == [None, 0, None, None, None]

@@ -34,6 +34,8 @@ APART = 0.1
 AKIN, LEFT = 0.5, 2.0
 """Correlation of readings from which on one hypothesis may repeat another, and z below which, with the other
 held equal, nothing of its own is left."""
+WITHIN = 0.6
+"""By how much more often another hypothesis holds where one does, from which on that may be part of it."""
 
 
 class Tested(NamedTuple):
@@ -128,7 +130,7 @@ def hypothesis_table(
     tested: Tested,
 ) -> pl.DataFrame:
     """Table `hypotheses`: verified ones first, in the order of what each adds to those before."""
-    order, repeated = _ordered(asked, choice, readings)
+    order, repeated = order_and_repeats(asked, choice, readings)
     facts = _facts(asked, choice, readings, written.held_equal)
     status = statuses(tested, choice)
     rank = [(s != VERIFIED, repeated[n] is not None, order[n]) for n, s in enumerate(status)]
@@ -217,7 +219,7 @@ def shuffled_targets(
     return SHUFFLED.frame(rows)
 
 
-def _ordered(
+def order_and_repeats(
     asked: Asked, choice: Sequence[Choice], readings: Float[np.ndarray, "chosen items"]
 ) -> tuple[list[int], list[int | None]]:
     """Of each choice its place by what it adds to those before (from 1), and which of these it repeats.
@@ -240,10 +242,13 @@ def _ordered(
                 place += 1
                 order[own[turn]] = place
     for outcome, own, null in ranked:
-        alike = np.abs(np.nan_to_num(_correlations(readings[own][:, null.rows])))
+        seen = readings[own][:, null.rows]
+        alike = np.abs(np.nan_to_num(_correlations(seen)))
+        within = _within(seen)
         for later in range(len(own)):
             for earlier in range(later):
-                if repeated[own[earlier]] is not None or alike[later, earlier] < AKIN:
+                near = alike[later, earlier] >= AKIN or within[later, earlier] >= WITHIN
+                if repeated[own[earlier]] is not None or not near:
                     continue
                 if not abs(_left(asked, outcome, readings[own[later]], readings[own[earlier]])) >= LEFT:
                     repeated[own[later]] = int(own[earlier])
@@ -266,6 +271,17 @@ def _left(
 def _correlations(rows: Float[np.ndarray, "some items"]) -> Float[np.ndarray, "some some"]:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.atleast_2d(np.corrcoef(rows))
+
+
+def _within(rows: Float[np.ndarray, "some items"]) -> Float[np.ndarray, "some some"]:
+    """How much more often the second holds where the first does: the slope of its readings.
+
+    Near 1 of a part, also of a rare one, which correlates with the whole but little; 0 where one is constant.
+    """
+    apart = rows - rows.mean(axis=1, keepdims=True)
+    shared = apart @ apart.T
+    own = np.diag(shared)[:, None]
+    return np.divide(shared, own, out=np.zeros_like(shared), where=own > 0)
 
 
 def _facts(
