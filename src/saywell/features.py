@@ -266,8 +266,13 @@ def _reading_of(
     features = _features(study, written, readers.filter(~pl.col("reader").is_in(list(why))), why)
     lexical = any(isinstance(READERS[feature.reader], LexicalReader) for feature in features)
     known = _shown(examples.filter(part=DESCRIBE)) if lexical else []
-    columns = (2,) if kind == "pair" else (1, 2) if "pair" in examples.columns else (1,)
+    columns = (2,) if kind == "pair" else (1, 2) if _is_of_preferences(study) else (1,)
     return _Reading(features, kind, columns, same, llm, seed, known)
+
+
+def _is_of_preferences(study: Study) -> bool:
+    """Whether its hypotheses are about which of two texts is favoured."""
+    return HYPOTHESES.name in study.manifest.tables and bool(study.table(HYPOTHESES)["pairs"].any())
 
 
 def _of_units(study: Study, only: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -298,11 +298,10 @@ def test_hypotheses_that_are_verified_and_say_something_new(study, with_tables, 
         )
     ]
     table = pl.DataFrame(rows).with_columns(
-        hypothesis=pl.format("h{}", pl.int_range(1, 4)), reader=pl.lit("claims")
+        hypothesis=pl.format("h{}", pl.int_range(1, 4)), reader=pl.lit("claims"), pairs=True
     )
     full = pl.concat([HYPOTHESES.empty(), table], how="diagonal_relaxed").select(list(HYPOTHESES.columns))
-    examples = study.examples.with_columns(pair=pl.lit("p"), side=pl.lit("first"))
-    hypotheses = with_tables(hypotheses=full.cast(HYPOTHESES.types), examples=examples)
+    hypotheses = with_tables(hypotheses=full.cast(HYPOTHESES.types))
     made = DescriptionFeatures(hypotheses, encoder=encoder).fit()
     assert made.features_["unit"].to_list() == ["battery"] and made.features_["threshold"].to_list() == [0.5]
     pairs = pl.DataFrame({"a": ["battery", "a", "battery", "a"], "b": ["a", "battery", "battery", "b"]})
