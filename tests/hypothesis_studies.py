@@ -111,7 +111,7 @@ def write_hypotheses(
         study.table(DESCRIPTIONS, lambda: pl.DataFrame(described, schema=dict(DESCRIPTIONS.columns)))
         study.table(tables.HYPOTHESES, lambda: frame)
         study.table(tables.EVIDENCE, lambda: evidence(what, frame, readings[order], resources))
-        study.table(tables.CANDIDATES, lambda: tables.CANDIDATES.frame(_candidates(tested)))
+        study.table(tables.STATEMENTS, lambda: tables.STATEMENTS.frame(_candidates(tested)))
         study.table(
             tables.SHUFFLED, lambda: tables.SHUFFLED.frame([(n, 16, int(n == 7), 0) for n in range(20)])
         )

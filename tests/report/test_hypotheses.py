@@ -163,7 +163,7 @@ PAIR = replace(
             " found.",
         ),
         (
-            replace(STARS, status="too few", p=None, covariates=("length", "shop")),
+            replace(STARS, status="not told apart", p=None, covariates=("length", "shop")),
             'Texts with the word "refund" cannot be told apart from length and shop; 12 % of texts.',
         ),
         (

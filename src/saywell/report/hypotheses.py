@@ -12,6 +12,7 @@ import polars as pl
 from saywell.report.card import EXCERPT, Example, Rows, shown_words
 from saywell.report.formats import NONE, count, interval, joined, small, two
 from saywell.report.hypothesis_words import (
+    NOT_APART,
     TOO_FEW,
     Hypothesis,
     hypotheses_of,
@@ -152,7 +153,7 @@ def hypothesis_tiles(findings: Findings) -> list[tuple[str, str, str]]:
     """How many could be hypotheses, were put to the test, and held: number, name, more."""
     own = [one for one in findings.all if not one.repeats]
     verified, surely = (sum(getattr(one, name) for one in own) for name in ("verified", "surely"))
-    candidates = findings.table("candidates").height
+    candidates = findings.table("statements").height
     searched = [(count(candidates), "candidates", "found and chosen on other texts")] if candidates else []
     again = sum(one.verified for one in findings.all) - verified
     more = f"; {count(again)} more say the same again" if again else ""
@@ -228,7 +229,7 @@ def _text(shown: Shown, one: Hypothesis) -> Element:
 
 def _span(own: Sequence[Hypothesis]) -> float:
     """How far an axis has to go, either way, for the intervals of all that had texts enough."""
-    enough = [one for one in own if one.status != TOO_FEW]
+    enough = [one for one in own if one.status not in (TOO_FEW, NOT_APART)]
     ends = [abs(end) for one in enough for end in (one.ci_low, one.ci_high) if end is not None]
     return max(ends, default=1.0) or 1.0
 
@@ -332,7 +333,7 @@ def tested_section(findings: Findings, sought: str = "") -> Element | None:
 
 
 def _searched(findings: Findings) -> Iterator[str]:
-    table = findings.table("candidates")
+    table = findings.table("statements")
     if table.is_empty():
         return
     by = table["found_by"].value_counts(sort=True).iter_rows()

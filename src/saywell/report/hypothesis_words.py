@@ -126,7 +126,7 @@ class Hypothesis:
         """What came of it in a few words: its status, or why there is none of its own."""
         if self.repeats:
             return f"repeats {self.repeats}"
-        return NOT_APART if _is_not_apart(self) else self.status
+        return self.status
 
     @property
     def certainty(self) -> str:
@@ -206,7 +206,7 @@ def _outcomes(hypotheses: Sequence[Hypothesis]) -> str:
 
 def _came_of(one: Hypothesis) -> str:
     """What stands behind the subject of a sentence."""
-    if _is_not_apart(one):
+    if one.status == NOT_APART:
         return f"cannot be told apart from {_held(one)}; {_share(one)}."
     if one.effect is None or one.status == TOO_FEW:
         return f"are too few to say anything: {count(one.holds)} of {count(one.n)} {_items(one)}."
@@ -291,10 +291,6 @@ def _beside(one: Hypothesis) -> str:
         return f" {equal}, though no clear difference {free}"
     though = "though " if one.effect_alone * one.effect < 0 else ""
     return f" {equal}, {though}{_briefly(one, one.effect_alone)} {free}"
-
-
-def _is_not_apart(one: Hypothesis) -> bool:
-    return one.p is None and bool(one.covariates) and 0 < one.holds < one.n
 
 
 def _held(one: Hypothesis) -> str:

@@ -197,7 +197,7 @@ _TABLES = (
             **{"rank": _RANK, "value": _NUMBER, "span_start": _RANK, "span_end": _RANK},
         },
     ),
-    _read("candidates", {**_words("unit", "found_by", "outcome"), "chosen": _TRUE}),
+    _read("statements", {**_words("unit", "found_by", "outcome"), "chosen": _TRUE}),
     _read(
         "shuffled_targets", {"shuffle": _RANK, **dict.fromkeys(("tested", "verified", "bonferroni"), _COUNT)}
     ),

@@ -284,6 +284,11 @@ class Study:
         """How well each description holds on held-out examples."""
         return self.table("scores")
 
+    @property
+    def hypotheses(self) -> pl.DataFrame:
+        """What goes with the target, and what came of its test, best first: of a study of hypotheses."""
+        return self.table("hypotheses")
+
     def verdicts(self) -> pl.DataFrame:
         """One row per description: its score by the reader who decides."""
         return deciding_rows(self.scores)

@@ -274,7 +274,7 @@ def test_a_study_asks_what_its_dry_run_counted(corpus, encoder, tmp_path):
     assert [(step.step, step.calls) for step in counted.steps] == [("propose", 18)]
     with Scripted(lambda request: "none" if "room" in groups(request)[0][0] else namer(request)) as llm:
         study = find_hypotheses(table, out=tmp_path / "s", llm=llm, **how)
-    candidates, found = study.table("candidates"), study.table("hypotheses")
+    candidates, found = study.table("statements"), study.table("hypotheses")
     assert set(candidates["found_by"]) == {"llm"} and not any(candidates["claim"])
     more = found.filter(status="verified", direction=1)["text"].str.split(" ").list.last()
     assert set(more) <= {"food", "soup", "waiter"} and len(more)

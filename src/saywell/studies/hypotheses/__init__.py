@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,14 @@ from saywell.resources import Resources
 from saywell.store.study import Study
 from saywell.studies.dry_run import plan
 from saywell.studies.hypotheses.asked import load_asked
-from saywell.studies.hypotheses.extras import Tastes, Tests
+from saywell.studies.hypotheses.extras import Chosen, Tastes, Tests
 from saywell.studies.hypotheses.items import Asked
 from saywell.studies.hypotheses.pool import PROPOSED
 from saywell.studies.hypotheses.proposals import PROPOSE
 from saywell.studies.hypotheses.search import AsFound, Search
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import HypothesisSettings, named, settings_of
-from saywell.studies.spine import Question, run
+from saywell.studies.spine import Extra, Question, run
 
 
 def find_hypotheses(
@@ -124,13 +124,17 @@ def _question(loaded: Asked, asked: HypothesisSettings, resources: Resources) ->
         asked.stored()
         | ({"prompts": {name: resources.prompt(name).hash for name in prompts}} if prompts else {}),
         {"target": search.fingerprint, "encoder": resources.fingerprint(loaded.examples)},
-        extras=[
-            Tests(loaded, asked.covariate, asked.tests, asked.shuffles, readers, asked.llm_units),
-            Tastes(loaded),
-        ],
+        extras=extras_of(asked.stored(), readers),
         strongest=asked.top,
         control=False,
     )
+
+
+def extras_of(config: Mapping[str, Any], readers: Sequence[Reader] = ()) -> list[Extra]:
+    """What the question adds, by the stored settings of a study."""
+    covariates, encoder = config["covariate"], config["encoder"]
+    tests = Tests(covariates, config["tests"], config["shuffles"], encoder, readers, config["llm_units"])
+    return [Chosen(config["tests"]), tests, Tastes(config["pair"] is not None, config["by"] is not None)]
 
 
 def _readers(asked: HypothesisSettings, resources: Resources) -> list[Reader]:

@@ -42,14 +42,19 @@ class _Held(NamedTuple):
 
 
 def evidence(
-    asked: Asked, tested: pl.DataFrame, readings: Float[np.ndarray, "tested examples"], resources: Resources
+    asked: Asked,
+    tested: pl.DataFrame,
+    readings: Float[np.ndarray, "tested examples"],
+    resources: Resources,
+    *,
+    pointing: bool = True,
 ) -> pl.DataFrame:
     """Table EVIDENCE of hypotheses (rows of HYPOTHESES) with what was read of every example (1, 0, NaN).
 
     A text goes the way a hypothesis says where its outcome lies on that side of the mean of score items of
     which it does not hold; the favoured one of a pair where it is the one of which it holds. Texts that were
     not shown yet come first, then those that lie half a standard deviation off, then short ones, then those
-    with the smallest hash.
+    with the smallest hash. Spans are null without `pointing`, which reads claims once more.
     """
     outcomes = {outcome.name: outcome for outcome in asked.outcomes}
     ids, lengths = asked.examples.ids, asked.examples.table["text"].str.len_chars().to_numpy()
@@ -72,7 +77,7 @@ def evidence(
                 rows.append(
                     _Row(row, side, rank, item, int(held.examples[one]), other, float(held.values[one]))
                 )
-    return _table(asked.examples, rows, resources)
+    return _table(asked.examples, rows, resources if pointing else None)
 
 
 class _Row(NamedTuple):
@@ -103,11 +108,12 @@ def _held(asked: Asked, outcome: Outcome, direction: int, reading: Float[np.ndar
     return _Held(here, texts, others, values, direction * (values - middle), clear)
 
 
-def _table(examples: Examples, rows: Sequence[_Row], resources: Resources) -> pl.DataFrame:
+def _table(examples: Examples, rows: Sequence[_Row], resources: Resources | None) -> pl.DataFrame:
     ids = examples.ids
     places = sorted({row.place for row in rows})
     shown = replace(examples, table=examples.table[places], tags=None, whole=examples.whole or examples)
-    points, at = _pointing(shown, resources), {place: number for number, place in enumerate(places)}
+    points = (lambda *_: (None, None)) if resources is None else _pointing(shown, resources)
+    at = {place: number for number, place in enumerate(places)}
     found = []
     for said, side, rank, item, place, other, value in rows:
         span = points(said["text"], said["claim"], at[place])

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.description import Description
+from saywell.errors import SaywellError
 from saywell.language_models import DryRun
 from saywell.language_models.dry_run import made_up
 from saywell.readers.reader import CLAIMS, Reader
@@ -23,22 +24,25 @@ from saywell.scorers.joint import joint
 from saywell.selection.by_target import Choice
 from saywell.store.study import Metric
 from saywell.store.table import Table
-from saywell.studies.described import description_id
+from saywell.studies.described import DESCRIPTIONS, description_id
 from saywell.studies.hypotheses.evidence import evidence
 from saywell.studies.hypotheses.items import Asked
+from saywell.studies.hypotheses.pool import Statement
 from saywell.studies.hypotheses.preferences import argued, measurable, rater_weights
-from saywell.studies.hypotheses.search import Found
+from saywell.studies.hypotheses.search import statement_table, statements_of
+from saywell.studies.hypotheses.stored import stored_asked
 from saywell.studies.hypotheses.tables import (
     ARGUED,
     BY_RATER,
-    CANDIDATES,
     EVIDENCE,
     HYPOTHESES,
     JOINT,
     MEASURABLE,
     POWER,
     RATERS,
+    READINGS,
     SHUFFLED,
+    STATEMENTS,
 )
 from saywell.studies.hypotheses.testing import (
     VERIFIED,
@@ -60,13 +64,34 @@ CHOSEN_BY_SCORE = (
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Statements, and which of them the target chooses: made with the units, derived from what is read."""
+
+    most: int
+    tables: Sequence[Table] = (STATEMENTS, DESCRIPTIONS)
+
+    def add(self, run: Run) -> list[Metric]:
+        """Nothing more."""
+        return []
+
+    def again(self, run: Run) -> tuple[Sequence[pl.DataFrame], list[Metric]]:
+        """The statements, and that chosen ones are described by what they say."""
+        said, asked = statements_of(run.study.table(STATEMENTS)), stored_asked(run.study, run.examples)
+        table = statement_table(asked, said, all_readings(run), self.most)
+        ids = [description_id(unit, 0) for unit in table["unit"]]
+        described = table.with_columns(id=pl.Series(ids, dtype=pl.String)).filter("chosen")
+        return [table, described.select("id", "text", "claim")], []
+
+
+@dataclass(frozen=True)
 class Tests:
     """Puts the chosen statements to the test on score items, and the search itself on shuffled targets."""
 
-    asked: Asked
     held_equal: Sequence[str]
     most: int
     shuffles: int
+    encoder: str
+    """Who reads words that make no claim, by name."""
     readers: Sequence[Reader] = ()
     """Who reads in the place of whoever read for the search, of the clearest `read_by_them` statements."""
     read_by_them: int = 0
@@ -74,114 +99,169 @@ class Tests:
 
     def add(self, run: Run) -> list[Metric]:
         """The tables, and how many hypotheses are verified, and how many would be with nothing to find."""
-        study, asked = run.study, self.asked
-        study.tables((HYPOTHESES, EVIDENCE), lambda: self._tested(run))
+        study, asked = run.study, stored_asked(run.study, run.examples)
+        if self.readers:
+            study.table(READINGS, lambda: self._read(run))
+
+        def test() -> tuple[pl.DataFrame, pl.DataFrame]:
+            tests, readings = self._tested(run, asked)
+            return tests, evidence(asked, tests, readings, run.resources)
+
+        study.tables((HYPOTHESES, EVIDENCE), test)
         found = study.table(HYPOTHESES)
         study.table(POWER, lambda: power_table(asked, found.height))
         with run.resources.progress("shuffled targets", 1):
-            shuffled = study.table(SHUFFLED, lambda: self._shuffled(run))
+            shuffled = study.table(SHUFFLED, lambda: self._shuffled(run, asked))
         together = study.table(JOINT, lambda: joint_table(asked, found, chosen_readings(run), run))
         return metrics(found, shuffled, together)
+
+    def again(self, run: Run) -> tuple[Sequence[pl.DataFrame], list[Metric]]:
+        """All of it from the statements, what was read for each and the targets.
+
+        Without what evidence points at, where a claim asks an encoder that cannot be had here.
+        """
+        asked = stored_asked(run.study, run.examples)
+        tests, readings = self._tested(run, asked)
+        try:
+            shown = evidence(asked, tests, readings, run.resources)
+        except SaywellError:
+            shown = evidence(asked, tests, readings, run.resources, pointing=False)
+            shown = shown.drop("span_start", "span_end")
+        shuffled = self._shuffled(run, asked)
+        together = joint_table(asked, tests, chosen_readings(run), run)
+        power = power_table(asked, tests.height)
+        return [tests, shown, power, shuffled, together], metrics(tests, shuffled, together)
 
     def expect(self, llm: DryRun, examples: Examples, resources: Resources) -> None:
         """Count what readers would be asked, of statements that are made up."""
         said = [made_up(n) for n in range(min(self.read_by_them, self.most))]
         with llm.guessing():
             for reader in self.readers:
-                self._said(reader, examples, resources, said)
+                _said(reader, examples, resources, said)
 
-    def _tested(self, run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
-        asked, source, ids = self.asked, run.question.source, run.subject.activations.units["id"].to_list()
-        assert isinstance(source, Found)
-        said = dict(zip(source.table["unit"], source.statements, strict=True))
-        statements = [said[unit] for unit in ids]
-        readers = [CLAIMS if one.claim else run.resources.sentence_encoder.name for one in statements]
-        readings = chosen_readings(run)
+    def _read(self, run: Run) -> pl.DataFrame:
+        """What readers say of the texts of score items; of several the last one counts."""
+        said, ids = _statements(run), run.subject.activations.units["id"].to_list()
+        rows: dict[str, list[tuple[object, ...]]] = {}
         for reader in self.readers:
             few = self.read_by_them if reader.costly else len(ids)
-            texts = [one.text for one in statements[:few]]
-            self._read_by(reader, run, texts, readings)
-            readers[:few] = [reader.name] * len(texts)
+            places, values = _said(reader, run.examples, run.resources, [one.text for one in said[:few]])
+            texts = [run.examples.ids[place] for place in places]
+            for unit, own in zip(ids, values, strict=False):
+                holds = [None if np.isnan(value) else bool(value >= SURE) for value in own]
+                rows[unit] = [(unit, reader.name, *each) for each in zip(texts, holds, strict=True)]
         keep_lost(run.study, run.resources)
-        choice = choices(asked, run.study.table(CANDIDATES), ids)
+        return READINGS.frame([row for own in rows.values() for row in own])
+
+    def _tested(self, run: Run, asked: Asked) -> tuple[pl.DataFrame, Float[np.ndarray, "tested examples"]]:
+        """Table `hypotheses`, and what was read of all texts for each of its rows."""
+        ids, statements = run.subject.activations.units["id"].to_list(), _statements(run)
+        readers = [CLAIMS if one.claim else self.encoder for one in statements]
+        readings = chosen_readings(run)
+        place = {unit: n for n, unit in enumerate(ids)}
+        if READINGS.name in run.study.manifest.tables:
+            text = {id: row for row, id in enumerate(run.examples.ids)}
+            for unit, reader, example, holds in run.study.table(READINGS).iter_rows():
+                readers[place[unit]] = reader
+                readings[place[unit], text[example]] = np.nan if holds is None else holds
+        choice = choices(asked, run.study.table(STATEMENTS), ids)
         names = [description_id(unit, 0) for unit in ids]
         items = asked.items.read(readings)
         tested = put_to_test(asked, choice, items, run.resources.seed)
         written = Written(ids, names, statements, readers, self.held_equal)
         found = hypothesis_table(asked, choice, written, items, tested)
-        place = {unit: n for n, unit in enumerate(ids)}
-        ordered = readings[[place[unit] for unit in found["unit"]]]
-        return found, evidence(asked, found, ordered, run.resources)
+        return found, readings[[place[unit] for unit in found["unit"]]]
 
-    def _read_by(self, reader: Reader, run: Run, texts: Sequence[str], readings: np.ndarray) -> None:
-        """What a reader says of the texts of score items, in the place of what was read before."""
-        rows, said = self._said(reader, run.examples, run.resources, texts)
-        for number, values in enumerate(said):
-            readings[number, rows] = np.where(np.isnan(values), np.nan, values >= SURE)
-
-    def _said(
-        self, reader: Reader, examples: Examples, resources: Resources, texts: Sequence[str]
-    ) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "statements rows"]]:
-        """The texts of score items, and what a reader makes of each."""
-        rows = np.unique(np.concatenate(self.asked.rows_of(self.asked.items.of(SCORE))))
-        return rows, reader.open(examples, resources)([Description("", text) for text in texts], rows)
-
-    def _shuffled(self, run: Run) -> pl.DataFrame:
-        source = run.question.source
-        assert isinstance(source, Found)
-        by_item, said = self.asked.items.read(all_readings(run)), source.statements
-        return shuffled_targets(self.asked, by_item, said, self.most, self.shuffles, run.resources.seed)
+    def _shuffled(self, run: Run, asked: Asked) -> pl.DataFrame:
+        said = statements_of(run.study.table(STATEMENTS))
+        by_item = asked.items.read(all_readings(run))
+        return shuffled_targets(asked, by_item, said, self.most, self.shuffles, run.resources.seed)
 
 
 @dataclass(frozen=True)
 class Tastes:
     """Of pairs what varies, and which answers to doubt; of raters what each goes by."""
 
-    asked: Asked
+    pairs: bool
+    by_rater: bool
 
     @property
     def tables(self) -> Sequence[Table]:
         """Those that these items allow."""
-        of_pairs = [MEASURABLE, ARGUED] if self.asked.items.pairs else []
-        return [*of_pairs, *([RATERS, BY_RATER] if self.asked.raters is not None else [])]
+        return [*[MEASURABLE, ARGUED] * self.pairs, *[RATERS, BY_RATER] * self.by_rater]
 
     def add(self, run: Run) -> list[Metric]:
         """The tables."""
-        if self.asked.items.pairs:
-            run.study.table(MEASURABLE, lambda: self._measurable(run))
-            run.study.table(ARGUED, lambda: self._argued(run))
-        if self.asked.raters is not None:
-            run.study.tables((RATERS, BY_RATER), lambda: self._raters(run))
+        if self.tables:
+            asked = stored_asked(run.study, run.examples)
+            if self.pairs:
+                run.study.table(MEASURABLE, lambda: _measurable(run, asked))
+                run.study.table(ARGUED, lambda: _argued(run, asked))
+            if self.by_rater:
+                run.study.tables((RATERS, BY_RATER), lambda: _raters(run, asked))
         return []
 
-    def _measurable(self, run: Run) -> pl.DataFrame:
-        null = self.asked.null(0, self.asked.items.of(DESCRIBE, SELECT))
-        if null is None:
-            return MEASURABLE.empty()
-        differences = sp.csc_matrix(self.asked.items.read(all_readings(run)))[:, null.rows]
-        return measurable(run.study.table(CANDIDATES), sp.csr_matrix(differences), null)
+    def again(self, run: Run) -> tuple[Sequence[pl.DataFrame], list[Metric]]:
+        """The tables, from the hypotheses that are stored."""
+        asked = stored_asked(run.study, run.examples)
+        of_pairs = [_measurable(run, asked), _argued(run, asked)] if self.pairs else []
+        return [*of_pairs, *(_raters(run, asked) if self.by_rater else ())], []
 
-    def _argued(self, run: Run) -> pl.DataFrame:
-        outcome = self.asked.outcomes[0]
-        if outcome.kind != "binary":
-            return ARGUED.empty()
-        return argued(self.asked, outcome, *self._verified(run, outcome.name), seed=run.resources.seed)
 
-    def _raters(self, run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
-        seed = run.resources.seed
-        found = [
-            rater_weights(self.asked, outcome, *self._verified(run, outcome.name), seed=seed)
-            for outcome in self.asked.outcomes
-        ]
-        weights, gains = zip(*found, strict=True)
-        return pl.concat(weights), pl.concat(gains)
+def _measurable(run: Run, asked: Asked) -> pl.DataFrame:
+    null = asked.null(0, asked.items.of(DESCRIBE, SELECT))
+    if null is None:
+        return MEASURABLE.empty()
+    differences = sp.csc_matrix(asked.items.read(all_readings(run)))[:, null.rows]
+    return measurable(run.study.table(STATEMENTS), sp.csr_matrix(differences), null)
 
-    def _verified(self, run: Run, outcome: str) -> tuple[list[str], Float[np.ndarray, "some items"]]:
-        """Names of the verified hypotheses about an outcome, and what is read of all items for each."""
-        table = run.study.table(HYPOTHESES).filter(outcome=outcome, status=VERIFIED)
-        place = {unit: n for n, unit in enumerate(run.subject.activations.units["id"])}
-        own = chosen_readings(run)[[place[unit] for unit in table["unit"]]]
-        return table["hypothesis"].to_list(), self.asked.items.read(own)
+
+def _argued(run: Run, asked: Asked) -> pl.DataFrame:
+    outcome = asked.outcomes[0]
+    if outcome.kind != "binary":
+        return ARGUED.empty()
+    verified = run.study.table(HYPOTHESES).filter(outcome=outcome.name, status=VERIFIED)
+    return argued(asked, outcome, *_read_for(run, asked, verified), seed=run.resources.seed)
+
+
+def _raters(run: Run, asked: Asked) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """By all that was tested and repeats nothing: what half of the raters love is not verified of all."""
+    tested = run.study.table(HYPOTHESES).filter(pl.col("repeats").is_null(), pl.col("p").is_not_null())
+    found = [
+        rater_weights(
+            asked,
+            outcome,
+            *_read_for(run, asked, tested.filter(outcome=outcome.name)),
+            seed=run.resources.seed,
+        )
+        for outcome in asked.outcomes
+    ]
+    weights, gains = zip(*found, strict=True)
+    return pl.concat(weights), pl.concat(gains)
+
+
+def _read_for(
+    run: Run, asked: Asked, hypotheses: pl.DataFrame
+) -> tuple[list[str], Float[np.ndarray, "some items"]]:
+    """Names of hypotheses, and what is read of all items for each."""
+    place = {unit: n for n, unit in enumerate(run.subject.activations.units["id"])}
+    own = chosen_readings(run)[[place[unit] for unit in hypotheses["unit"]]]
+    return hypotheses["hypothesis"].to_list(), asked.items.read(own)
+
+
+def _said(
+    reader: Reader, examples: Examples, resources: Resources, texts: Sequence[str]
+) -> tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "statements rows"]]:
+    """The texts of score items, and what a reader makes of each."""
+    rows = np.sort(examples.parts.score.rows)
+    return rows, reader.open(examples, resources)([Description("", text) for text in texts], rows)
+
+
+def _statements(run: Run) -> list[Statement]:
+    """What the units say, in their order."""
+    table = run.study.table(STATEMENTS)
+    said = dict(zip(table["unit"], statements_of(table), strict=True))
+    return [said[unit] for unit in run.subject.activations.units["id"]]
 
 
 def all_readings(run: Run) -> sp.csr_matrix:
@@ -197,7 +277,7 @@ def chosen_readings(run: Run) -> Float[np.ndarray, "chosen examples"]:
 
 
 def choices(asked: Asked, candidates: pl.DataFrame, units: Sequence[str]) -> list[Choice]:
-    """Table `candidates` as the choice that it holds, in the order of these units."""
+    """Table `statements` as the choice that it holds, in the order of these units."""
     number = {outcome.name: place for place, outcome in enumerate(asked.outcomes)}
     rows = enumerate(candidates.select("unit", "outcome", "z").iter_rows())
     known = {unit: Choice(place, number[outcome], z) for place, (unit, outcome, z) in rows}

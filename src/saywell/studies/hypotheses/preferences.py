@@ -25,7 +25,7 @@ FOLDS = 10
 
 
 def measurable(candidates: pl.DataFrame, differences: Readings, null: Null) -> pl.DataFrame:
-    """Table MEASURABLE of candidates (rows of CANDIDATES), those first that differ in most pairs.
+    """Table MEASURABLE of candidates (rows of STATEMENTS), those first that differ in most pairs.
 
     `differences`: of each candidate and pair of the null model, whose outcome is which is favoured: 1 where
     it holds of the first text alone, -1 of the second alone, 0 of both or none, NaN where one was not read.

@@ -27,7 +27,8 @@ from saywell.store.table import Table
 from saywell.studies.hypotheses.items import Asked
 from saywell.studies.hypotheses.pool import PROPOSED, Statement, pool, prices_of, read
 from saywell.studies.hypotheses.proposals import expect
-from saywell.studies.hypotheses.tables import CANDIDATES
+from saywell.studies.hypotheses.stored import kept
+from saywell.studies.hypotheses.tables import ITEMS, OUTCOMES, STATEMENTS
 from saywell.studies.spine import keep_lost
 from saywell.units.exemplars import Locate, nowhere
 from saywell.units.firing import YES, Firing
@@ -63,6 +64,40 @@ def chosen(
     _, words = np.unique([one.text for one in said], return_inverse=True)
     statements = Statements(sp.csr_matrix(by_item[:, seen]), prices_of(said), words)
     return z, choose(z, residuals, statements, most)
+
+
+def statements_of(table: pl.DataFrame) -> list[Statement]:
+    """Table `statements` as what its rows say."""
+    return [Statement(*row) for row in table.select("found_by", "text", "claim").iter_rows()]
+
+
+def statement_table(
+    asked: Asked, said: Sequence[Statement], readings: Float[sp.csr_matrix, "statements texts"], most: int
+) -> pl.DataFrame:
+    """Table `statements`, and which of them are chosen, `most` at most."""
+    z, choice = chosen(asked, asked.items.read(readings), said, most)
+    taken = {one.statement: one for one in choice}
+    best = np.nan_to_num(np.abs(z), nan=-1).argmax(1)
+    shares = np.asarray(readings[:, _seen(asked)].mean(1)).ravel()
+    numbers: dict[str, int] = {}
+    rows = []
+    for place, one in enumerate(said):
+        number = numbers[one.found_by] = numbers.get(one.found_by, -1) + 1
+        outcome = taken[place].outcome if place in taken else int(best[place])
+        clear = float(z[place, outcome])
+        rows.append(
+            (
+                f"{one.found_by}/{number}",
+                one.found_by,
+                one.text,
+                one.claim,
+                asked.outcomes[outcome].name,
+                None if np.isnan(clear) else clear,
+                float(shares[place]),
+                place in taken,
+            )
+        )
+    return STATEMENTS.frame(rows)
 
 
 @dataclass(frozen=True)
@@ -110,43 +145,18 @@ class Search:
         return nowhere
 
     def find(self, examples: Examples, study: StudyWriter, resources: Resources) -> Found:
-        """The statements, and which of them the target chooses: table `candidates`."""
+        """The statements, and which of them the target chooses: table `statements`; and what is asked."""
+        study.tables((OUTCOMES, ITEMS), lambda: kept(self.asked))
         made: list[sp.csr_matrix] = []
 
         def make() -> pl.DataFrame:
             said = pool(self.asked, self.sources, resources, study)
             keep_lost(study, resources)
             made.append(_read(said, examples, resources))
-            return self._table(said, made[0])
+            return statement_table(self.asked, said, made[0], self.tests)
 
-        table = study.table(CANDIDATES, make)
+        table = study.table(STATEMENTS, make)
         return Found(self, table, tuple(made))
-
-    def _table(self, said: Sequence[Statement], readings: sp.csr_matrix) -> pl.DataFrame:
-        """Table `candidates`, the chosen ones first, clearest first."""
-        z, choice = chosen(self.asked, self.asked.items.read(readings), said, self.tests)
-        taken = {one.statement: one for one in choice}
-        best = np.nan_to_num(np.abs(z), nan=-1).argmax(1)
-        shares = np.asarray(readings[:, _seen(self.asked)].mean(1)).ravel()
-        numbers: dict[str, int] = {}
-        rows = []
-        for place, one in enumerate(said):
-            number = numbers[one.found_by] = numbers.get(one.found_by, -1) + 1
-            most = taken[place].outcome if place in taken else int(best[place])
-            clear = float(z[place, most])
-            rows.append(
-                (
-                    f"{one.found_by}/{number}",
-                    one.found_by,
-                    one.text,
-                    one.claim,
-                    self.asked.outcomes[most].name,
-                    None if np.isnan(clear) else clear,
-                    float(shares[place]),
-                    place in taken,
-                )
-            )
-        return CANDIDATES.frame(rows)
 
 
 @dataclass(frozen=True)
@@ -170,11 +180,6 @@ class Found:
         """Of the search."""
         return self.search.fingerprint
 
-    @property
-    def statements(self) -> list[Statement]:
-        """All of them, in the order of their places."""
-        return [Statement(*row) for row in self.table.select("found_by", "text", "claim").iter_rows()]
-
     def units(self) -> pl.DataFrame:
         """The chosen ones, clearest first, called by what they say."""
         units = source_units(self.table["unit"].to_list(), self.kind, self.table["text"].to_list())
@@ -183,7 +188,7 @@ class Found:
 
     def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
         """What is read of each text, of every statement."""
-        found = self.readings[0] if self.readings else _read(self.statements, examples, resources)
+        found = self.readings[0] if self.readings else _read(statements_of(self.table), examples, resources)
         return Sparse.of(found.T, order_of(examples.ids)).save(folder)
 
     def control(self, seed: int) -> None:
@@ -202,11 +207,11 @@ class AsFound:
     version: int = 1
     kinds: Sequence[Kind] = ("text",)
     needs_tags: bool = False
-    tables: Sequence[Table] = (CANDIDATES,)
+    tables: Sequence[Table] = (OUTCOMES, ITEMS, STATEMENTS)
 
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """As it was found."""
-        table = study.table(CANDIDATES)
+        table = study.table(STATEMENTS)
         said = {
             unit: (text, claim) for unit, text, claim in table.select("unit", "text", "claim").iter_rows()
         }

@@ -6,8 +6,27 @@ import polars as pl
 
 from saywell.store.table import Table
 
-CANDIDATES = Table(
-    "candidates",
+OUTCOMES = Table("outcomes", {"outcome": pl.String, "kind": pl.String, "unit": pl.String}, key=("outcome",))
+"""What is to be explained. `kind`: binary, ordinal, count or real; `unit`: what a difference of 1 is, empty
+where it is a share."""
+ITEMS = Table(
+    "items",
+    {
+        "item": pl.String,
+        "first": pl.String,
+        "second": pl.String,
+        "outcomes": pl.List(pl.Float64),
+        "covariates": pl.List(pl.Float64),
+        "cluster": pl.Int64,
+        "rater": pl.String,
+    },
+    key=("item",),
+)
+"""Rows of the source, by their numbers: of each its text, or the two of a pair; each outcome, in the order of
+OUTCOMES, null where it is not known; what is held equal, as numbers; what it has in common with others
+(`cluster`, null where every item stands alone); and who said it."""
+STATEMENTS = Table(
+    "statements",
     {
         "unit": pl.String,
         "found_by": pl.String,
@@ -76,8 +95,9 @@ the difference that it makes with covariates held equal, with a 95 % interval; `
 number of words held equal as well; null where the statement hardly varies among texts of one length.
 z, p: of the test (two-sided), q after Benjamini and Hochberg over all that were tested, p_bonferroni
 after Bonferroni. `status`: "verified" where q is at most 0.05 and the direction is the one found, "the
-other way" where q is and it is not, "not shown", or "too few" where nothing could be said whatever the
-truth. `order`: by what each adds to those before on describe and select examples, from 1. `repeats`:
+other way" where q is and it is not, "not shown", "too few" where nothing could be said whatever the
+truth, or "not told apart" where it hardly varies among items of equal covariates and was not tested.
+`order`: by what each adds to those before on describe and select examples, from 1. `repeats`:
 the hypothesis before it that it says again; it is not counted.
 `pairs`: whether its items are pairs of texts of which one is favoured, or texts."""
 SHUFFLED = Table(
@@ -173,6 +193,13 @@ ARGUED = Table(
 `item`: the pair; `first`, `second`: ids of its texts; `said`: 1 where the first was favoured;
 `predicted`: chance of that by the joint model fitted on the other pairs; `odds`: against what was said.
 `hypotheses`: those that argue."""
+READINGS = Table(
+    "readings",
+    {"unit": pl.String, "reader": pl.String, "example": pl.String, "holds": pl.Boolean},
+    key=("unit", "example"),
+)
+"""What a reader that was asked for says of score texts, of the clearest statements; null: no answer. This
+stands in the place of what was read for the search."""
 EVIDENCE = Table(
     "evidence",
     {

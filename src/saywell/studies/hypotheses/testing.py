@@ -27,6 +27,7 @@ from saywell.studies.hypotheses.search import chosen, dealt
 from saywell.studies.hypotheses.tables import HYPOTHESES, POWER, SHUFFLED
 
 VERIFIED, OTHER_WAY, NOT_SHOWN, TOO_FEW = "verified", "the other way", "not shown", "too few"
+NOT_APART = "not told apart"
 SHARES = (0.02, 0.1, 0.3)
 """Of score items, for which power is said."""
 APART = 0.1
@@ -46,6 +47,8 @@ class Tested(NamedTuple):
     by_permutation: Bool[np.ndarray, " chosen"]
     least: Float[np.ndarray, " chosen"]
     """The smallest p that any outcome with these values could have given."""
+    apart: Bool[np.ndarray, " chosen"]
+    """Which vary among items of equal covariates, or do not vary at all: see `left_of`."""
 
     @property
     def n(self) -> int:
@@ -73,13 +76,15 @@ def put_to_test(
     """The test of each choice on score items, by its own outcome; by permutation where few items decide."""
     count = len(choice)
     unknown, yes = np.full(count, np.nan), np.zeros(count, dtype=bool)
-    found = Tested(unknown.copy(), unknown.copy(), yes, np.ones(count))
+    found = Tested(unknown.copy(), unknown.copy(), yes, np.ones(count), ~yes)
     for outcome, own in by_outcome(choice):
         null = asked.null(outcome, asked.items.of(SCORE))
         if null is None:
             continue
         read = readings[own][:, null.rows]
-        own, read = own[varying(null, read)], read[varying(null, read)]
+        left = left_of(null, read)
+        found.apart[own] = ~(left < APART)
+        own, read = own[left >= APART], read[left >= APART]
         found.z[own], found.p[own] = associations(null, read)
         few = small(null, read)
         found.by_permutation[own] = few
@@ -89,17 +94,18 @@ def put_to_test(
     return found
 
 
-def varying(null: Null, readings: Float[np.ndarray, "some items"]) -> Bool[np.ndarray, " some"]:
-    """Which readings vary among items of equal covariates: of the others these leave less than `APART`.
+def left_of(null: Null, readings: Float[np.ndarray, "some items"]) -> Float[np.ndarray, " some"]:
+    """Share of the variance of each reading that covariates leave; NaN where it has none.
 
-    What is left of such a one is an accident of how a covariate is counted, and its effect an extrapolation.
+    What is left of one of which they leave less than `APART` is an accident of how a covariate is counted,
+    and its effect an extrapolation.
     """
     known = ~np.isnan(readings)
-    means = np.nanmean(readings, axis=1, keepdims=True)
+    means = np.where(known, readings, 0).sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
     centred = np.where(known, readings - means, 0)
     left = centred - (centred @ null.design / len(null)) @ null.design.T
     whole = (centred**2).sum(1)
-    return (whole > 0) & ((left**2).sum(1) >= APART * whole)
+    return np.divide((left**2).sum(1), whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
 def by_outcome(choice: Sequence[Choice]) -> list[tuple[int, np.ndarray]]:
@@ -170,10 +176,8 @@ def statuses(tested: Tested, choice: Sequence[Choice]) -> list[str]:
     """What came of each test: see table `hypotheses`."""
     clear, same = tested.q <= FALSE_DISCOVERY_RATE, tested.as_found(choice)
     hopeless = tested.least > FALSE_DISCOVERY_RATE / max(1, tested.n)
-    return [
-        (VERIFIED if same[n] else OTHER_WAY) if clear[n] else TOO_FEW if hopeless[n] else NOT_SHOWN
-        for n in range(tested.n)
-    ]
+    cases = {VERIFIED: clear & same, OTHER_WAY: clear, NOT_APART: ~tested.apart, TOO_FEW: hopeless}
+    return np.select(list(cases.values()), list(cases), default=NOT_SHOWN).tolist()
 
 
 def power_table(asked: Asked, tests: int) -> pl.DataFrame:
@@ -328,7 +332,8 @@ def _at_length(
         return np.full((len(readings), 3), np.nan)
     assert null is not None, "it varies"
     read = readings[:, null.rows]
-    return np.where(varying(null, read)[:, None], np.stack(effects(null, read), axis=1), np.nan)
+    apart = left_of(null, read) >= APART
+    return np.where(apart[:, None], np.stack(effects(null, read), axis=1), np.nan)
 
 
 def _means(
