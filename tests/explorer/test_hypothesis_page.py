@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import runpy
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from saywell.report.card import StudyRows
 from saywell.report.hypotheses import Findings
+from saywell.report.hypothesis_words import in_short
 from saywell.store.study import Study
 
 FIXTURES = runpy.run_path(str(Path(__file__).parent.parent / "hypothesis_studies.py"))
@@ -45,6 +47,12 @@ def test_the_verdict_on_a_unit_is_that_on_its_hypothesis(folder, browse):
     html = browse(folder).get("/1/", params={"verdict": "verified"}).text
     verified = [one.unit for one in Findings(StudyRows(Study(folder))).all if one.verified]
     assert re.findall(r'c-unit"><a href="/1/unit\?id=(\w+)"', html) == verified
+
+
+def test_the_list_of_studies_says_what_was_found(folder, browse):
+    html = browse(folder, folder).get("/").text
+    findings = Findings(StudyRows(Study(folder)))
+    assert in_short(findings.all) in unescape(re.sub("<[^>]+>", "", html)) and " units, " not in html
 
 
 def test_a_study_without_hypotheses_has_no_such_page(client):

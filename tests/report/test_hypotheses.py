@@ -13,12 +13,21 @@ import pytest
 
 from saywell.cli.show import print_study
 from saywell.report.card import StudyRows
-from saywell.report.hypotheses import SECTIONS, Findings, chance, opening, powers, raters, together
+from saywell.report.hypotheses import (
+    SECTIONS,
+    Findings,
+    chance,
+    opening,
+    powers,
+    rater_section,
+    raters,
+    together,
+)
 from saywell.report.hypothesis_words import Hypothesis, in_short, subject
 from saywell.report.page import write_report
 from saywell.report.parts import visible
 from saywell.store.study import Study
-from saywell.studies.hypotheses.tables import BY_RATER, HYPOTHESES, POWER, SHUFFLED
+from saywell.studies.hypotheses.tables import BY_RATER, HYPOTHESES, POWER, RATERS, SHUFFLED
 
 FIXTURES = runpy.run_path(str(Path(__file__).parent.parent / "hypothesis_studies.py"))
 HOSTILE = ("<script>alert(1)</script>", "photo\u202egpj.exe {{7*7}}")
@@ -304,6 +313,13 @@ def test_a_page_says_whether_raters_differ(low, says):
     row = ("stars", "weights", 0.6, 0.02, low, 0.03, "R2", 0.3, 400)
     (said,) = raters(Findings(Given({"by_rater": BY_RATER.frame([row])})))
     assert said.startswith(says)
+
+
+@pytest.mark.parametrize(("weight", "rows"), [(0.504, 0), (0.52, 2)])
+def test_weights_of_raters_who_do_not_differ_are_not_listed(weight, rows):
+    of = [(rater, "h1", 9, own, 0.1, 0.9, 0.5) for rater, own in (("ann", 0.5), ("bob", weight))]
+    section = rater_section(Findings(Given({"raters": RATERS.frame(of), "by_rater": BY_RATER.empty()})))
+    assert section is not None and len(re.findall("<bdi>(ann|bob)", section.html())) == rows
 
 
 def test_parts_whose_tables_are_not_there_are_left_out():

@@ -137,8 +137,9 @@ def _open(number: int, folder: Path, clock: Callable[[], datetime], memory_mb: i
 
 def _about(study: Study) -> str:
     """What was studied: a target, a model, an encoder."""
-    config = study.manifest.config
-    target = target_of(config) if "hypotheses" in study.manifest.tables else None
+    config, target = study.manifest.config, None
+    if "hypotheses" in study.manifest.tables:
+        target = target_of(config) or next((one.outcome for one in hypotheses_of(StudyRows(study))), None)
     named = map(config.get, ("model", "units", "encoder"))
     return str(target or next(filter(None, named), study.manifest.kind))
 

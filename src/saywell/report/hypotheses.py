@@ -481,6 +481,7 @@ def rater_section(findings: Findings) -> Element | None:
     if table.is_empty():
         return None
     away = (pl.col("weight") - pl.col("of_all")).abs()
+    alike = table.filter((away >= _SEEN).fill_null(True)).is_empty()
     table = table.sort(away, descending=True, nulls_last=True, maintain_order=True)
     rows = [
         _row(
@@ -509,16 +510,21 @@ def rater_section(findings: Findings) -> Element | None:
         [
             f"{count(table['rater'].n_unique())} raters.",
             *raters(findings),
-            "Weight: in log odds (of a target that is not yes or no, in its own units); above 0 it is"
-            " favoured. The fewer items a rater said, the more the weight is drawn towards that of all.",
+            "Every rater's weights are those of all." if alike else _WEIGHT,
         ]
     )
     of_models = ("what may differ by rater", *["outcome"] * several, "loss", "gain", "95 % interval", "", "n")
     head = ("rater", "favours", "weight", "95 % interval", "of all", "n")
     beside = [_table(of_models, models)] if models else []
-    return _section("raters", "Who favours what", about, *beside, *_folded(head, rows))
+    return _section("raters", "Who favours what", about, *beside, *([] if alike else _folded(head, rows)))
 
 
+_WEIGHT = (
+    "Weight: in log odds (of a target that is not yes or no, in its own units); above 0 it is favoured. The"
+    " fewer items a rater said, the more the weight is drawn towards that of all."
+)
+_SEEN = 0.005
+"""Difference of a rater's weight from that of all that can be seen in two decimals."""
 _RATERS = {
     "all": "nothing: one set of weights",
     "level": "how high a rater goes",
