@@ -295,6 +295,16 @@ def test_a_page_says_what_so_many_texts_could_have_shown(least, begins):
     )
 
 
+def test_a_page_says_where_nothing_could_have_been_shown():
+    rows = [("label=Outdoor", 90, 40, share, least, 0.2, 360) for share, least in ((0.02, None), (0.1, 0.3))]
+    (said,) = powers(Findings(Given({"power": POWER.frame(rows), "hypotheses": frame_of(LABEL)})))
+    assert said == (
+        "What could have been missed (label=Outdoor): in four studies of five, 90 texts show a difference of 30"
+        " percentage points in what is true of 10 % of them, and none, however large, in what is true of 2 %."
+        " One of 20 percentage points in what is true of 10 % would take about 360."
+    )
+
+
 @pytest.mark.parametrize(("found", "says"), [(0, "none of these searches"), (2, "2 of these searches")])
 def test_a_page_says_what_is_found_with_nothing_to_find(found, says):
     rows = [(n, 40, int(n < found), 0) for n in range(20)]

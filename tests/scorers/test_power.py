@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from saywell.scorers.association import associations
 from saywell.scorers.null_model import null_model
 from saywell.scorers.outcomes import Outcome
-from saywell.scorers.power import detectable, least_p, needed
+from saywell.scorers.power import detectable, least_p, needed, possible
 
 
 @pytest.mark.parametrize("kind", ["real", "binary"])
@@ -51,6 +51,14 @@ def test_more_items_find_less_and_rarer_readings_need_more():
     assert np.isnan(detectable(null, 0.0, alpha=0.05))
     with pytest.raises(ValueError, match="effect of 0"):
         needed(null, 0.0, 0.25, alpha=0.05)
+
+
+@given(values=st.lists(st.integers(0, 1), min_size=2, max_size=10), data=st.data())
+def test_no_statement_makes_a_larger_difference_than_is_possible(values, data):
+    own = np.array(sorted(values), dtype=float)
+    holds = data.draw(st.integers(1, len(own) - 1))
+    gaps = [own[-holds:].mean() - own[:-holds].mean(), own[holds:].mean() - own[:holds].mean()]
+    assert possible(3 + 2 * own, holds / len(own)) == pytest.approx(2 * max(gaps))
 
 
 @given(

@@ -286,13 +286,18 @@ def powers(findings: Findings) -> Iterator[str]:
     own = max(found, key=lambda rows: rows["detectable"].fill_null(float("inf")).sum())
     rows, outcome = own.to_dicts(), own["outcome"][0]
     unit, middle = units.get(outcome, ""), rows[len(rows) // 2]
-    first, *others = (f"{_size(row['detectable'], unit)} in {_true_of(row)}" for row in rows)
+    unseen = [_true_of(row) for row in rows if row["detectable"] is None]
+    seen = [
+        f"{size(row['detectable'], unit)} in {_true_of(row)}" for row in rows if row["detectable"] is not None
+    ]
+    told = [f"a difference of {joined([f'{seen[0]} of them', *seen[1:]])}"] if seen else []
+    told += [f"none, however large, in {joined(unseen)}"] if unseen else []
     few = middle["detectable"] is None or middle["detectable"] > _FEW * middle["effect"]
     held, beside = f"{count(middle['n'])} {items}", "; the others need fewer" if found[1:] else ""
     about = f"{held} are too few to say much" if few else "What could have been missed"
     yield (
-        f"{about} ({outcome}{beside}): in four studies of five, {held} show a difference of"
-        f" {joined([f'{first} of them', *others])}. One of {_size(middle['effect'], unit)} in"
+        f"{about} ({outcome}{beside}): in four studies of five, {held} show {', and '.join(told)}."
+        f" One of {size(middle['effect'], unit)} in"
         f" {_true_of(middle)} would take about {count(middle['needed'])}."
     )
 
@@ -303,12 +308,6 @@ def _true_of(row: Mapping[str, Any]) -> str:
 
 _FEW = 2.001
 """Times the smaller effect that is asked about, at most half of the outcome's spread: more can hardly be."""
-
-
-def _size(value: float | None, unit: str) -> str:
-    if value is None:
-        return "nothing"
-    return size(value, unit)
 
 
 def tested_section(findings: Findings, sought: str = "") -> Element | None:

@@ -24,6 +24,21 @@ def detectable(null: Null, variance: float, *, alpha: float, power: float = POWE
     return _detectable(null, len(null), variance, alpha, power)
 
 
+def possible(values: Float[np.ndarray, " n"], share: float) -> float:
+    """The largest difference that there can be, in the outcome's own units, if its range and mean stay.
+
+    `share`: of items of which the statement holds. All of these would have the one end of the range or the
+    other, or as many as the mean allows: of a yes that half say, a statement true of one in fifty can make a
+    difference of 51 percentage points, not of 70.
+    """
+    low, high = float(values.min()), float(values.max())
+    if high == low:
+        return 0.0
+    mean = (float(values.mean()) - low) / (high - low)
+    ends = [(1 - m) / (1 - share) if m >= share else m / share for m in (mean, 1 - mean)]
+    return (high - low) * max(ends)
+
+
 def needed(null: Null, effect: float, variance: float, *, alpha: float, power: float = POWER) -> int:
     """How many items it would take to find an effect, if they are like these; see `detectable`."""
     if effect == 0:

@@ -233,5 +233,6 @@ POWER = Table(
     key=("outcome", "share"),
 )
 """What could have been found. Of a statement that holds of `share` of the `n` score items, `detectable` is
-the smallest effect that is significant in 4 of 5 studies, at 0.05 over the number of tests; `needed`: score
+the smallest effect that is significant in 4 of 5 studies, at 0.05 over the number of tests (null where no
+effect can be as large); `needed`: score
 items that it would take for the smaller `effect`."""

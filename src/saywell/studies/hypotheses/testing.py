@@ -19,7 +19,7 @@ from saywell.scorers.intervals import FALSE_DISCOVERY_RATE, benjamini_hochberg
 from saywell.scorers.joint import ordered
 from saywell.scorers.null_model import Null, null_model
 from saywell.scorers.outcomes import Outcome
-from saywell.scorers.power import detectable, least_p, needed
+from saywell.scorers.power import detectable, least_p, needed, possible
 from saywell.selection.by_target import Choice
 from saywell.studies.hypotheses.items import Asked
 from saywell.studies.hypotheses.pool import Statement
@@ -190,11 +190,22 @@ def power_table(asked: Asked, tests: int) -> pl.DataFrame:
         for share in SHARES:
             variance = share if asked.items.pairs else share * (1 - share)
             least = detectable(null, variance, alpha=alpha)
+            if least > _largest(outcome, asked.items.pairs, null, share):
+                least = np.nan
             spread = float(np.std(null.values))
             effect = min(least, spread) / 2 if least > 0 else spread / 2
             more = needed(null, effect, variance, alpha=alpha)
             rows.append((outcome.name, len(null), tests, share, _number(least), effect, more))
     return POWER.frame(rows)
+
+
+def _largest(outcome: Outcome, pairs: bool, null: Null, share: float) -> float:
+    """No statement can make a larger difference; of what has no bounds any."""
+    if outcome.kind not in ("binary", "ordinal"):
+        return np.inf
+    if pairs:
+        return 0.5 if outcome.kind == "binary" else np.inf
+    return possible(null.values, share)
 
 
 def shuffled_targets(
