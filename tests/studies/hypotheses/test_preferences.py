@@ -258,6 +258,10 @@ def test_a_part_of_another_repeats_it_unless_it_says_more(pairs):
     readings = readings * signs
     values = told * signs + random.normal(size=n)
     asked = asked_of(values, kind="real", pairs=pairs)
-    order, repeated = order_and_repeats(asked, [Choice(i, 0, 9.0) for i in range(5)], readings)
+    choice, shown = [Choice(i, 0, 9.0) for i in range(5)], np.ones(5, dtype=bool)
+    order, repeated = order_and_repeats(asked, choice, readings, shown)
     assert sorted(order) == [1, 2, 3, 4, 5]
     assert repeated == [None, 0, None, None, None]
+    # What is verified does not go out of sight behind what is not.
+    assert order_and_repeats(asked, choice, readings, np.arange(5) > 0)[1] == [None] * 5
+    assert order_and_repeats(asked, choice, readings, ~shown)[1] == repeated

@@ -136,9 +136,10 @@ def hypothesis_table(
     tested: Tested,
 ) -> pl.DataFrame:
     """Table `hypotheses`: verified ones first, in the order of what each adds to those before."""
-    order, repeated = order_and_repeats(asked, choice, readings)
     facts = _facts(asked, choice, readings, written.held_equal)
     status = statuses(tested, choice)
+    shown = np.array([s == VERIFIED for s in status])
+    order, repeated = order_and_repeats(asked, choice, readings, shown)
     rank = [(s != VERIFIED, repeated[n] is not None, order[n]) for n, s in enumerate(status)]
     places = sorted(range(len(choice)), key=lambda n: rank[n])
     names = {n: f"h{number}" for number, n in enumerate(places, start=1)}
@@ -235,11 +236,15 @@ def shuffled_targets(
 
 
 def order_and_repeats(
-    asked: Asked, choice: Sequence[Choice], readings: Float[np.ndarray, "chosen items"]
+    asked: Asked,
+    choice: Sequence[Choice],
+    readings: Float[np.ndarray, "chosen items"],
+    shown: Bool[np.ndarray, " chosen"],
 ) -> tuple[list[int], list[int | None]]:
     """Of each choice its place by what it adds to those before (from 1), and which of these it repeats.
 
-    Both on describe and select items.
+    Both on describe and select items. What is verified (`shown`) repeats only what is, too, or nobody would
+    read of it.
     """
     order = [0] * len(choice)
     repeated: list[int | None] = [None] * len(choice)
@@ -263,7 +268,8 @@ def order_and_repeats(
         for later in range(len(own)):
             for earlier in range(later):
                 near = alike[later, earlier] >= AKIN or within[later, earlier] >= WITHIN
-                if repeated[own[earlier]] is not None or not near:
+                hidden = shown[own[later]] and not shown[own[earlier]]
+                if repeated[own[earlier]] is not None or hidden or not near:
                     continue
                 if not abs(_left(asked, outcome, readings[own[later]], readings[own[earlier]])) >= LEFT:
                     repeated[own[later]] = int(own[earlier])
