@@ -182,7 +182,8 @@ def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
         lacking = any(reader.name not in named for reader in readers)
         # Who decides, and what is chosen, is known only where everybody reads.
         yield table, rows.drop("status", "decides", "selected") if lacking else rows
-    yield DESCRIPTIONS, _written(run)
+    if (written := _written(run)).height:
+        yield DESCRIPTIONS, written
     if cheap:
         yield from _scores(run, cheap)
 

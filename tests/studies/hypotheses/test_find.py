@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 import saywell.store.study as store
 from saywell.data.examples import REJECTED, Examples
 from saywell.encoders.sentence import encode_in_chunks
-from saywell.errors import StudyError
+from saywell.errors import InputError, StudyError
 from saywell.scorers.outcomes import Outcome
 from saywell.selection.by_target import Choice
 from saywell.store.study import Study
@@ -42,10 +42,12 @@ def reviews():
     return pl.DataFrame(rows, schema=["text", "shop", "stars"], orient="row")
 
 
-@pytest.fixture
-def words_only(monkeypatch):
-    """Without the page, which takes longer than the rest."""
-    monkeypatch.setattr(spine, "write_report", lambda study: study.path.joinpath("report.html").touch())
+@pytest.fixture(scope="module", autouse=True)
+def words_only():
+    """Without the page, which takes as long as the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spine, "write_report", lambda study: study.path.joinpath("report.html").touch())
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +75,10 @@ def test_what_was_planted_is_found_with_what_hides_it_held_equal(study):
     of = found.filter(pl.col("repeats").is_null(), status="verified")["claim"]
     assert all("window" in claim or "table" in claim for claim in of)
     assert study.table("shuffled_targets")["verified"].sum() == 0
+    assert set(study.table("statements")["found_by"]) == {"claims", "latents", "topics"}
 
 
-def test_it_is_the_other_way_without_it_and_nothing_where_stars_are_dealt_out(
-    reviews, encoder, tmp_path, words_only
-):
+def test_it_is_the_other_way_without_it_and_nothing_where_stars_are_dealt_out(reviews, encoder, tmp_path):
     plain = find_hypotheses(reviews, out=tmp_path / "plain", encoder=encoder, **ASKED).hypotheses
     assert about(plain, "window")["direction"] == -1
     dealt = reviews.with_columns(pl.col("stars", "shop").shuffle(seed=0))
@@ -140,8 +141,16 @@ def test_what_divides_raters_is_told_of_them_though_it_is_not_verified(preferenc
 # ---- what a study says follows from what it keeps
 
 
-@pytest.mark.parametrize("of", ["study", "preferences"])
-def test_all_that_is_said_is_derived_again(request, of):
+@pytest.mark.parametrize(
+    ("of", "has_encoder"), [("study", False), ("preferences", True), ("preferences", False)]
+)
+def test_all_that_is_said_is_derived_again(request, of, has_encoder, encoder, monkeypatch):
+    def opened(name):
+        if not has_encoder:
+            raise InputError(f"there is no {name!r} here")
+        return encoder
+
+    monkeypatch.setattr("saywell.resources.open_sentence_encoder", opened)
     found = request.getfixturevalue(of)
     checks = audit_study(found)
     assert checks.filter(status="failed").rows() == []
@@ -204,9 +213,7 @@ class Stop(BaseException):
     pass
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_tables(
-    study, reviews, encoder, tmp_path, monkeypatch, words_only
-):
+def test_a_run_that_was_stopped_goes_on_to_the_same_tables(study, reviews, encoder, tmp_path, monkeypatch):
     commit = store.StudyWriter._commit
     for last in ("statements", "activations", "hypotheses"):
 
@@ -223,7 +230,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_tables(
     same(study, again)
 
 
-def test_order_threads_and_batches_decide_nothing(study, reviews, encoder, tmp_path, monkeypatch, words_only):
+def test_order_threads_and_batches_decide_nothing(study, reviews, encoder, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "_TEXTS", 100)
     monkeypatch.setattr(
         "saywell.resources.encode_in_chunks", lambda *of, **how: encode_in_chunks(*of, chunk=70)

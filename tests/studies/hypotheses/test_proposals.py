@@ -20,6 +20,7 @@ from saywell.language_models import DryRun, Limits, Scripted
 from saywell.readers.detection import BY_TEXT, DETECT, DETECT_ONE, DetectionReader
 from saywell.resources import Resources
 from saywell.scorers.outcomes import Outcome
+from saywell.studies.audit import audit_study
 from saywell.studies.hypotheses import find_hypotheses, plan_hypotheses
 from saywell.studies.hypotheses.items import Items
 from saywell.studies.hypotheses.proposals import (
@@ -295,6 +296,7 @@ def test_a_language_model_reads_the_clearest_instead(corpus, encoder, tmp_path):
         counted = plan_hypotheses(table, llm=llm, llm_units=2, **how)
         study = find_hypotheses(table, out=tmp_path / "s", llm=llm, llm_units=2, **how)
     found, score = study.table("hypotheses"), study.examples.filter(part="score")["text"]
+    assert "failed" not in audit_study(study)["status"]  # without asking again
     assert sorted(found["reader"].to_list())[-3:] == ["claims", "detection", "detection"]
     (step,) = counted.steps
     assert step.calls == 2 * -(-len(score) // 10) and set(study.manifest.config["prompts"]) == {

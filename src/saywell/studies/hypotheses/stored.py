@@ -63,8 +63,9 @@ def stored_asked(study: Study, examples: Examples) -> Asked:
 
 def _lists(values: np.ndarray) -> pl.Series:
     """A list for each row, NaN as null."""
-    found = pl.Series(values.tolist(), dtype=pl.List(pl.Float64))
-    return found.list.eval(pl.element().fill_nan(None))
+    width = values.shape[1]
+    flat = pl.Series(values.reshape(-1), dtype=pl.Float64).fill_nan(None)
+    return flat.reshape((len(values), width)).arr.to_list() if width else pl.Series([[]] * len(values))
 
 
 def _rows(lists: pl.Series, columns: int) -> np.ndarray:
