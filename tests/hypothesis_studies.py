@@ -116,7 +116,7 @@ def write_hypotheses(
             tables.SHUFFLED, lambda: tables.SHUFFLED.frame([(n, 16, int(n == 7), 0) for n in range(20)])
         )
         study.table(tables.JOINT, lambda: tables.JOINT.frame(_joint(what)))
-        study.table(tables.POWER, lambda: tables.POWER.frame(_power(what.outcomes[0].name)))
+        study.table(tables.POWER, lambda: tables.POWER.frame(_power(what.outcomes[0])))
         if pairs:
             _preferences(study, what, tested, readings[order])
         study.write_metrics([])
@@ -244,6 +244,8 @@ def _preferences(study, what: Asked, tested: list[dict], readings) -> None:
     study.table(tables.ARGUED, lambda: tables.ARGUED.frame(argued))
 
 
-def _power(name: str) -> list[tuple]:
+def _power(outcome: Outcome) -> list[tuple]:
     of = ((0.02, 0.9, 0.45, 3900), (0.1, 0.41, 0.2, 3600), (0.3, 0.26, 0.13, 3300))
-    return [(name, 800, 16, share, least, effect, more) for share, least, effect, more in of]
+    return [
+        (outcome.name, outcome.unit, 800, 16, share, least, effect, more) for share, least, effect, more in of
+    ]

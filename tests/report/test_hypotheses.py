@@ -27,7 +27,7 @@ from saywell.report.hypothesis_words import Hypothesis, in_short, subject
 from saywell.report.page import write_report
 from saywell.report.parts import visible
 from saywell.store.study import Study
-from saywell.studies.hypotheses.tables import BY_RATER, HYPOTHESES, POWER, RATERS, SHUFFLED
+from saywell.studies.hypotheses.tables import BY_RATER, HYPOTHESES, JOINT, POWER, RATERS, SHUFFLED
 
 FIXTURES = runpy.run_path(str(Path(__file__).parent.parent / "hypothesis_studies.py"))
 HOSTILE = ("<script>alert(1)</script>", "photo\u202egpj.exe {{7*7}}")
@@ -285,7 +285,7 @@ def test_the_terminal_says_the_same_in_80_columns(study, monkeypatch, capsys):
     [(0.4, "What could have been missed (stars): "), (1.4, "800 texts are too few to say much (stars): ")],
 )
 def test_a_page_says_what_so_many_texts_could_have_shown(least, begins):
-    rows = [("stars", 800, 40, share, least / share / 10, 0.2, 3600) for share in (0.02, 0.1)]
+    rows = [("stars", "stars", 800, 40, share, least / share / 10, 0.2, 3600) for share in (0.02, 0.1)]
     findings = Findings(Given({"power": POWER.frame(rows), "hypotheses": frame_of(STARS)}))
     (said,) = powers(findings)
     assert said == (
@@ -296,13 +296,26 @@ def test_a_page_says_what_so_many_texts_could_have_shown(least, begins):
 
 
 def test_a_page_says_where_nothing_could_have_been_shown():
-    rows = [("label=Outdoor", 90, 40, share, least, 0.2, 360) for share, least in ((0.02, None), (0.1, 0.3))]
+    leasts = ((0.02, None), (0.1, 0.3))
+    rows = [("label=Outdoor", "", 90, 40, share, least, 0.2, 360) for share, least in leasts]
     (said,) = powers(Findings(Given({"power": POWER.frame(rows), "hypotheses": frame_of(LABEL)})))
     assert said == (
         "What could have been missed (label=Outdoor): in four studies of five, 90 texts show a difference of 30"
         " percentage points in what is true of 10 % of them, and none, however large, in what is true of 2 %."
         " One of 20 percentage points in what is true of 10 % would take about 360."
     )
+
+
+def test_too_few_to_say_anything_is_said_in_the_outcome_s_unit_with_no_hypothesis():
+    rows = [("stars", "stars", 11, 0, share, None, 0.7, 386) for share in (0.02, 0.1)]
+    (said,) = powers(Findings(Given({"power": POWER.frame(rows), "hypotheses": HYPOTHESES.empty()})))
+    assert said.startswith("11 texts are too few to say anything (stars): ") and "One of 0.7 stars in" in said
+
+
+def test_models_of_an_outcome_with_one_value_are_not_spoken_of():
+    models = ("verified", "probe", "length")
+    rows = [("rare", model, "AUC", None, None, None, 5000, 1) for model in models]
+    assert not [*together(Findings(Given({"joint": JOINT.frame(rows), "hypotheses": HYPOTHESES.empty()})))]
 
 
 @pytest.mark.parametrize(("found", "says"), [(0, "none of these searches"), (2, "2 of these searches")])

@@ -278,14 +278,13 @@ def _found(searches: int, hypotheses: int) -> str:
 def powers(findings: Findings) -> Iterator[str]:
     """How small a difference could have been seen, in a sentence; of several outcomes that of the largest."""
     items = "pairs" if findings.all and findings.all[0].pairs else "texts"
-    units = {one.outcome: one.unit_of_effect for one in findings.all}
     found = findings.table("power").sort("share").partition_by("outcome", maintain_order=True)
     if not found:
         return
     # What could not be found at all comes before what is large.
     own = max(found, key=lambda rows: rows["detectable"].fill_null(float("inf")).sum())
     rows, outcome = own.to_dicts(), own["outcome"][0]
-    unit, middle = units.get(outcome, ""), rows[len(rows) // 2]
+    unit, middle = rows[0]["unit_of_effect"] or "", rows[len(rows) // 2]
     unseen = [_true_of(row) for row in rows if row["detectable"] is None]
     seen = [
         f"{size(row['detectable'], unit)} in {_true_of(row)}" for row in rows if row["detectable"] is not None
@@ -294,7 +293,11 @@ def powers(findings: Findings) -> Iterator[str]:
     told += [f"none, however large, in {joined(unseen)}"] if unseen else []
     few = middle["detectable"] is None or middle["detectable"] > _FEW * middle["effect"]
     held, beside = f"{count(middle['n'])} {items}", "; the others need fewer" if found[1:] else ""
-    about = f"{held} are too few to say much" if few else "What could have been missed"
+    about = (
+        f"{held} are too few to say {'much' if seen else 'anything'}"
+        if few
+        else "What could have been missed"
+    )
     yield (
         f"{about} ({outcome}{beside}): in four studies of five, {held} show {', and '.join(told)}."
         f" One of {size(middle['effect'], unit)} in"
@@ -426,7 +429,8 @@ _MEASURES = {
 
 def together(findings: Findings) -> Iterator[str]:
     """The same in a sentence: the verified hypotheses, a probe, and what was held equal."""
-    table = findings.table("joint")
+    # Of an outcome with one value among score items nothing is explained.
+    table = findings.table("joint").filter(pl.col("value").is_not_null().all().over("outcome"))
     if table.is_empty():
         return
     equal = "covariates" if (table["model"] == "covariates").any() else "length"

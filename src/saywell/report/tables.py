@@ -205,7 +205,7 @@ _TABLES = (
     _read(
         "power",
         {
-            "outcome": _WORDS,
+            **_words("outcome", "unit_of_effect"),
             **dict.fromkeys(("share", "detectable", "effect"), _NUMBER),
             **dict.fromkeys(("n", "tests", "needed"), _COUNT),
         },

@@ -223,6 +223,7 @@ POWER = Table(
     "power",
     {
         "outcome": pl.String,
+        "unit_of_effect": pl.String,
         "n": pl.Int64,
         "tests": pl.Int64,
         "share": pl.Float64,

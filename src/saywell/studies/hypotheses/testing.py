@@ -196,7 +196,7 @@ def power_table(asked: Asked, tests: int) -> pl.DataFrame:
             spread = float(np.std(null.values))
             effect = min(least, spread) / 2 if least > 0 else spread / 2
             more = needed(null, effect, variance, alpha=alpha)
-            rows.append((outcome.name, len(null), tests, share, _number(least), effect, more))
+            rows.append((outcome.name, outcome.unit, len(null), tests, share, _number(least), effect, more))
     return POWER.frame(rows)
 
 
