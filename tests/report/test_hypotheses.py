@@ -23,7 +23,7 @@ from saywell.report.hypotheses import (
     raters,
     together,
 )
-from saywell.report.hypothesis_words import Hypothesis, in_short, subject
+from saywell.report.hypothesis_words import Hypothesis, in_short, size, subject
 from saywell.report.page import write_report
 from saywell.report.parts import visible
 from saywell.store.study import Study
@@ -293,6 +293,19 @@ def test_a_page_says_what_so_many_texts_could_have_shown(least, begins):
         f" of 2 % of them and {least} stars in what is true of 10 %. One of 0.2 stars in what is true of 10 %"
         " would take about 3,600."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (332.4, "price", "330 in price"),
+        (1234567.0, "clicks", "1,200,000 clicks"),
+        (0.0123, "score", "0.012 in score"),
+        (0.074, "", "7.4 percentage points"),
+    ],
+)
+def test_sizes_have_two_digits_and_no_exponent(value, unit, said):
+    assert size(value, unit) == said
 
 
 def test_a_page_says_where_nothing_could_have_been_shown():

@@ -261,9 +261,10 @@ def chance(findings: Findings) -> Iterator[str]:
     if table.is_empty():
         return
     found, of = int((table["verified"] > 0).sum()), table.height
+    times = "once" if of == 1 else f"{count(of)} times"
     what = "the favourites" if findings.all and findings.all[0].pairs else "the outcome"
     yield (
-        f"Could it be chance? The whole search was run again {count(of)} times with {what} dealt out anew,"
+        f"Could it be chance? The whole search was run again {times} with {what} dealt out anew,"
         f" with nothing to find: {_found(found, int(table['verified'].sum()))}"
     )
 

@@ -245,9 +245,11 @@ def _counted(unit: str) -> bool:
 
 def size(value: float, unit: str) -> str:
     """A difference without direction, in two digits: "0.5 stars", "0.5 in price", "12 percentage points"."""
+    digits = float(f"{value if unit else 100 * value:.2g}")
+    number = f"{digits:,.0f}" if abs(digits) >= 10 else f"{digits:g}"
     if not unit:
-        return f"{100 * value:.2g} percentage points"
-    return f"{value:.2g} {unit}" if _counted(unit) else f"{value:.2g} in {unit}"
+        return f"{number} percentage points"
+    return f"{number} {unit}" if _counted(unit) else f"{number} in {unit}"
 
 
 def _favoured(one: Hypothesis, value: float) -> str:
