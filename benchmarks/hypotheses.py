@@ -264,7 +264,7 @@ def planted(name: str, data: Path, out: Path, asked: dict[str, Any]) -> dict[str
             f"{text} All in all a splendid one." if own else text
             for text, own in zip(rows["text"], has, strict=True)
         ]
-        target = 2.0 * has - 3.0 * group + random.normal(size=len(rows))
+        target = 2.0 * has - 5.0 * group + random.normal(size=len(rows))
         covariates = {"with": ["category"], "without": []}
         sought = "splendid"
     else:

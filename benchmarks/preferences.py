@@ -31,7 +31,7 @@ from saywell.scorers.outcomes import Outcome
 from saywell.scorers.raters import Rated, best_scales, fit_raters, losses
 from saywell.studies.hypotheses.asked import load_asked
 from saywell.studies.hypotheses.items import Asked, Items
-from saywell.studies.hypotheses.pool import Statement, prices_of, read
+from saywell.studies.hypotheses.pool import Statement, read
 from saywell.studies.hypotheses.preferences import argued, measurable, rater_weights
 from saywell.studies.hypotheses.search import chosen
 from saywell.studies.settings import HypothesisSettings
@@ -139,17 +139,17 @@ def _asked(values: np.ndarray) -> Asked:
 
 
 def _slips(
-    asked: Asked, values: np.ndarray, readings, random, prices: np.ndarray | None = None
+    asked: Asked, values: np.ndarray, readings, random, said: list[Statement] | None = None
 ) -> dict[int, tuple[float, float]]:
     """Of the first pairs the share that was turned round: as they are listed, and by the signed sum.
 
-    With `prices` hypotheses are chosen among the readings by the answers as they are turned round.
+    With `said` hypotheses are chosen among the readings by the answers as they are turned round.
     """
     flipped = random.random(len(values)) < FLIPPED
     outcome = Outcome("favoured", "binary", np.where(flipped, 1 - values, values))
     asked = replace(asked, outcomes=(outcome,))
-    if prices is not None:
-        _, choice = chosen(asked, readings, prices, HYPOTHESES)
+    if said is not None:
+        _, choice = chosen(asked, readings, said, HYPOTHESES)
         readings = readings[[one.statement for one in choice]].toarray()
     table = argued(asked, outcome, [f"h{n}" for n in range(len(readings))], readings)
     place = {str(row): at for at, row in enumerate(asked.items.rows)}
@@ -173,7 +173,7 @@ def real_pairs(data: Path, repeats: int) -> None:
             favoured=pl.when(first).then(pl.lit("first")).otherwise(pl.lit("second"))
         )
         asked = load_asked(source, HypothesisSettings(text="text", pair="text_b", target="favoured"))
-        table, readings, prices = _found(asked)
+        table, readings, said = _found(asked)
         outcome = asked.outcomes[0]
         null = asked.null(0, asked.items.of(DESCRIBE, SELECT))
         assert null is not None
@@ -187,8 +187,8 @@ def real_pairs(data: Path, repeats: int) -> None:
         slips, lost = [], []
         for seed in range(repeats):
             random = np.random.default_rng(seed)
-            slips.append(_slips(asked, outcome.values, readings, random, prices))
-            _, choice = chosen(asked, readings, prices, HYPOTHESES)
+            slips.append(_slips(asked, outcome.values, readings, random, said))
+            _, choice = chosen(asked, readings, said, HYPOTHESES)
             own = readings[[one.statement for one in choice]].toarray()
             names = [f"h{n}" for n in range(len(own))]
             by = pl.Series("by", random.integers(15, size=len(asked.items)))
@@ -213,7 +213,7 @@ def _found(asked: Asked):
         {"unit": [f"claims/{n}" for n in range(len(said))], "found_by": "claims"}
         | {"text": [one.text for one in said], "claim": [one.claim for one in said]}
     )
-    return table, readings, prices_of(said)
+    return table, readings, said
 
 
 if __name__ == "__main__":

@@ -122,7 +122,8 @@ def _places(claim: Claim, corpus: Corpus, forms: dict[str, list[int]]) -> list[i
     if head.name == "form":
         return forms.get(lemma(said), [])
     place = corpus.number.get(said)
-    return [] if place is None else [place]
+    no_sign = head.name == "mark" and said[:1].isalnum()
+    return [] if place is None or no_sign else [place]
 
 
 def _lengths(corpus: Corpus) -> list[Condition]:
