@@ -209,6 +209,7 @@ _TABLES = (
             **dict.fromkeys(("share", "detectable", "effect"), _NUMBER),
             **dict.fromkeys(("n", "tests", "needed"), _COUNT),
         },
+        "unit_of_effect",
     ),
     _read(
         "measurable",
