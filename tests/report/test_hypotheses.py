@@ -326,9 +326,9 @@ def test_too_few_to_say_anything_is_said_in_the_outcome_s_unit_with_no_hypothesi
 
 
 def test_a_study_whose_power_has_no_unit_is_read():
-    table = POWER.frame([("label=Outdoor", "", 90, 40, 0.1, 0.3, 0.2, 360)]).drop("unit_of_effect")
-    (said,) = powers(Findings(Given({"power": table, "hypotheses": frame_of(LABEL)})))
-    assert "30 percentage points" in said
+    table = POWER.frame([("stars", "", 90, 40, 0.1, 0.3, 0.2, 360)]).drop("unit_of_effect")
+    (said,) = powers(Findings(Given({"power": table, "hypotheses": frame_of(STARS)})))
+    assert "0.3 stars" in said
 
 
 def test_models_of_an_outcome_with_one_value_are_not_spoken_of():

@@ -285,7 +285,9 @@ def powers(findings: Findings) -> Iterator[str]:
     # What could not be found at all comes before what is large.
     own = max(found, key=lambda rows: rows["detectable"].fill_null(float("inf")).sum())
     rows, outcome = own.to_dicts(), own["outcome"][0]
-    unit, middle = rows[0].get("unit_of_effect") or "", rows[len(rows) // 2]
+    # Studies made before `power` had units have them where hypotheses were tested.
+    units = {one.outcome: one.unit_of_effect for one in findings.all}
+    unit, middle = rows[0].get("unit_of_effect", units.get(outcome)) or "", rows[len(rows) // 2]
     unseen = [_true_of(row) for row in rows if row["detectable"] is None]
     seen = [
         f"{size(row['detectable'], unit)} in {_true_of(row)}" for row in rows if row["detectable"] is not None
