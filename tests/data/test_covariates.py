@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saywell.data.covariates import covariate_columns, log_words
+from saywell.data.covariates import KNOTS, covariate_columns, length_columns, log_words
 from saywell.data.words import words
 from saywell.errors import InputError
 
@@ -76,3 +76,21 @@ PIECE = st.sampled_from(
 @given(st.lists(PIECE, max_size=6).map(" ".join))
 def test_the_length_is_that_of_the_words(text):
     assert log_words(pl.Series([text]))[0] == pytest.approx(np.log1p(len(words(text))))
+
+
+def test_bends_of_length_hold_any_smooth_curve_equal_and_are_a_line_beyond_the_outer_knots():
+    texts = pl.Series(["word " * n for n in range(1, 401)])
+    columns = np.array([column.to_numpy() for column in length_columns(texts)])
+    line = columns[0]
+    np.testing.assert_allclose(line, log_words(texts).to_numpy())
+    design = np.vstack([np.ones(400), columns]).T
+    for curve in (np.exp(line), line**2, np.sqrt(np.exp(line))):
+        left = curve - design @ np.linalg.lstsq(design, curve, rcond=None)[0]
+        straight = np.polyval(np.polyfit(line, curve, 1), line)
+        assert left.var() < 0.02 * (curve - straight).var()
+    beyond = line > np.quantile(line, KNOTS[-1])
+    for bend in columns[1:]:
+        np.testing.assert_allclose(
+            bend[beyond], np.polyval(np.polyfit(line[beyond], bend[beyond], 1), line[beyond])
+        )
+    assert len(length_columns(pl.Series(["one two"] * 30))) == 1

@@ -14,6 +14,8 @@ from saywell.errors import InputError
 FEWEST, MOST = 5, 50
 """Items of a level that is not one of the others; levels of a covariate."""
 OTHER = "other"
+LENGTH = "length"
+KNOTS = (0.05, 0.275, 0.5, 0.725, 0.95)
 _SAME = "The covariate {!r} is the same everywhere and changes nothing."
 
 
@@ -50,7 +52,30 @@ def log_words(texts: pl.Series) -> pl.Series:
     counts = plain.str.count_matches(r"[A-Za-z]+(?:'[A-Za-z]+)?|[0-9]+").to_numpy().astype(np.float64)
     others = np.flatnonzero(plain.str.contains(r"[^\x00-\x7f]").to_numpy())
     counts[others] = [len(words(text)) for text in texts.gather(others)]
-    return pl.Series("length", np.log1p(counts))
+    return pl.Series(LENGTH, np.log1p(counts))
+
+
+def length_columns(texts: pl.Series) -> list[pl.Series]:
+    """The length of each text as columns: `log_words` and bends of it, so that a smooth curve is held equal.
+
+    A restricted cubic spline with five knots at fixed quantiles (Harrell 2015, section 2.4): beyond the outer
+    knots it is a line. Fewer bends where many texts are of one length.
+    """
+    line = log_words(texts).to_numpy()
+    knots = np.unique(np.quantile(line, KNOTS)) if len(line) else np.zeros(0)
+    columns = [pl.Series(LENGTH, line)]
+    if len(knots) < 3:
+        return columns
+    last, before, scale = knots[-1], knots[-2], (knots[-1] - knots[0]) ** 2
+
+    def above(knot: float) -> np.ndarray:
+        return np.maximum(line - knot, 0) ** 3
+
+    for number, knot in enumerate(knots[:-2], start=1):
+        bend = above(knot) - above(before) * (last - knot) / (last - before)
+        bend += above(last) * (before - knot) / (last - before)
+        columns.append(pl.Series(f"{LENGTH}, bend {number}", bend / scale))
+    return columns
 
 
 def _difference(sides: Sequence[np.ndarray]) -> np.ndarray:

@@ -62,7 +62,7 @@ def test_texts_with_a_target_are_items_with_an_outcome():
     assert [texts[i] for i in found.items.first] == [source["text"][int(r)] for r in found.items.rows]
     assert found.items.second is None and found.clusters is None and found.raters is None
     assert found.names == ()
-    assert asked(source, target="stars", covariate="length").names == ("length",)
+    assert asked(source, target="stars", covariate="length").names[0] == "length"
     assert set(found.items.parts) == set(PARTS)
     assert found.items.parts.tolist() == found.examples.table["part"].gather(found.items.first).to_list()
 
@@ -361,6 +361,7 @@ def test_ties_and_missing_favourites_and_covariates_leave_an_item_without_an_out
         ({"y": cycle(0, 1), "z": cycle(None)}, {"target": "y", "covariate": "z"}, "in all covariates"),
         ({"y": cycle(0, 1)}, {"target": "y", "covariate": "y"}, "is what is asked about"),
         ({"y": cycle(0, 1)}, {"target": "y", "covariate": ["length", "length"]}, "named twice"),
+        ({"y": cycle("1", "2", "n/a", "5")}, {"target": "y"}, "holds numbers, and 'n/a' in .*--kind nominal"),
         ({"y": cycle(0, 1)}, {"target": "z"}, r"no column 'z'.*--target"),
         ({"y": cycle(0, 1)}, {"target": "y", "by": "z"}, r"no column 'z'.*--by"),
         ({"y": cycle(0, 1)}, {"between": "z"}, r"no column 'z'.*--between"),
@@ -460,7 +461,7 @@ def test_fifty_covariates_and_a_length_of_the_users_own():
 
 def test_a_target_called_length_is_explained_at_equal_numbers_of_words():
     found = asked(frame(40, length=cycle(10, 20, 40)), target="length", covariate="length")
-    assert found.outcomes[0].name == "length" and found.names == ("length",)
+    assert found.outcomes[0].name == "length" and found.names[0] == "length"
     lengths = log_words(pl.Series(found.examples.texts)).gather(found.items.first).to_numpy()
     assert np.corrcoef(lengths, found.covariates[:, 0])[0, 1] == pytest.approx(1)
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from saywell.data.covariates import covariate_columns, log_words
+from saywell.data.covariates import LENGTH, covariate_columns, length_columns
 from saywell.data.duplicates import near_duplicate_groups
 from saywell.data.examples import Examples
 from saywell.data.parts import PARTS, SPLIT_OF
@@ -256,9 +256,10 @@ def _dealt(
 def _covariates(rows: pl.DataFrame, read: Rows, texts: pl.Series) -> dict[str, list[pl.Series]]:
     """What is held equal, by name: of the items, or of both texts of each."""
     found = {name: [rows[column] for column in columns] for name, columns in read.covariates.items()}
-    for name in (name for name, columns in read.covariates.items() if not columns):
-        lengths = log_words(texts)
-        found[name] = [lengths.gather(rows[side]) for side in SIDES if side in rows.columns]
+    if any(not columns for columns in read.covariates.values()):
+        del found[LENGTH]
+        for column in length_columns(texts):
+            found[column.name] = [column.gather(rows[side]) for side in SIDES if side in rows.columns]
     return found
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.description import Description
+from saywell.encoders.sentence import encode_in_chunks
 from saywell.errors import SaywellError
 from saywell.language_models import DryRun
 from saywell.language_models.dry_run import made_up
@@ -56,6 +57,9 @@ from saywell.studies.spine import Run, keep_lost
 from saywell.units.responses import Sparse
 
 ANY, TOGETHER = "searches with a finding", "told by verified hypotheses together"
+MODELS = ("verified", "tested", "probe", "length", "covariates")
+MOST_PROBED = 20_000
+"""Items of which vectors are probed at most."""
 SURE = 0.5
 """From which reading on a reader says yes."""
 CHOSEN_BY_SCORE = (
@@ -294,24 +298,50 @@ def joint_table(
     place = {unit: n for n, unit in enumerate(run.subject.activations.units["id"])}
     items = asked.items
     by_item = items.read(readings)
-    vectors = run.resources.vectors(asked.examples)
-    words = np.log1p([len(text.split()) for text in asked.examples.texts])[None]
     verified = [place[unit] for unit in hypotheses.filter(status=VERIFIED)["unit"]]
     models = {
         "verified": by_item[verified].T,
         "tested": by_item.T,
-        "probe": items.read(vectors.T).T,
-        "length": items.read(words).T,
+        "length": asked.length,
         **({"covariates": asked.covariates} if asked.covariates.shape[1] else {}),
     }
     train, test = items.of(DESCRIBE, SELECT), items.of(SCORE)
+    told = {name: (features, train, test) for name, features in models.items()}
+    told["probe"] = _probe(asked, run, train, test)
     rows = []
     for outcome in asked.outcomes:
-        for name, features in models.items():
-            found = joint(outcome, features, train, test, asked.clusters, seed=run.resources.seed)
+        for name in (name for name in MODELS if name in told):
+            features, seen, unseen = told[name]
+            found = joint(outcome, features, seen, unseen, asked.clusters, seed=run.resources.seed)
             figures = [None if np.isnan(value) else float(value) for value in found.interval[:3]]
             rows.append((outcome.name, name, found.measure, *figures, found.interval.n, features.shape[1]))
     return JOINT.frame(rows)
+
+
+def _probe(
+    asked: Asked, run: Run, train: Int[np.ndarray, " some"], test: Int[np.ndarray, " others"]
+) -> tuple[Float[np.ndarray, "items width"], Int[np.ndarray, " some"], Int[np.ndarray, " others"]]:
+    """Sentence vectors of items, and which of these a probe is fitted on and told: some, where there are many.
+
+    A probe of some hundred numbers is as good on 10,000 items as on ten times as many, whose vectors would
+    take longer than all the rest.
+    """
+    items = asked.items
+    if len(items) <= MOST_PROBED:
+        return items.read(run.resources.vectors(asked.examples).T).T, train, test
+    random = np.random.default_rng(run.resources.seed)
+    seen, unseen = (np.sort(random.permutation(own)[: MOST_PROBED // 2]) for own in (train, test))
+    rows = np.unique(np.concatenate([side for own in (seen, unseen) for side in asked.rows_of(own)]))
+    texts = asked.examples.texts
+    with run.resources.progress("sentence vectors of some", len(rows)) as advance:
+        encoder = run.resources.sentence_encoder
+        found = encode_in_chunks(encoder, [texts[row] for row in rows], progress=advance)
+    place = np.zeros(len(asked.examples), dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    vectors = found[place[items.first]]
+    if items.second is not None:
+        vectors = vectors - found[place[items.second]]
+    return vectors, seen, unseen
 
 
 def metrics(hypotheses: pl.DataFrame, shuffled: pl.DataFrame, together: pl.DataFrame) -> list[Metric]:

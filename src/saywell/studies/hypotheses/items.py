@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from saywell.data.covariates import log_words
+from saywell.data.covariates import length_columns
 from saywell.data.examples import Examples
 from saywell.data.parts import PARTS
 from saywell.scorers.null_model import Null, null_model
@@ -95,7 +95,7 @@ class Asked:
         return null_model(own, None if alone else held, self.clusters, items)
 
     @cached_property
-    def length(self) -> Float[np.ndarray, "items one"]:
+    def length(self) -> Float[np.ndarray, "items columns"]:
         """The logarithm of the number of words; of pairs its difference."""
-        words = log_words(self.examples.table["text"]).to_numpy()[None]
-        return self.items.read(words).T
+        columns = length_columns(self.examples.table["text"])
+        return self.items.read(np.array([column.to_numpy() for column in columns])).T

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from saywell.claims.english import english
 from saywell.claims.ground import Ground
 from saywell.claims.language import Claim, parse
+from saywell.data.covariates import LENGTH
 from saywell.data.examples import Examples
 from saywell.data.parts import DESCRIBE, Rows
 from saywell.describers.claims import Claims
@@ -73,6 +74,8 @@ def pool(asked: Asked, sources: Sequence[str], resources: Resources, study: Stud
     for outcome in asked.outcomes if PROPOSED in sources else ():
         proposed = propose(outcome, asked.items, asked.examples, resources)
         found += [Statement(PROPOSED, own.text) for own in proposed]
+    if LENGTH in asked.names:  # what is held equal says nothing of its own
+        found = [one for one in found if not (one.claim and says_length(parse(one.claim)))]
     first = {one.claim or one.text: one for one in reversed(found)}
     return [one for one in found if first[one.claim or one.text] is one]
 
@@ -146,6 +149,11 @@ def _of_vectors(
         for claim in own.offers
         if is_plain(parse(claim))
     ]
+
+
+def says_length(claim: Claim) -> bool:
+    """Whether it asks how long a text is."""
+    return any(one.name == "long" for each in claim.atoms for one in each.conditions)
 
 
 def is_plain(claim: Claim) -> bool:

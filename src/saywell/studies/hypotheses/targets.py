@@ -42,6 +42,7 @@ def outcomes_of(
         )
         raise InputError(f"the target {name!r} has {held}, so that there is nothing to explain")
     if kind is None:
+        _refuse_mixed(name, known)
         kind = _kind(known, len(different))
     _check(name, known, different, kind)
     if kind == "binary":
@@ -53,6 +54,18 @@ def outcomes_of(
     steps = f"{len(different)} values from {_shown(known.min())} to {_shown(known.max())}"
     words = {"ordinal": "steps in an order", "count": "counts", "real": "numbers"}
     return (outcome,), [f"The target {name!r} was taken for {words[kind]} ({steps})."]
+
+
+def _refuse_mixed(name: str, known: pl.Series) -> None:
+    """InputError for numbers among which words stand, such as "n/a": they would all be taken for names."""
+    if known.dtype != pl.String:
+        return
+    words = known.filter(known.cast(pl.Float64, strict=False).is_null())
+    if 0 < len(words) < len(known) / 2:
+        raise InputError(
+            f"the target {name!r} holds numbers, and {_shown(words[0])} in {len(words):,} of {len(known):,} rows:"
+            " leave such rows empty, or have all taken for names: kind='nominal' (--kind nominal)"
+        )
 
 
 def _kind(known: pl.Series, different: int) -> OutcomeKind | Literal["nominal"]:
