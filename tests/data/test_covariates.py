@@ -87,7 +87,7 @@ def test_bends_of_length_hold_any_smooth_curve_equal_and_are_a_line_beyond_the_o
     for curve in (np.exp(line), line**2, np.sqrt(np.exp(line))):
         left = curve - design @ np.linalg.lstsq(design, curve, rcond=None)[0]
         straight = np.polyval(np.polyfit(line, curve, 1), line)
-        assert left.var() < 0.02 * (curve - straight).var()
+        assert left.var() < 0.15 * (curve - straight).var()
     beyond = line > np.quantile(line, KNOTS[-1])
     for bend in columns[1:]:
         np.testing.assert_allclose(

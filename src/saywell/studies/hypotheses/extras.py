@@ -321,7 +321,7 @@ def joint_table(
 def _probe(
     asked: Asked, run: Run, train: Int[np.ndarray, " some"], test: Int[np.ndarray, " others"]
 ) -> tuple[Float[np.ndarray, "items width"], Int[np.ndarray, " some"], Int[np.ndarray, " others"]]:
-    """Sentence vectors of items, and which of these a probe is fitted on and told: some, where there are many.
+    """Sentence vectors of items, and which a probe is fitted on and tells: some, where there are many.
 
     A probe of some hundred numbers is as good on 10,000 items as on ten times as many, whose vectors would
     take longer than all the rest.

@@ -63,8 +63,8 @@ def _refuse_mixed(name: str, known: pl.Series) -> None:
     words = known.filter(known.cast(pl.Float64, strict=False).is_null())
     if 0 < len(words) < len(known) / 2:
         raise InputError(
-            f"the target {name!r} holds numbers, and {_shown(words[0])} in {len(words):,} of {len(known):,} rows:"
-            " leave such rows empty, or have all taken for names: kind='nominal' (--kind nominal)"
+            f"the target {name!r} holds numbers, and {_shown(words[0])} in {len(words):,} of {len(known):,}"
+            " rows: leave such rows empty, or have all taken for names: kind='nominal' (--kind nominal)"
         )
 
 
