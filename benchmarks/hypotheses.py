@@ -209,7 +209,7 @@ def told_elsewhere(
     yes = options.get("first") or study.table("hypotheses")["outcome"][0].split("=", 1)[1]
     told = [(part["label"] == yes).to_numpy() for part in (rows, elsewhere)]
     found = {}
-    readers = {"probe": encoder}
+    readers: dict[str, Any] = {"probe": encoder}
     if study.table("hypotheses").filter(status="verified").height:
         readers["verified"] = DescriptionFeatures(study).fit(rows["text"].to_list()).transform
     for called, read in readers.items():
