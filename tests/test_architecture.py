@@ -63,7 +63,7 @@ def test_imports_run_downwards(layer):
     assert not wrong
 
 
-KINDS = {"neurons", "classes", "exam", "units", "features"}
+KINDS = {"neurons", "classes", "exam", "units", "features", "hypotheses"}
 
 
 @pytest.mark.parametrize("layer", ["cli", "explorer", "report", "store"])
