@@ -346,7 +346,7 @@ def test_a_page_says_what_is_found_with_nothing_to_find(found, says):
 
 def test_a_search_that_found_nothing_to_test_says_so():
     findings = Findings(Given({"hypotheses": HYPOTHESES.empty()}))
-    assert "Nothing was put to the test." in opening(findings).html()
+    assert "Nothing was put to the test: " in opening(findings).html()
     assert not [make for *_, make in SECTIONS if make(findings) is not None]
 
 

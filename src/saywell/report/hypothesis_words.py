@@ -184,7 +184,10 @@ def target_of(config: Mapping[str, Any]) -> str | None:
 def in_short(hypotheses: Sequence[Hypothesis]) -> str:
     """How many were shown, of how many, on how many texts."""
     if not hypotheses:
-        return "Nothing was put to the test."
+        return (
+            "Nothing was put to the test: in the texts that were searched nothing goes with it clearly,"
+            " or it has but one value there."
+        )
     pairs = hypotheses[0].pairs
     held = f"{count(max(one.n for one in hypotheses))} {'pairs' if pairs else 'texts'}"
     tests = f"{count(len(hypotheses))} hypotheses were" if hypotheses[1:] else "One hypothesis was"
