@@ -130,7 +130,7 @@ class Search:
 
     def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
         """Nothing: see `find`."""
-        raise NotImplementedError("the units of a search are those that it finds")
+        raise RuntimeError("the units of a search are those that it finds")
 
     def control(self, seed: int) -> None:
         """The control of a search is the whole search, with the target dealt out anew."""
