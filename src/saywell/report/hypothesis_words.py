@@ -232,7 +232,7 @@ def _amount(one: Hypothesis, value: float) -> str:
         than = " than a text that is not like that" if one.pairs else ""
         return f"{number} {_in_unit(one, value)}{than}"
     if one.pairs:
-        return f"favoured in {_favoured(one, value)} of pairs with a text that is not like that"
+        return f"favoured in {_favoured(one, value)} % of pairs with a text that is not like that"
     return f"{number} percentage points {_more(one, value)} often “{clip(one.outcome, 60)}”"
 
 
@@ -256,7 +256,8 @@ def size(value: float, unit: str) -> str:
 
 
 def _favoured(one: Hypothesis, value: float) -> str:
-    return f"{100 * (0.5 + value):.{_decimals(one)}f} %"
+    """In how many percent of pairs."""
+    return f"{100 * (0.5 + value):.{_decimals(one)}f}"
 
 
 def _more(one: Hypothesis, value: float) -> str:
@@ -271,7 +272,7 @@ def _interval(one: Hypothesis) -> str:
     if one.ci_low is None or one.ci_high is None:
         return "no interval"
     if one.pairs and not one.unit_of_effect:
-        low, high = (_favoured(one, end).removesuffix(" %") for end in (one.ci_low, one.ci_high))
+        low, high = (_favoured(one, end) for end in (one.ci_low, one.ci_high))
         return f"{low} to {high} %; half would be chance"
     ends = [(abs(end) * _scale(one), _more(one, end)) for end in (one.ci_low, one.ci_high)]
     if one.ci_low * one.ci_high < 0:
@@ -321,7 +322,7 @@ def _at_length(one: Hypothesis) -> str:
 def _briefly(one: Hypothesis, value: float) -> str:
     """Another difference, behind one that was said in full: "0.9 less", "in 61 %"."""
     if one.pairs and not one.unit_of_effect:
-        return f"in {_favoured(one, value)}"
+        return f"in {_favoured(one, value)} %"
     return f"{abs(value) * _scale(one):,.{_decimals(one)}f} {_more(one, value)}"
 
 
