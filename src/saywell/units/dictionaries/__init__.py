@@ -1,0 +1,1 @@
+"""Dictionaries of a place in a model: sparse autoencoders, transcoders, linear bases."""

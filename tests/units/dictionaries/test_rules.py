@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from saywell.errors import InputError
+from saywell.units.dictionaries.dictionary import Dictionary, Scaling
+from saywell.units.dictionaries.rules import JumpReLU, ReLU, TopK
+
+
+def dense(codes, rows, latents):
+    whole = torch.zeros(rows, latents)
+    whole[codes.rows, codes.latents] = codes.values
+    return whole
+
+
+def plain(rule, before):
+    """The rule, element by element."""
+    after = np.zeros_like(before)
+    for row, values in enumerate(before):
+        if isinstance(rule, TopK):
+            size = np.abs(values) if rule.signed else values
+            kept = np.argsort(-size, kind="stable")[: rule.k]
+            after[row, kept] = values[kept] if rule.signed else np.maximum(values[kept], 0)
+        else:
+            edge = rule.thresholds.numpy() if isinstance(rule, JumpReLU) else np.zeros_like(values)
+            after[row] = [
+                value if value > max(least, 0) else 0 for value, least in zip(values, edge, strict=True)
+            ]
+    return after
+
+
+RULES = [ReLU(), TopK(3), TopK(50), TopK(3, signed=True), JumpReLU(torch.linspace(-1, 2, 20))]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_what_fires_is_what_the_rule_says_in_order(rule):
+    before = torch.randn(40, 20, generator=torch.Generator().manual_seed(1))
+    codes = rule.select(before)
+    assert np.array_equal(dense(codes, 40, 20).numpy(), plain(rule, before.numpy()))
+    places = codes.rows * 20 + codes.latents
+    assert (places.diff() > 0).all() and (codes.values != 0).all()
+
+
+def test_a_dictionary_encodes_decodes_moves_and_is_kept(tmp_path):
+    random = torch.Generator().manual_seed(2)
+
+    def some(*shape):
+        return torch.randn(shape, generator=random)
+
+    made = Dictionary(
+        some(20, 6), some(20), some(20, 6), some(6), JumpReLU(some(20)), scaling=Scaling("layer_norm")
+    )
+    x = some(9, 6)
+    mean, size = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+    scaled = (x - mean) / (size + 1e-5)
+    found = dense(made.encode(x), 9, 20)
+    before = (scaled - made.centre) @ made.encoder.T + made.bias
+    assert torch.allclose(found, before * (before > made.rule.thresholds.clamp(min=0)), atol=1e-5)
+    assert torch.allclose(
+        made.decode(made.encode(x), x), (found @ made.decoder + made.centre) * size + mean, atol=1e-5
+    )
+    made.save(tmp_path / "d.safetensors")
+    again = Dictionary.load(tmp_path / "d.safetensors")
+    assert again.fingerprint == made.fingerprint == made.to("cpu").fingerprint
+    assert torch.equal(dense(again.encode(x), 9, 20), found)
+    with pytest.raises(InputError, match="rows of 6 numbers"):
+        made.encode(some(9, 5))
+    with pytest.raises(InputError, match="NaN"):
+        made.encode(x * torch.nan)
