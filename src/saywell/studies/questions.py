@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from saywell.store.study import Study
-from saywell.studies import classes, hypotheses, neurons, units
+from saywell.studies import classes, hypotheses, neurons, usual
 from saywell.studies.meanings import MEANINGS, Meanings
 from saywell.studies.spine import Extra
 
@@ -19,7 +19,7 @@ def own_of(study: Study) -> tuple[Sequence[Extra], Mapping[str, str]]:
         return classes.DERIVED, {}
     if study.manifest.kind == "units":
         kept = MEANINGS.name in study.manifest.tables
-        return [Meanings()] if kept else [], units.caveats_of(config)
+        return [Meanings()] if kept else [], usual.caveats_of(config)
     if study.manifest.kind == "hypotheses":
         return hypotheses.extras_of(config), {}
     return (), {}

@@ -344,23 +344,9 @@ class DualSettings(Settings):
     device: str | None = Field(default=None, exclude=True, description="cpu, cuda or mps, for encoders.")
 
 
-class UnitSettings(DualSettings, CausalSettings, ClaimSettings):
-    """Options of `saywell units` and `describe_units`."""
+class ExampleSettings(DualSettings, CausalSettings, ClaimSettings):
+    """Of questions about texts or pictures, whatever the units: what the examples are, and who describes."""
 
-    column: Names = Field(default=[], description="Column of the examples to describe: a number, or names.")
-    firing: str | None = Field(
-        default=None, description="When units fire: top:0.05, above:0, median, or a column of yes and no."
-    )
-    names: Annotated[File | Sequence[str] | None, Field(union_mode="left_to_right")] = Field(
-        default=None, exclude=True, description="File with the units' names, one a line or a JSON list."
-    )
-    module: str | None = Field(
-        default=None,
-        description="With --model: path of a module; of an image model also 'outputs' or 'channels'.",
-    )
-    pool: Literal["max", "mean", "cls", "last"] = Field(
-        default="max", description="With --model: from tokens or places to one value an example."
-    )
     text: str = Field(default="text", description="Column with the text.")
     images: bool = Field(
         default=False, description="The examples are pictures, where they could be texts as well."
@@ -388,6 +374,77 @@ class UnitSettings(DualSettings, CausalSettings, ClaimSettings):
         description="Units that a reader that costs (an LLM, surprisal) scores; drawn by chance.",
     )
     control: bool = Field(default=True, description="Also do the same where there is nothing to find.")
+
+
+class UnitSettings(ExampleSettings):
+    """Options of `saywell units` and `describe_units`."""
+
+    column: Names = Field(default=[], description="Column of the examples to describe: a number, or names.")
+    firing: str | None = Field(
+        default=None, description="When units fire: top:0.05, above:0, median, or a column of yes and no."
+    )
+    names: Annotated[File | Sequence[str] | None, Field(union_mode="left_to_right")] = Field(
+        default=None, exclude=True, description="File with the units' names, one a line or a JSON list."
+    )
+    module: str | None = Field(
+        default=None,
+        description="With --model: path of a module; of an image model also 'outputs' or 'channels'.",
+    )
+    pool: Literal["max", "mean", "cls", "last"] = Field(
+        default="max", description="With --model: from tokens or places to one value an example."
+    )
+
+
+class FeatureSettings(ExampleSettings):
+    """Options of `saywell features` and `describe_features`."""
+
+    at: str | None = Field(
+        default=None,
+        description="Hook point of --model: module path, TransformerLens or nnsight name (saywell places).",
+    )
+    train: str | None = Field(
+        default=None,
+        description="Without --dictionary, train one, METHOD:LATENTS:K: topk, batchtopk, matryoshka,"
+        " jumprelu, pca, ica, nmf.",
+    )
+    on: Literal["tokens", "embeddings"] = Field(
+        default="tokens", description="What vectors: of a model's tokens or patches, or the encoder's."
+    )
+    train_on: Count = Field(default=500_000, description="Vectors that a dictionary is trained on, at most.")
+    bos: bool | None = Field(
+        default=None,
+        description="Whether a begin-of-text token stands first; by default as the dictionary says.",
+    )
+    context: Count | None = Field(
+        default=128, description="Tokens of a window; longer texts are cut into several."
+    )
+    stride: Count | None = Field(
+        default=None, description="Tokens from one window to the next; --context by default."
+    )
+    latents: Annotated[list[int] | None, BeforeValidator(_ranges), Written(",")] = Field(
+        default=None, description="Which latents, such as 0-511,700; all by default."
+    )
+    some: Count | None = Field(
+        default=None, description="Describe that many of the latents, drawn by the seed."
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local", exclude=True, description="Where the pass over the examples runs."
+    )
+    dtype: str | None = Field(default=None, description="float32, bfloat16 or float16, for --model.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> FeatureSettings:
+        if self.on == "embeddings" and self.at is not None:
+            raise ValueError(
+                f"at={self.at!r} (--at) is a place in a model, and on='embeddings' (--on) is what an encoder"
+                " gives for a whole example; give one of them"
+            )
+        if self.stride is not None and (self.context is None or self.stride > self.context):
+            raise ValueError(
+                f"stride={self.stride} (--stride) would leave tokens out between windows of"
+                f" context={self.context} (--context); give at most as many"
+            )
+        return self
 
 
 class ClassSettings(DualSettings, StudySettings, LlmSettings):

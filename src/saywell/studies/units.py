@@ -1,14 +1,12 @@
 """What do somebody's own units respond to? Numbers, columns, functions, directions; of texts or pictures.
 
-The loop of `saywell.studies.spine`, with nothing added: this says which source, who writes and who reads.
-
-The strictest reader decides what is verified. One that shares its model with the units can only support: it
-would be asked about its own thoughts, as would tags that it found.
+The loop of `saywell.studies.spine`, with nothing added: this says which source (`saywell.studies.usual` who
+writes and who reads).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,37 +15,24 @@ import numpy as np
 import polars as pl
 from torch import nn
 
-from saywell.claims.paraphrase import PARAPHRASE
 from saywell.data.examples import Examples
 from saywell.data.image_sources import holds_pictures
 from saywell.data.images import load_images
 from saywell.data.names import read_names
 from saywell.data.tables import SourceTable, open_table
 from saywell.data.texts import load_texts
-from saywell.describers.describer import Tagger
-from saywell.describers.descriptors.asking import FIND, TAG
-from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, PhraseTags, sharing
-from saywell.describers.registry import DESCRIBERS, find_describers
 from saywell.encoders.dual import DualEncoder
-from saywell.encoders.fingerprints import combined
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
 from saywell.language_models import Client, DryRun, LanguageModel
 from saywell.progress import Progress, automatic, silent
-from saywell.readers.detection import DETECT, DETECT_ONE
-from saywell.readers.registry import find_reader
 from saywell.resources import Resources
-from saywell.scorers.evaluate import Budget
-from saywell.scorers.floors import FLOORS, NearestSibling
 from saywell.store.study import Study
 from saywell.studies.dry_run import plan
-from saywell.studies.dual_encoder import check_encoder, open_encoder
 from saywell.studies.llm import Plan, counting_llm, opened_llm
-from saywell.studies.meanings import Meanings
 from saywell.studies.settings import UnitSettings, named, settings_of
 from saywell.studies.spine import Question, run
-from saywell.studies.surprised import surprised_by
-from saywell.studies.thumbnails import Thumbnails
+from saywell.studies.usual import Asked, question_of, usual_resources
 from saywell.units.arrays import real_numbers
 from saywell.units.columns import Columns
 from saywell.units.firing import firing_rule, is_rule
@@ -57,8 +42,6 @@ from saywell.units.matrix import load_matrix
 from saywell.units.models import LoadedModel, load_model, wrap_model
 from saywell.units.source import ActivationSource, Prepares
 
-OWN_ENCODER = "The encoder that compares words with examples is the model that the units are of."
-OWN_TAGS = "The descriptions are made of these tags."
 GIVE = (
     "give one of: activations (--activations FILE), columns of the examples (--column NAME), or a model with"
     " a module and directions (--model M --module PATH --directions FILE)"
@@ -149,128 +132,21 @@ def _posed(
 ) -> tuple[Question, Examples, Resources]:
     _check(brought, asked)
     examples = _load_examples(brought.examples, asked, progress)
-    pictures = examples.kind == "image"
-    resources = Resources(
-        "minilm" if pictures else brought.encoder or asked.encoder or "minilm",  # type: ignore[arg-type]
-        _dual(brought, asked)
-        if pictures and not (_measured(asked) and _no_encoder(brought, asked))
-        else None,
-        llm=llm,
-        seed=asked.seed,
-        progress=progress,
-        prompts=asked.prompts,
-        device=asked.device or "auto",
-    )
+    resources = usual_resources(examples, brought.examples, asked, brought.encoder, llm, progress)
     source = _source(brought, asked, examples)
     if isinstance(source, Prepares):
         examples = source.prepare(examples)
     if asked.firing and not is_rule(asked.firing):
         yes_in(examples, asked.firing)  # refused here if at all
         source = Marked(source, examples, asked.firing)
-    return _question(source, examples, asked, resources), examples, resources
-
-
-def _question(
-    source: ActivationSource, examples: Examples, asked: UnitSettings, resources: Resources
-) -> Question:
-    """Who writes, who reads, and what has to be known of it."""
-    pictures, kind = examples.kind == "image", examples.kind
-    phrases = () if asked.vocabulary is None else phrases_in(asked.vocabulary)
-    own = _same_model(source, asked, pictures)
+    pictures = examples.kind == "image"
     # Descriptors that somebody brought are for who speaks in them; else the texts' own words read better.
-    brought = pictures or asked.tags or phrases or resources.llm
-    describers = find_describers(
-        asked.describer or ["claims", "enrichment" if brought else "extractive"],
-        kind,
-        threshold=asked.threshold,
-        topics=not own and not asked.tags,
-    )
-    measured = pictures and _measured(asked)
-    with_encoder = not measured and (pictures or not asked.tags or "sentence-encoder" in asked.reader)
-    usual = ["claims"] if measured else _readers(asked, resources, pictures)
-    readers = [find_reader(name, kind) for name in asked.reader or usual]
-    prompts = (FIND, TAG, DETECT, DETECT_ONE, *[PARAPHRASE] * asked.paraphrase)
-    config = asked.stored() | {
-        "llm_units": asked.llm_units if any(reader.costly for reader in readers) else 0,
-        "encoder": (asked.encoder or "minilm") if with_encoder and not pictures else asked.encoder,
-        "units": source.name,
-        "own_encoder": own,
-        "prompts": {n: resources.prompt(n).hash for n in prompts} if resources.llm else {},
-    }
+    given = pictures or asked.tags or asked.vocabulary is not None or resources.llm
+    writers = ["claims", "enrichment" if given else "extractive"]
+    readers = ["claims", "lexical", "sentence-encoder", "tags"]
     studied = getattr(getattr(source, "of", source), "model", None)
-    surprised = surprised_by(asked, readers, resources, studied if isinstance(studied, LoadedModel) else None)
-    config |= surprised.config
-    inputs = {"units": source.fingerprint, **surprised.inputs}
-    tagger = None if measured else _tagger(asked, resources, phrases, pictures)
-    if phrases:
-        inputs["vocabulary"] = combined(*phrases)
-    if with_encoder:
-        inputs["encoder"] = resources.fingerprint(examples)
-    return Question(
-        "units",
-        source,
-        describers,
-        readers,
-        config,
-        inputs,
-        tagger,
-        # Which units are siblings an encoder says; without one the others have to be beaten.
-        floors=[f for f in FLOORS.values() if with_encoder or not isinstance(f, NearestSibling)],
-        extras=[*([Meanings()] if with_encoder else []), *([Thumbnails()] if pictures else [])],
-        strongest=asked.top,
-        budget=Budget(asked.llm_units),
-        control=asked.control,
-        caveats=caveats_of(config),
-        paraphrase=asked.paraphrase,
-        shared=(sharing(tagger) if own else frozenset()) | surprised.shared,
-    )
-
-
-def _readers(asked: UnitSettings, resources: Resources, pictures: bool) -> list[str]:
-    """Who reads where nobody is named."""
-    if pictures:
-        names = ["claims", "dual-encoder", "tags"]
-    elif asked.tags:
-        names = ["claims", "tags", "lexical"]
-    else:
-        names = ["claims", "lexical", "sentence-encoder", "tags"]
-    return [*names, "detection"] if resources.llm and asked.llm_units else names
-
-
-def _tagger(asked: UnitSettings, resources: Resources, phrases: Sequence[str], pictures: bool) -> Tagger:
-    if phrases:
-        return PhraseTags(phrases)
-    if pictures:
-        raise InputError(
-            "pictures are described by phrases that somebody brings: vocabulary=... (--vocabulary FILE);"
-            " or by what is measured of them: describer='claims' (--describer claims)"
-        )
-    return GoldTags() if asked.tags else LLMTags() if resources.llm else ExtractiveTags()
-
-
-def phrases_in(vocabulary: Path | Sequence[str]) -> list[str]:
-    """The phrases of a list or a file, each once, in order. Raises InputError where there are none."""
-    found = [" ".join(phrase.split()) for phrase in read_names(vocabulary, "phrases")]
-    phrases = list(dict.fromkeys(phrase for phrase in found if phrase))
-    if len(phrases) < 2:
-        raise InputError(
-            f"vocabulary={str(vocabulary)[:80]!r} has {len(phrases)} phrases; give two or more, one a line"
-        )
-    return phrases
-
-
-def _same_model(source: ActivationSource, asked: UnitSettings, pictures: bool) -> bool:
-    """Whether the units are of the model that reads."""
-    model = getattr(getattr(source, "model", None), "name", None)
-    return model is not None and model in (
-        (asked.encoder, asked.vision) if pictures else (asked.encoder or "minilm",)
-    )
-
-
-def caveats_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """By reader what has to be known of its verdicts, from the settings of a study."""
-    own = OWN_ENCODER if config.get("own_encoder") else ""
-    return {"tags": "" if config["tags"] else OWN_TAGS, "sentence-encoder": own, "dual-encoder": own}
+    one = Asked("units", source, writers, readers, studied)
+    return question_of(one, examples, asked, resources), examples, resources
 
 
 # ---- what is brought
@@ -421,24 +297,3 @@ def _in_model(brought: _Brought, asked: UnitSettings, examples: Examples, rule: 
             f" are described by saywell neurons --modules {module}"
         )
     return replace(source, firing=rule) if rule else source
-
-
-def _measured(asked: UnitSettings) -> bool:
-    """Whether pictures are only measured: nobody who describes them needs phrases, and there are none."""
-    known = [DESCRIBERS[name] for name in asked.describer if name in DESCRIBERS]
-    return asked.vocabulary is None and bool(known) and not any(each.needs_tags for each in known)
-
-
-def _no_encoder(brought: _Brought, asked: UnitSettings) -> bool:
-    given = (brought.encoder, asked.encoder, asked.vision, asked.image_vectors)
-    return all(one is None for one in given)
-
-
-def _dual(brought: _Brought, asked: UnitSettings) -> DualEncoder | Callable[[], DualEncoder]:
-    """What sees pictures and reads words."""
-    if brought.encoder is not None and not isinstance(brought.encoder, str):
-        return brought.encoder  # type: ignore[return-value]
-    check_encoder(
-        asked, "; what is measured of pictures needs none: describer=['claims'] (--describer claims)"
-    )
-    return lambda: open_encoder(asked, brought.examples, None).encoder
