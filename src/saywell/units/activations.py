@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, Int
 
 from saywell.data.parts import DescribeRows, Rows, SelectRows
 from saywell.units.firing import OK, Firing, Given
-from saywell.units.responses import Responses
+from saywell.units.responses import AtTokens, Fired, Responses
 from saywell.units.strongest import Exemplars
 
 _CELLS = 1 << 23
@@ -74,6 +74,30 @@ class Activations:
     def known(self, units: Sequence[str], rows: np.ndarray) -> Bool[np.ndarray, "units rows"]:
         """Whether anything is known of these units on these examples."""
         return ~np.isnan(self.of(units, rows))
+
+    @property
+    def at_tokens(self) -> bool:
+        """Whether it is known at which tokens (or patches) units fire."""
+        return isinstance(self.responses, AtTokens)
+
+    def fired(self, unit: str) -> Fired:
+        """Every token at which a unit fires, in the examples of this view and by their numbers in it.
+
+        A unit whose state is not "ok" fires nowhere. Raises KeyError for a unit that there is not, and
+        TypeError where nothing is known of tokens.
+        """
+        if not isinstance(self.responses, AtTokens):
+            raise TypeError("these activations are of whole examples")
+        number = self._number[unit]
+        rows = None if self.seen is None else np.unique(self.seen)
+        found = self.responses.fired(int(self._place[number]), rows, int(self._sign[number]))
+        fires = self._ok[number] & (found.values >= self._threshold[number])
+        found = Fired(*(each[fires] for each in found))
+        if self.seen is None:
+            return found
+        own = self._outside(found.rows)
+        order = np.lexsort((found.positions, own))
+        return Fired(own[order], found.positions[order], found.values[order])
 
     def strongest(self, part: Rows, m: int) -> Exemplars:
         """The m strongest examples of a part for every unit, in the order of `units`.

@@ -7,14 +7,15 @@ the model is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import nn
 
 from saywell.encoders.positions import vocabulary
@@ -61,6 +62,18 @@ class Tap(NamedTuple):
     side: Side
     units: int
     view: Callable[[torch.Tensor, Shown], torch.Tensor | None]
+
+
+class Passed(NamedTuple):
+    """What passed some taps in one batch: positions of the first example, then those of the next."""
+
+    rows: Int[np.ndarray, " batch"]
+    counts: Int[np.ndarray, " batch"]
+    """Of each example how many positions count."""
+    positions: Int[np.ndarray, " places"]
+    """Which those are."""
+    vectors: tuple[Float[torch.Tensor, "places width"], ...]
+    """One a tap, on the model's device."""
 
 
 class Feed(Protocol):
@@ -110,6 +123,108 @@ def run_pass(
     feed.check(model)
     with _Hooked(model, taps, feed, pool, low) as reader, torch.inference_mode():
         write_shards(reader, parts, folder, keep)
+
+
+def token_vectors(
+    model: nn.Module, taps: Sequence[Tap], feed: Feed, rows: Int[np.ndarray, " rows"]
+) -> Iterator[Passed]:
+    """What passes taps at every position that counts, batch by batch in the order of `rows`.
+
+    The first batch runs through the whole model, so that a module that runs twice is seen; the others end
+    where the last tap is reached. Raises InputError as `run_pass`, but leaves what is not finite to the
+    caller.
+    """
+    device = next(model.parameters()).device
+    batch, found, whole = Shown(rows[:0], {}), {}, True
+
+    def take(number: int, held: torch.Tensor) -> None:
+        _refuse_twice(taps[number], number in found)
+        values = _viewed(taps[number], held, batch)
+        found[number] = values.flatten(0, 1) if batch.mask is None else values[batch.mask]
+        if not whole and len(found) == len(taps):
+            raise _Enough
+
+    model.eval()
+    with listening(model, taps, take):
+        for shown in feed.batches(rows):
+            batch, found = _on(device, shown), {}
+            with torch.inference_mode(), suppress(_Enough):
+                model(**batch.inputs)
+            _refuse_missed(taps, found)
+            whole = False
+            yield Passed(shown.rows, *_counted(shown, found[0]), tuple(found[n] for n in range(len(taps))))
+
+
+class _Enough(BaseException):
+    """Ends a forward pass; a BaseException, so that no model takes it for an error of its own."""
+
+
+def _counted(shown: Shown, vectors: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """How many positions of each example count, and which."""
+    if shown.mask is None:
+        count = len(vectors) // len(shown.rows)
+        return np.full(len(shown.rows), count), np.tile(np.arange(count), len(shown.rows))
+    return shown.mask.sum(1).numpy(), shown.mask.nonzero()[:, 1].numpy()
+
+
+@contextmanager
+def listening(
+    model: nn.Module, taps: Sequence[Tap], take: Callable[[int, torch.Tensor], None]
+) -> Iterator[None]:
+    """While it lasts, `take` is given the number of a tap and what its module is given, or gives."""
+    with ExitStack() as stack:
+        for number, tap in enumerate(taps):
+            module = model.get_submodule(tap.module)
+            if tap.side == "input":
+                hook = module.register_forward_pre_hook(_on_input(take, number), with_kwargs=True)
+            else:
+                hook = module.register_forward_hook(_on_output(take, number))
+            stack.callback(hook.remove)
+        yield
+
+
+def _on_input(
+    take: Callable[[int, torch.Tensor], None], number: int
+) -> Callable[[nn.Module, Any, Any], None]:
+    return lambda module, args, named: take(number, first_tensor(args, named))
+
+
+def _on_output(
+    take: Callable[[int, torch.Tensor], None], number: int
+) -> Callable[[nn.Module, Any, Any], None]:
+    return lambda module, args, output: take(number, first_tensor(output))
+
+
+def _on(device: torch.device, shown: Shown) -> Shown:
+    mask = None if shown.mask is None else shown.mask.to(device)
+    return Shown(shown.rows, {name: values.to(device) for name, values in shown.inputs.items()}, mask)
+
+
+def _viewed(tap: Tap, found: torch.Tensor, batch: Shown) -> torch.Tensor:
+    values = tap.view(found, batch)
+    if values is None:
+        of = "examples" if batch.mask is None else f"x {batch.mask.shape[1]} tokens"
+        raise InputError(
+            f"module {tap.module!r} handles {tuple(found.shape)} values for a batch of {len(batch.rows)}"
+            f" {of}; it does not work position by position"
+        )
+    return values
+
+
+def _refuse_twice(tap: Tap, again: bool) -> None:
+    if again:
+        raise InputError(
+            f"module {tap.module!r} ran twice in one forward pass (shared layers are not"
+            " supported); name other modules with --modules"
+        )
+
+
+def _refuse_missed(taps: Sequence[Tap], taken: Collection[int]) -> None:
+    missed = [tap.module for number, tap in enumerate(taps) if number not in taken]
+    if missed:
+        raise InputError(
+            f"module {missed[0]!r} did not run in the model's forward pass; name other modules with --modules"
+        )
 
 
 def site_taps(model: nn.Module, sites: Sequence[Site]) -> list[Tap]:
@@ -170,31 +285,18 @@ class _Hooked:
         self._own = self.sides if pool == "max" else self.sides[:1]
         self._place = torch.int16 if feed.longest <= torch.iinfo(torch.int16).max else torch.int32
         self._offsets = np.cumsum([0, *self.widths]).tolist()
-        self._hooks: list[Any] = []
+        self._hooks = ExitStack()
         self._arrays: dict[str, torch.Tensor] = {}
         self._spares: list[dict[str, torch.Tensor]] = [{}, {}]
         self._scratch = Scratch(self.device)
         self._filled = 0
 
     def __enter__(self) -> _Hooked:
-        for number, tap in enumerate(self.taps):
-            module = self.model.get_submodule(tap.module)
-            if tap.side == "input":
-                hook = module.register_forward_pre_hook(self._on_input(number), with_kwargs=True)
-            else:
-                hook = module.register_forward_hook(self._on_output(number))
-            self._hooks.append(hook)
+        self._hooks.enter_context(listening(self.model, self.taps, self._take))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _on_input(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, args, named: self._take(number, first_tensor(args, named))
-
-    def _on_output(self, number: int) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda module, args, output: self._take(number, first_tensor(output))
+        self._hooks.close()
 
     def order(self, rows: np.ndarray) -> np.ndarray:
         """As the feed says."""
@@ -226,33 +328,17 @@ class _Hooked:
         self._arrays = {name: spare[name][:examples] for name in names}
 
     def _run(self, batch: Shown) -> None:
-        mask = None if batch.mask is None else batch.mask.to(self.device)
-        self._batch = batch._replace(mask=mask)
+        self._batch = _on(self.device, batch)
         self._taken: set[int] = set()
-        self.model(**{name: values.to(self.device) for name, values in batch.inputs.items()})
-        missed = [tap.module for number, tap in enumerate(self.taps) if number not in self._taken]
-        if missed:
-            raise InputError(
-                f"module {missed[0]!r} did not run in the model's forward pass; name other modules"
-                " with --modules"
-            )
+        self.model(**self._batch.inputs)
+        _refuse_missed(self.taps, self._taken)
         self._filled += len(batch.rows)
 
     def _take(self, number: int, found: torch.Tensor) -> None:
         tap, batch = self.taps[number], self._batch
-        if number in self._taken:
-            raise InputError(
-                f"module {tap.module!r} ran twice in one forward pass (shared layers are not"
-                " supported); name other modules with --modules"
-            )
+        _refuse_twice(tap, number in self._taken)
         self._taken.add(number)
-        values = tap.view(found, batch)
-        if values is None:
-            of = "examples" if batch.mask is None else f"x {batch.mask.shape[1]} tokens"
-            raise InputError(
-                f"module {tap.module!r} handles {tuple(found.shape)} values for a batch of {len(batch.rows)}"
-                f" {of}; it does not work position by position"
-            )
+        values = _viewed(tap, found, batch)
         mask = batch.mask
         if mask is None:
             mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)

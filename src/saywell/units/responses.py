@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +23,8 @@ from saywell.units.strongest import Exemplars, TopExamples
 
 RESPONSES = "responses.safetensors"
 """The file of sparse rows, or of responses that fit in memory, in a source's folder."""
+TOKENS = "tokens.safetensors"
+"""The file beside the shards of what fires at tokens; see `saywell.units.token_activations`."""
 _CELLS = 1 << 23
 _ROWS = 2048
 
@@ -59,9 +61,46 @@ class Responses(Protocol):
         ...
 
 
+@runtime_checkable
+class SparseResponses(Responses, Protocol):
+    """Responses most of which are 0."""
+
+    def columns(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> sp.csc_matrix:
+        """What `read` gives, rows x places, without zeros; NaN is stored where nobody knows."""
+        ...
+
+    def blocks_of(
+        self, places: Int[np.ndarray, " places"], cells: int = _CELLS
+    ) -> Iterator[Int[np.ndarray, " some"]]:
+        """Places, in ascending order, in runs of which about `cells` numbers at most are stored."""
+        ...
+
+
+class Fired(NamedTuple):
+    """Tokens (or patches) at which a unit fires, by example, then position."""
+
+    rows: Int[np.ndarray, " fired"]
+    positions: Int[np.ndarray, " fired"]
+    """In a text as the model reads it, special tokens counted."""
+    values: Float32[np.ndarray, " fired"]
+
+
+@runtime_checkable
+class AtTokens(Protocol):
+    """Responses that are kept token by token as well."""
+
+    def fired(self, place: int, rows: RowNumbers | None = None, sign: int = 1) -> Fired:
+        """Every token of some examples (None: of all) at which a place's response is above 0."""
+        ...
+
+
 def open_responses(folder: Path, examples: int | None = None) -> Responses:
     """What a source left in a folder, of so many examples (shards hold but those that are known)."""
     path = folder / RESPONSES
+    if (folder / TOKENS).is_file():
+        from saywell.units.token_activations import TokenActivations
+
+        return TokenActivations(folder, examples)
     if not path.is_file():
         return Shards(folder, examples)
     arrays = read_arrays(path)
@@ -157,38 +196,91 @@ class Sparse:
         """See `Responses`."""
         return _signed(self.matrix[rows][:, places].toarray(), sign)
 
+    def columns(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> sp.csc_matrix:
+        """See `SparseResponses`."""
+        whole = self._by_place[:, places] if len(places) < self.width else self._by_place
+        found = whole[rows]
+        return -found if sign < 0 else found
+
+    def blocks_of(
+        self, places: Int[np.ndarray, " places"], cells: int = _CELLS
+    ) -> Iterator[Int[np.ndarray, " some"]]:
+        """See `SparseResponses`."""
+        stored = np.cumsum(np.diff(self._by_place.indptr)[places] + 1)
+        yield from np.split(places, np.flatnonzero(np.diff(stored // cells)) + 1)
+
     def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
-        """See `Responses`. What is stored is sorted; examples with 0 fill the room above what is below 0."""
+        """See `Responses`. Examples with 0 fill the room above what is below 0."""
         ordered = np.concatenate([*self.pieces(rows), rows[:0]])
         by_place = self.matrix[ordered].tocsc()
+        place = np.repeat(np.arange(self.width), np.diff(by_place.indptr))
         # Not the stored data itself: of all rows in order, tocsc may share memory with it.
         strength = by_place.data * np.float32(sign)
-        place = np.repeat(np.arange(self.width), np.diff(by_place.indptr))
-        known = ~np.isnan(strength)
-        strength, place, line = strength[known], place[known], by_place.indices[known]
-        best = np.lexsort((line, -strength, place))
-        strength, place, line = strength[best], place[best], line[best]
-        starts = np.searchsorted(place, np.arange(self.width + 1))
-        rank = np.arange(len(place)) - starts[place]
-        values = np.full((self.width, m), -np.inf, dtype=np.float32)
-        examples = np.full((self.width, m), -1, dtype=np.int64)
-        kept = rank < m
-        values[place[kept], rank[kept]] = strength[kept]
-        examples[place[kept], rank[kept]] = ordered[line[kept]]
-        above = np.bincount(place[strength > 0], minlength=self.width)
-        for short in np.flatnonzero(above < m):
-            stored = by_place.indices[by_place.indptr[short] : by_place.indptr[short + 1]]
-            resting = np.setdiff1d(np.arange(min(len(ordered), m + len(stored))), stored)[:m]
-            mine = slice(starts[short], starts[short + 1])
-            level = np.concatenate([strength[mine], np.zeros(len(resting), dtype=np.float32)])
-            whose = np.concatenate([line[mine], resting])
-            first = np.lexsort((whose, -level))[:m]
-            values[short, : len(first)], examples[short, : len(first)] = level[first], ordered[whose[first]]
-        return Exemplars(
-            torch.from_numpy(values),
-            torch.from_numpy(examples),
-            torch.full((self.width, m), -1, dtype=torch.int32),
+        nowhere = np.full(len(place), -1, dtype=np.int32)
+        cells = Cells(place, by_place.indices.astype(np.int64), strength, nowhere)
+        values, lines, positions = strongest_cells(cells, len(ordered), self.width, m)
+        return Exemplars(values, torch.from_numpy(np.append(ordered, -1)[lines.numpy()]), positions)
+
+    @cached_property
+    def _by_place(self) -> sp.csc_matrix:
+        return self.matrix.tocsc()
+
+
+class Cells(NamedTuple):
+    """Responses other than 0, and NaN where nobody knows."""
+
+    places: Int[np.ndarray, " cells"]
+    lines: Int[np.ndarray, " cells"]
+    """Examples, by their place in the order in which equal responses rank."""
+    values: Float32[np.ndarray, " cells"]
+    positions: Int[np.ndarray, " cells"]
+
+    @staticmethod
+    def of(parts: Sequence[tuple[np.ndarray, ...]]) -> Cells:
+        """Of several parts."""
+        empty = (
+            *[np.zeros(0, dtype=np.int64)] * 2,
+            np.zeros(0, dtype=np.float32),
+            np.zeros(0, dtype=np.int32),
         )
+        return Cells(*(np.concatenate(each) for each in zip(*parts, empty, strict=True)))
+
+
+def strongest_cells(cells: Cells, lines: int, places: int, m: int) -> Exemplars:
+    """The m strongest of so many lines for each of so many places; examples are lines.
+
+    Lines without a cell have 0: they come after what is above 0, in their order, and have no position (-1).
+    """
+    values = torch.full((places, m), -torch.inf).numpy()
+    examples = np.full((places, m), -1, dtype=np.int64)
+    positions = np.full((places, m), -1, dtype=np.int32)
+    known = ~np.isnan(cells.values)
+    stored = np.bincount(cells.places, minlength=places)
+    place, line, value, position = (each[known] for each in cells)
+    best = np.lexsort((line, -value, place))
+    place, line, value, position = (each[best] for each in (place, line, value, position))
+    above = np.bincount(place[value > 0], minlength=places)
+    starts = np.searchsorted(place, np.arange(places))
+    rank = np.arange(len(place)) - starts[place]
+    rank += np.where(value < 0, lines - stored[place], 0)  # all that have no cell come before
+    kept = rank < m
+    at = place[kept], rank[kept]
+    values[at], examples[at], positions[at] = value[kept], line[kept], position[kept]
+    short = np.flatnonzero((above < m) & (stored < lines))
+    # The first so many lines hold m that have no cell.
+    window = min(lines, m + int(stored[short].max(initial=0)))
+    for some in np.array_split(short, -(-len(short) * window // _CELLS) or 1):
+        number = np.full(places, -1)
+        number[some] = np.arange(len(some))
+        resting = np.ones((len(some), window), dtype=bool)
+        mine = (number[cells.places] >= 0) & (cells.lines < window)
+        resting[number[cells.places[mine]], cells.lines[mine]] = False
+        whose, first = resting.nonzero()
+        count = np.cumsum(resting, axis=1)[whose, first] - 1 + above[some[whose]]
+        kept = count < m
+        at = some[whose[kept]], count[kept]
+        values[at], examples[at] = 0, first[kept]
+    return Exemplars(*map(torch.from_numpy, (values, examples, positions)))
 
 
 class Shards:

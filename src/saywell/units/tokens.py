@@ -35,10 +35,14 @@ class Tokens:
         return np.diff(self.starts)
 
     @property
+    def contents(self) -> Int[np.ndarray, " texts"]:
+        """Tokens of each text without special ones."""
+        return np.diff(np.concatenate([[0], np.cumsum(self.content)])[self.starts])
+
+    @property
     def readable(self) -> Bool[np.ndarray, " texts"]:
         """False for texts of which the tokenizer makes no token of their own."""
-        counts = np.concatenate([[0], np.cumsum(self.content)])
-        return counts[self.starts[1:]] > counts[self.starts[:-1]]
+        return self.contents > 0
 
 
 class Batch(NamedTuple):
