@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,16 +135,18 @@ def find_places(model: VisionModel, modules: Sequence[str] | str) -> list[Place]
             raise InputError(f"the image model has no module {path!r} that runs; some that do: {some}")
         if len(outputs) != 1:
             raise InputError(f"module {path!r} runs {len(outputs)} times for a picture; name another")
-        found.append(_place(model, path, outputs[0].values))
+        found.append(place_of(model, path, outputs[0].values))
     return found
 
 
 def place_taps(places: Sequence[Place]) -> list[Tap]:
     """Hooks for `run_pass`."""
-    return [Tap(place.module, "output", place.units, _view(place)) for place in places]
+    return [Tap(place.module, "output", place.units, place_view(place)) for place in places]
 
 
-def _view(place: Place):
+def place_view(place: Place) -> Callable[[torch.Tensor, Shown], torch.Tensor | None]:
+    """What a module gives as [pictures, places, units]."""
+
     def view(found: torch.Tensor, batch: Shown) -> torch.Tensor | None:
         if found.ndim == 2:
             return found[:, None]
@@ -241,9 +243,7 @@ def _trial(model: VisionModel) -> dict[str, list[_Gave]]:
 
         return hook
 
-    size = picture_size(model)
-    device = next(model.model.parameters()).device
-    pixels = torch.sin(torch.arange(2 * int(np.prod(size)), dtype=torch.float32)).view(2, *size).to(device)
+    pixels = made_up(model)
     hooks = [module.register_forward_hook(note(path)) for path, module in model.model.named_modules()]
     try:
         with torch.inference_mode():
@@ -254,7 +254,18 @@ def _trial(model: VisionModel) -> dict[str, list[_Gave]]:
     return seen
 
 
-def _place(model: VisionModel, path: str, output: torch.Tensor) -> Place:
+def made_up(model: VisionModel) -> Float[torch.Tensor, "2 channels height width"]:
+    """Two pictures as the model sees them."""
+    size = picture_size(model)
+    pixels = torch.sin(torch.arange(2 * int(np.prod(size)), dtype=torch.float32)).view(2, *size)
+    return pixels.to(next(model.model.parameters()).device)
+
+
+def place_of(model: VisionModel, path: str, output: torch.Tensor) -> Place:
+    """The row of units of a module that gives, or reads, this for two pictures.
+
+    Raises InputError for what is no row of units for every picture.
+    """
     _, height, width = picture_size(model)
     shape = tuple(output.shape)
     picture = (height, width)
@@ -305,7 +316,7 @@ def _last_with_places(model: VisionModel, ran: dict[str, list[_Gave]]) -> str:
     once = {path: gave[0] for path, gave in ran.items() if path and len(gave) == 1}
     for path, gave in once.items():
         try:
-            if gave.values.ndim > 2 and _place(model, path, gave.values).grid is not None:
+            if gave.values.ndim > 2 and place_of(model, path, gave.values).grid is not None:
                 found = gave.values
         except InputError:
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -39,6 +39,88 @@ def by_token(values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor | Non
     return values if values.ndim == 3 and values.shape[:2] == shape else None
 
 
+class Ran(NamedTuple):
+    """What entered a module and what left it, each the tensor or the first of several; None: no tensor."""
+
+    module: str
+    entered: torch.Tensor | None
+    left: torch.Tensor | None
+
+
+class Trace(NamedTuple):
+    """Every module in a model as it ran, in the order in which they ended, and what the model gave."""
+
+    ran: tuple[Ran, ...]
+    output: Any
+
+    @property
+    def states(self) -> tuple[torch.Tensor, ...] | None:
+        """The model's own hidden states; None where it gives none."""
+        return _states(self.output)
+
+
+def trace(model: nn.Module, run: Callable[[], Any]) -> Trace:
+    """What passes every module while `run` shows something to the model."""
+    ran: list[Ran] = []
+
+    def note(path: str) -> tuple[Callable, Callable]:
+        entered: list[torch.Tensor | None] = []
+
+        def before(module: nn.Module, args: Any, named: Any) -> None:
+            given = _tensor_or_none((*args, *named.values()))
+            entered.append(None if given is None else given.clone())  # others write in place
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            left = _tensor_or_none(output)
+            ran.append(Ran(path, entered.pop(), None if left is None else left.clone()))
+
+        return before, after
+
+    def hooks() -> Iterator[Any]:
+        for path, module in model.named_modules():
+            if path:
+                before, after = note(path)
+                yield module.register_forward_pre_hook(before, with_kwargs=True)
+                yield module.register_forward_hook(after)
+
+    with _hooked(hooks()):
+        output = run()
+    return Trace(tuple(ran), output)
+
+
+def layer_outputs(seen: Trace, suggested: Sequence[str]) -> list[str]:
+    """For each of the model's layers the module whose output is the model's own hidden state.
+
+    `suggested` has one path a layer. It is taken where it is one of the hidden states, for the last
+    layer if need be before what the model does to its last one (norms, a projection), which is no
+    part of the layer; else the module that is that layer's.
+
+    Raises InputError where there is none.
+    """
+    ran, states = [one for one in seen.ran if one.left is not None], seen.states
+    assert states is not None
+    paths: list[str] = []
+    for layer, path in enumerate(suggested):
+        mine = [output for name, _, output in ran if name == path]
+        last = layer == len(suggested) - 1
+        as_before = last and layer > 0 and paths == list(suggested[:layer])
+        before_the_end = last and any(
+            _equal(output, states[-1]) and any(_equal(entered, m) for m in mine) for _, entered, output in ran
+        )
+        found = any(_equal(output, state) for output in mine for state in states)
+        if not (found or as_before or before_the_end):
+            own = states[layer + 1] if len(states) == len(suggested) + 1 else None
+            same = [name for name, _, output in ran if _equal(output, own)]
+            if not same or same[0] in (*paths, *suggested):
+                raise InputError(
+                    f"the output of {path!r} is not the model's hidden state after layer {layer},"
+                    f" nor is that of any other module; {_BY_HAND}"
+                )
+            path = same[0]
+        paths.append(path)
+    return paths
+
+
 class TrialRun:
     """Runs of a model on two short texts. A model without an embedding of tokens is not probed."""
 
@@ -46,6 +128,11 @@ class TrialRun:
         self._model = model
         ids = token_ids(model, _TEXTS * _LENGTH)
         self._ids = None if ids is None else ids.view(_TEXTS, _LENGTH)
+
+    @staticmethod
+    def by_token(values: torch.Tensor) -> torch.Tensor | None:
+        """Values [texts, length, width] of the two texts; None for what has no row for each token."""
+        return by_token(values, (_TEXTS, _LENGTH))
 
     def widths(self, taps: Sequence[tuple[str, Side]]) -> list[int | None]:
         """The number of units at each module's input or output; None where nothing could be run.
@@ -86,57 +173,19 @@ class TrialRun:
         return _states(output)
 
     def layer_outputs(self, suggested: Sequence[str]) -> list[str]:
-        """For each of the model's layers the module whose output is the model's own hidden state.
+        """See the function; whoever asks has seen that the model gives hidden states."""
+        seen = self.trace()
+        assert seen is not None
+        return layer_outputs(seen, suggested)
 
-        `suggested` has one path a layer. It is taken where it is one of the hidden states, for the last
-        layer if need be before what the model does to its last one (norms, a projection), which is no
-        part of the layer; else the module that is that layer's.
-
-        Raises InputError where there is none.
-        """
-        ran, states = self._outputs()
-        paths: list[str] = []
-        for layer, path in enumerate(suggested):
-            mine = [output for name, _, output in ran if name == path]
-            last = layer == len(suggested) - 1
-            as_before = last and layer > 0 and paths == list(suggested[:layer])
-            before_the_end = last and any(
-                _equal(output, states[-1]) and any(_equal(entered, m) for m in mine)
-                for _, entered, output in ran
-            )
-            found = any(_equal(output, state) for output in mine for state in states)
-            if not (found or as_before or before_the_end):
-                own = states[layer + 1] if len(states) == len(suggested) + 1 else None
-                same = [name for name, _, output in ran if _equal(output, own)]
-                if not same or same[0] in (*paths, *suggested):
-                    raise InputError(
-                        f"the output of {path!r} is not the model's hidden state after layer {layer},"
-                        f" nor is that of any other module; {_BY_HAND}"
-                    )
-                path = same[0]
-            paths.append(path)
-        return paths
-
-    def _outputs(self) -> tuple[list[tuple[str, Any, torch.Tensor]], Sequence[torch.Tensor]]:
-        """What entered and left each module as it ran, and the model's own hidden states."""
-        ran: list[tuple[str, Any, torch.Tensor]] = []
-
-        def note(path: str) -> Callable:
-            def hook(module: nn.Module, args: Any, named: Any, output: Any) -> None:
-                entered, left = _tensor_or_none((*args, *named.values())), _tensor_or_none(output)
-                if left is not None:
-                    ran.append((path, None if entered is None else entered.clone(), left.clone()))
-
-            return hook
-
-        with _hooked(
-            module.register_forward_hook(note(path), with_kwargs=True)
-            for path, module in self._model.named_modules()
-            if path
-        ):
-            states = _states(self._run(self._ids, output_hidden_states=True))
-        assert states is not None  # whoever asks has seen that there are some
-        return ran, states
+    def trace(self) -> Trace | None:
+        """What passes every module for the two texts; None where nothing could be run."""
+        ids = self._ids
+        if ids is None:
+            return None
+        if not hasattr(self._model, "config"):
+            return trace(self._model, lambda: self._run(ids))
+        return trace(self._model, lambda: self._run(ids, output_hidden_states=True))
 
     def check_feed_forward(self, parts: Mapping[str, Sequence[str]]) -> None:
         """Refuse a map (a key) whose input is not made by the maps that are its value.

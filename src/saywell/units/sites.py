@@ -200,14 +200,23 @@ def _named_site(model: nn.Module, kind: SiteKind, layer: int, path: str) -> Site
         ) from None
     if kind == "residual":
         return Site(layer, kind, path, "output", _hidden_size(model, module))
-    if not _is_linear(module):
+    if not is_linear(module):
         raise InputError(
             f"module {path!r} is a {type(module).__name__}; {kind} units are read from the input of"
             " a linear map (the projection back to the residual stream), so name that"
         )
     width = _shape(module)[0]
-    heads = _head_count(model, path, width) if kind == "attention-head" else 0
+    heads = head_count(model, path, width) if kind == "attention-head" else 0
     return Site(layer, kind, path, "input", width, heads)
+
+
+def feed_forward_maps(model: nn.Module, layer: int, path: str, block: nn.Module) -> tuple[str, list[str]]:
+    """The paths of a block's map back to the residual stream, and of the maps that lead up to it.
+
+    Raises InputError where there is not one such part.
+    """
+    site, up = _ffn_site(model, layer, path, block)
+    return site.module, up
 
 
 def _ffn_site(model: nn.Module, layer: int, path: str, block: nn.Module) -> tuple[Site, list[str]]:
@@ -278,7 +287,7 @@ def _head_site(model: nn.Module, layer: int, path: str, block: nn.Module) -> tup
             " projection; name the modules with --modules PATH,PATH (modules=[...] from Python)"
         )
     name, width = back[-1]
-    heads = _head_count(model, f"{path}.{name}", width)
+    heads = head_count(model, f"{path}.{name}", width)
     site = Site(layer, "attention-head", f"{path}.{name}", "input", width, heads)
     return site, [f"{path}.{other}" for other, _ in maps if other != name]
 
@@ -291,13 +300,13 @@ def _linear_maps(block: nn.Module) -> list[tuple[str, nn.Module]]:
 def _walk(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, child in module.named_children():
         inner = f"{path}.{name}" if path else name
-        if _is_linear(child):
+        if is_linear(child):
             yield inner, child
         else:
             yield from _walk(inner, child)
 
 
-def _is_linear(module: nn.Module) -> bool:
+def is_linear(module: nn.Module) -> bool:
     """`nn.Linear`, whatever stands in for one (quantised, with adapters), and GPT-2's Conv1D."""
     sizes = (getattr(module, "in_features", None), getattr(module, "out_features", None))
     return all(isinstance(size, int) for size in sizes) or type(module).__name__ == "Conv1D"
@@ -337,7 +346,7 @@ def _inner_size(model: nn.Module) -> int | None:
     return _config_value(model, "intermediate_size", "d_ff", "ffn_dim", "n_inner", "hidden_dim")
 
 
-def _head_count(model: nn.Module, path: str, width: int) -> int:
+def head_count(model: nn.Module, path: str, width: int) -> int:
     """The number of heads whose outputs are the input of a map, by its attention's own count.
 
     Layers of one model can differ in it, so the configuration's is for modules that say nothing.

@@ -84,6 +84,26 @@ def tokenize(tokenizer: Any, texts: Sequence[str], *, max_tokens: int) -> Tokens
     return Tokens(np.concatenate(ids), np.concatenate(content), np.concatenate(spans), starts, cut)
 
 
+def with_bos(tokens: Tokens, bos: int, wanted: bool) -> Tokens:
+    """The same with `bos` before each text, once, as a special token; or, where not `wanted`, without it.
+
+    No text changes but in its first token.
+    """
+    first = tokens.starts[:-1]
+    there = np.zeros(len(tokens), dtype=bool)
+    full = tokens.lengths > 0
+    there[full] = (tokens.ids[first[full]] == bos) & ~tokens.content[first[full]]
+    if wanted:
+        at = first[~there]
+        ids, content = np.insert(tokens.ids, at, bos), np.insert(tokens.content, at, False)
+        spans, lengths = np.insert(tokens.spans, at, 0, axis=0), tokens.lengths + ~there
+    else:
+        at = first[there]
+        ids, content = np.delete(tokens.ids, at), np.delete(tokens.content, at)
+        spans, lengths = np.delete(tokens.spans, at, axis=0), tokens.lengths - there
+    return Tokens(ids, content, spans, np.concatenate([[0], np.cumsum(lengths)]), tokens.cut)
+
+
 def _cut(special: list[int], length: int) -> np.ndarray:
     """Places that stay when content is dropped from the end, but not the closing special tokens."""
     closing = 0
