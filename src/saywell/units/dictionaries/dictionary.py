@@ -22,7 +22,7 @@ from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
 from saywell.store.files import write_whole
 from saywell.units.arrays import reading
-from saywell.units.dictionaries.rules import RULES, Codes, Rule
+from saywell.units.dictionaries.rules import RULES, Codes, GroupMax, MatchingPursuit, Rule
 
 _CELLS = 1 << 22
 """Pre-activations that are held at a time."""
@@ -73,6 +73,20 @@ class Dictionary:
     scaling: Scaling | None = None
     skip: Float32[Tensor, "out width"] | None = None
 
+    def __post_init__(self) -> None:
+        """Raises InputError for parts that do not belong together."""
+        latents, width, out = self.latents, self.width, self.out
+        fit = self.bias.shape == (latents,) and self.decoder.shape == (latents, out)
+        fit &= self.centre.shape == (out,) and (out == width or not self.subtracts)
+        fit &= self.skip is None or self.skip.shape == (out, width)
+        one_each = (value for value in vars(self.rule).values() if isinstance(value, Tensor))
+        if not fit or latents * width * out == 0 or any(value.shape != (latents,) for value in one_each):
+            shapes = {name: tuple(tensor.shape) for name, tensor in _parts(self)[0].items()}
+            raise InputError(f"these do not make a dictionary: {shapes}")
+        k = getattr(self.rule, "k", 1)
+        if not 1 <= k <= latents or (isinstance(self.rule, GroupMax) and latents % k):
+            raise InputError(f"k={k} of {latents} latents cannot be active; give 1 to {latents}")
+
     @property
     def latents(self) -> int:
         """How many there are."""
@@ -98,16 +112,22 @@ class Dictionary:
         return combined(json.dumps(said, sort_keys=True), *named)
 
     def encode(self, x: Float[Tensor, "rows width"]) -> Codes:
-        """What fires for each vector, and how strongly.
+        """What fires for each vector, and how strongly, whatever vectors are beside it, up to rounding.
+
+        A product of whole matrices rounds by the place in it, by 1e-6 of a pre-activation or so; a latent
+        that is that near to its threshold, or to the k-th place, may fire or not.
 
         Raises InputError for vectors of another width or that are not finite.
         """
-        rows = max(1, _CELLS // max(1, self.latents))
+        rows = max(1, _CELLS // self.latents)
         found = [self._encode(x[start : start + rows], start) for start in range(0, max(len(x), 1), rows)]
-        return Codes(*map(torch.cat, zip(*found, strict=True)))
+        return found[0] if len(found) == 1 else Codes(*map(torch.cat, zip(*found, strict=True)))
 
     def _encode(self, x: Tensor, start: int) -> Codes:
-        codes = self.rule.select(self.before(x))
+        if isinstance(self.rule, MatchingPursuit):
+            codes = self.rule.pursue(self._centred(x), self.decoder)
+        else:
+            codes = self.rule.select(self.before(x))
         return codes._replace(rows=codes.rows + start)
 
     def before(self, x: Float[Tensor, "rows width"]) -> Float32[Tensor, "rows latents"]:
@@ -115,8 +135,7 @@ class Dictionary:
 
         Raises InputError as `encode`.
         """
-        scaled = self._scaled(self._checked(x))[0]
-        return torch.addmm(self.bias, scaled - self.centre if self.subtracts else scaled, self.encoder.T)
+        return torch.addmm(self.bias, self._centred(x), self.encoder.T)
 
     def decode(self, codes: Codes, x: Float[Tensor, "rows width"]) -> Float32[Tensor, "rows out"]:
         """The vectors that codes of `x` stand for; `x` is used by skips and scalings alone."""
@@ -145,18 +164,12 @@ class Dictionary:
 
     @staticmethod
     def load(path: Path) -> Dictionary:
-        """What `save` kept.
+        """What `save` kept; errors as of `read_saved`."""
+        return read_saved(path)[0]
 
-        Raises InputError for a file that is damaged or that `save` did not write.
-        """
-        from safetensors import safe_open
-
-        with reading(path), safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
-            if told.get("format") != _FORMAT:
-                raise InputError(f"{str(path)!r} is no dictionary that saywell saved")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return _joined(tensors, json.loads(told["rule"]))
+    def _centred(self, x: Tensor) -> Tensor:
+        scaled = self._scaled(self._checked(x))[0]
+        return scaled - self.centre if self.subtracts else scaled
 
     def _checked(self, x: Tensor) -> Tensor:
         if x.ndim != 2 or x.shape[1] != self.width:
@@ -180,6 +193,44 @@ class Dictionary:
         mean = x.mean(1, keepdim=True)
         size = (x - mean).std(1, keepdim=True)
         return (x - mean) / (size + 1e-5), mean, size
+
+
+def is_saved(path: Path) -> bool:
+    """Whether a safetensors file is one that `Dictionary.save` wrote."""
+    from safetensors import safe_open
+
+    with reading(path), safe_open(path, framework="pt") as file:
+        return (file.metadata() or {}).get("format") == _FORMAT
+
+
+def read_saved(path: Path) -> tuple[Dictionary, Made | None]:
+    """What `Dictionary.save` kept.
+
+    Raises InputError for a file that is damaged or that it did not write.
+    """
+    from safetensors import safe_open
+
+    if not is_saved(path):
+        raise InputError(f"{str(path)!r} is no dictionary that saywell saved")
+    with reading(path), safe_open(path, framework="pt") as file:
+        told = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        dictionary, made = _joined(tensors, json.loads(told["rule"])), json.loads(told["made"])
+        return check_finite(dictionary, path), made and Made(**made)
+
+
+def check_finite(dictionary: Dictionary, path: Path) -> Dictionary:
+    """The dictionary, if all its numbers are finite.
+
+    Raises InputError, with the file and the name, for others.
+    """
+    for name, tensor in _parts(dictionary)[0].items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"{name} in {str(path)!r} has numbers that are NaN or infinite: the file is damaged, or of a"
+                " training that diverged"
+            )
+    return dictionary
 
 
 def _parts(dictionary: Dictionary) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
@@ -50,15 +51,10 @@ class TopK:
     k: int
     signed: bool = False
 
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise InputError(f"k={self.k} latents cannot be active; give 1 or more")
-
     def select(self, before: Float32[Tensor, "rows latents"]) -> Codes:
         """See `Rule`."""
-        k = min(self.k, before.shape[1])
         ranked = before.abs() if self.signed else before
-        latents = ranked.topk(k, dim=1, sorted=False).indices.sort(dim=1).values
+        latents = ranked.topk(min(self.k, before.shape[1]), dim=1, sorted=False).indices.sort(dim=1).values
         values = before.gather(1, latents)
         row, place = (values != 0 if self.signed else values > 0).nonzero(as_tuple=True)
         return Codes(row, latents[row, place], values[row, place])
@@ -79,9 +75,98 @@ class JumpReLU:
         return _where(before > self.thresholds.clamp(min=0), before)
 
 
-RULES: dict[str, type] = {rule.__name__: rule for rule in (ReLU, TopK, JumpReLU)}
+@dataclass(frozen=True)
+class Gated:
+    """What is above 0 fires where gain x pre-activation + shift is above 0 too, and with that value.
+
+    Rajamanoharan et al. 2024, "Improving Dictionary Learning with Gated Sparse Autoencoders",
+    arXiv:2404.16014. The pre-activation is the gate's; with r, b_mag and b_gate as there, gain = exp(r) and
+    shift = b_mag - gain b_gate.
+    """
+
+    gain: Float32[Tensor, " latents"]
+    shift: Float32[Tensor, " latents"]
+
+    def select(self, before: Float32[Tensor, "rows latents"]) -> Codes:
+        """See `Rule`."""
+        values = torch.addcmul(self.shift, before, self.gain)
+        return _where((before > 0) & (values > 0), values)
+
+
+@dataclass(frozen=True)
+class GroupMax:
+    """Latents are in k groups of neighbours; the largest of each group fires where it is above 0."""
+
+    k: int
+
+    def select(self, before: Float32[Tensor, "rows latents"]) -> Codes:
+        """See `Rule`."""
+        values, places = before.unflatten(1, (self.k, -1)).max(2)
+        row, group = (values > 0).nonzero(as_tuple=True)
+        return Codes(row, group * (before.shape[1] // self.k) + places[row, group], values[row, group])
+
+
+@dataclass(frozen=True)
+class MatchingPursuit:
+    """One latent after another is taken, the one that explains most of what is left, until that is short.
+
+    Costa et al. 2025, "From Flat to Hierarchical: Extracting Sparse Representations with Matching Pursuit",
+    arXiv:2506.03093, as SAELens stops it: at a rest of length below `least`, after `most` latents, or
+    (`once`) when a latent is the best for a second time, whose value is added.
+    """
+
+    least: float
+    most: int
+    once: bool
+
+    def select(self, before: Float32[Tensor, "rows latents"]) -> Codes:
+        """There are no pre-activations that tell: see `pursue`."""
+        raise InputError("a matching pursuit has no pre-activations to choose by; encode vectors instead")
+
+    def pursue(self, x: Float32[Tensor, "rows width"], decoder: Float32[Tensor, "latents width"]) -> Codes:
+        """What fires, given centred vectors and directions."""
+        open_rows, left = torch.arange(len(x), device=x.device), x
+        taken = torch.empty((len(x), 0), dtype=torch.int64, device=x.device)
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for _ in range(self.most):
+            if not len(open_rows):
+                break
+            latents = (left @ decoder.T).argmax(1)
+            directions = decoder[latents]
+            values = (left * directions).sum(1).clamp(min=0)
+            found.append((open_rows, latents, values))
+            left = left - values[:, None] * directions
+            going = values > 0
+            if self.once:
+                going &= ~(taken == latents[:, None]).any(1)
+            if self.least > 0:
+                going &= left.norm(dim=1) >= self.least
+            taken = torch.cat([taken, latents[:, None]], 1)[going]
+            open_rows, left = open_rows[going], left[going]
+        if not found:
+            return _none(x)
+        rows, latents, values = map(torch.cat, zip(*found, strict=True))
+        return _summed(rows, latents, values, len(decoder))
+
+
+RULES: dict[str, type] = {
+    rule.__name__: rule for rule in (ReLU, TopK, JumpReLU, Gated, GroupMax, MatchingPursuit)
+}
 
 
 def _where(fires: Tensor, values: Tensor) -> Codes:
     rows, latents = fires.nonzero(as_tuple=True)
     return Codes(rows, latents, values[rows, latents])
+
+
+def _none(x: Tensor) -> Codes:
+    nothing = torch.empty(0, dtype=torch.int64, device=x.device)
+    return Codes(nothing, nothing, nothing.float())
+
+
+def _summed(rows: Tensor, latents: Tensor, values: Tensor, of: int) -> Codes:
+    """In order, values of one latent of one row added up."""
+    places, which = torch.unique(rows * of + latents, return_inverse=True)
+    sums = torch.zeros(len(places), dtype=values.dtype, device=values.device).index_add_(0, which, values)
+    places, sums = places[sums > 0], sums[sums > 0]
+    return Codes(places // of, places % of, sums)
