@@ -39,6 +39,7 @@ PARTS = {
     "DualSettings": "Classes, features and units: what sees pictures",
     "ClaimSettings": "Neurons, features and units: how claims are put",
     "CausalSettings": "Neurons, features, units and exams: the reader `surprisal`",
+    "CheckSettings": "Checks: `saywell check`, `check_descriptions`",
     "ExamSettings": "Exams: `saywell exam`, `run_exam`",
     "StudySettings": "All of them",
     "LlmSettings": "All of them: the language model",

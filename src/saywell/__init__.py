@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from saywell.language_models import open_language_model
     from saywell.report.card import Unit
     from saywell.store.study import Study
+    from saywell.studies.check import check_descriptions
     from saywell.studies.classes import describe_classes
     from saywell.studies.hypotheses import find_hypotheses
     from saywell.studies.neurons import describe_neurons
@@ -31,6 +32,7 @@ __all__ = [
     "SaywellError",
     "Study",
     "Unit",
+    "check_descriptions",
     "describe_classes",
     "describe_neurons",
     "describe_units",
@@ -45,6 +47,7 @@ _HOMES = {
     "SaywellError": "saywell.errors",
     "Study": "saywell.store.study",
     "Unit": "saywell.report.card",
+    "check_descriptions": "saywell.studies.check",
     "describe_classes": "saywell.studies.classes",
     "describe_neurons": "saywell.studies.neurons",
     "describe_units": "saywell.studies.units",

@@ -11,6 +11,7 @@ import typer
 
 from saywell.cli.audit import audit, verify
 from saywell.cli.calls import calls
+from saywell.cli.check import check
 from saywell.cli.classes import classes
 from saywell.cli.classify import classify
 from saywell.cli.demo import demo
@@ -37,6 +38,7 @@ COMMANDS = {
     classes: "Describe classes of images with the texts that help.",
     units: "Say what numbers, columns or directions of your own respond to.",
     hypotheses: "Find what in texts goes with a target, and test it.",
+    check: "Test descriptions that others wrote of a study's units.",
     show: "Print a study's best descriptions and its figures.",
     neuron: "Show one neuron or class with its evidence.",
     export: "Write a study's descriptions as CSV, Parquet or JSON lines.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from saywell.data.examples import Kind
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Given:
-    """Texts by the id of the unit that each is about."""
+    """Texts by the id of the unit that each is about, and what they claim, where that is known.
+
+    `some`: whether it may be asked of some of these units alone.
+    """
 
     texts: Mapping[str, str]
     name: str = "given"
+    claims: Mapping[str, str] = field(default_factory=dict)
+    some: bool = False
     version: int = 1
     kinds: Sequence[Kind] = ("text", "image", "pair")
     needs_tags: bool = False
@@ -31,7 +36,7 @@ class Given:
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """As they were given. Raises InputError for a text about a unit that there is not."""
         strange = sorted(self.texts.keys() - set(evidence.ids))
-        if strange:
+        if strange and not self.some:
             raise InputError(
                 f"a description was given of {strange[0]!r}, and there is no such unit; the units are"
                 f" {', '.join(evidence.ids[:5])}{' ...' if len(evidence.ids) > 5 else ''}"
@@ -39,7 +44,8 @@ class Given:
         said = []
         for unit in evidence.ids:
             text = self.texts.get(unit, "").strip()
-            said.append(Description(unit, text, parts=(text,)) if text else _nothing(unit))
+            claim = self.claims.get(unit, "")
+            said.append(Description(unit, text, claim=claim, parts=(text,)) if text else _nothing(unit))
         return said
 
 

@@ -32,22 +32,25 @@ class ClaimReader:
     """1 where the claim holds, 0 where it does not.
 
     A description without a claim is taken at its word: one of the wordings that it offers stands in the
-    text, in any form. NaN where it has no words, and of pictures where it makes no claim.
+    text, in any form. NaN where it has no words, and of pictures where it makes no claim; and of all without
+    a claim where it is not to be `literal`, as of sentences that were written to be understood.
     """
 
     name: str = "claims"
     version: int = 1
     costly: bool = False
     reads: tuple[Kind, ...] = ("text", "pair", "image")
+    literal: bool = True
 
     def open(self, examples: Examples, resources: Resources) -> Predict:
         """As in `Reader`. Reading raises InputError for a claim that cannot be read."""
-        execute, pictures = Executor(Ground(examples, resources)), examples.kind == "image"
+        execute = Executor(Ground(examples, resources))
+        claimed_alone = examples.kind == "image" or not self.literal
 
         def predict(descriptions: Sequence[Description], rows: RowNumbers) -> np.ndarray:
             found = np.full((len(descriptions), rows.shape[-1]), np.nan, dtype=np.float32)
             for number, asked in enumerate(rows_of_each(rows, len(descriptions))):
-                claim = claim_of(descriptions[number], pictures)
+                claim = claim_of(descriptions[number], claimed_alone)
                 if claim is not None:
                     found[number] = execute(claim).examples[asked]
             return found
@@ -63,7 +66,7 @@ class ClaimReader:
 
         @lru_cache(maxsize=8)
         def tokens_of(said: tuple[str, str]) -> np.ndarray | None:
-            claim = claim_of(Description("", said[0], claim=said[1]), pictures=False)
+            claim = claim_of(Description("", said[0], claim=said[1]), claimed_alone=not self.literal)
             return None if claim is None else execute(claim).tokens
 
         def point(description: Description, row: int) -> list[tuple[int, int]] | None:
@@ -73,11 +76,11 @@ class ClaimReader:
         return point
 
 
-def claim_of(description: Description, pictures: bool) -> Claim | None:
+def claim_of(description: Description, claimed_alone: bool) -> Claim | None:
     """What a description claims; None where that is nothing that can be executed."""
     if description.claim:
         claim = parse(description.claim)
         check(claim)
         return claim
     said = tuple(part for part in alternatives(description.text))
-    return single(Condition("phrase", said)) if said and not pictures else None
+    return single(Condition("phrase", said)) if said and not claimed_alone else None

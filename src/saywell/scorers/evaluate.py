@@ -335,18 +335,23 @@ def another_of(
 
 
 def choose(
-    evaluated: Sequence[Evaluated], described: Sequence[Described], supporting: Collection[str] = ()
+    evaluated: Sequence[Evaluated],
+    described: Sequence[Described],
+    supporting: Collection[str] = (),
+    beside: Collection[str] = (),
 ) -> list[str]:
     """Of several descriptions of a unit the id of the best, for each unit that any describer wrote of.
 
     The best has the highest F1 on select examples by the strictest cheap reader who may decide (see
-    `strictest_f1`); of equals the first describer's.
+    `strictest_f1`); of equals the first describer's. `beside`: describers whose words stand for no unit.
     """
     best: dict[str, tuple[float, str]] = {}
     for each, own in zip(evaluated, described, strict=True):
         claimed = np.array([bool(said.claim) for said in own.descriptions], dtype=bool)
         values = np.nan_to_num(strictest_f1(each.select_f1, claimed, supporting), nan=-1)
         for unit, id, value in zip(own.units, own.ids, values, strict=True):
+            if own.describer in beside:
+                continue
             if unit not in best or value > best[unit][0]:
                 best[unit] = float(value), id
     return [id for _, id in best.values()]

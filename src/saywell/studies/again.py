@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
@@ -24,13 +24,14 @@ from saywell.describers.registry import DESCRIBERS, find_describers
 from saywell.describers.wording import as_worded
 from saywell.description import Description
 from saywell.errors import InputError, SaywellError
+from saywell.readers.claims import ClaimReader
 from saywell.readers.reader import CLAIMS, Predict, Reader
 from saywell.readers.registry import READERS
 from saywell.resources import STORED_VECTORS, Resources
 from saywell.scorers.deciding import NOT_TESTED, NOT_VERIFIED
 from saywell.scorers.evaluate import HeldOut, choose
 from saywell.scorers.floors import FLOORS
-from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED
+from saywell.scorers.score_tables import AGAINST, FLOORED, SCORED, SHUFFLED_SCORES
 from saywell.store.files import read_array
 from saywell.store.study import Metric, Study, StudyWriter
 from saywell.store.table import Table
@@ -136,6 +137,8 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
     if isinstance(claims, Claims) and claims.topics and not _encodes(resources, examples):
         del made[Claims.name]
     readers = [READERS[n] for n in scores["reader"].unique(maintain_order=True) if n in READERS]
+    if not config.get("literal", True):
+        readers = [replace(one, literal=False) if isinstance(one, ClaimReader) else one for one in readers]
     question = Question(
         study.manifest.kind,
         Stored(study, firing, str(config.get("model", ""))),
@@ -147,6 +150,8 @@ def stored_run(study: Study, extras: Sequence[Extra], caveats: Mapping[str, str]
         strongest=int(config.get("top", Question.strongest)),
         caveats=caveats,
         shared=frozenset(config.get("shared", ())),
+        beside=frozenset(config.get("beside", ())),
+        shuffled=SHUFFLED_SCORES.name in study.manifest.tables and CONTROL not in study.manifest.steps,
     )
     responses = open_responses(study.arrays(RESPONSES), len(examples))
     subject = Subject(
@@ -249,7 +254,7 @@ def _scores(run: Run, cheap: Sequence[tuple[Reader, Predict]]) -> Iterator[tuple
     yield from zip((SCORED, FLOORED), tables[:2], strict=True)
     if len(cheap) == sum(not reader.costly for reader in run.question.readers):
         yield AGAINST, tables[2]
-        best = choose(frames, every, run.question.supporting)
+        best = choose(frames, every, run.question.supporting, run.question.beside)
         chosen = written.select("id", selected=pl.col("id").is_in(best))
         yield DESCRIPTIONS, chosen
 

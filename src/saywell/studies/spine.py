@@ -115,6 +115,10 @@ class Question:
     """Names of readers that share their model with the units: they can support a description, not decide."""
     control: bool = True
     """Whether the same is done where there is nothing to find, if the source knows of such a thing."""
+    beside: frozenset[str] = frozenset()
+    """Names of describers whose words are read for comparison, and stand for no unit."""
+    shuffled: bool = False
+    """Whether its own units with the responses to other examples do, where the source knows of none."""
     paraphrase: bool = False
     """Whether the language model may put claims in other words; those of the control it does not see."""
 
@@ -400,7 +404,7 @@ def _describe_and_score(now: Run) -> None:
             held = HeldOut(subject.activations, now.examples, units, resources.seed, subject.exemplars, meant)
             cheap = [(r, r.open(now.examples, resources)) for r in question.readers if not r.costly]
             found = [evaluated(now, each, cheap, held) for each in described]
-        chosen = choose(found, described, question.supporting)
+        chosen = choose(found, described, question.supporting, question.beside)
         texts = description_table(question.describers, written, chosen, now.examples.tags)
         keep_lost(study, resources)
         return texts, *(pl.concat(tables) for tables in zip(*(each[:3] for each in found), strict=True))
@@ -481,6 +485,8 @@ def controls_of(now: Run) -> list[tuple[Table, Subject]]:
     Those of the source's control; and where these respond to something, the study's own shuffled.
     """
     control, seed = now.control, now.resources.seed
+    if control is None and now.question.shuffled and all(now.of_control):
+        return [(SHUFFLED_SCORES, shuffled(now, MOST_SHUFFLED, seed))]
     if control is None or not all(now.of_control):
         return []
     found = [(CONTROL_SCORES, control.some(MOST_OF_CONTROL, seed))]
@@ -520,7 +526,7 @@ def control_scores(
         own = evaluate(each, opened, held, now.question.floors, now.study.path, now.question.supporting)
         found.append(own._replace(scores=with_decision(now, own.scores, each, opened, held)))
     scores = pl.concat([own.scores for own in found])
-    chosen = choose(found, every, now.question.supporting)
+    chosen = choose(found, every, now.question.supporting, now.question.beside)
     texts = pl.DataFrame(
         [(id, text) for each in every for id, text in zip(each.ids, each.texts, strict=True)],
         schema={"description": pl.String, "text": pl.String},
