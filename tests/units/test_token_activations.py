@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from saywell.data.parts import DescribeRows
+from saywell.errors import InputError
 from saywell.units import token_activations, token_shards
 from saywell.units.activations import Activations
 from saywell.units.dictionaries.rules import Codes
@@ -62,7 +63,18 @@ def texts():
     return Tokens(*(np.concatenate(each) for each in (ids, content, spans)), starts, 0)
 
 
-def collect(folder: Path, texts, table, *, budget=16, tokens=20, shard=3, of="this", progress=lambda n: None):
+def collect(
+    folder: Path,
+    texts,
+    table,
+    *,
+    budget=16,
+    tokens=20,
+    shard=3,
+    of="this",
+    progress=lambda n: None,
+    engine="local",
+):
     model = Lookup()
     number = torch.nn.functional.one_hot(torch.arange(VOCABULARY) % 4, 4).float()
     number[:, 0] = torch.arange(VOCABULARY)
@@ -79,7 +91,9 @@ def collect(folder: Path, texts, table, *, budget=16, tokens=20, shard=3, of="th
     parts = {"describe": readable[readable % 3 != 0], "score": readable[readable % 3 == 0]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(token_activations, "MOST_TOKENS", tokens)
-        collect_tokens(model, tap, encode, LATENTS, feed, parts, folder, of=of, progress=progress)
+        collect_tokens(
+            model, tap, encode, LATENTS, feed, parts, folder, of=of, progress=progress, engine=engine
+        )
     return TokenActivations(folder, len(texts))
 
 
@@ -225,6 +239,33 @@ def test_what_was_stopped_goes_on_with_the_same_files(tmp_path, texts, table, st
     first = next(tmp_path.glob("*-[0-9]*")).read_bytes()
     collect(tmp_path, texts, table, tokens=65_535, of="that")
     assert first != next(tmp_path.glob("*-[0-9]*")).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Ray about itself
+def test_two_workers_of_a_cluster_leave_the_same_files(tmp_path, texts, table, stored):
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        done = []
+        collect(tmp_path, texts, table, engine="ray", progress=done.append)
+        assert sum(done) == int(texts.readable.sum())
+        names = sorted(path.name for path in stored.folder.iterdir())
+        assert names == sorted(path.name for path in tmp_path.iterdir())
+        for name in names:
+            assert (stored.folder / name).read_bytes() == (tmp_path / name).read_bytes()
+        broken = table.clone()
+        broken[int(texts.ids[texts.starts[4] + 3]), 77] = torch.nan
+        with pytest.raises(BrokenActivations, match="latent/77 "):
+            collect(tmp_path / "broken", texts, broken, engine="ray")
+    finally:
+        ray.shutdown()
+
+
+def test_an_engine_that_there_is_not(tmp_path, texts, table):
+    with pytest.raises(InputError, match="local, ray"):
+        collect(tmp_path, texts, table, engine="spark")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -39,7 +39,10 @@ class BrokenActivations(InputError):
             f"unit {unit} gave an activation that is NaN or infinite on example {example}; check the model's"
             " weights, or, if it was loaded in half precision, load it with --dtype float32"
         )
-        self.example = example
+        self.example, self._unit = example, unit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BrokenActivations, (self.example, self._unit)
 
 
 class Shown(NamedTuple):

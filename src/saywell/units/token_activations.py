@@ -12,7 +12,6 @@ the next shard.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +28,7 @@ from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
 from saywell.store.files import is_whole, write_arrays
 from saywell.units.dictionaries.rules import Codes
+from saywell.units.engines import Piece, make_shards
 from saywell.units.hooks import BrokenActivations, Feed, Passed, Tap, TextFeed, token_vectors
 from saywell.units.responses import TOKENS, Cells, Fired, RowNumbers, Values, strongest_cells
 from saywell.units.strongest import Exemplars
@@ -54,11 +54,12 @@ def collect_tokens(
     *,
     of: str,
     progress: Callable[[int], None] = lambda examples: None,
+    engine: str = "local",
 ) -> None:
     """Leave in `folder` what `TokenActivations` reads.
 
     `of` says what is run on what: only where the same was stopped it goes on. `progress` is told of how many
-    examples are done, and at the start how many were done before.
+    examples are done, and at the start how many were done before. `engine`: see `saywell.units.engines`.
 
     Raises BrokenActivations where what passes the tap, or a code, is NaN or infinite; InputError for
     an example of more positions than a shard holds.
@@ -74,24 +75,7 @@ def collect_tokens(
         stale.unlink()
     todo = [piece for piece in pieces if not is_whole(piece.path, of=piece.of)]
     progress(sum(len(p.rows) for p in pieces) - sum(len(p.rows) for p in todo))
-    # Files are written while the next shard is computed, one at a time and in order.
-    with ThreadPoolExecutor(1) as writer:
-        writing: Future[None] | None = None
-        for piece in todo:
-            held = reading.read(piece.rows, progress)
-            if writing is not None:
-                writing.result()
-            writing = writer.submit(write, piece, held)
-        if writing is not None:
-            writing.result()
-
-
-class Piece(NamedTuple):
-    """A shard to be made: a function of its rows alone."""
-
-    path: Path
-    rows: Int[np.ndarray, " rows"]
-    of: str
+    make_shards(reading, todo, progress, engine)
 
 
 class Held(NamedTuple):
@@ -103,7 +87,6 @@ class Held(NamedTuple):
     """How many each token has."""
     latents: Int[torch.Tensor, " codes"]
     values: Float32[torch.Tensor, " codes"]
-    width: int
 
 
 @dataclass(frozen=True)
@@ -115,6 +98,11 @@ class Reading:
     encode: Encode
     latents: int
     feed: Feed
+
+    @property
+    def device(self) -> torch.device:
+        """The model's."""
+        return next(self.model.parameters()).device
 
     def read(self, rows: RowNumbers, progress: Callable[[int], None]) -> Held:
         """Codes of some examples, in this order."""
@@ -133,7 +121,6 @@ class Reading:
             torch.cat(codes),
             torch.cat(latents),
             torch.cat(values),
-            self.latents,
         )
 
     def first(self, rows: RowNumbers) -> tuple[int, float]:
@@ -142,6 +129,12 @@ class Reading:
             passed = next(batches)
         found = self._encoded(passed)
         return int(passed.counts[0]), len(found.values) / max(1, len(passed.positions))
+
+    def write(self, piece: Piece, read: Held) -> None:
+        """Sort a shard's codes by latent and put them into their file."""
+        codes = packed(read.codes, read.latents, read.values, self.latents)
+        told = {"rows": piece.rows, "counts": read.counts, "positions": read.positions}
+        write_arrays(piece.path, {name: smallest(each) for name, each in told.items()} | codes, of=piece.of)
 
     def _passes(self, rows: RowNumbers) -> Generator[Passed]:
         for start in range(0, len(rows), self.feed.shard):
@@ -158,13 +151,6 @@ class Reading:
             at = int((~torch.isfinite(found.values)).nonzero()[0, 0])
             raise BrokenActivations(_example(passed, int(found.rows[at])), f"latent/{int(found.latents[at])}")
         return found
-
-
-def write(piece: Piece, held: Held) -> None:
-    """Sort a shard's codes by latent and put them into their file."""
-    codes = packed(held.codes, held.latents, held.values, held.width)
-    rows, counts, positions = map(smallest, (piece.rows, held.counts, held.positions))
-    write_arrays(piece.path, {"rows": rows, "counts": counts, "positions": positions} | codes, of=piece.of)
 
 
 def _example(passed: Passed, token: int) -> int:
