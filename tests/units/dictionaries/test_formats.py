@@ -515,6 +515,8 @@ def test_it_encodes_and_decodes_as_its_formula_says(tmp_path, write):
     dictionary = load_dictionary(tmp_path).dictionary
     given = torch.from_numpy(x).float()
     codes = dictionary.encode(given)
+    dictionary.save(tmp_path / "own.safetensors")
+    assert load_dictionary(tmp_path / "own.safetensors").dictionary.fingerprint == dictionary.fingerprint
     assert 0.05 < (acts != 0).mean() < 0.95
     assert np.abs(dense(codes) - acts).max() < 1e-5 * max(1, np.abs(acts).max())
     assert np.abs(dictionary.decode(codes, given).numpy() - decoded).max() < 1e-5 * max(

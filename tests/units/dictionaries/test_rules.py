@@ -29,7 +29,7 @@ def plain(rule, before):
     return after
 
 
-RULES = [ReLU(), TopK(3), TopK(50), TopK(3, signed=True), JumpReLU(torch.linspace(-1, 2, 20))]
+RULES = [ReLU(), TopK(3), TopK(20), TopK(3, signed=True), JumpReLU(torch.linspace(-1, 2, 20))]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -67,3 +67,18 @@ def test_a_dictionary_encodes_decodes_moves_and_is_kept(tmp_path):
         made.encode(some(9, 5))
     with pytest.raises(InputError, match="NaN"):
         made.encode(x * torch.nan)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_blocks_of_vectors_do_not_count(rule, monkeypatch):
+    random = torch.Generator().manual_seed(7)
+    encoder, decoder, x = (torch.randn(shape, generator=random) for shape in ((20, 9), (20, 9), (100, 9)))
+    made = Dictionary(encoder, torch.zeros(20), decoder, torch.ones(9), rule)
+    whole = made.encode(x)
+    monkeypatch.setattr("saywell.units.dictionaries.dictionary._CELLS", 60)
+    parts = made.encode(x)
+    assert torch.equal(whole.rows, parts.rows) and torch.equal(whole.latents, parts.latents)
+    assert torch.allclose(whole.values, parts.values, atol=1e-5)
+    one_by_one = torch.cat([made.encode(row[None]).values for row in x])
+    assert torch.allclose(whole.values, one_by_one, atol=1e-5)
+    assert not len(made.encode(x[:0]).rows) and made.decode(made.encode(x[:0]), x[:0]).shape == (0, 9)

@@ -159,7 +159,8 @@ class Dictionary:
 
         tensors, said = _parts(self)
         told = {"format": _FORMAT, "rule": json.dumps(said), "made": json.dumps(made and made._asdict())}
-        whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        # Copies, as a file holds no two names of one array (a matching pursuit's encoder is its decoder).
+        whole = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
         write_whole(path, lambda part: save_file(whole, part, metadata=told))
 
     @staticmethod

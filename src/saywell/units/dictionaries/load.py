@@ -11,7 +11,7 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from saywell.data.files import nearest_file
+from saywell.data.files import nearest_file, require_regular
 from saywell.errors import InputError
 from saywell.units.dictionaries.dictionary import Dictionary, Made, check_finite, is_saved, read_saved
 from saywell.units.dictionaries.formats import (
@@ -70,6 +70,7 @@ def load_dictionary(where: str | Path) -> Loaded:
 
 
 def _read(file: Path) -> Loaded:
+    require_regular(file)
     own = file.name
     if file.suffix == ".safetensors" and is_saved(file):
         dictionary, made = read_saved(file)

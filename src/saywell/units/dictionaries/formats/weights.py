@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ def read_weights(file: Path) -> Weights:
                 arrays = {name: real_numbers(held[name], f"{name} in {str(file)!r}") for name in held.files}
             return Weights(file, {name: torch.from_numpy(_native(array)) for name, array in arrays.items()})
         try:
-            held = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # of old pickles, before they are refused
+                held = torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise InputError(
                 f"{str(file)!r} holds more than arrays, and such a pickle could run code, so it is not read;"
