@@ -8,20 +8,23 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from torch import nn
 
-from saywell.data.parts import DescribeRows
+from saywell.data.parts import DescribeRows, Rows
 from saywell.errors import InputError
 from saywell.units import token_activations, token_shards
 from saywell.units.activations import Activations
 from saywell.units.dictionaries.rules import Codes
-from saywell.units.firing import Above
+from saywell.units.exemplars import contrast_table, exemplar_table
+from saywell.units.firing import Above, TopShare
 from saywell.units.hooks import BrokenActivations, Tap, TextFeed
-from saywell.units.responses import InMemory, open_responses
-from saywell.units.statistics import source_units
+from saywell.units.responses import InMemory, Sparse, open_responses
+from saywell.units.statistics import source_units, unit_table
 from saywell.units.token_activations import TokenActivations, collect_tokens
 from saywell.units.token_shards import Shard, packed
 from saywell.units.tokens import Tokens
@@ -190,6 +193,59 @@ def test_a_view_knows_nothing_of_other_texts(texts, stored):
     at = turned.fired("latent/599")
     assert (np.diff(at.rows) >= 0).all()
     assert np.array_equal(np.bincount(at.rows, minlength=len(texts)), texts.contents[::-1])
+
+
+def few_and_unknown():
+    random = np.random.default_rng(5)
+    values = np.maximum(random.normal(-1, 1, (70, 40)), 0)
+    values[random.random(values.shape) < 0.05] = np.nan
+    values[:, 7] = np.nan
+    values[:, 8] = 0
+    values[:, 9] = 1 + random.random(70)
+    values[:, 10] *= -1
+    return Sparse.of(sp.csr_matrix(values), random.permutation(70))
+
+
+@pytest.mark.parametrize("rule", [Above(), Above(0.7), Above(-0.5), TopShare(0.2)], ids=str)
+@pytest.mark.parametrize("kind", ["tokens", "rows"])
+def test_what_is_made_of_few_numbers_is_what_is_made_of_all(stored, kind, rule):
+    """Statistics, exemplars, contrasts and what fires, from what is stored and from a dense array."""
+    few = stored if kind == "tokens" else few_and_unknown()
+    every = np.arange(few.examples)
+    order = np.concatenate(list(few.pieces(every)))
+    if kind == "tokens":
+        order = order[:-1]  # the text of which nothing is known
+    dense = InMemory(few.read(every, np.arange(few.width)), np.append(order, np.setdiff1d(every, order)))
+    describe, others = DescribeRows(order[::2].copy()), Rows(np.sort(order[1::2]))
+    describe.rows.sort()
+    signs = np.where(np.arange(few.width) % 5 == 2, -1, 1) if kind == "rows" else np.ones(few.width, int)
+    units = source_units([f"unit/{n}" for n in range(few.width)], "latent")
+    units = units.with_columns(sign=pl.Series(signs, dtype=pl.Int8))
+    made = []
+    for responses in (few, dense):
+        table = unit_table(units, responses, rule, describe)
+        activations = Activations(responses, table, rule)
+        ids = [f"e{n:02d}" for n in every]
+        view = activations.within(DescribeRows(describe.rows)).only(units["id"][::-3].to_list())
+        pieces = list(view.by_example(Rows(np.arange(len(describe)))))
+        fired, unknown = view.cells(view.units["id"].to_list()[::2], np.array([5, 1, 2]))
+        made.append(
+            (
+                table,
+                exemplar_table(activations, ids, {"score": others}, 3),
+                contrast_table(activations, ids, describe, 0),
+                activations.fires(units["id"].to_list(), every),
+                fired.toarray(),
+                unknown.toarray(),
+                np.concatenate([rows for rows, _ in pieces]),
+                np.concatenate([fires.toarray() for _, fires in pieces]),
+            )
+        )
+    for one, two in zip(*made, strict=True):
+        if isinstance(one, pl.DataFrame):
+            assert_frame_equal(one, two, check_exact=False, rel_tol=1e-9)
+        else:
+            assert np.array_equal(one, two)
 
 
 def test_tokens_are_kept_once_as_the_model_read_them(texts, stored):

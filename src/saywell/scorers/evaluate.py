@@ -37,7 +37,6 @@ from saywell.store.files import temporary_folder
 if TYPE_CHECKING:
     from saywell.resources import Resources
     from saywell.units.activations import Activations
-
 _AT_ONCE = 512
 
 
@@ -90,16 +89,12 @@ class HeldOut:
     def _seen(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         """Units x examples: which fire, and of which nothing is known."""
         rows = np.concatenate([self.parts.select.rows, self.parts.score.rows])
-        shape = (0, len(self.examples))
-        fired, unknown = [sp.csr_matrix(shape, dtype=bool)], [sp.csr_matrix(shape, dtype=bool)]
-        for start in range(0, len(self.units), _AT_ONCE):
-            some = list(self.units[start : start + _AT_ONCE])
-            values, fires = self.activations.both(some, rows)
-            for cells, blocks in ((fires, fired), (np.isnan(values), unknown)):
-                unit, column = cells.nonzero()
-                where = (np.ones(len(unit), dtype=bool), (unit, rows[column]))
-                blocks.append(sp.csr_matrix(where, shape=(len(some), len(self.examples))))
-        return sp.vstack(fired, format="csr"), sp.vstack(unknown, format="csr")
+        placed = sp.csr_matrix(
+            (np.ones(len(rows), dtype=bool), (rows, np.arange(len(rows)))),
+            shape=(len(self.examples), len(rows)),
+        )
+        fired, unknown = self.activations.cells(self.units, rows)
+        return (placed @ fired).T.tocsr(), (placed @ unknown).T.tocsr()
 
 
 class Responding(NamedTuple):

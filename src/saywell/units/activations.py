@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, Int
 
 from saywell.data.parts import DescribeRows, Rows, SelectRows
 from saywell.units.firing import OK, Firing, Given
-from saywell.units.responses import AtTokens, Fired, Responses
+from saywell.units.responses import AtTokens, Fired, Responses, SparseResponses
 from saywell.units.strongest import Exemplars
 
 _CELLS = 1 << 23
@@ -64,6 +64,12 @@ class Activations:
         numbers = self._numbers(units)
         values = self._of(numbers, rows)
         return values, self._fires(numbers, rows, values)
+
+    def cells(
+        self, units: Sequence[str], rows: Int[np.ndarray, " rows"]
+    ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """Rows x units: which fire, and of which nothing is known; for many units that fire on little."""
+        return self._cells(self._numbers(units), rows)
 
     def fires_at(
         self, rows: Int[np.ndarray, "units some"], values: Float32[np.ndarray, "units some"]
@@ -122,15 +128,8 @@ class Activations:
     def by_example(self, part: Rows) -> Iterator[tuple[Int[np.ndarray, " rows"], sp.csr_matrix]]:
         """Some examples at a time: their numbers, and which units fire on them (rows x units, 0 and 1)."""
         for rows in self._pieces(part):
-            sides, order = [], []
-            for sign, mine in self._by_sign:
-                values = self.responses.read(self._inside(rows), self._place[mine], sign).T
-                fires = self._fires(mine, rows, values)
-                sides.append(sp.csr_matrix(fires.T, dtype=np.float32))
-                order.append(mine)
-            stacked = sp.hstack(sides, format="csr") if sides else sp.csr_matrix((len(rows), 0))
-            back = np.argsort(np.concatenate([*order, np.arange(0)]))
-            yield rows, stacked if np.array_equal(back, np.arange(len(back))) else stacked[:, back]
+            fired, _ = self._cells(np.arange(self.units.height), rows)
+            yield rows, fired.astype(np.float32)
 
     def blocks(
         self, part: Rows, cells: int = _CELLS
@@ -164,6 +163,50 @@ class Activations:
             mine = np.flatnonzero(self._sign[numbers] == sign)
             result[mine] = self.responses.read(inside, self._place[numbers[mine]], sign).T
         return result
+
+    def _cells(self, numbers: np.ndarray, rows: np.ndarray) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        found: list[tuple[np.ndarray, ...]] = [(np.zeros(0, dtype=np.int64),) * 4]
+        for sign in np.unique(self._sign[numbers]).tolist():
+            mine = np.flatnonzero(self._sign[numbers] == sign)
+            mine = mine[np.argsort(self._place[numbers[mine]], kind="stable")]
+            silent = not isinstance(self.firing, Given) and not (self._threshold[numbers[mine]] <= 0).any()
+            if silent and isinstance(self.responses, SparseResponses):
+                found += self._stored_cells(self.responses, numbers, mine, rows, sign)
+            else:
+                found += self._every_cell(numbers, mine, rows, sign)
+        shape = (len(rows), len(numbers))
+        fired, unit, lost, whose = (np.concatenate(each) for each in zip(*found, strict=True))
+        return tuple(
+            sp.csr_matrix((np.ones(len(row), dtype=bool), (row, column)), shape=shape)
+            for row, column in ((fired, unit), (lost, whose))
+        )  # type: ignore[return-value]
+
+    def _stored_cells(
+        self, responses: SparseResponses, numbers: np.ndarray, mine: np.ndarray, rows: np.ndarray, sign: int
+    ) -> list[tuple[np.ndarray, ...]]:
+        """Which fire, and which are unknown, of units that are silent at 0: row and unit of each."""
+        found, inside, start = [], self._inside(rows), 0
+        for places in responses.blocks_of(self._place[numbers[mine]]):
+            values = responses.columns(inside, places, sign)
+            unit = np.repeat(mine[start : start + len(places)], np.diff(values.indptr))
+            fires = self._ok[numbers[unit]] & (values.data >= self._threshold[numbers[unit]])
+            lost = np.isnan(values.data)
+            found.append((values.indices[fires], unit[fires], values.indices[lost], unit[lost]))
+            start += len(places)
+        return found
+
+    def _every_cell(
+        self, numbers: np.ndarray, mine: np.ndarray, rows: np.ndarray, sign: int
+    ) -> list[tuple[np.ndarray, ...]]:
+        """The same from every value."""
+        width, inside, found = max(1, _CELLS // max(1, len(rows))), self._inside(rows), []
+        for start in range(0, len(mine), width):
+            block = mine[start : start + width]
+            values = self.responses.read(inside, self._place[numbers[block]], sign).T
+            unit, row = self._fires(numbers[block], rows, values).nonzero()
+            whose, lost = np.isnan(values).nonzero()
+            found.append((row, block[unit], lost, block[whose]))
+        return found
 
     def _fires(self, numbers: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
         ok = self._ok[numbers, None]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from saywell.errors import InputError
 
@@ -103,10 +103,21 @@ class Above:
 
     def fit(self, values: Float[np.ndarray, "rows units"]) -> Fitted:
         """States ok, constant, rare, dense and unknown."""
-        # The smallest number that fires, as values are float32.
-        threshold = np.nextafter(np.float32(self.value), np.float32(np.inf))
-        thresholds = np.full(values.shape[1], threshold, dtype=np.float64)
-        return Fitted(thresholds, *_counted(values, values >= threshold))
+        return Fitted(self._thresholds(values.shape[1]), *_counted(values, values >= self._threshold))
+
+    def fit_few(self, values: sp.csc_matrix) -> Fitted:
+        """The same of values, rows x units, that are 0 where none is stored, for a rule not below 0."""
+        count, known, (low, high) = values.shape[1], known_in(values), extremes_of(values)
+        fires = np.bincount(column_of(values)[values.data >= self._threshold], minlength=count)
+        return Fitted(self._thresholds(count), *_judged(known, fires, low, high))
+
+    @property
+    def _threshold(self) -> np.float32:
+        """The smallest number that fires, as values are float32."""
+        return np.nextafter(np.float32(self.value), np.float32(np.inf))
+
+    def _thresholds(self, units: int) -> np.ndarray:
+        return np.full(units, self._threshold, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -222,10 +233,14 @@ def yes_and_no(values: Float[np.ndarray, "rows units"]) -> Bool[np.ndarray, " un
 
 def _counted(values: np.ndarray, fires: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shares and states by how many examples a unit fires on."""
-    known = (~np.isnan(values)).sum(0)
-    count = (fires & ~np.isnan(values)).sum(0)
+    known = ~np.isnan(values)
+    return _judged(known.sum(0), (fires & known).sum(0), *extremes(values))
+
+
+def _judged(
+    known: np.ndarray, count: np.ndarray, lowest: np.ndarray, highest: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     shares = np.divide(count, known, out=np.zeros(len(count)), where=known > 0)
-    lowest, highest = extremes(values)
     conditions = [known == 0, lowest >= highest, count < FEWEST, shares > MOST]
     return shares, np.select(conditions, ["unknown", "constant", "rare", "dense"], OK)
 
@@ -237,6 +252,27 @@ def extremes(values: Float[np.ndarray, "rows units"]) -> tuple[np.ndarray, np.nd
     low = np.where(unknown, np.inf, values).min(0, initial=np.inf).astype(np.float64)
     high = np.where(unknown, -np.inf, values).max(0, initial=-np.inf).astype(np.float64)
     return np.where(nothing, np.nan, low), np.where(nothing, np.nan, high)
+
+
+def column_of(values: sp.csc_matrix) -> Int[np.ndarray, " stored"]:
+    """Of each stored value its column."""
+    return np.repeat(np.arange(values.shape[1]), np.diff(values.indptr))
+
+
+def known_in(values: sp.csc_matrix) -> Int[np.ndarray, " units"]:
+    """How many values of each column are known, where NaN is stored for what is not."""
+    unknown = np.bincount(column_of(values)[np.isnan(values.data)], minlength=values.shape[1])
+    return values.shape[0] - unknown
+
+
+def extremes_of(values: sp.csc_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """`extremes` of values that are 0 where none is stored."""
+    known, own = ~np.isnan(values.data), column_of(values)
+    stored, most = np.diff(values.indptr), known_in(values)
+    low, high = (np.where(stored < values.shape[0], 0.0, edge) for edge in (np.inf, -np.inf))
+    np.minimum.at(low, own[known], values.data[known])
+    np.maximum.at(high, own[known], values.data[known])
+    return np.where(most > 0, low, np.nan), np.where(most > 0, high, np.nan)
 
 
 def _top_share(values: np.ndarray, share: float) -> tuple[np.ndarray, ...]:

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from saywell.data.parts import DescribeRows
 from saywell.store.table import Table
-from saywell.units.firing import Firing, Given, extremes
-from saywell.units.responses import Responses
+from saywell.units.firing import Above, Firing, Fitted, Given, column_of, extremes, extremes_of, known_in
+from saywell.units.responses import Responses, SparseResponses
 
 BINS = 24
 """Steps of a unit's histogram."""
@@ -91,6 +92,11 @@ def unit_table(
     width = max(1, _CELLS // max(1, len(rows)))
     found: list[dict[str, np.ndarray]] = []
     for side in np.split(order, np.flatnonzero(np.diff(sign[order])) + 1):
+        if isinstance(responses, SparseResponses) and isinstance(firing, Above) and firing.value >= 0:
+            cuts = np.cumsum([len(some) for some in responses.blocks_of(place[side])])
+            for block in np.split(side, cuts[:-1]):
+                found.append(_of_few(responses.columns(rows, place[block], int(sign[block[0]])), firing))
+            continue
         for start in range(0, len(side), width):
             block = side[start : start + width]
             values = responses.read(rows, place[block], int(sign[block[0]]))
@@ -120,7 +126,36 @@ def _of(values: np.ndarray, firing: Firing, rows: np.ndarray, places: np.ndarray
         fitted = firing.fit(values, firing.of(places, rows).T)
     else:
         fitted = firing.fit(values)
-    (low, high), (mean, std) = extremes(values), _moments(values)
+    extreme = extremes(values)
+    return _columns(fitted, _moments(values), extreme, _histograms(values, *extreme))
+
+
+def _of_few(values: sp.csc_matrix, firing: Above) -> dict[str, np.ndarray]:
+    """The same of values that are 0 where none is stored."""
+    known, own = known_in(values), column_of(values)
+    low, high = extremes_of(values)
+    there = ~np.isnan(values.data)
+    own, told = own[there], values.data[there].astype(np.float64)
+    resting = values.shape[0] - np.diff(values.indptr)
+    count = np.where(known > 0, known, np.nan)
+    mean = np.bincount(own, told, minlength=len(low)) / count
+    away = np.bincount(own, (told - mean[own]) ** 2, minlength=len(low)) + resting * mean**2
+    at = _step(values.data[there], low[own], high[own]) + BINS * own
+    histogram = np.bincount(at, minlength=BINS * len(low)).reshape(-1, BINS)
+    some = np.flatnonzero(resting)
+    histogram[some, _step(np.zeros(len(some), dtype=np.float32), low[some], high[some])] += resting[some]
+    return _columns(
+        firing.fit_few(values), (mean, np.sqrt(away / count)), (low, high), histogram.astype(np.int32)
+    )
+
+
+def _columns(
+    fitted: Fitted,
+    moments: tuple[np.ndarray, np.ndarray],
+    extreme: tuple[np.ndarray, np.ndarray],
+    histogram: np.ndarray,
+) -> dict[str, np.ndarray]:
+    (mean, std), (low, high) = moments, extreme
     return {
         "mean": mean,
         "std": std,
@@ -128,7 +163,7 @@ def _of(values: np.ndarray, firing: Firing, rows: np.ndarray, places: np.ndarray
         "maximum": high,
         "threshold": fitted.thresholds,
         "fires": fitted.shares,
-        "histogram": _histograms(values, low, high),
+        "histogram": histogram,
         "state": fitted.states,
     }
 
@@ -147,8 +182,13 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _histograms(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Columns x BINS: how many of a column's known values lie in each step from its lowest to its highest."""
     known = ~np.isnan(values)
-    scale = BINS / np.where(high > low, high - low, 1)
-    steps = np.where(known, values - low, 0) * scale
-    flat = np.clip(steps.astype(np.int32), 0, BINS - 1) + BINS * np.arange(values.shape[1], dtype=np.int32)
+    flat = _step(values, low, high) + BINS * np.arange(values.shape[1], dtype=np.int32)
     counts = np.bincount(flat[known], minlength=BINS * values.shape[1])
     return counts.reshape(-1, BINS).astype(np.int32)
+
+
+def _step(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Which step of a histogram a value lies in; the first, where it is not known."""
+    scale = BINS / np.where(high > low, high - low, 1)
+    steps = np.where(np.isnan(values), 0, values - low) * scale
+    return np.clip(steps.astype(np.int32), 0, BINS - 1)

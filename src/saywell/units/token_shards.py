@@ -51,23 +51,28 @@ def packed(
 ) -> dict[str, torch.Tensor]:
     """Codes as they are stored: those of every token in order, of which it has `counts`; `width` latents."""
     device = latents.device
-    by_latent = torch.sort(latents, stable=True)
-    token = torch.arange(len(counts), dtype=torch.int32, device=device).repeat_interleave(counts)
-    active, codes = torch.unique_consecutive(by_latent.values, return_counts=True)
-    values = values[by_latent.indices].clamp(-_LARGEST, _LARGEST)
+    order = torch.argsort(latents, stable=True)
+    codes = torch.bincount(latents, minlength=width)
+    active = codes.nonzero()[:, 0]
+    codes = codes[active]
+    token = torch.arange(len(counts), dtype=torch.int32, device=device).to(torch.int16)  # as uint16 would be
+    tokens = token.repeat_interleave(counts)[order].view(torch.uint16)
+    values = values[order].clamp_(-_LARGEST, _LARGEST)
+    del order  # so that no more than some 30 bytes a code are held at once
     largest = torch.segment_reduce(values.abs(), "max", lengths=codes)
     exponents = (torch.frexp(largest).exponent - _HIGHEST).clamp(min=_LOWEST)
-    scaled = torch.ldexp(values, -exponents.repeat_interleave(codes))
-    small = scaled.abs() < _SMALLEST
-    half = torch.where(small, values.sign() * _SMALLEST, scaled).half()
+    values.mul_(torch.ldexp(torch.ones_like(largest), -exponents).repeat_interleave(codes))
+    half = values.half()
+    lost = (half == 0).nonzero()[:, 0]
+    half[lost] = torch.copysign(torch.full_like(half[lost], _SMALLEST), half[lost])
     edges = torch.arange(-(-width // BLOCK) + 1, device=device) * BLOCK
-    blocks = torch.searchsorted(active, edges.to(active.dtype))
+    blocks = torch.searchsorted(active, edges)
     ends = torch.cat([codes.new_zeros(1), codes.cumsum(0)])
     return {
-        "tokens": _unsigned(token[by_latent.indices], torch.uint16),
+        "tokens": tokens.cpu(),
         "values": half.cpu(),
-        "active": _unsigned(active % BLOCK, torch.uint8),
-        "codes": _unsigned(codes, torch.uint16),
+        "active": (active % BLOCK).to(torch.uint8).cpu(),
+        "codes": codes.to(torch.int32).to(torch.int16).cpu().view(torch.uint16),
         "exponents": exponents.to(torch.int8).cpu(),
         "blocks": blocks.int().cpu(),
         "starts": ends[blocks].cpu(),
@@ -79,10 +84,6 @@ def smallest(values: np.ndarray) -> torch.Tensor:
     most = int(values.max(initial=0))
     kind = next((kind for kind in _UNSIGNED if most <= torch.iinfo(kind).max), torch.int64)
     return torch.from_numpy(values.astype(np.int64)).to(kind)
-
-
-def _unsigned(numbers: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-    return numbers.to(kind).cpu()
 
 
 class Codes(NamedTuple):
