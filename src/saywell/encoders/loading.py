@@ -49,6 +49,25 @@ def load_part(auto: Any, folder: str, **options: Any) -> Any:
     return auto.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **options)
 
 
+def load_gguf(
+    auto: Any,
+    file: Path,
+    *,
+    part: Callable[[Any], Any] = lambda model: model,
+    probe: Callable[[Any], Any],
+    **options: Any,
+) -> tuple[Any, Any]:
+    """The part of a model that is used, and the tokenizer, from a GGUF file; as `load_weights` otherwise."""
+    from transformers import AutoTokenizer
+
+    model, info = auto.from_pretrained(
+        str(file.parent), gguf_file=file.name, local_files_only=True, output_loading_info=True, **options
+    )
+    used = part(model).eval()
+    refuse_made_up(model, used, info, lambda: probe(used))
+    return used, load_part(AutoTokenizer, str(file.parent), gguf_file=file.name)
+
+
 def refuse_wordless(tokenizer: Any) -> None:
     """Raise InputError for a tokenizer with special tokens alone, made up where a folder has none."""
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):

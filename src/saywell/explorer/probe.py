@@ -373,14 +373,15 @@ class Probe:
 
 
 def local_checkpoint(name: str) -> str:
-    """The folder of a model that is on this machine; nothing is ever downloaded for a question.
+    """The folder or GGUF file of a model that is on this machine; nothing is ever downloaded for a question.
 
     Raises InputError where it is not.
     """
-    from saywell.encoders.checkpoints import find_checkpoint
+    from saywell.encoders.checkpoints import find_checkpoint, gguf_file
 
     try:
-        return find_checkpoint(name, download=False)
+        file = gguf_file(name)
+        return find_checkpoint(name, download=False) if file is None else str(file)
     except InputError as error:
         raise InputError(
             f"the model {name!r} is not on this machine, and a page downloads nothing; fetch it first"

@@ -45,6 +45,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -55,7 +56,7 @@ from saywell.data.examples import Examples
 from saywell.errors import InputError
 from saywell.units.blocks import Added, Norm, Tensors, Where, additions, as_norm
 from saywell.units.hooks import Feed, Shown, Tap, TextFeed
-from saywell.units.models import LoadedModel, VisionModel
+from saywell.units.models import Decoding, LoadedModel, VisionModel
 from saywell.units.pictures import PictureFeed, Place, made_up, place_of, place_view
 from saywell.units.probe import Side, Trace, TrialRun, by_token, layer_outputs, trace
 from saywell.units.sites import feed_forward_maps, head_count, is_linear, transformer_blocks
@@ -147,23 +148,23 @@ def feed_of(model: LoadedModel | VisionModel, examples: Examples, *, bos: bool |
     """
     if isinstance(model, VisionModel):
         return PictureFeed.of(model, examples)
-    return TextFeed(tokens_at(model, examples, bos=bos), model.pad_id)
+    tokens = tokens_at(model, examples, bos=bos)
+    return TextFeed(tokens, model.pad_id, decoder=isinstance(model.model, Decoding))
 
 
 def tokens_at(model: LoadedModel, examples: Examples, *, bos: bool | None = None) -> Tokens:
-    """See `feed_of`."""
+    """The tokens of `feed_of`; a decoder's start token is one, and special as a BOS is."""
     own = getattr(model.tokenizer, "bos_token_id", None)
     if bos and own is None:
         raise InputError(
-            f"the tokenizer of {model.name!r} has no BOS token to put before texts; leave it out (--no-bos)"
+            f"the tokenizer of {model.name!r} has no BOS token to put before texts; leave it out (bos=None)"
         )
-    room = model.max_tokens - 1 if bos else model.max_tokens
-    tokens = tokenize(model.tokenizer, examples.texts, max_tokens=model.max_tokens)
-    if bos is None or own is None:
-        return tokens
-    if bos and (tokens.ids[tokens.starts[:-1]] != own).any():
-        tokens = tokenize(model.tokenizer, examples.texts, max_tokens=room)
-    return with_bos(tokens, own, bos)
+    starts = model.model.start if isinstance(model.model, Decoding) else None
+    room = model.max_tokens - (bos is True) - (starts is not None)
+    tokens = tokenize(model.tokenizer, examples.texts, max_tokens=room)
+    if bos is not None and own is not None:
+        tokens = with_bos(tokens, own, bos)
+    return tokens if starts is None else with_bos(tokens, starts, True)
 
 
 def find_hook(model: LoadedModel | VisionModel, name: str) -> HookPoint:
@@ -249,6 +250,7 @@ class _Places:
         except InputError:
             self.prefix, self.blocks = "", []
         self._parts: dict[int, list[Added] | None] = {}
+        self._norms: dict[str, Norm | None] = {}
 
     def pictured(self, point: HookPoint) -> HookPoint:
         """A place in an image model with its grid."""
@@ -433,12 +435,17 @@ class _Places:
                 raise _Missing(
                     f"it has {len(self.blocks)} blocks and {len(states) - 1} layers by its own count"
                 )
-            suggested = [self._block(n) for n in range(len(self.blocks))]
-            try:
-                path = layer_outputs(self.seen, suggested)[layer]
-            except InputError as error:
-                raise _Missing(str(error)) from None
+            if isinstance(self._layer_outputs, InputError):
+                raise _Missing(str(self._layer_outputs))
+            path = self._layer_outputs[layer]
         return self._point("resid_post", Where(path, "output"), layer, note)
+
+    @cached_property
+    def _layer_outputs(self) -> list[str] | InputError:
+        try:
+            return layer_outputs(self.seen, [self._block(n) for n in range(len(self.blocks))])
+        except InputError as error:
+            return error
 
     def _resid_last(self, layer: int) -> HookPoint:
         last = self._added(layer)[-1]
@@ -474,11 +481,11 @@ class _Places:
         return given[0].module if given else added.module
 
     def _norm_at(self, path: str) -> Norm | None:
-        width = self.tensors.get(path, "output")
-        module = self.model.get_submodule(path)
-        if width is None or any(True for _ in module.children()):
-            return None
-        return as_norm(module, width.shape[-1])
+        if path not in self._norms:
+            given, module = self.tensors.get(path, "output"), self.model.get_submodule(path)
+            alone = given is not None and not list(module.children())
+            self._norms[path] = as_norm(module, given.shape[-1]) if alone else None
+        return self._norms[path]
 
     def _out(self, kind: str, layer: int, added: Added) -> HookPoint:
         raw = self._raw(added)
@@ -537,16 +544,34 @@ class _Places:
 
     def _up(self, layer: int) -> tuple[str, list[str]]:
         """The map back of a feed-forward part, and the maps that lead up to it."""
-        down = self._map_back(layer, self._feed_forward(layer))
-        try:
-            found, up = feed_forward_maps(self.model, layer, self._block(layer), self.blocks[layer])
+        found = self._ups[layer]
+        if isinstance(found, InputError):
+            raise _Missing(str(found))
+        if found[0] != self._map_back(layer, self._feed_forward(layer)):
+            raise _Missing(f"{found[0]!r} does not give what is added")
+        return found
+
+    @cached_property
+    def _ups(self) -> list[tuple[str, list[str]] | InputError]:
+        """Of each layer what `feed_forward_maps` says, seen to be so; all together, since it costs runs."""
+
+        def checked(layers: list[int]) -> dict[int, tuple[str, list[str]]]:
+            maps = {n: feed_forward_maps(self.model, n, self._block(n), self.blocks[n]) for n in layers}
             if isinstance(self.loaded, LoadedModel):
-                self.trial.check_feed_forward({found: up})
-        except InputError as error:
-            raise _Missing(str(error)) from None
-        if found != down:
-            raise _Missing(f"{found!r} does not give what is added")
-        return found, up
+                self.trial.check_feed_forward(dict(maps.values()))
+            return maps
+
+        every = list(range(len(self.blocks)))
+        try:
+            return list(checked(every).values())
+        except InputError:
+            found: list[tuple[str, list[str]] | InputError] = []
+        for layer in every:
+            try:
+                found += checked([layer]).values()
+            except InputError as error:
+                found.append(error)
+        return found
 
     def _mlp_maps(self, layer: int) -> tuple[str, str | None]:
         """The map before the nonlinearity, and the one that is multiplied with what that gives."""

@@ -245,6 +245,8 @@ class TextFeed:
     tokens: Tokens
     pad_id: int = 0
     special: bool = False
+    decoder: bool = False
+    """The first token is the one that starts a decoder, which the encoder does not read."""
     token_budget: int = TOKENS_TOGETHER
     shard: int = SHARD_TEXTS
 
@@ -270,6 +272,9 @@ class TextFeed:
         """See `Feed`."""
         for batch in batches(self.tokens, rows, token_budget=self.token_budget, pad_id=self.pad_id):
             inputs = {"input_ids": batch.ids, "attention_mask": batch.attention}
+            if self.decoder:
+                inputs = {name: values[:, 1:] for name, values in inputs.items()}
+                inputs |= {"decoder_input_ids": batch.ids, "decoder_attention_mask": batch.attention}
             yield Shown(batch.rows, inputs, batch.attention.bool() if self.special else batch.content)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from saywell.encoders.checkpoints import find_checkpoint, read_settings
+from saywell.encoders.checkpoints import find_checkpoint, gguf_file, read_settings
 from saywell.encoders.fingerprints import model_fingerprint
-from saywell.encoders.loading import load_part, load_weights, opening, refuse_wordless
+from saywell.encoders.loading import load_gguf, load_part, load_weights, opening, refuse_wordless
 from saywell.encoders.positions import position_limit, token_ids
 from saywell.encoders.vision import blank, open_image_processor
 from saywell.errors import InputError
@@ -38,24 +38,84 @@ class LoadedModel:
         return self.tokenizer.pad_token_id or 0
 
 
-def load_model(name: str, *, device: str = "auto", dtype: str | None = None) -> LoadedModel:
-    """A transformers model by folder, hub name or the alias `minilm`; encoders of encoder-decoders.
+def load_model(
+    name: str, *, device: str = "auto", dtype: str | None = None, decoder: bool = False
+) -> LoadedModel:
+    """A transformers model by folder, hub name, GGUF file or the aliases `minilm` and `smollm2`.
 
-    Weights are read from safetensors only. `dtype` is a torch name such as float32 (the default on a
-    processor; elsewhere the checkpoint's own).
+    Of an encoder-decoder it is the encoder, or with `decoder` a `Decoding`; of a model for images and texts
+    the part that reads. Weights are read from safetensors and GGUF only. `dtype` is a torch name such as
+    float32 (the default on a processor; elsewhere the checkpoint's own).
 
     Raises InputError when the name is not a model, lacks weights, or has no fast tokenizer.
     """
     from transformers import AutoModel, AutoTokenizer
 
     place = pick_device(device)
-    checkpoint = find_checkpoint(name)
-    kind = _dtype(dtype or ("float32" if place.type == "cpu" else "auto"))
+    file = gguf_file(name)
+    checkpoint = find_checkpoint(name) if file is None else str(file.parent)
+    options: dict[str, Any] = {
+        "dtype": _dtype(dtype or ("float32" if place.type == "cpu" else "auto")),
+        "part": decoding if decoder else _reading,
+        "probe": _last_hidden_state,
+    }
     with opening("the language model", name, checkpoint):
-        model = load_weights(AutoModel, checkpoint, dtype=kind, part=encoder_of, probe=_last_hidden_state)
-        tokenizer = load_part(AutoTokenizer, checkpoint)
+        if file is None:
+            model = load_weights(AutoModel, checkpoint, **options)
+            tokenizer = load_part(AutoTokenizer, checkpoint)
+        else:
+            model, tokenizer = load_gguf(AutoModel, file, **options)
         tokenizer(["a \u2603"], verbose=False)  # a word, and a sign that it need not have
         return wrap_model(model.to(place), tokenizer, name)
+
+
+def _reading(model: nn.Module) -> nn.Module:
+    return encoder_of(getattr(model, "text_model", model))
+
+
+class Decoding(nn.Module):
+    """An encoder-decoder as a model of one text, which both parts read: the decoder after its start token.
+
+    Called with a text alone, the decoder reads just that.
+    """
+
+    trunk = "model.decoder"
+    """Where its blocks are."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    @property
+    def start(self) -> int:
+        """The token before all that the decoder reads."""
+        return self.config.decoder_start_token_id  # type: ignore[union-attr]
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **more: Any) -> Any:
+        """The decoder's last and other hidden states."""
+        from transformers.modeling_outputs import BaseModelOutput
+
+        read = {"decoder_input_ids": input_ids, "decoder_attention_mask": attention_mask} | more
+        given = self.model(input_ids=input_ids, attention_mask=attention_mask, **read)
+        return BaseModelOutput(given.last_hidden_state, getattr(given, "decoder_hidden_states", None))
+
+
+def decoding(model: nn.Module) -> Decoding:
+    """The decoder of an encoder-decoder.
+
+    Raises InputError for what is none, or does not say how it starts.
+    """
+    config = getattr(model, "config", None)
+    both = getattr(config, "is_encoder_decoder", False)
+    if not both or not isinstance(getattr(model, "decoder", None), nn.Module):
+        raise InputError(
+            f"{type(model).__name__} is no encoder-decoder; its blocks are those of the model itself"
+        )
+    if getattr(config, "decoder_start_token_id", None) is None:
+        raise InputError(
+            "its config.json has no decoder_start_token_id, so how its decoder starts is not known"
+        )
+    return Decoding(model)
 
 
 def _last_hidden_state(model: nn.Module) -> Any:

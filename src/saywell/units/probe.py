@@ -196,17 +196,18 @@ class TrialRun:
         """
         if self._ids is None:
             return
+        ups = [path for up in parts.values() for path in up]
+        read = dict(zip(ups, self._record([(path, "input") for path in ups], self._ids), strict=True))
         for down, up in parts.items():
-            first, *others = (ran[0] for ran in self._record([(path, "input") for path in up], self._ids))
+            first, *others = (read[path][0] for path in up)
             if not all(_equal(first, other) for other in others):
                 raise InputError(
                     f"{', '.join(map(repr, up))} do not read the same, so which of them lead up to"
                     f" {down!r} cannot be told; {_BY_HAND}"
                 )
-        entered = {path for up in parts.values() for path in up}
         taps: list[tuple[str, Side]] = [(down, "input") for down in parts]
         first, second = (
-            self._record(taps, self._ids[:1], dict.fromkeys(entered, other)) for other in (False, True)
+            self._record(taps, self._ids[:1], dict.fromkeys(ups, other)) for other in (False, True)
         )
         for (down, up), one, two in zip(parts.items(), first, second, strict=True):
             moved = (one[0] - two[0]).float().reshape(_LENGTH, -1).norm(dim=-1)

@@ -146,11 +146,14 @@ def transformer_blocks(model: nn.Module) -> tuple[str, list[nn.Module]]:
     """The path and the members of the list of transformer blocks.
 
     It is the `nn.ModuleList` of members with two linear maps or more each that holds the most
-    parameters. Members may differ in type: some layers attend and others convolve.
+    parameters. Members may differ in type: some layers attend and others convolve. A model with an attribute
+    `trunk` has them below that path.
     """
     best: tuple[int, str, list[nn.Module]] | None = None
+    trunk = getattr(model, "trunk", "")
+    trunk = trunk if isinstance(trunk, str) else ""  # others have a module by that name
     for path, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or len(module) == 0:
+        if not isinstance(module, nn.ModuleList) or len(module) == 0 or not path.startswith(trunk):
             continue
         blocks = list(module)
         if any(len(_linear_maps(block)) < 2 for block in blocks):
