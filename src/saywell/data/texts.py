@@ -195,7 +195,7 @@ def _shared_out(
     table = table.hstack(asked.drop("tags"))
     classes = tuple(table["label"].drop_nulls().unique().sort()) if "label" in table.columns else ()
     kind = "text" if shown == ["text"] else "pair"
-    return Examples(table, kind, _fingerprint(table), refusals, len(rows), notes, classes=classes)
+    return Examples(table, kind, fingerprint_of(table), refusals, len(rows), notes, classes=classes)
 
 
 def refusals_in(rows: pl.DataFrame) -> pl.DataFrame:
@@ -268,7 +268,8 @@ def _notes_on_copies(asked: pl.DataFrame, first: np.ndarray) -> list[str]:
     ]
 
 
-def _fingerprint(examples: pl.DataFrame) -> str:
+def fingerprint_of(examples: pl.DataFrame) -> str:
+    """Of all that a table of texts or pairs holds but parts and rows."""
     digest = blake2b(digest_size=16)
     others = examples.drop("id", "part", "text", "first", "second", "tags", "row", strict=False).columns
     if others:

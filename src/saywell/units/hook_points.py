@@ -53,6 +53,7 @@ import torch
 from torch import nn
 
 from saywell.data.examples import Examples
+from saywell.data.windows import LEAD
 from saywell.errors import InputError
 from saywell.units.blocks import Added, Norm, Tensors, Where, additions, as_norm
 from saywell.units.hooks import Feed, Shown, Tap, TextFeed
@@ -162,6 +163,8 @@ def tokens_at(model: LoadedModel, examples: Examples, *, bos: bool | None = None
     starts = model.model.start if isinstance(model.model, Decoding) else None
     room = model.max_tokens - (bos is True) - (starts is not None)
     tokens = tokenize(model.tokenizer, examples.texts, max_tokens=room)
+    if LEAD in examples.table.columns:
+        tokens = tokens.read_before(examples.table[LEAD].to_numpy())
     if bos is not None and own is not None:
         tokens = with_bos(tokens, own, bos)
     return tokens if starts is None else with_bos(tokens, starts, True)
@@ -483,8 +486,8 @@ class _Places:
     def _norm_at(self, path: str) -> Norm | None:
         if path not in self._norms:
             given, module = self.tensors.get(path, "output"), self.model.get_submodule(path)
-            alone = given is not None and not list(module.children())
-            self._norms[path] = as_norm(module, given.shape[-1]) if alone else None
+            inside = list(module.children())
+            self._norms[path] = None if given is None or inside else as_norm(module, given.shape[-1])
         return self._norms[path]
 
     def _out(self, kind: str, layer: int, added: Added) -> HookPoint:

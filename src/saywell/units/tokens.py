@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +43,11 @@ class Tokens:
     def readable(self) -> Bool[np.ndarray, " texts"]:
         """False for texts of which the tokenizer makes no token of their own."""
         return self.contents > 0
+
+    def read_before(self, characters: Int[np.ndarray, " texts"]) -> Tokens:
+        """The same, where so many characters of each text have been read before: they are no content."""
+        before = self.spans[:, 1] <= np.repeat(characters, self.lengths)
+        return replace(self, content=self.content & ~before)
 
 
 class Batch(NamedTuple):
