@@ -18,6 +18,7 @@ SOURCE = Path(saywell.__file__).parent
 LAYERS = [
     "cli",
     "explorer",
+    "exports",
     "studies",
     "report",
     "selection",
@@ -66,7 +67,7 @@ def test_imports_run_downwards(layer):
 KINDS = {"neurons", "classes", "exam", "units", "features", "hypotheses"}
 
 
-@pytest.mark.parametrize("layer", ["cli", "explorer", "report", "store"])
+@pytest.mark.parametrize("layer", ["cli", "explorer", "exports", "report", "store"])
 def test_what_shows_studies_goes_by_their_tables_and_not_by_their_kind(layer):
     compared = [
         f"{path.relative_to(SOURCE)}:{node.lineno}"

@@ -18,8 +18,8 @@ from saywell import __version__
 from saywell.cli import app, main
 from saywell.cli.llm import print_plan
 from saywell.data.examples import REJECTED
+from saywell.exports.tables import as_csv
 from saywell.scorers.skill import FALSE_DISCOVERY_RATE
-from saywell.store.exports import as_csv
 from saywell.store.study import Study, write_study
 
 HOSTILE = runpy.run_path(str(Path(__file__).parent.parent / "hostile_studies.py"))

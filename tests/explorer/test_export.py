@@ -10,8 +10,10 @@ import zipfile
 import polars as pl
 import pytest
 
-from saywell.explorer.export import AUTHOR, as_neuronpedia, identifier
-from saywell.store.exports import as_csv
+from saywell.explorer.export import as_neuronpedia
+from saywell.exports.names import identifier
+from saywell.exports.neuronpedia_jsonl import AUTHOR
+from saywell.exports.tables import as_csv
 
 FORM = {"secret": "the-secret", "name": "Ada"}
 

@@ -23,8 +23,8 @@ from saywell.explorer.pages import address, environment, pager
 from saywell.explorer.security import Door, Guard
 from saywell.explorer.shelf import Opened
 from saywell.explorer.together import Busy
+from saywell.exports import tables as exports
 from saywell.report.card import read_units
-from saywell.store import exports
 
 _REPORT, _OWN = files("saywell.report") / "assets", files("saywell.explorer") / "static"
 STATIC = {

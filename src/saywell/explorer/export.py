@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
-import json
-import re
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +11,19 @@ from typing import Any
 import polars as pl
 
 from saywell.explorer.verdicts import HumanVerdict
+from saywell.exports.names import identifier
+from saywell.exports.neuronpedia_jsonl import (
+    AUTHOR,
+    BATCH,
+    explanation_models,
+    explanation_types,
+    row_id,
+    score_words,
+    type_name,
+)
+from saywell.exports.writing import json_lines
 
 PERSON = ("human_verdict", "human_text", "human_note", "human_name", "human_time")
-BATCH = 1024
-AUTHOR = "clkht01d40000jv08hvalcvly"
-"""What Neuronpedia's own scripts name as author unless told otherwise; an instance must know it."""
 
 
 def with_verdicts(table: pl.DataFrame, latest: Mapping[str, HumanVerdict]) -> pl.DataFrame:
@@ -54,45 +59,19 @@ def as_neuronpedia(table: pl.DataFrame, model: str) -> bytes:
             if line["explanationModelName"]:
                 models[line["explanationModelName"]] = row["llm"]
     files = {
-        "v1/config/explanation_type.jsonl": _lines(
-            {
-                "name": name,
-                "displayName": name,
-                "description": f"saywell, written by {what}",
-                "featured": False,
-                "isAttention": False,
-                "creatorName": "saywell",
-                "creatorId": AUTHOR,
-            }
-            for name, what in sorted(types.items())
-        ),
-        "v1/config/explanation_model_type.jsonl": _lines(
-            {
-                "name": name,
-                "displayName": what,
-                "description": what,
-                "featured": False,
-                "creatorName": "saywell",
-            }
-            for name, what in sorted(models.items())
-        ),
+        "v1/config/explanation_type.jsonl": json_lines(explanation_types(types)),
+        "v1/config/explanation_model_type.jsonl": json_lines(explanation_models(models)),
     }
     for source, lines in sorted(sources.items()):
         lines.sort(key=lambda line: int(line["index"]))
         for batch, start in enumerate(range(0, len(lines), BATCH)):
             name = f"v1/{model_id}/{source}/explanations/batch-{batch}.jsonl.gz"
-            files[name] = gzip.compress(_lines(lines[start : start + BATCH]), mtime=0)
+            files[name] = gzip.compress(json_lines(lines[start : start + BATCH]), mtime=0)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
     return packed.getvalue()
-
-
-def identifier(text: str) -> str:
-    """A name as Neuronpedia takes it: small letters, digits, dashes and underscores, at most 128."""
-    last = text.rstrip("/").rsplit("/", 1)[-1].lower()
-    return re.sub(r"[^a-z0-9_-]+", "-", last).strip("-")[:128] or "model"
 
 
 def _explanation(row: Mapping[str, Any], model_id: str) -> dict[str, Any] | None:
@@ -104,33 +83,17 @@ def _explanation(row: Mapping[str, Any], model_id: str) -> dict[str, Any] | None
         return None
     source = f"{row['layer'] or 0}-saywell-{identifier(row['kind'] or 'unit')}"
     said = text.replace("\x00", " ")
-    digest = hashlib.blake2b(
-        json.dumps([model_id, source, row["index"], said]).encode(), digest_size=12
-    ).hexdigest()
-    notes = [] if rewritten else [_score(row)]
+    notes = [] if rewritten else [score_words(row, row["verdict"])]
     if row["human_verdict"]:
         notes.append(f"{row['human_verdict']} by a person")
     return {
-        "id": f"c{digest}",
+        "id": row_id(model_id, source, row["index"], said),
         "modelId": model_id,
         "layer": source,
         "index": str(row["index"]),
         "authorId": AUTHOR,
         "description": said,
-        "typeName": "saywell_human" if rewritten else f"saywell_{identifier(row['describer'] or '')}",
+        "typeName": "saywell_human" if rewritten else type_name(row["describer"] or ""),
         "explanationModelName": None if rewritten or not row["llm"] else identifier(row["llm"]),
         "notes": "; ".join(note for note in notes if note) or None,
     }
-
-
-def _score(row: Mapping[str, Any]) -> str:
-    if row["value"] is None:
-        return ""
-    control = "" if row["control"] is None else f", control {row['control']:.2f}"
-    low, high = row["ci_low"], row["ci_high"]
-    between = "" if low is None or high is None else f" (95 % {low:.2f} to {high:.2f})"
-    return f"{row['measure']} by {row['reader']} {row['value']:.2f}{between}{control}, {row['verdict']}"
-
-
-def _lines(rows: Any) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "replace")

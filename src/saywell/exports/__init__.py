@@ -1,0 +1,1 @@
+"""A study to take away, in the forms that other tools read: one file for each form."""
