@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy.ndimage as ndi
+import scipy
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy.spatial import ConvexHull
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -181,7 +180,7 @@ def look(rgb: UInt8[np.ndarray, "height width 3"]) -> Looks:
         light.std(),
         np.hypot(lab[..., 1], lab[..., 2]).mean(),
         edges,
-        (light - ndi.uniform_filter(light, 3)).std(),
+        (light - scipy.ndimage.uniform_filter(light, 3)).std(),
         stripes,
         checks,
         *of_things,
@@ -225,7 +224,7 @@ def things_of(lab: Float[np.ndarray, "height width 3"]) -> Things | None:
     what lies off it.
     """
     height, width = lab.shape[:2]
-    soft = ndi.uniform_filter(lab, (3, 3, 0))
+    soft = scipy.ndimage.uniform_filter(lab, (3, 3, 0))
     frame = framed(height, width)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     place = np.stack([np.ones_like(x), x, y], axis=-1)
@@ -240,16 +239,16 @@ def things_of(lab: Float[np.ndarray, "height width 3"]) -> Things | None:
     pixels = off > apart
     if pixels[frame].mean() > LINED:
         # Lines thinner than 3 pixels that reach the frame, of squared paper, say, are the background's.
-        pixels = ndi.binary_opening(pixels, np.ones((3, 3)))
+        pixels = scipy.ndimage.binary_opening(pixels, np.ones((3, 3)))
     if apart > UNEVEN or pixels[frame].mean() > 1 - PLAIN:
         return None
-    filled = np.asarray(ndi.binary_fill_holes(pixels))
-    labels, number = ndi.label(filled)
+    filled = np.asarray(scipy.ndimage.binary_fill_holes(pixels))
+    labels, number = scipy.ndimage.label(filled)
     sizes = np.bincount(labels.ravel(), minlength=number + 1)[1:]
     large = np.flatnonzero(sizes >= max(SMALLEST * pixels.size, BESIDE * sizes.max(initial=0))) + 1
     found = np.isin(labels, large)
     largest = labels == sizes.argmax() + 1 if len(large) else found
-    centres = np.array(ndi.center_of_mass(found, labels, large)).reshape(-1, 2)
+    centres = np.array(scipy.ndimage.center_of_mass(found, labels, large)).reshape(-1, 2)
     return Things(found, largest, filled & ~pixels, (centres + 0.5) / (height, width))
 
 
@@ -263,7 +262,7 @@ def _of_things(
     if not count:
         return unknown, 1.0, count, 0.0, *[np.nan] * 12
     down, across = (np.argwhere(things.pixels).mean(0) + 0.5) / things.pixels.shape
-    within = ndi.binary_erosion(things.pixels, np.ones((3, 3)), iterations=2)
+    within = scipy.ndimage.binary_erosion(things.pixels, np.ones((3, 3)), iterations=2)
     return (
         _shares(colours[things.pixels]),
         1.0,
@@ -283,11 +282,11 @@ def _outline(
     """`round`, `solid`, `hull`, `slender` and `hole` of `Looks`."""
     places = np.argwhere(thing).astype(float)
     corners = places[:, None] + np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)])
-    hull = ConvexHull(corners.reshape(-1, 2)).volume
+    hull = scipy.spatial.ConvexHull(corners.reshape(-1, 2)).volume
     off = places - places.mean(0)
     circle = np.pi * (np.sqrt((off**2).sum(1).max()) + 0.5) ** 2
     least, most = np.linalg.eigvalsh(off.T @ off / len(off) + np.eye(2) / 12)
-    labels, number = ndi.label(holes & thing)
+    labels, number = scipy.ndimage.label(holes & thing)
     hole = np.bincount(labels.ravel())[1:].max() if number else 0
     area = len(places)
     return area / circle, area / hull, hull / circle, float(np.sqrt(least / most)), hole / area
@@ -304,7 +303,7 @@ def _line(centres: Float[np.ndarray, "things 2"]) -> tuple[float, float]:
 
 def _steps(light: Float[np.ndarray, "height width"]) -> tuple[np.ndarray, np.ndarray]:
     """Size and direction (radians) of the change of lightness at each pixel."""
-    down, across = ndi.sobel(light, 0) / 8, ndi.sobel(light, 1) / 8
+    down, across = scipy.ndimage.sobel(light, 0) / 8, scipy.ndimage.sobel(light, 1) / 8
     return np.hypot(down, across), np.arctan2(down, across)
 
 

@@ -337,7 +337,7 @@ class Rows(Protocol):
 
 
 class StudyRows:
-    """A study's tables, each read once."""
+    """A study's tables: each read once where all of it is asked for, else the rows alone that are."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
@@ -345,30 +345,33 @@ class StudyRows:
 
     def has(self, table: str, *columns: str) -> bool:
         """Whether there is such a table, with these columns."""
-        return table in self._study.manifest.tables and {*columns} <= {*self._table(table).columns}
+        there = table in self._study.manifest.tables
+        return there and (not columns or {*columns} <= {*self._scan(table).collect_schema()})
 
     def where(self, table: str, column: str, values: Sequence[str] | None) -> pl.DataFrame:
         """Its rows with one of these values in a column (all where None), in their order."""
-        frame = self._table(table)
-        return frame if values is None else frame.filter(pl.col(column).is_in(list(values)))
+        if values is None:
+            if table not in self._read:
+                self._read[table] = self._study.table(ASKED.get(table, table))
+            return self._read[table]
+        return self._scan(table).filter(pl.col(column).is_in(list(values))).collect()
 
     @property
     def pictures(self) -> bool:
         """Whether the examples are images."""
-        return self.has("examples") and of_pictures(self._table("examples"))
+        return self.has("examples") and of_pictures(self._scan("examples"))
 
-    def _table(self, name: str) -> pl.DataFrame:
-        if name not in self._read:
-            self._read[name] = self._study.table(ASKED.get(name, name))
-        return self._read[name]
+    def _scan(self, table: str) -> pl.LazyFrame:
+        if table in self._read:
+            return self._read[table].lazy()
+        return self._study.scan(ASKED.get(table, table))
 
 
-def of_pictures(examples: pl.DataFrame) -> bool:
+def of_pictures(examples: pl.DataFrame | pl.LazyFrame) -> bool:
     """Whether these examples are images: none has a text, and none is a pair of texts."""
-    return all(
-        name not in examples.columns or examples[name].null_count() == examples.height
-        for name in ("text", "first")
-    )
+    table = examples.lazy()
+    said = [name for name in ("text", "first") if name in table.collect_schema()]
+    return not any(table.select(pl.col(said).is_not_null().any()).collect().row(0)) if said else True
 
 
 def read_unit(study: Study, unit: str, *, examples: int = 8) -> Unit:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -34,6 +35,8 @@ from saywell.store.study import Study
 _SEEN = 10
 """Exemplars of a unit that are searched, and among which the one to show is chosen."""
 _SHORT, _LONG, _NEAR = 80, 160, 0.5
+_CONSIDERED = 1000
+"""Verified units among which those to begin with are chosen: of the surest skill."""
 
 
 def tidy_table(study: Study) -> pl.DataFrame:
@@ -52,6 +55,11 @@ def tidy_table(study: Study) -> pl.DataFrame:
     Of a study of hypotheses the verdict is what came of the test, the order is theirs, and behind the other
     columns stand hypothesis, sentence, outcome, effect, q, p_bonferroni, repeats, effect_low, effect_high.
     """
+    return _with_examples(study, _listed(study))
+
+
+def _listed(study: Study) -> pl.DataFrame:
+    """The tidy table before its examples, which take the longest, are chosen."""
     written = selected_descriptions(study, "status", description="text", _id="id")
     scored = pl.DataFrame(schema=_SCORED)
     if "scores" in study.manifest.tables:
@@ -80,10 +88,8 @@ def tidy_table(study: Study) -> pl.DataFrame:
                 verified_by="verified_by",
             )
         )
-    table = written.join(scored, on=["unit", "_id"], how="left", maintain_order="left")
-    shown = _shown_examples(StudyRows(study), table)
     table = (
-        table.join(shown, on="unit", how="left", maintain_order="left")
+        written.join(scored, on=["unit", "_id"], how="left", maintain_order="left")
         .with_columns(
             verdict=pl.when(pl.col("status") != DESCRIBED)
             .then("status")
@@ -92,6 +98,7 @@ def tidy_table(study: Study) -> pl.DataFrame:
             verified_by=pl.col("verified_by")
             .fill_null([])
             .list.eval(pl.element().map_elements(reader_name, return_dtype=pl.String)),
+            example=pl.lit(None, pl.String),
         )
         .sort(
             pl.col("verdict") == VERIFIED,
@@ -189,12 +196,12 @@ def search_units(study: Study, words: str, *, limit: int = 20) -> pl.DataFrame:
     wanted = words.split()
     if not wanted:
         raise InputError(f"there is no word to search for in {words!r}; give one, such as 'refund'")
-    table = tidy_table(study)
-    in_examples = _found_in_examples(StudyRows(study), wanted)
+    table, rows = _listed(study), StudyRows(study)
+    in_examples = _found_in_examples(rows, wanted)
     in_words = pl.all_horizontal(
         *(pl.concat_str("unit", pl.lit(" "), "description").str.contains(_begins(word)) for word in wanted)
     )
-    return (
+    found = (
         table.join(in_examples, on="unit", how="left", maintain_order="left")
         .with_columns(pl.col("found").fill_null(0), _said=in_words)
         .filter(pl.col("_said") | (pl.col("found") > 0))
@@ -202,12 +209,14 @@ def search_units(study: Study, words: str, *, limit: int = 20) -> pl.DataFrame:
         .drop("_said")
         .head(limit)
     )
+    return _with_examples(study, found)
 
 
 def best_units(study: Study, number: int = 10) -> list[Unit]:
     """A few verified units to begin with: of high skill, short and unlike.
 
-    Those come first whose skill is surely high by the reader who decides (the lower end of its interval).
+    They are chosen among the thousand whose skill is surely high by the reader who decides (the lower end of
+    its interval), the surest first.
     No two share a word of their descriptions while there are others, none has more than its share of a
     layer, and each is shown with another example.
     """
@@ -221,11 +230,13 @@ def best_units(study: Study, number: int = 10) -> list[Unit]:
         .filter(status=VERIFIED)
         .join(written.select("id", "text", "claim"), left_on="description", right_on="id")
         .sort("skill_low", "unit", descending=[True, False], nulls_last=True)
+        .head(_CONSIDERED)
     )
+    tables = StudyRows(study)
     layers: dict[str, Any] = {}
     if "units" in study.manifest.tables:
-        layers = dict(asked(study, "units").select("id", "layer").iter_rows())
-    tables = StudyRows(study)
+        own = tables.where("units", "id", rows["unit"].to_list())
+        layers = dict(own.select("id", "layer").iter_rows())
     words = {unit: _own_words(*said) for unit, *said in rows.select("unit", "text", "claim").iter_rows()}
     shown = _say_it(tables, words)
     candidates = [
@@ -391,10 +402,11 @@ def _say_it(tables: StudyRows, words_of: Mapping[str, set[str]]) -> dict[str, bo
         return {}
     seen = strongest(tables, list(words_of)).filter(pl.col("rank") < _SEEN)
     words = shown_words(tables, seen["example"].unique().to_list())
+    of_example = {example: _first_letters(text) for example, text in words.iter_rows()}
     said: dict[str, list[bool]] = {}
-    joined = seen.join(words, on="example", maintain_order="left").select("unit", "words")
-    for unit, text in joined.iter_rows():
-        said.setdefault(unit, []).append(bool(words_of[unit] & _first_letters(text)))
+    for unit, example in seen.select("unit", "example").iter_rows():
+        if example in of_example:
+            said.setdefault(unit, []).append(bool(words_of[unit] & of_example[example]))
     return {unit: 3 * sum(found) >= len(found) for unit, found in said.items()}
 
 
@@ -426,17 +438,18 @@ def _begins(word: str) -> str:
     return rf"(?i)(?:^|[^\w]){re.escape(word)}"
 
 
-def _shown_examples(tables: StudyRows, written: pl.DataFrame) -> pl.DataFrame:
-    """unit, example: of each unit the example to show, its responsible part marked."""
-    rows = strongest(tables).filter(pl.col("rank") < _SEEN)
+def _with_examples(study: Study, table: pl.DataFrame) -> pl.DataFrame:
+    """The table with the example to show of each unit, its responsible part marked."""
+    tables, texts = StudyRows(study), dict(table.select("unit", "description").iter_rows())
+    rows = strongest(tables, list(texts)).filter(pl.col("rank") < _SEEN)
     rows = rows.join(shown_words(tables), on="example", how="left", maintain_order="left")
-    texts = dict(written.select("unit", "description").iter_rows())
-    shown = []
-    for (unit,), own in rows.sort("unit", "rank").group_by("unit", maintain_order=True):
-        examples = [example_of(row, row["words"] or "") for row in own.iter_rows(named=True)]
-        first = choose_example(examples, [texts.get(str(unit), "")], set())
-        shown.append((unit, first.cut(EXCERPT).marked("«", "»") if first else None))
-    return pl.DataFrame(shown, schema={"unit": pl.String, "example": pl.String}, orient="row")
+    shown = {}
+    ranked = rows.sort("unit", "rank").iter_rows(named=True)
+    for unit, own in groupby(ranked, key=lambda row: row["unit"]):
+        first = choose_example((example_of(row, row["words"] or "") for row in own), [texts[unit]], set())
+        shown[unit] = first.cut(EXCERPT).marked("«", "»") if first else None
+    example = pl.col("unit").replace_strict(shown, default=None, return_dtype=pl.String)
+    return table.with_columns(example=example)
 
 
 def _found_in_examples(tables: StudyRows, wanted: Sequence[str]) -> pl.DataFrame:

@@ -264,7 +264,8 @@ def tried(study: Study, describer: str | None = None) -> int:
     if describer is not None:
         asked_of = asked_of.filter(describer=describer)
     if "exemplars" in study.manifest.tables:
-        able = pl.col("unit").is_in(asked(study, "exemplars")["unit"].unique().implode())
+        units = study.scan(ASKED["exemplars"]).select(pl.col("unit").unique()).collect()["unit"]
+        able = pl.col("unit").is_in(units.implode())
         asked_of = asked_of.filter(able | (pl.col("text") != ""))
     return asked_of["unit"].n_unique()
 

@@ -82,6 +82,20 @@ def read_parquet(path: Path) -> pl.DataFrame:
             raise damaged(path, error) from error
 
 
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """The table in a file, of which what is asked for alone is read; no character of its path stands for others.
+
+    Raises StorageError for a file that cannot be read or is no whole Parquet file.
+    """
+    with storing(path), path.open("rb"):  # Polars itself tells a file that is not there in other words
+        try:
+            lazy = pl.scan_parquet(path, glob=False)
+            lazy.collect_schema()
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise damaged(path, error) from error
+    return lazy
+
+
 def write_arrays(path: Path, arrays: Mapping[str, Any], *, of: str = "") -> None:
     """Write torch tensors as one safetensors file that can tell whether it is whole.
 

@@ -40,6 +40,7 @@ from saywell.store.files import (
     file_hash,
     is_temporary,
     read_parquet,
+    scan_parquet,
     storing,
     sweep,
     write_json,
@@ -192,24 +193,50 @@ class Study:
         with other columns.
         """
         name = table if isinstance(table, str) else table.name
+        unseen = self.path / f"{name}.parquet" not in self._verified
         frame = read_parquet(self.verify(name))
-        old = self.manifest.schema_version != STUDY_VERSION
-        stored = self.manifest.tables[name]
-        if old:
+        if self._old:
             frame = upgrade.upgraded_table(name, frame)
-        else:
-            has = {column: str(dtype) for column, dtype in frame.schema.items()}
-            if has != stored.columns:
-                raise SchemaError(f"table {name!r} has columns {has}, and study.json says {stored.columns}")
-            check_key(name, stored.key, frame)
+            return frame if isinstance(table, str) else table.check(frame)
+        columns = self._columns(table, frame.schema)
+        stored = self.manifest.tables[name].key
+        if unseen:  # it is as it was written, and will be
+            check_key(name, stored, frame)
+        if not isinstance(table, str) and list(table.key) != stored:
+            check_key(name, table.key, frame)
+        return frame.select(columns)
+
+    def scan(self, table: Table | str) -> pl.LazyFrame:
+        """One table, of which only those rows and columns are read that are asked for.
+
+        Checked as `table` checks it, but for whether its key tells all rows apart.
+        """
+        name = table if isinstance(table, str) else table.name
+        if self._old:
+            return self.table(table).lazy()
+        lazy = scan_parquet(self.verify(name))
+        return lazy.select(self._columns(table, lazy.collect_schema()))
+
+    @property
+    def _old(self) -> bool:
+        """Whether it is of an earlier version."""
+        return self.manifest.schema_version != STUDY_VERSION
+
+    def _columns(self, table: Table | str, schema: Mapping[str, pl.DataType]) -> list[str]:
+        """The columns of a stored table in order. Raises SchemaError where they are not what was promised."""
+        name = table if isinstance(table, str) else table.name
+        stored = self.manifest.tables[name]
+        has = {column: str(dtype) for column, dtype in schema.items()}
+        if has != stored.columns:
+            raise SchemaError(f"table {name!r} has columns {has}, and study.json says {stored.columns}")
         if isinstance(table, str):
-            return frame
-        if not old and stored.schema_version != table.version:
+            return list(schema)
+        if stored.schema_version != table.version:
             raise SchemaError(
                 f"table {name!r} of the study {str(self.path)!r} has version {stored.schema_version}, this"
                 f" saywell reads {table.version}; the command that wrote the study makes it again elsewhere"
             )
-        return table.check(frame)
+        return table.check_columns(schema)
 
     def verify(self, name: str) -> Path:
         """Where a table is, after a look at its hash: StudyError for one that is not as written."""

@@ -49,21 +49,27 @@ class Table:
 
         Raises SchemaError naming the first column or key that does not agree.
         """
+        columns = self.check_columns(table.schema)
+        check_key(self.name, self.key, table)
+        return table.select(columns)
+
+    def check_columns(self, schema: Mapping[str, pl.DataType]) -> list[str]:
+        """The columns of a table in order, those of its own last.
+
+        Raises SchemaError naming the first that does not agree.
+        """
         name, types = self.name, self.types
-        unknown = [column for column in table.columns if column not in types]
+        unknown = [column for column in schema if column not in types]
         if unknown and not self.extensible:
             raise SchemaError(f"table {name!r} has a column {unknown[0]!r} that its schema does not name")
         for column, dtype in types.items():
-            if column not in table.columns:
+            if column not in schema:
                 if column in self.optional:
                     continue
                 raise SchemaError(f"table {name!r} lacks the column {column!r} ({dtype})")
-            if table.schema[column] != dtype:
-                raise SchemaError(
-                    f"column {column!r} of table {name!r} is {table.schema[column]}, not {dtype}"
-                )
-        check_key(name, self.key, table)
-        return table.select([column for column in types if column in table.columns] + unknown)
+            if schema[column] != dtype:
+                raise SchemaError(f"column {column!r} of table {name!r} is {schema[column]}, not {dtype}")
+        return [column for column in types if column in schema] + unknown
 
 
 def check_key(name: str, key: Sequence[str], table: pl.DataFrame) -> None:
