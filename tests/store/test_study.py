@@ -128,6 +128,24 @@ def test_what_does_not_fit_the_schema_is_refused(tmp_path, table, message):
     assert not (tmp_path / "s" / "rejected.parquet").exists()
 
 
+def test_rows_that_are_asked_for_are_those_of_the_whole_table_and_checked_like_it(tmp_path):
+    whole, odd = tmp_path / "s [a-b] *", tmp_path / "s a x"  # a pattern, and what it would stand for
+    with write_study(odd, **RUN) as study:
+        study.table(TABLE, lambda: REJECTED.clear())
+    with write_study(whole, **RUN) as study:
+        study.table(TABLE, lambda: REJECTED)
+    for asked in (TABLE, "rejected"):
+        found = Study(whole).scan(asked).filter(pl.col("reason") == "duplicate").collect()
+        assert found.equals(Study(whole).table(asked).filter(reason="duplicate")) and found.height == 1
+    with pytest.raises(SchemaError, match="lacks the column 'colour'"):
+        Study(whole).scan(replace(TABLE, columns={**TABLE.columns, "colour": pl.String}))
+    with pytest.raises(SchemaError, match="has version 1"):
+        Study(whole).scan(replace(TABLE, version=9))
+    REJECTED.with_columns(row=7).write_parquet(whole / "rejected.parquet")
+    with pytest.raises(StudyError, match="not what the study wrote"):
+        Study(whole).scan("rejected")
+
+
 def test_a_tampered_table_is_refused_on_read(tmp_path):
     with write_study(tmp_path / "s", **RUN) as study:
         study.table(TABLE, lambda: REJECTED)

@@ -83,7 +83,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
-    """The table in a file, of which what is asked for alone is read; no character of its path stands for others.
+    """The table in a file, read as far as it is asked; no character of its path stands for others.
 
     Raises StorageError for a file that cannot be read or is no whole Parquet file.
     """
