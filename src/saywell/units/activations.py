@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, Int
 
 from saywell.data.parts import DescribeRows, Rows, SelectRows
 from saywell.units.firing import OK, Firing, Given
-from saywell.units.responses import AtTokens, Fired, Responses, SparseResponses
+from saywell.units.responses import AtTokens, Cells, Fired, Responses, SparseResponses
 from saywell.units.strongest import Exemplars
 
 _CELLS = 1 << 23
@@ -70,6 +70,10 @@ class Activations:
     ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         """Rows x units: which fire, and of which nothing is known; for many units that fire on little."""
         return self._cells(self._numbers(units), rows)
+
+    def peaks(self, units: Sequence[str], rows: Int[np.ndarray, " rows"]) -> Cells:
+        """What fires, how strongly and at which token: places are numbers in `units`, lines in `rows`."""
+        return self._found(self._numbers(units), rows)[0]
 
     def fires_at(
         self, rows: Int[np.ndarray, "units some"], values: Float32[np.ndarray, "units some"]
@@ -165,48 +169,55 @@ class Activations:
         return result
 
     def _cells(self, numbers: np.ndarray, rows: np.ndarray) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        found: list[tuple[np.ndarray, ...]] = [(np.zeros(0, dtype=np.int64),) * 4]
+        shape = (len(rows), len(numbers))
+        fired, lost = self._found(numbers, rows)
+        return tuple(
+            sp.csr_matrix((np.ones(len(each.lines), dtype=bool), (each.lines, each.places)), shape=shape)
+            for each in (fired, lost)
+        )  # type: ignore[return-value]
+
+    def _found(self, numbers: np.ndarray, rows: np.ndarray) -> tuple[Cells, Cells]:
+        """What fires and what is unknown: places are of `numbers`, lines of `rows`."""
+        fired: list[Cells] = []
+        lost: list[Cells] = []
         for sign in np.unique(self._sign[numbers]).tolist():
             mine = np.flatnonzero(self._sign[numbers] == sign)
             mine = mine[np.argsort(self._place[numbers[mine]], kind="stable")]
             silent = not isinstance(self.firing, Given) and not (self._threshold[numbers[mine]] <= 0).any()
             if silent and isinstance(self.responses, SparseResponses):
-                found += self._stored_cells(self.responses, numbers, mine, rows, sign)
+                found = self._stored(self.responses, numbers, mine, rows, sign)
             else:
-                found += self._every_cell(numbers, mine, rows, sign)
-        shape = (len(rows), len(numbers))
-        fired, unit, lost, whose = (np.concatenate(each) for each in zip(*found, strict=True))
-        return tuple(
-            sp.csr_matrix((np.ones(len(row), dtype=bool), (row, column)), shape=shape)
-            for row, column in ((fired, unit), (lost, whose))
-        )  # type: ignore[return-value]
+                found = self._every(numbers, mine, rows, sign)
+            for fires, cells in found:
+                fired.append(Cells(*(each[fires] for each in cells)))
+                unknown = np.isnan(cells.values)
+                lost.append(Cells(*(each[unknown] for each in cells)))
+        return Cells.of(fired), Cells.of(lost)
 
-    def _stored_cells(
+    def _stored(
         self, responses: SparseResponses, numbers: np.ndarray, mine: np.ndarray, rows: np.ndarray, sign: int
-    ) -> list[tuple[np.ndarray, ...]]:
-        """Which fire, and which are unknown, of units that are silent at 0: row and unit of each."""
-        found, inside, start = [], self._inside(rows), 0
+    ) -> Iterator[tuple[np.ndarray, Cells]]:
+        """What is stored of units that are silent at 0, and what of it fires."""
+        inside, start = self._inside(rows), 0
         for places in responses.blocks_of(self._place[numbers[mine]]):
-            values = responses.columns(inside, places, sign)
-            unit = np.repeat(mine[start : start + len(places)], np.diff(values.indptr))
-            fires = self._ok[numbers[unit]] & (values.data >= self._threshold[numbers[unit]])
-            lost = np.isnan(values.data)
-            found.append((values.indices[fires], unit[fires], values.indices[lost], unit[lost]))
+            cells = responses.cells(inside, places, sign)
+            cells = cells._replace(places=mine[start + cells.places])
+            whose = numbers[cells.places]
+            yield self._ok[whose] & (cells.values >= self._threshold[whose]), cells
             start += len(places)
-        return found
 
-    def _every_cell(
+    def _every(
         self, numbers: np.ndarray, mine: np.ndarray, rows: np.ndarray, sign: int
-    ) -> list[tuple[np.ndarray, ...]]:
-        """The same from every value."""
-        width, inside, found = max(1, _CELLS // max(1, len(rows))), self._inside(rows), []
+    ) -> Iterator[tuple[np.ndarray, Cells]]:
+        """The same of all that fires or is unknown, from every value; no positions."""
+        width, inside = max(1, _CELLS // max(1, len(rows))), self._inside(rows)
         for start in range(0, len(mine), width):
             block = mine[start : start + width]
             values = self.responses.read(inside, self._place[numbers[block]], sign).T
-            unit, row = self._fires(numbers[block], rows, values).nonzero()
-            whose, lost = np.isnan(values).nonzero()
-            found.append((row, block[unit], lost, block[whose]))
-        return found
+            fires = self._fires(numbers[block], rows, values)
+            unit, line = (fires | np.isnan(values)).nonzero()
+            nowhere = np.full(len(unit), -1, dtype=np.int32)
+            yield fires[unit, line], Cells(block[unit], line, values[unit, line], nowhere)
 
     def _fires(self, numbers: np.ndarray, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
         ok = self._ok[numbers, None]

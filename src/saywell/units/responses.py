@@ -61,12 +61,37 @@ class Responses(Protocol):
         ...
 
 
+class Cells(NamedTuple):
+    """Responses other than 0, and NaN where nobody knows."""
+
+    places: Int[np.ndarray, " cells"]
+    lines: Int[np.ndarray, " cells"]
+    """Examples, by their place in the order in which equal responses rank."""
+    values: Float32[np.ndarray, " cells"]
+    positions: Int[np.ndarray, " cells"]
+    """-1 where none was kept."""
+
+    @staticmethod
+    def of(parts: Sequence[tuple[np.ndarray, ...]]) -> Cells:
+        """Of several parts."""
+        empty = (
+            *[np.zeros(0, dtype=np.int64)] * 2,
+            np.zeros(0, dtype=np.float32),
+            np.zeros(0, dtype=np.int32),
+        )
+        return Cells(*(np.concatenate(each) for each in zip(*parts, empty, strict=True)))
+
+
 @runtime_checkable
 class SparseResponses(Responses, Protocol):
     """Responses most of which are 0."""
 
     def columns(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> sp.csc_matrix:
         """What `read` gives, rows x places, without zeros; NaN is stored where nobody knows."""
+        ...
+
+    def cells(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> Cells:
+        """The same with the positions responsible: places and lines are numbers in `places` and `rows`."""
         ...
 
     def blocks_of(
@@ -204,6 +229,10 @@ class Sparse:
             found = (self.matrix[rows] if len(places) == self.width else self.matrix[rows][:, places]).tocsc()
         return -found if sign < 0 else found
 
+    def cells(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> Cells:
+        """See `SparseResponses`; no positions."""
+        return _cells_of(self.columns(rows, places, sign))
+
     def blocks_of(
         self, places: Int[np.ndarray, " places"], cells: int = _CELLS
     ) -> Iterator[Int[np.ndarray, " some"]]:
@@ -214,12 +243,7 @@ class Sparse:
     def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
         """See `Responses`. Examples with 0 fill the room above what is below 0."""
         ordered = np.concatenate([*self.pieces(rows), rows[:0]])
-        by_place = self.matrix[ordered].tocsc()
-        place = np.repeat(np.arange(self.width), np.diff(by_place.indptr))
-        # Not the stored data itself: of all rows in order, tocsc may share memory with it.
-        strength = by_place.data * np.float32(sign)
-        nowhere = np.full(len(place), -1, dtype=np.int32)
-        cells = Cells(place, by_place.indices.astype(np.int64), strength, nowhere)
+        cells = self.cells(ordered, np.arange(self.width), sign)
         values, lines, positions = strongest_cells(cells, len(ordered), self.width, m)
         return Exemplars(values, torch.from_numpy(np.append(ordered, -1)[lines.numpy()]), positions)
 
@@ -228,30 +252,11 @@ class Sparse:
         return self.matrix.tocsc()
 
 
-class Cells(NamedTuple):
-    """Responses other than 0, and NaN where nobody knows; of each place in the order of the lines."""
-
-    places: Int[np.ndarray, " cells"]
-    lines: Int[np.ndarray, " cells"]
-    """Examples, by their place in the order in which equal responses rank."""
-    values: Float32[np.ndarray, " cells"]
-    positions: Int[np.ndarray, " cells"]
-
-    @staticmethod
-    def of(parts: Sequence[tuple[np.ndarray, ...]]) -> Cells:
-        """Of several parts."""
-        empty = (
-            *[np.zeros(0, dtype=np.int64)] * 2,
-            np.zeros(0, dtype=np.float32),
-            np.zeros(0, dtype=np.int32),
-        )
-        return Cells(*(np.concatenate(each) for each in zip(*parts, empty, strict=True)))
-
-
 def strongest_cells(cells: Cells, lines: int, places: int, m: int) -> Exemplars:
     """The m strongest of so many lines for each of so many places; examples are lines.
 
-    Lines without a cell have 0: they come after what is above 0, in their order, and have no position (-1).
+    The cells of a place are in the order of the lines. Lines without a cell have 0: they come after what is
+    above 0, in their order, and have no position (-1).
     """
     values = torch.full((places, m), -torch.inf).numpy()
     examples = np.full((places, m), -1, dtype=np.int64)
@@ -399,6 +404,13 @@ def streamed_top(responses: Responses, rows: RowNumbers, m: int, sign: int = 1) 
     values, lines, positions = (torch.cat(parts) for parts in zip(*found, strict=True))
     lines = torch.where(values == -torch.inf, -1, lines)
     return Exemplars(values, torch.from_numpy(np.append(ordered, -1)[lines.numpy()]), positions)
+
+
+def _cells_of(columns: sp.csc_matrix) -> Cells:
+    columns.sort_indices()
+    place = np.repeat(np.arange(columns.shape[1]), np.diff(columns.indptr))
+    nowhere = np.full(len(place), -1, dtype=np.int32)
+    return Cells(place, columns.indices.astype(np.int64), columns.data, nowhere)
 
 
 def _from_high_to_low(places: np.ndarray, values: np.ndarray) -> np.ndarray:

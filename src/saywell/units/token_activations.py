@@ -254,41 +254,40 @@ class TokenActivations:
 
     def columns(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> sp.csc_matrix:
         """See `saywell.units.responses.SparseResponses`."""
-        own, at = np.unique(places, return_inverse=True)
+        cells = self.cells(rows, places, sign)
+        shape = (len(rows), len(places))
+        return sp.csc_matrix((cells.values, (cells.lines, cells.places)), shape=shape)
+
+    def cells(self, rows: RowNumbers, places: Int[np.ndarray, " places"], sign: int = 1) -> Cells:
+        """See `saywell.units.responses.SparseResponses`."""
+        own, each = np.unique(places, return_inverse=True)
         shard, line = self._where(rows)
         found = []
         for number, mine in self._shards_of(shard):
-            cells = self._shards[number].maxima(own, sign)
-            lines, cell = _joined(line[mine], cells.lines, len(self._shards[number].rows))
-            found.append((mine[lines], np.searchsorted(own, cells.places[cell]), cells.values[cell]))
+            held = self._shards[number]
+            cells = held.maxima(own, sign)
+            lines, cell = _joined(line[mine], cells.lines, len(held.rows))
+            place, at = np.searchsorted(own, cells.places[cell]), held.positions[cells.tokens[cell]]
+            found.append((place, mine[lines], cells.values[cell], at.astype(np.int32)))
         lost = np.flatnonzero(shard == len(self._shards))
-        if len(lost):
-            every = np.arange(len(own))
-            nan = np.full(len(lost) * len(own), np.nan, dtype=np.float32)
-            found.append((np.repeat(lost, len(own)), np.tile(every, len(lost)), nan))
-        if not found:
-            return sp.csc_matrix((len(rows), len(places)), dtype=np.float32)
-        lines, columns, values = map(np.concatenate, zip(*found, strict=True))
-        matrix = sp.csc_matrix((values, (lines, columns)), shape=(len(rows), len(own)))
-        return matrix if np.array_equal(own, places) else matrix[:, at]
+        nan = np.full(len(lost) * len(own), np.nan, dtype=np.float32)
+        none = np.full(len(nan), -1, dtype=np.int32)
+        found.append((np.tile(np.arange(len(own)), len(lost)), np.repeat(lost, len(own)), nan, none))
+        whole = Cells.of(found)
+        if np.array_equal(own, places):
+            return whole
+        asked, cell = _joined(each, whole.places, len(own))
+        return Cells(asked, *(part[cell] for part in whole[1:]))
 
     def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
         """See `Responses`, with positions."""
         shard, line = self._where(rows)
-        known = shard < len(self._shards)
-        order = np.lexsort((line, shard))[: int(known.sum())]
-        ordered, rank = rows[order], np.empty(len(rows), dtype=np.int64)
-        rank[order] = np.arange(len(order))
-        blocks = []
-        for places in self.blocks_of(np.arange(self.width)):
-            found = []
-            for number, mine in self._shards_of(shard):
-                own = self._shards[number]
-                cells = own.maxima(places, sign)
-                lines, cell = _joined(line[mine], cells.lines, len(own.rows))
-                at = own.positions[cells.tokens[cell]].astype(np.int32)
-                found.append((cells.places[cell] - places[0], rank[mine[lines]], cells.values[cell], at))
-            blocks.append(strongest_cells(Cells.of(found), len(ordered), len(places), m))
+        known = int((shard < len(self._shards)).sum())
+        ordered = rows[np.lexsort((line, shard))][:known]
+        blocks = [
+            strongest_cells(self.cells(ordered, places, sign), known, len(places), m)
+            for places in self.blocks_of(np.arange(self.width))
+        ]
         values, lines, positions = (torch.cat(each) for each in zip(*blocks, strict=True))
         return Exemplars(values, torch.from_numpy(np.append(ordered, -1)[lines.numpy()]), positions)
 
