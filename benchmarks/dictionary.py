@@ -51,24 +51,29 @@ def encoded(texts: Path, folder: Path, kept: Path | None) -> tuple[Path, Path]:
 
 def ours(method: str, vectors: str, held_out: str, *numbers: str) -> None:
     """Print a row of saywell."""
+    import torch
     from threadpoolctl import threadpool_limits
 
-    from saywell.units.dictionary import fit
+    from saywell.units.dictionaries.fit import measure
+    from saywell.units.dictionaries.topk import exact_codes
+    from saywell.units.dictionaries.train import Method, train
 
     latents, k, seed, threads = map(int, numbers)
     some, unseen = np.load(vectors), np.load(held_out)
     with threadpool_limits(threads):
         started = time.process_time()
-        dictionary = fit(some, latents, k, seed=seed, signed=method.endswith("signed"))
+        name = "abstopk" if method.endswith("signed") else "topk"
+        dictionary = train(Method(name, latents, k), some, seed=seed)
         fitted = time.process_time()
-        activations = dictionary.encode(some)
+        activations = exact_codes(dictionary, some)
         done = time.process_time()
     kept = activations.data.nbytes + activations.indices.nbytes + activations.indptr.nbytes
+    unseen_fit = measure(dictionary, [torch.from_numpy(unseen)])
     row = {
         "fit": fitted - started,
         "encode": done - fitted,
-        "explained": dictionary.explained(unseen),
-        "active": dictionary.encode(unseen).nnz / len(unseen),
+        "explained": unseen_fit.explained,
+        "active": unseen_fit.active,
         "dead": float(1 - (np.bincount(activations.indices, minlength=latents) > 0).mean()),
         "bytes": kept,
     }

@@ -24,7 +24,8 @@ from saywell.describers.statements import holding, prices, statements
 from saywell.studies.hypotheses.proposals import propose
 from saywell.studies.spine import Subject
 from saywell.units.activations import Activations
-from saywell.units.dictionary import fit, usual_size
+from saywell.units.dictionaries.topk import exact_codes
+from saywell.units.dictionaries.train import Method, train, usual_size
 from saywell.units.exemplars import CONTRASTS, exemplar_table, nowhere
 from saywell.units.firing import Above
 from saywell.units.responses import Sparse, order_of
@@ -180,10 +181,10 @@ def _latents(asked: Asked, resources: Resources) -> sp.csr_matrix:
         vectors, shown = vectors[items.first] - vectors[items.second], items.of(DESCRIBE)
     if np.ptp(vectors[shown], axis=0).max(initial=0) == 0:  # nothing to tell apart
         return sp.csr_matrix((len(examples), 0), dtype=np.float32)
-    latents, k = usual_size(len(shown))
+    method = Method("abstopk" if items.pairs else "topk", *usual_size(len(shown)))
     with resources.progress("dictionary", 1):
-        dictionary = fit(vectors[shown], latents, k, seed=resources.seed, signed=items.pairs)
-    found = dictionary.encode(vectors)
+        dictionary = train(method, vectors[shown], seed=resources.seed)
+    found = exact_codes(dictionary, vectors)
     if items.second is None:
         return found
     ones, shape = np.ones(len(items)), (len(examples), len(items))
