@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from saywell.store.study import Study
     from saywell.studies.check import check_descriptions
     from saywell.studies.classes import describe_classes
+    from saywell.studies.features import describe_features
     from saywell.studies.hypotheses import find_hypotheses
     from saywell.studies.neurons import describe_neurons
     from saywell.studies.units import describe_units
@@ -34,6 +35,7 @@ __all__ = [
     "Unit",
     "check_descriptions",
     "describe_classes",
+    "describe_features",
     "describe_neurons",
     "describe_units",
     "find_hypotheses",
@@ -49,6 +51,7 @@ _HOMES = {
     "Unit": "saywell.report.card",
     "check_descriptions": "saywell.studies.check",
     "describe_classes": "saywell.studies.classes",
+    "describe_features": "saywell.studies.features",
     "describe_neurons": "saywell.studies.neurons",
     "describe_units": "saywell.studies.units",
     "find_hypotheses": "saywell.studies.hypotheses",

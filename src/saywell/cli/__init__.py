@@ -18,6 +18,7 @@ from saywell.cli.demo import demo
 from saywell.cli.doctor import doctor
 from saywell.cli.exam import exam
 from saywell.cli.export import export
+from saywell.cli.features import features
 from saywell.cli.hypotheses import hypotheses
 from saywell.cli.neuron import neuron
 from saywell.cli.neurons import neurons
@@ -36,6 +37,7 @@ COMMANDS = {
     demo: "Run both studies below on data that ships with saywell.",
     neurons: "Say what each neuron of a language model responds to.",
     classes: "Describe classes of images with the texts that help.",
+    features: "Say what the latents of a dictionary (SAE) respond to.",
     units: "Say what numbers, columns or directions of your own respond to.",
     hypotheses: "Find what in texts goes with a target, and test it.",
     check: "Test descriptions that others wrote of a study's units.",

@@ -32,7 +32,7 @@ from saywell.studies.dry_run import plan
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import UnitSettings, named, settings_of
 from saywell.studies.spine import Question, run
-from saywell.studies.usual import Asked, question_of, usual_resources
+from saywell.studies.usual import Asked, question_of, same_model, usual_resources
 from saywell.units.arrays import real_numbers
 from saywell.units.columns import Columns
 from saywell.units.firing import firing_rule, is_rule
@@ -145,7 +145,8 @@ def _posed(
     writers = ["claims", "enrichment" if given else "extractive"]
     readers = ["claims", "lexical", "sentence-encoder", "tags"]
     studied = getattr(getattr(source, "of", source), "model", None)
-    one = Asked("units", source, writers, readers, studied)
+    own = same_model(studied, asked, pictures)
+    one = Asked("units", source, writers, readers, studied, own)
     return question_of(one, examples, asked, resources), examples, resources
 
 

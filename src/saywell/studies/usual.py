@@ -14,7 +14,7 @@ from typing import Any
 from saywell.claims.paraphrase import PARAPHRASE
 from saywell.data.examples import Examples
 from saywell.data.names import read_names
-from saywell.describers.describer import Tagger
+from saywell.describers.describer import Describer, Tagger
 from saywell.describers.descriptors.asking import FIND, TAG
 from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, PhraseTags, sharing
 from saywell.describers.registry import DESCRIBERS, find_describers
@@ -47,7 +47,8 @@ class Asked:
     """A question that is to be answered the usual way.
 
     `describers` and `readers`: who writes and reads of texts where nobody is named. `model`: what the units
-    are of.
+    are of; `own`: whether it is the one that compares examples with words. `given`: who wrote, in place of
+    all who could be named.
     """
 
     kind: str
@@ -55,6 +56,8 @@ class Asked:
     describers: Sequence[str]
     readers: Sequence[str]
     model: Any = None
+    own: bool = False
+    given: Sequence[Describer] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     extras: Sequence[Extra] = ()
@@ -64,8 +67,8 @@ def question_of(one: Asked, examples: Examples, asked: ExampleSettings, resource
     """Who writes, who reads, and what has to be known of it."""
     pictures, kind = examples.kind == "image", examples.kind
     phrases = () if asked.vocabulary is None else phrases_in(asked.vocabulary)
-    own = _same_model(one.model, asked, pictures)
-    describers = find_describers(
+    own = one.own
+    describers = one.given or find_describers(
         asked.describer or one.describers, kind, threshold=asked.threshold, topics=not own and not asked.tags
     )
     measured = pictures and only_measured(asked)
@@ -155,6 +158,14 @@ def phrases_in(vocabulary: Path | Sequence[str]) -> list[str]:
     return phrases
 
 
+def same_model(model: Any, asked: ExampleSettings, pictures: bool) -> bool:
+    """Whether the units are of the model that reads."""
+    name = getattr(model, "name", None)
+    return name is not None and name in (
+        (asked.encoder, asked.vision) if pictures else (asked.encoder or "minilm",)
+    )
+
+
 def caveats_of(config: Mapping[str, Any]) -> dict[str, str]:
     """By reader what has to be known of its verdicts, from the settings of a study."""
     own = OWN_ENCODER if config.get("own_encoder") else ""
@@ -181,14 +192,6 @@ def _tagger(asked: ExampleSettings, resources: Resources, phrases: Sequence[str]
             " or by what is measured of them: describer='claims' (--describer claims)"
         )
     return GoldTags() if asked.tags else LLMTags() if resources.llm else ExtractiveTags()
-
-
-def _same_model(model: Any, asked: ExampleSettings, pictures: bool) -> bool:
-    """Whether the units are of the model that reads."""
-    name = getattr(model, "name", None)
-    return name is not None and name in (
-        (asked.encoder, asked.vision) if pictures else (asked.encoder or "minilm",)
-    )
 
 
 def _dual(

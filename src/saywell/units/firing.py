@@ -200,6 +200,7 @@ class Given:
 
 Firing = TopShare | Above | OnesOrTop | AboveMedian | Given
 STRONGEST, UPPER_HALF, YES, EITHER = TopShare(), AboveMedian(), Above(0.5), OnesOrTop()
+ACTIVE = Above()
 """The rules of sources that name no other."""
 _RULES = {"top": TopShare, "above": Above, "ones": OnesOrTop}
 

@@ -1,0 +1,230 @@
+"""The dictionary of a study: trained here or brought, measured on the user's examples, and kept."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from saywell.data.examples import Examples
+from saywell.encoders.fingerprints import combined
+from saywell.scorers.intervals import wilson_interval
+from saywell.store.files import read_arrays, write_arrays
+from saywell.store.study import Metric, StudyWriter
+from saywell.store.table import Table
+from saywell.units.dictionaries.dictionary import Dictionary
+from saywell.units.dictionaries.fit import measure
+from saywell.units.dictionaries.load import Loaded
+from saywell.units.dictionaries.train import Method, train
+from saywell.units.exemplars import Locate, nowhere
+from saywell.units.firing import ACTIVE, Firing
+from saywell.units.latents import KIND, Latents, Moments, Vectors, chosen_latents
+from saywell.units.models import pick_device
+from saywell.units.responses import Responses
+from saywell.units.statistics import source_units
+
+if TYPE_CHECKING:
+    from saywell.resources import Resources
+    from saywell.studies.spine import Run
+
+FIT = Table(
+    "fit",
+    {
+        "dictionary": pl.String,
+        "format": pl.String,
+        "latents": pl.Int64,
+        "explained": pl.Float64,
+        "explained_low": pl.Float64,
+        "explained_high": pl.Float64,
+        "explained_turned": pl.Float64,
+        "active": pl.Float64,
+        "active_turned": pl.Float64,
+        "vectors": pl.Int64,
+    },
+    key=("dictionary",),
+)
+"""How far a dictionary goes with the vectors of describe examples: share of their variance explained (1 is
+best; 95 % interval from the spread over blocks of them) and latents that are active for a vector in the mean.
+`turned`: the same of vectors with the same mean and covariance whose directions are turned by chance."""
+FOLDER, OWN, MOMENTS = "dictionary", "dictionary.safetensors", "moments.safetensors"
+LEAST = 0.5
+"""Share of the variance below which a dictionary is said not to fit."""
+_ROWS, _MEASURED = 1024, 20_480
+_BLOCKS = 20
+BAD_FIT = (
+    "The dictionary explains {:.0%} of the variance of these vectors: it may be of another model or place, or"
+    " of other texts, and what its latents respond to here may not be what they were made for."
+)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Where latents come from, once the examples are there: a dictionary that is brought, or to be trained.
+
+    `outputs`: where the vectors are that a transcoder leads to.
+    """
+
+    vectors: Vectors
+    brought: Loaded | Method
+    train_on: int
+    latents: tuple[int, ...] | None = None
+    some: int | None = None
+    outputs: Vectors | None = None
+    warnings: Sequence[str] = ()
+    device: str = "auto"
+    kind: str = KIND
+    firing: Firing = ACTIVE
+
+    @property
+    def name(self) -> str:
+        """Where its vectors come from."""
+        return self.vectors.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the vectors and of the dictionary, or of how it is trained."""
+        brought = self.brought
+        own = brought.dictionary.fingerprint if isinstance(brought, Loaded) else repr(brought)
+        return combined(self.vectors.fingerprint, own)
+
+    def units(self) -> pl.DataFrame:
+        """None yet."""
+        return source_units([], self.kind)
+
+    def prepare(self, examples: Examples) -> Examples:
+        """Those of which there are vectors."""
+        return self.vectors.prepare(examples)
+
+    def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
+        """Nothing: see `find`."""
+        raise RuntimeError("latents are those of a dictionary that is there")
+
+    def control(self, seed: int) -> None:
+        """See `Latents`."""
+
+    def locate(self, examples: Examples) -> Locate:
+        """See `Latents`."""
+        return nowhere
+
+    def find(self, examples: Examples, study: StudyWriter, resources: Resources) -> Latents:
+        """The latents that are studied; table `fit`, and the dictionary among the study's arrays."""
+        folder = study.arrays(FOLDER)
+        files = (f"arrays/{FOLDER}",)
+        study.tables((FIT,), lambda: (self._made(examples, folder, study, resources),), files=files)
+        dictionary = Dictionary.load(folder / OWN)
+        held = read_arrays(folder / MOMENTS)
+        only = chosen_latents(dictionary.latents, self.latents, self.some, resources.seed)
+        return Latents(self.vectors, dictionary, Moments(held["mean"], held["covariance"]), only)
+
+    def _made(
+        self, examples: Examples, folder: Path, study: StudyWriter, resources: Resources
+    ) -> pl.DataFrame:
+        for warning in self.warnings:
+            study.note(warning)
+        aside = folder / "making"  # checkpoints and vectors, until all is there
+        aside.mkdir(parents=True, exist_ok=True)
+        sample = self.vectors.sample(examples, aside, self.train_on, resources)
+        dictionary, made = self._dictionary(sample, aside, resources)
+        outputs = None
+        if self.outputs is not None:
+            (aside / "outputs").mkdir(exist_ok=True)
+            outputs = self.outputs.sample(examples, aside / "outputs", self.train_on, resources)
+        moments = Moments.of(sample)
+        row = _fitted(dictionary, sample, outputs, moments.turned(resources.seed))
+        if row[0] < LEAST:
+            study.note(BAD_FIT.format(row[0]))
+        dictionary.save(folder / OWN)
+        arrays = {name: torch.from_numpy(array) for name, array in moments._asdict().items()}
+        write_arrays(folder / MOMENTS, arrays)
+        del sample, outputs
+        shutil.rmtree(aside)
+        return FIT.frame([(*made, dictionary.latents, *row)])
+
+    def _dictionary(
+        self, sample: np.ndarray, aside: Path, resources: Resources
+    ) -> tuple[Dictionary, tuple[str, str]]:
+        """The dictionary, what it is called, and the form in which it came."""
+        brought, device = self.brought, str(pick_device(self.device))
+        if isinstance(brought, Loaded):
+            return brought.dictionary, (brought.made.own, brought.made.format)
+        trained = train(
+            brought, sample, seed=resources.seed, folder=aside, progress=resources.progress, device=device
+        )
+        return trained.to("cpu"), (str(brought), "trained")
+
+
+def _fitted(
+    dictionary: Dictionary,
+    vectors: np.ndarray,
+    outputs: np.ndarray | None,
+    turned: tuple[torch.Tensor, torch.Tensor],
+) -> tuple[float, float, float, float | None, float, float, int]:
+    """The figures of table `fit`, of vectors spread evenly over the sample."""
+    rows = np.arange(0, len(vectors), max(1, len(vectors) // _MEASURED))
+    blocks = [measure(dictionary, _batches(vectors, outputs, some)) for some in np.array_split(rows, _BLOCKS)]
+    whole = measure(dictionary, _batches(vectors, outputs, rows))
+    shift, turn = turned
+    elsewhere = measure(dictionary, (torch.addmm(shift, x, turn) for x in _batches(vectors, None, rows)))
+    shares = np.array([block.explained for block in blocks])
+    around = 1.96 * float(shares.std(ddof=1)) / _BLOCKS**0.5
+    low, high = whole.explained - around, whole.explained + around
+    # What a transcoder leads to is not known of vectors that no model gave.
+    apart = elsewhere.explained if outputs is None else None
+    return whole.explained, low, high, apart, whole.active, elsewhere.active, len(rows)
+
+
+def _batches(vectors: np.ndarray, outputs: np.ndarray | None, rows: np.ndarray) -> Iterator[Any]:
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        x = torch.from_numpy(np.array(vectors[some]))
+        yield x if outputs is None else (x, torch.from_numpy(np.array(outputs[some])))
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The figures of table `fit`, and how many latents never fire."""
+
+    tables: Sequence[Table] = ()
+
+    def add(self, run: Run) -> list[Metric]:
+        """Three figures."""
+        row, units = run.study.table(FIT).row(0, named=True), run.study.units
+        n, silent = int(row["vectors"]), int((units["maximum"] <= 0).sum())
+        explained = Metric(
+            name="variance explained",
+            value=row["explained"],
+            ci_low=row["explained_low"],
+            ci_high=row["explained_high"],
+            n=n,
+            of="vectors",
+            controls={"turned by chance": row["explained_turned"]},
+        )
+        active = Metric(
+            name="active latents",
+            value=row["active"],
+            ci_low=None,
+            ci_high=None,
+            n=n,
+            of="vectors",
+            controls={"turned by chance": row["active_turned"]},
+            higher_is_better=False,
+        )
+        never = Metric(
+            name="latents that never fire",
+            value=silent / max(units.height, 1),
+            **dict(zip(("ci_low", "ci_high"), wilson_interval(silent, units.height)[1:], strict=True)),
+            n=units.height,
+            of="latents",
+            higher_is_better=False,
+        )
+        return [explained, active, never]
+
+    def again(self, run: Run) -> tuple[list[pl.DataFrame], list[Metric]]:
+        """From the stored table: the vectors are not kept."""
+        return [], self.add(run)
