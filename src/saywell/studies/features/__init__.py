@@ -152,7 +152,6 @@ def _posed(
         vectors, made, asked.train_on, chosen, asked.some, outputs, tuple(warnings), asked.device or "auto"
     )
     examples = source.prepare(examples)
-    named_model = loaded.name if loaded is not None else None
     own = loaded is None or same_model(loaded, asked, pictures)
     one = Asked(
         KIND,
