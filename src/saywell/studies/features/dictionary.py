@@ -218,7 +218,7 @@ class Fits:
         never = Metric(
             name="latents that never fire",
             value=silent / max(units.height, 1),
-            **dict(zip(("ci_low", "ci_high"), wilson_interval(silent, units.height)[1:], strict=True)),
+            **dict(zip(("ci_low", "ci_high"), wilson_interval(silent, units.height)[1:3], strict=True)),
             n=units.height,
             of="latents",
             higher_is_better=False,
