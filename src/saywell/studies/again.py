@@ -47,6 +47,7 @@ from saywell.studies.spine import (
     controls_of,
     evaluated,
     strongest_of,
+    where_in,
 )
 from saywell.studies.verified import VERIFIED, Beside, verified_metrics
 from saywell.units.activations import Activations
@@ -289,9 +290,8 @@ def _control(study: Study, question: Question, examples: Examples) -> Subject | 
     activations = Activations(responses, units, firing)
     verified = next((metric for metric in study.headline() if metric.figure == VERIFIED), None)
     named = "" if verified is None else next(iter(verified.controls), "")
-    return Subject(
-        named, activations, strongest_of(question, activations, examples, nowhere), CONTRASTS.empty()
-    )
+    strongest = strongest_of(question, activations, examples, where_in(responses))
+    return Subject(named, activations, strongest, CONTRASTS.empty())
 
 
 def _opened(run: Run) -> list[tuple[Reader, Predict]]:

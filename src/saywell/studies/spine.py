@@ -49,9 +49,11 @@ from saywell.studies.notes import note_run
 from saywell.studies.verified import Beside, verified_metrics
 from saywell.units.activations import Activations
 from saywell.units.exemplars import CONTRASTS, EXEMPLARS, Locate, contrast_table, exemplar_table, nowhere
+from saywell.units.neurons import token_spans
 from saywell.units.responses import Responses, open_responses
 from saywell.units.source import SHUFFLED, ActivationSource, Planned, Prepares, exchanged
 from saywell.units.statistics import UNITS, unit_table
+from saywell.units.token_activations import TokenActivations
 
 NO_BUDGET = Budget(0)
 NO_TOPICS = "Claims do not say what texts are about: {}."
@@ -353,9 +355,17 @@ def _observe_control(
     responses = _collect(source, CONTROL, examples, study, resources)
     units = unit_table(source.units(), responses, source.firing, examples.parts.describe)
     activations = Activations(responses, units, source.firing)
-    # Where in an example is not kept of a control, and could not be derived again.
-    strongest = strongest_of(question, activations, examples, nowhere)
+    strongest = strongest_of(question, activations, examples, where_in(responses))
     return Subject(source.name, activations, strongest, CONTRASTS.empty())
+
+
+def where_in(responses: Responses) -> Locate:
+    """Where in an example a control's responses come from, as far as that is kept with them.
+
+    Of others it could not be derived again.
+    """
+    tokens = responses.tokens if isinstance(responses, TokenActivations) else None
+    return nowhere if tokens is None else token_spans(tokens)
 
 
 def strongest_of(
@@ -521,7 +531,13 @@ def control_scores(
         described = described_units(describer.name, number, said, evidence, now.for_profiles)
         every.append(described)
     units = {unit for each in every for unit in each.units}
-    held = HeldOut(control.activations, now.examples, [id for id in ids if id in units], resources.seed)
+    held = HeldOut(
+        control.activations,
+        now.examples,
+        [id for id in ids if id in units],
+        resources.seed,
+        control.exemplars,
+    )
     for each in every:
         own = evaluate(each, opened, held, now.question.floors, now.study.path, now.question.supporting)
         found.append(own._replace(scores=with_decision(now, own.scores, each, opened, held)))

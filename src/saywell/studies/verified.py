@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from saywell.data.parts import SCORE
 from saywell.report.card import reader_name
 from saywell.report.tables import selected_descriptions, tried, verifying
 from saywell.scorers.deciding import VERIFIED
 from saywell.scorers.intervals import Interval, share_interval
 from saywell.store.study import Metric, deciding_rows
+from saywell.units.source import SHUFFLED
 
 if TYPE_CHECKING:
     from saywell.studies.spine import Run, Subject
@@ -28,17 +30,23 @@ UNASKED = "A description of the control need not point at anything, so that more
 
 @dataclass(frozen=True)
 class Beside:
-    """A control by name, how many of its units could be described, and table `control_scores` of it."""
+    """A control by name, how many of its units could be described, and table `control_scores` of it.
+
+    `placed`: whether its descriptions have to point at what is responsible, as those of units do; of shuffled
+    examples there is no such thing.
+    """
 
     name: str
     tried: int
     scores: pl.DataFrame
+    placed: bool
 
     @staticmethod
     def of(subject: Subject, scores: pl.DataFrame) -> Beside:
         """As `tried` counts: units with exemplars, or described without."""
         units = pl.concat([subject.exemplars["unit"], scores["unit"]])
-        return Beside(subject.name, units.n_unique(), scores)
+        spans = subject.exemplars.filter(pl.col("part") == SCORE)["span_end"].count()
+        return Beside(subject.name, units.n_unique(), scores, bool(spans) or subject.name == SHUFFLED)
 
 
 def verified_metrics(run: Run, controls: Sequence[Beside]) -> list[Metric]:
@@ -55,7 +63,7 @@ def verified_metrics(run: Run, controls: Sequence[Beside]) -> list[Metric]:
     )
     placed, units = scores["localised"].count() > 0, tried(study)
     stood = [replace(each, scores=each.scores.filter("selected")) for each in controls]
-    unasked = UNASKED if placed and stood else ""
+    unasked = UNASKED if placed and any(not each.placed for each in stood) else ""
     figures = [_figure("verified", {}, _decided(standing), units, _by(stood, _decided), unasked)]
     readers = scores["reader"].unique(maintain_order=True).to_list()
     costly = {reader.name for reader in run.question.readers if reader.costly}
