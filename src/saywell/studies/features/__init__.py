@@ -39,7 +39,7 @@ from saywell.units.dictionaries.dictionary import Dictionary, Made
 from saywell.units.dictionaries.load import Loaded, load_dictionary
 from saywell.units.dictionaries.train import parse_method
 from saywell.units.hook_points import check_place, find_hook
-from saywell.units.latents import AtHook, OfExamples
+from saywell.units.latents import AtHook, OfExamples, chosen_latents
 from saywell.units.models import LoadedModel, VisionModel, load_model, load_vision_model, wrap_model
 
 KIND = "features"
@@ -148,6 +148,7 @@ def _posed(
         if isinstance(made, Loaded) and made.made.hook_out is not None:
             outputs = AtHook(loaded, find_hook(loaded, made.made.hook_out), bos, asked.engine)
     chosen = None if asked.latents is None else tuple(asked.latents)
+    chosen_latents((made.dictionary if isinstance(made, Loaded) else made).latents, chosen, None, asked.seed)
     source = Coded(
         vectors, made, asked.train_on, chosen, asked.some, outputs, tuple(warnings), asked.device or "auto"
     )
