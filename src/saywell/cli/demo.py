@@ -1,4 +1,4 @@
-"""`saywell demo`: the whole job, three times, on data that ships with saywell."""
+"""`saywell demo`: the whole job, four times, on data that ships with saywell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from saywell.store.study import Study
 
 _TEXTS = 2000
-"""Of the demo's 4,682, in which stars are planted: enough to find them, in half a minute."""
+"""Of the demo's 4,682, for stars and features: enough to find what there is, in half a minute."""
 
 
 class Demo(StrEnum):
@@ -23,6 +23,7 @@ class Demo(StrEnum):
 
     neurons = "neurons"
     classes = "classes"
+    features = "features"
     hypotheses = "hypotheses"
 
 
@@ -31,13 +32,18 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the demo's studies.")] = Path("demo"),
     json: AsJson = False,
 ) -> None:
-    """Describe MiniLM's neurons, classes of drawn pictures, and what goes with planted stars.
+    """Describe MiniLM's neurons and features, classes of drawn pictures, and what goes with planted stars.
 
     No network, no LLM. What there is to find is known, so the demo also says how much of it was found.
     """
     from saywell.cli.show import print_studies
 
-    make = {Demo.neurons: _neurons, Demo.classes: _classes, Demo.hypotheses: _hypotheses}
+    make = {
+        Demo.neurons: _neurons,
+        Demo.classes: _classes,
+        Demo.features: _features,
+        Demo.hypotheses: _hypotheses,
+    }
     studies = {one: make[one](out) for one in dict.fromkeys(what or Demo)}
     print_studies(list(studies.values()), json=json)
     if Demo.hypotheses in studies and not json:
@@ -75,6 +81,27 @@ def _classes(out: Path) -> Study:
         command=sys.argv,
         progress=Terminal(),
     )
+
+
+def _features(out: Path) -> Study:
+    from importlib.resources import as_file, files
+
+    from saywell.cli.progress import Terminal
+    from saywell.studies.features import describe_features
+
+    with as_file(files("saywell.data") / "demo" / "sentences.tsv") as corpus:
+        return describe_features(
+            str(corpus),
+            model="minilm",
+            at="encoder.layer.2",
+            train="topk:512:8",
+            limit=_TEXTS,
+            some=200,
+            reader=["claims", "lexical"],
+            out=out / "features",
+            command=sys.argv,
+            progress=Terminal(),
+        )
 
 
 def _hypotheses(out: Path) -> Study:

@@ -148,6 +148,7 @@ class AtHook:
                     folder,
                     of=of,
                     progress=advance,
+                    engine=self.engine,
                 )
             except BrokenActivations as error:
                 column = "text" if examples.kind == "text" else "name"
