@@ -24,8 +24,8 @@ from saywell.data.splits import hash_numbers
 from saywell.encoders.fingerprints import combined
 from saywell.errors import InputError
 from saywell.units.dictionaries.dictionary import Dictionary
-from saywell.units.dictionaries.rules import Codes
 from saywell.units.dictionaries.harvest import harvest
+from saywell.units.dictionaries.rules import Codes
 from saywell.units.exemplars import Locate, nowhere
 from saywell.units.firing import ACTIVE, Firing
 from saywell.units.hook_points import HookPoint, feed_of, hook_tap
