@@ -22,6 +22,7 @@ from saywell.cli.features import features
 from saywell.cli.hypotheses import hypotheses
 from saywell.cli.neuron import neuron
 from saywell.cli.neurons import neurons
+from saywell.cli.places import places
 from saywell.cli.plot import plot
 from saywell.cli.serve import serve
 from saywell.cli.show import show
@@ -49,6 +50,7 @@ COMMANDS = {
     classify: "Say what images show, by the chosen descriptions.",
     audit: "Derive a study's tables and figures again.",
     verify: "Derive all that a study claims of one unit again.",
+    places: "List the places in a model, by all their names.",
     exam: "Measure describers on units whose truth is known.",
     calls: "Sum up a study's language-model calls.",
     doctor: "Say which language-model providers can be used here.",

@@ -69,6 +69,34 @@ def load_model(
         return wrap_model(model.to(place), tokenizer, name)
 
 
+def load_parts(name: str, *, device: str = "auto") -> dict[str, LoadedModel | VisionModel]:
+    """What can be looked into of a model: "text", "decoder" of an encoder-decoder, "images".
+
+    Raises InputError where it is no model, or one that shows neither how it reads nor how it sees.
+    """
+    if gguf_file(name) is not None:
+        return {"text": load_model(name, device=device)}
+    folder = Path(find_checkpoint(name))
+    settings = read_settings(folder / "config.json")
+    found: dict[str, LoadedModel | VisionModel] = {}
+    if any((folder / file).is_file() for file in _READS):
+        found["text"] = load_model(name, device=device)
+        if settings.get("is_encoder_decoder"):
+            found["decoder"] = load_model(name, device=device, decoder=True)
+    if any((folder / file).is_file() for file in _SEES):
+        found["images"] = load_vision_model(name, device=device)
+    if not found:
+        raise InputError(
+            f"{name!r} has neither a tokenizer ({', '.join(_READS)}) nor settings for its pictures"
+            f" ({', '.join(_SEES)}) beside its weights"
+        )
+    return found
+
+
+_READS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json")
+_SEES = ("preprocessor_config.json", "processor_config.json")
+
+
 def _reading(model: nn.Module) -> nn.Module:
     return encoder_of(getattr(model, "text_model", model))
 
