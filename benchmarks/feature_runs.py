@@ -7,7 +7,8 @@ One study a method and hook point, all else equal: the same examples, readers, f
 Markdown: share of the variance explained, latents active a token, latents that never fire, and of the units
 tried the share whose description is verified, with its 95 % interval and the controls (the same on vectors
 turned by chance within their covariance; shuffled examples), how far tokens are told, and seconds.
-`basis` are the neurons themselves: each coordinate going up and going down, the k largest a token.
+`neurons` are the numbers of the vectors themselves, each going up and going down, each for as many tokens as
+a latent in the mean where K / LATENTS is the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import polars as pl
 from saywell.store.study import Study
 from saywell.studies.features import describe_features
 
-METHODS = "topk:1024:16,batchtopk:1024:16,matryoshka:1024:16,pca:64:16,ica:64:16,basis:64:16"
+METHODS = "topk:1024:16,batchtopk:1024:16,matryoshka:1024:16,pca:64:1,ica:64:1,neurons:128:2"
 COLUMNS = (
     "hook point, method, explained, active, never fire, described, verified, turned, shuffled, token F1, s"
 )

@@ -405,7 +405,7 @@ class FeatureSettings(ExampleSettings):
     train: str | None = Field(
         default=None,
         description="Without --dictionary, train one, METHOD:LATENTS:K: topk, batchtopk, matryoshka,"
-        " jumprelu, pca, ica, nmf.",
+        " jumprelu, pca, ica, nmf, neurons.",
     )
     on: Literal["tokens", "embeddings"] = Field(
         default="tokens", description="What vectors: of a model's tokens or patches, or the encoder's."

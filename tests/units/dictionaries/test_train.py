@@ -147,6 +147,11 @@ def test_components_go_up_and_down():
         assert torch.equal(found.decoder[::2], -found.decoder[1::2])
         np.testing.assert_allclose(found.decoder.norm(dim=1), 1, atol=1e-5)
         assert (found.encode(torch.from_numpy(vectors)).values > 0).all()
+    for found in (pca, ica, train(Method("neurons", 32, 4), vectors, seed=0)):
+        fired = torch.bincount(found.encode(torch.from_numpy(vectors)).latents, minlength=found.latents)
+        np.testing.assert_allclose(fired, 2000 / 8, rtol=0.02)  # k of latents, whatever varies most
+    with pytest.raises(InputError, match="ask for neurons:32:2"):
+        train(Method("neurons", 30, 2), vectors, seed=0)
     whole = train(Method("pca", 32, 32), vectors, seed=0)
     assert explained(whole, vectors).explained == pytest.approx(1, abs=1e-5)
     _, _, rows = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)

@@ -1,7 +1,9 @@
-"""Principal and independent components and non-negative factors: what sparse autoencoders have to beat.
+"""Neurons, principal and independent components, non-negative factors: what autoencoders have to beat.
 
-A component that goes up and one that goes down are two latents, so that all activations are above 0, and
-the k largest fire. Second moments are those of all vectors; what is iterated over looks at a sample.
+A direction that goes up and one that goes down are two latents, so that all activations are above 0. Each
+fires for the k / latents of the vectors in which it is strongest (so k fire in the mean): of the k largest
+of a vector most would always be those directions that vary most. Non-negative factors are 0 mostly, and of
+these the k largest fire. Second moments are those of all vectors; the rest looks at a sample.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from saywell.errors import InputError
 from saywell.progress import Progress
 from saywell.units.dictionaries.descent import blocks
 from saywell.units.dictionaries.dictionary import Dictionary
-from saywell.units.dictionaries.rules import TopK
+from saywell.units.dictionaries.rules import JumpReLU, TopK
 
 _SAMPLE = 50_000
 """Vectors that ICA and NMF are iterated over, by chance where there are more."""
@@ -32,7 +34,23 @@ def pca(vectors: np.ndarray, latents: int, k: int, *, seed: int, progress: Progr
     """
     with threadpool_limits(1, user_api="blas"), progress("principal components", 1):
         mean, directions, _ = _components(vectors, latents)
-    return _both_ways(directions, directions, mean, k)
+        return _both_ways(directions, directions, mean, k, _some(vectors, seed))
+
+
+def neurons(vectors: np.ndarray, latents: int, k: int, *, seed: int, progress: Progress) -> Dictionary:
+    """The numbers of a vector as they are, less their mean, both ways, as `pca`.
+
+    Raises InputError for any other number of latents than twice their width.
+    """
+    width = vectors.shape[1]
+    if latents != 2 * width:
+        raise InputError(
+            f"vectors of {width} numbers have {2 * width} latents, each number going up and going down, not"
+            f" {latents}: ask for neurons:{2 * width}:{k}"
+        )
+    with threadpool_limits(1, user_api="blas"), progress("neurons", 1):
+        axes, mean = np.eye(width), vectors.mean(0, dtype=np.float64)
+        return _both_ways(axes, axes, mean, k, _some(vectors, seed))
 
 
 def ica(vectors: np.ndarray, latents: int, k: int, *, seed: int, progress: Progress) -> Dictionary:
@@ -53,7 +71,7 @@ def ica(vectors: np.ndarray, latents: int, k: int, *, seed: int, progress: Progr
             found.fit(white)
         encoder = found.components_ @ (directions / spread[:, None])
         decoder = found.mixing_.T @ (directions * spread[:, None])
-    return _both_ways(encoder, decoder, mean, k)
+        return _both_ways(encoder, decoder, mean, k, some)
 
 
 def nmf(vectors: np.ndarray, latents: int, k: int, *, seed: int, progress: Progress) -> Dictionary:
@@ -121,13 +139,21 @@ def _some(vectors: np.ndarray, seed: int) -> np.ndarray:
     return vectors[np.sort(rows)].astype(np.float64)
 
 
-def _both_ways(encoder: np.ndarray, decoder: np.ndarray, mean: np.ndarray, k: int) -> Dictionary:
+def _both_ways(
+    encoder: np.ndarray, decoder: np.ndarray, mean: np.ndarray, k: int, some: np.ndarray
+) -> Dictionary:
+    """Directions up and down, with thresholds by a sample of the vectors."""
     lengths = np.linalg.norm(decoder, axis=1, keepdims=True)
     ahead, directions = (
         np.stack([rows, -rows], axis=1).reshape(-1, len(mean))
         for rows in (encoder * lengths, decoder / lengths)
     )
-    return Dictionary(_tensor(ahead), torch.zeros(len(ahead)), _tensor(directions), _tensor(mean), TopK(k))
+    share = min(1.0, k / len(ahead))
+    thresholds = np.concatenate(
+        [np.quantile((some - mean) @ rows.T, 1 - share, axis=0) for rows in np.array_split(ahead, 8)]
+    )
+    rule = JumpReLU(_tensor(thresholds))
+    return Dictionary(_tensor(ahead), torch.zeros(len(ahead)), _tensor(directions), _tensor(mean), rule)
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

@@ -18,7 +18,7 @@ from saywell.units.dictionaries.descent import Kept, Objective, blocks, check_ve
 from saywell.units.dictionaries.dictionary import Dictionary
 from saywell.units.dictionaries.harvest import harvest
 from saywell.units.dictionaries.jumprelu import JumpReLU
-from saywell.units.dictionaries.linear import ica, nmf, pca
+from saywell.units.dictionaries.linear import ica, neurons, nmf, pca
 from saywell.units.dictionaries.matryoshka import Matryoshka
 from saywell.units.dictionaries.topk import TopK
 
@@ -31,11 +31,11 @@ _TRAINED: Mapping[str, Callable[[int], Objective]] = {
     "matryoshka": Matryoshka,
     "jumprelu": JumpReLU,
 }
-_LINEAR = {"pca": pca, "ica": ica, "nmf": nmf}
+_LINEAR = {"pca": pca, "ica": ica, "nmf": nmf, "neurons": neurons}
 METHODS = (*_TRAINED, *_LINEAR)
 """Names of methods."""
 _CHECKPOINT = "training.safetensors"
-_VERSION = "1"
+_VERSION = "2"
 """Of what is computed: a training that an earlier version kept is not gone on with."""
 
 
