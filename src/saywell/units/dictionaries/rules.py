@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
@@ -77,20 +78,20 @@ class JumpReLU:
 
 @dataclass(frozen=True)
 class Gated:
-    """What is above 0 fires where gain x pre-activation + shift is above 0 too, and with that value.
+    """What is above 0 with `gate` added fires with gain x pre-activation + magnitude, where that is above 0 too.
 
     Rajamanoharan et al. 2024, "Improving Dictionary Learning with Gated Sparse Autoencoders",
-    arXiv:2404.16014. The pre-activation is the gate's; with r, b_mag and b_gate as there, gain = exp(r) and
-    shift = b_mag - gain b_gate.
+    arXiv:2404.16014, where gate is b_gate, gain exp(r_mag) and magnitude b_mag.
     """
 
+    gate: Float32[Tensor, " latents"]
     gain: Float32[Tensor, " latents"]
-    shift: Float32[Tensor, " latents"]
+    magnitude: Float32[Tensor, " latents"]
 
     def select(self, before: Float32[Tensor, "rows latents"]) -> Codes:
         """See `Rule`."""
-        values = torch.addcmul(self.shift, before, self.gain)
-        return _where((before > 0) & (values > 0), values)
+        values = torch.addcmul(self.magnitude, before, self.gain)
+        return _where((before + self.gate > 0) & (values > 0), values)
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,11 @@ RULES: dict[str, type] = {
 
 
 def _where(fires: Tensor, values: Tensor) -> Codes:
-    rows, latents = fires.nonzero(as_tuple=True)
-    return Codes(rows, latents, values[rows, latents])
+    # NumPy looks through a mask four times as fast as torch does on a processor.
+    on_cpu = fires.device.type == "cpu"
+    places = torch.from_numpy(np.flatnonzero(fires.numpy())) if on_cpu else fires.flatten().nonzero()[:, 0]
+    of = fires.shape[1]
+    return Codes(places // of, places % of, values.flatten()[places])
 
 
 def _none(x: Tensor) -> Codes:

@@ -47,11 +47,11 @@ def read(file: Path) -> tuple[Dictionary, Made]:
         raise InputError(f"'dict_class' in {str(settings.file)!r} is {str(kind)[:60]!r}; read are {known}")
     same(trainer.whole("activation_dim"), width, "activation_dim", settings)
     same(trainer.whole("dict_size"), latents, "dict_size", settings)
-    bias = "b_enc" if kind not in _LINEAR else "gate_bias" if kind == "GatedAutoEncoder" else "encoder.bias"
+    bias = "encoder.bias" if kind in _LINEAR else "b_enc"
     centre = weights.take(_CENTRES.get(kind, "b_dec"), width)
     dictionary = Dictionary(
         encoder,
-        weights.take(bias, latents),
+        torch.zeros(latents) if kind == "GatedAutoEncoder" else weights.take(bias, latents),
         decoder,
         centre,
         _rule(kind, trainer, weights, latents),
@@ -69,8 +69,8 @@ def _rule(kind: str, trainer: Settings, weights: Weights, latents: int) -> Rule:
     if kind == "JumpReluAutoEncoder":
         return JumpReLU(weights.take("threshold", latents))
     if kind == "GatedAutoEncoder":
-        gain = weights.take("r_mag", latents).exp()
-        return Gated(gain, weights.take("mag_bias", latents) - gain * weights.take("gate_bias", latents))
+        gate, gain, magnitude = (weights.take(name, latents) for name in ("gate_bias", "r_mag", "mag_bias"))
+        return Gated(gate, gain.exp(), magnitude)
     return ReLU()
 
 

@@ -104,9 +104,8 @@ def dictionary_of(settings: Settings, weights: Weights) -> Dictionary:
     subtracts = not transcoder and subtracts is not False
     dictionary = Dictionary(
         decoder if pursuit else weights.take("W_enc", width, latents).T.contiguous(),
-        torch.zeros(latents)
-        if pursuit
-        else weights.take("b_gate" if architecture == "gated" else "b_enc", latents),
+        # A gated one has two biases, which are its rule's.
+        torch.zeros(latents) if pursuit or architecture == "gated" else weights.take("b_enc", latents),
         decoder,
         # A matching pursuit that takes nothing off adds nothing either.
         centre * 0 if pursuit and not subtracts else centre,
@@ -143,8 +142,8 @@ def _rule(architecture: str, settings: Settings, weights: Weights, latents: int,
             return JumpReLU(weights.take("log_threshold", latents).exp())
         return JumpReLU(weights.take("threshold", latents))
     if architecture == "gated":
-        gain = weights.take("r_mag", latents).exp()
-        return Gated(gain, weights.take("b_mag", latents) - gain * weights.take("b_gate", latents))
+        gate, gain, magnitude = (weights.take(name, latents) for name in ("b_gate", "r_mag", "b_mag"))
+        return Gated(gate, gain.exp(), magnitude)
     if architecture == "matching_pursuit":
         least, most = settings.number("residual_threshold"), settings.whole("max_iterations")
         once = settings.flag("stop_on_duplicate_support") is not False
