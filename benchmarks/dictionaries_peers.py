@@ -4,13 +4,14 @@
 
 In an environment with sae-lens 6.54.12, eai-sparsify 1.3.3 and dictionary-learning 0.1.0, without saywell.
 Reads `FOLDER/vectors.npy`; for each case writes its files under `FOLDER/CASE`, as the package itself saves
-them, reads them with the package, and leaves `FOLDER/CASE.npz` (activations, decoded). Prints a line of JSON a
+them, reads them with it, and leaves `FOLDER/CASE.npz` (activations, decoded). Prints a line of JSON a
 case.
 
 What no package writes (Gemma Scope, Qwen Scope, SAELens before 6) is written here with the keys that SAELens'
 loader of it reads, and read by that loader, with the hub's download replaced by the folder.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import json
@@ -195,7 +196,7 @@ def gemma_scope(repository, inside, loader="gemma_2_sae_huggingface_loader"):
         held = matrices(latents, threshold=(latents,))
         if "embedding" in inside:  # of vectors before they are multiplied
             held["W_enc"] *= WIDTH**0.5
-        np.savez(place / "params.npz", **{name: array.numpy() for name, array in held.items()})
+        np.savez(place / "params.npz", **{name: array.numpy() for name, array in held.items()})  # pyright: ignore
         sizes = dict(d_in=WIDTH, d_sae=latents) | ({"d_out": WIDTH} if "transcoder" in loader else {})
         encode, decode = from_hub(loader, folder, repository, inside, normalize_activations="none", **sizes)
         # SAELens multiplies the decoder of embeddings' and leaves its bias as it was.
@@ -296,7 +297,7 @@ def dictionary_learning(kind):
         from dictionary_learning import utils
 
         made = getattr(utils, kind)
-        options = {"k": K} if "TopK" in kind else {}
+        options: dict = {"k": K} if "TopK" in kind else {}
         if kind == "MatryoshkaBatchTopKSAE":
             options["group_sizes"] = [latents // 4, latents - latents // 4]
         dictionary = filled(made(WIDTH, latents, **options))

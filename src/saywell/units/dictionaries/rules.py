@@ -78,7 +78,7 @@ class JumpReLU:
 
 @dataclass(frozen=True)
 class Gated:
-    """What is above 0 with `gate` added fires with gain x pre-activation + magnitude, where that is above 0 too.
+    """What is above 0 with `gate` added fires with gain x pre-activation + magnitude, if that is above 0 too.
 
     Rajamanoharan et al. 2024, "Improving Dictionary Learning with Gated Sparse Autoencoders",
     arXiv:2404.16014, where gate is b_gate, gain exp(r_mag) and magnitude b_mag.
