@@ -171,18 +171,27 @@ def test_after_a_norm_of_its_own_is_not_before_it(models, family):
         ("T5", "ln2", "block.1.layer.1.layer_norm"),
     ],
 )
-def test_inside_a_norm_is_before_its_weights(models, family, part, norm):
-    """A norm's output from `hook_normalized` by its own weights, and neither its input nor its output."""
+def test_inside_a_norm_is_before_its_weights_where_the_name_says_so(models, family, part, norm):
+    """As TransformerLens has it: before the weights of an RMSNorm, after those of a LayerNorm but when folded."""
     model = models[family]
-    inside = read(model, f"blocks.1.{part}.hook_normalized")
     module = model[0].model.get_submodule(norm)
+    named, after = read(model, f"blocks.1.{part}.hook_normalized"), read(model, norm)
+    inside = read(model, f"blocks.1.{part}.hook_normalized:folded")
     weight = 1 + module.weight if family == "Gemma2" else module.weight
     own = inside * weight + (module.bias if getattr(module, "bias", None) is not None else 0)
-    after = read(model, norm)
     assert torch.allclose(own, after, atol=1e-5) and not torch.allclose(inside, after, rtol=0.05)
     assert torch.allclose(inside.pow(2).mean(-1), torch.ones(IDS.shape), atol=1e-2)
-    if part == "ln2" or family != "Bert":
+    rms = family in ("Llama", "Gemma2", "T5")
+    assert torch.equal(named, inside if rms else after)
+    if family != "Bert":
         assert torch.equal(read(model, {"ln1": "attn_in.1", "ln2": "mlp_in.1"}[part]), after)
+
+
+def test_what_is_written_to_the_stream_can_be_less_its_mean(models):
+    plain, centred = (read(models["GPT2"], f"blocks.1.hook_resid_pre{how}") for how in ("", ":centred"))
+    assert torch.allclose(centred, plain - plain.mean(-1, keepdim=True)) and not torch.equal(centred, plain)
+    with pytest.raises(InputError, match="leave out ':centred'"):
+        models["GPT2"][1].find("z.0:centred")
 
 
 def test_where_nothing_is_normalised_first_there_is_no_such_norm(models):
@@ -262,6 +271,7 @@ def test_paths_are_those_of_whole_models_too(models, name, module, side):
         ("GPTNeoX", "resid_mid.0", "parallel"),
         ("Bert", "ln_final.hook_normalized", "no norm reads"),
         ("GPT2", "../h.1", "no place"),
+        ("GPT2", "h.1:folded", "leave out ':folded'"),
     ],
 )
 def test_what_is_no_place_is_said_with_what_is_near(models, family, name, words):
@@ -517,7 +527,9 @@ def test_a_dictionary_of_another_width_is_refused_with_what_would_fit(models):
         ("Llama", "blocks.0.hook_resid_post", "resid_post.1", "made at 'blocks.0.hook_resid_post'"),
         ("Gemma2", "blocks.1.hook_mlp_out", "layers.1.mlp", "after the norm; 'layers.1.mlp' is before it"),
         ("Gemma2", "layers.1.mlp", "blocks.1.hook_mlp_out", "after the norm"),
-        ("Gemma2", "blocks.1.ln2.hook_normalized", "mlp_in.1", "before its weights"),
+        ("Gemma2", "blocks.1.ln2.hook_normalized", "mlp_in.1", "before the weights of"),
+        ("GPT2", "blocks.1.ln2.hook_normalized", "mlp_in.1", None),
+        ("GPT2", "blocks.1.hook_resid_pre:centred", "resid_pre.1", "less its mean"),
         ("Gemma2", "blocks.1.hook_mlp_in", "mlp_in.1", "other numbers"),
         ("GPTNeoX", "blocks.1.hook_resid_mid", "resid_pre.1", "not found here: .*parallel"),
         ("Llama", "blocks.7.hook_resid_post", "resid_post.1", "not found here: .*its layers are 0 to 1"),
@@ -536,5 +548,5 @@ def test_another_model_bos_context_or_precision_is_said(models):
     (said,) = checked(model, dictionary(16, model="gemma-2-2b"), "resid_post.0")
     assert "made on 'gemma-2-2b', and this is 'Llama'" in said
     half = looked_into("GPT2", lambda model: model.to(torch.bfloat16), **FAMILIES["GPT2"])
-    assert half[1].find("blocks.0.ln2.hook_normalized").norm and half[1].find("resid_mid.1")
+    assert half[1].find("blocks.0.ln2.hook_normalized:folded").norm and half[1].find("resid_mid.1")
     assert "bfloat16" in checked(half, dictionary(16), "resid_post.0")[0]

@@ -20,20 +20,27 @@ interp-engine
 `mlp_act.L`     `blocks.L.mlp.hook_post`                             neurons: after it, and after the gate
 `mlp_out.L`     `blocks.L.mlp.hook_out`      `mlps_output[L]`        what the feed-forward part gives, raw
 `mlp_out_post`  `blocks.L.hook_mlp_out`                              what it adds to the stream
-                `blocks.L.ln1.hook_normalized`                       in a norm, before its weights; see `Norm`
+                `blocks.L.ln1.hook_normalized`                       in a norm, or its output; see below
 `embeddings`    `hook_embed`                                         of the tokens alone
 `final_norm`    `unembed.hook_in`                                    what the unembedding reads
 =============== ============================ ======================= =========================================
 
-Traps, each from the source of those who made the names. In blocks that also normalise what a part gives
-(Gemma 2 and 3, OLMo 2) `hook_mlp_out` and `hook_attn_out` come after that norm and `mlp.hook_out` before it
-(transformer_lens 2.17, components/transformer_block.py; interp-engine, mappers.py). `hook_normalized` is the
-input of a norm, centred and divided, before its weight and bias, folded or not (components/rms_norm.py and
-rms_norm_pre.py), and so not what the next module reads. `hook_mlp_in` comes before the norm
-(transformer_block.py): it is `resid_mid`. In post-norm blocks `hook_resid_mid` and `hook_resid_post` come
-before the norms, and the block's output is `hook_normalized_resid_post` (components/bert_block.py). Parallel
-blocks (GPT-J, GPT-NeoX) have no `hook_resid_mid`. `hook_embed` has the factor by which a model scales its
-embeddings (pretrained/weight_conversions/gemma.py), and no positions.
+Traps, each from the source of those who made the names, and seen on tiny models in both. In blocks that also
+normalise what a part gives (Gemma 2 and 3, OLMo 2) `hook_mlp_out` and `hook_attn_out` come after that norm
+and `mlp.hook_out` before it (transformer_lens 2.17, components/transformer_block.py; interp-engine,
+mappers.py). `hook_normalized` comes before the weight of an RMSNorm (components/rms_norm.py), so that the
+next module reads something else, and after weight and bias of a LayerNorm (components/layer_norm.py).
+`hook_mlp_in` comes before the norm (transformer_block.py): it is `resid_mid`. In post-norm blocks
+`hook_resid_mid` and `hook_resid_post` come before the norms, and the block's output is
+`hook_normalized_resid_post` (components/bert_block.py). Parallel blocks (GPT-J, GPT-NeoX) have no
+`hook_resid_mid`. `hook_embed` has the factor by which a model scales its embeddings
+(pretrained/weight_conversions/gemma.py), and no positions.
+
+TransformerLens can change the weights of a model when it loads it, and with them what is at a place.
+`center_writing_weights` (which SAELens asks for with its first dictionaries of GPT-2) takes the mean off all
+that is written to the stream: `blocks.L.hook_resid_pre:centred`. `fold_ln` has a LayerNorm without weights:
+`blocks.L.ln2.hook_normalized:folded`. `fold_value_biases` leaves the biases of values out of `hook_z`; that
+is not done here.
 
 What a name stands for is found in the numbers of a short run (see `blocks`), and is an error where it is not
 there.
@@ -93,6 +100,10 @@ _WHOLE = {
 _ALSO = {"hook_mlp_in": "resid_mid", "hook_normalized_resid_post": "resid_post"}
 """Other names in TransformerLens, of what has one already."""
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+_CENTRED, _FOLDED = "centred", "folded"
+_STREAM = frozenset(
+    "embeddings resid_pre resid_mid resid_post attn_out attn_out_post mlp_out mlp_out_post".split()
+)
 _SIDES: dict[str, Side] = {":in": "input", ":out": "output", ".input": "input", ".output": "output"}
 
 
@@ -132,6 +143,8 @@ class HookPoint:
     """The one that is read; None: all."""
     norm: Norm | None = None
     """What is done to the numbers here, where the place is inside a norm."""
+    centred: bool = False
+    """Whether their mean is taken off them."""
     place: Place | None = None
     """Of an image model: the grid of places in the picture."""
 
@@ -139,6 +152,8 @@ class HookPoint:
         """The numbers at this place [..., width] from all that are at the module."""
         if self.head is not None:
             values = values.unflatten(-1, (self.heads, -1))[..., self.head, :]
+        if self.centred:
+            values = values - values.mean(-1, keepdim=True)
         return values if self.norm is None else self.norm(values).to(values.dtype)
 
 
@@ -204,6 +219,9 @@ class Places:
         return _same(one.of(a), other.of(b))
 
     def _named(self, name: str) -> HookPoint:
+        plain, _, processed = name.partition(":")
+        if processed in (_CENTRED, _FOLDED):
+            return replace(self._processed(self._named(plain), processed), name=name)
         kind, layer = self._read(name)
         if isinstance(self.loaded, VisionModel) and name in ("outputs", "channels"):
             (place,) = find_places(self.loaded, name)
@@ -217,6 +235,16 @@ class Places:
         except Missing as why:
             raise InputError(f"there is no {name!r} in {type(self.model).__name__}: {why}") from None
         return replace(point, name=name)
+
+    def _processed(self, point: HookPoint, how: str) -> HookPoint:
+        """A place as it is in a model whose weights TransformerLens has changed."""
+        if how == _CENTRED and point.kind in _STREAM:
+            return replace(point, centred=True, note="; ".join(filter(None, (point.note, "less its mean"))))
+        if how == _FOLDED and point.kind.endswith("_normalized"):
+            note = point.note.replace("after", "before")
+            return replace(point, side="input", norm=self._norm_at(point.module), note=note)
+        of = "the residual stream and what is added to it" if how == _CENTRED else "hook_normalized"
+        raise InputError(f"{point.name!r} has no {how!r}, which is of {of}; leave out ':{how}'")
 
     def _read(self, name: str) -> tuple[str | None, int | None]:
         """The kind and the layer that a name speaks of; (None, None) for a path."""
@@ -595,9 +623,15 @@ class Places:
         for path in norms:
             norm = self._norm_at(path)
             if norm is not None:
-                note = f"inside {path.rpartition('.')[2]!r}, before its weights"
-                return self._point(kind, Where(path, "input"), layer, note, norm=norm)
+                return self._in_norm(kind, path, layer, norm)
         raise Missing(f"no norm gives what that part of block {layer} reads")
+
+    def _in_norm(self, kind: str, path: str, layer: int | None, norm: Norm) -> HookPoint:
+        """`hook_normalized`, which of a LayerNorm has its weights and of an RMSNorm comes before them."""
+        called = repr(path.rpartition(".")[2])
+        if norm.centres:
+            return self._point(kind, Where(path, "output"), layer, f"after the weights of {called}")
+        return self._point(kind, Where(path, "input"), layer, f"before the weights of {called}", norm=norm)
 
     def _embeddings(self) -> HookPoint:
         embedding = self._embedding()
@@ -638,8 +672,9 @@ class Places:
 
     def _final_normalized(self) -> HookPoint:
         path = self._last_norm()
-        note = f"inside {path.rpartition('.')[2]!r}, before its weights"
-        return self._point("final_normalized", Where(path, "input"), None, note, norm=self._norm_at(path))
+        norm = self._norm_at(path)
+        assert norm is not None
+        return self._in_norm("final_normalized", path, None, norm)
 
 
 def _row(point: HookPoint, what: str) -> dict[str, Any]:

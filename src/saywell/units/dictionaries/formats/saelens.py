@@ -51,10 +51,14 @@ def read(file: Path) -> tuple[Dictionary, Made]:
 def made_of(settings: Settings, form: str) -> Made:
     """What version 6 settings say of where a dictionary comes from."""
     held = settings.within("metadata")
+    hook = held.text("hook_name")
+    # Of a model whose weights were changed so that the mean of what is at the place is 0; see `units.places`.
+    if hook is not None and held.within("model_from_pretrained_kwargs").flag("center_writing_weights"):
+        hook = f"{hook}:centred"
     return Made(
         form,
         model=held.text("model_name"),
-        hook=held.text("hook_name"),
+        hook=hook,
         hook_out=held.text("hook_name_out"),
         head=held.whole("hook_head_index"),
         bos=held.flag("prepend_bos"),
