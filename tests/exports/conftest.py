@@ -5,18 +5,20 @@ from __future__ import annotations
 import pytest
 
 from saywell.studies.units import describe_units
-from word_latents import Counts, WordLatents, corpus
+from word_latents import Counts, WordLatents, corpus, no_page
 
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
     """Described by claims, at a place whose name is a path."""
-    return describe_units(
-        corpus(),
-        WordLatents(),
-        out=tmp_path_factory.mktemp("latents") / "s",
-        describer=["claims"],
-        reader=["claims", "lexical"],
-        encoder=Counts(),
-        control=False,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saywell.studies.spine.write_report", no_page)
+        return describe_units(
+            corpus(),
+            WordLatents(),
+            out=tmp_path_factory.mktemp("latents") / "s",
+            describer=["claims"],
+            reader=["claims", "lexical"],
+            encoder=Counts(),
+            control=False,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
@@ -108,6 +109,39 @@ def test_batches_are_cut_and_what_is_too_long_is_said(study, tmp_path, monkeypat
             assert len(shown["tokens"]) <= 4 and max(shown["values"]) > 0
 
 
+def test_ranges_and_promoted_tokens_where_the_study_has_them(study, tmp_path, put_tables):
+    shutil.copytree(study.path, tmp_path / "s")
+    rows = study.exemplars.filter(unit="latent/0", part="describe").head(4)
+    ranges = pl.DataFrame(
+        {
+            "unit": rows["unit"],
+            "part": rows["part"],
+            "bin": pl.Series([0, 1, 3, 3], dtype=pl.Int32),
+            "rank": pl.Series([0, 0, 0, 1], dtype=pl.Int32),
+            "low": pl.Series([0.1, 0.2, 0.5, 0.5], dtype=pl.Float32),
+            "high": pl.Series([0.2, 0.3, 0.9, 0.9], dtype=pl.Float32),
+            "example": rows["example"],
+        }
+    )
+    moved = [("latent/0", sign, rank, f"t{sign}{rank}", sign * 0.5) for sign in (1, -1) for rank in range(22)]
+    schema = {"unit": pl.String, "sign": pl.Int8, "rank": pl.Int32, "token": pl.String, "value": pl.Float64}
+    put_tables(tmp_path / "s", ranges=ranges, promoted=pl.DataFrame(moved, schema=schema, orient="row"))
+    own = Study(tmp_path / "s")
+    write_folder(own, "neuronpedia", tmp_path / "n", How(texts=1))
+    batch = json_of(tmp_path / "n" / "5-saywell-latent" / "batch-0.json")
+    check_upload(batch)
+    feature = batch["features"][0]
+    assert [a.get("quantileMin") for a in feature["activations"]] == [None, 0.5, 0.5, 0.2]  # none twice
+    assert feature["activations"][1]["quantileFraction"] == 0.25
+    assert [one["token"] for one in feature["topLogits"]] == [f"t1{n}" for n in range(20)]
+    write_folder(own, "saedashboard", tmp_path / "d", How(texts=1))
+    shown = json_of(tmp_path / "d" / "batch-0.json")["features"]
+    assert (
+        shown[0]["neg_str"][0] == "t-10" and shown[0]["neg_values"][0] == -0.5 and shown[1]["pos_str"] == []
+    )
+    assert shown[0]["activations"][1]["bin_contains"] == 0.25
+
+
 # ---- there and back
 
 
@@ -204,6 +238,12 @@ def test_delphi_latents_are_where_the_texts_say(study, written):
         n: sum(text.split().count(word) for text in study.examples["text"]) for n, word in enumerate(WORDS)
     }
     assert np.bincount(latents, minlength=9).tolist() == list(counts.values())
+    own = json_of(folder / "scores" / "claims" / "model-layers.5.mlp_latent0.txt")
+    assert {one["activating"] for one in own} == {True, False}
+    for one in own:
+        assert one["activating"] == any(one["activations"]) == ("soup" in "".join(one["str_tokens"]).split())
+        assert one["prediction"] == one["activating"] and one["correct"]  # the description says "soup"
+        assert len(one["activations"]) == len(one["str_tokens"])
     config = json_of(hook / "config.json")
     assert config["cache_ctx_len"] == 256 and config["n_splits"] == 1 and config["model_name"] == "tiny-model"
 
@@ -287,8 +327,6 @@ def test_only_verified_units_and_other_names(study, tmp_path):
 
 
 def test_a_study_without_tokens_says_so(study, tmp_path, put_tables):
-    import shutil
-
     shutil.copytree(study.path, tmp_path / "s")
     for file in (tmp_path / "s" / "arrays" / "activations").iterdir():
         file.unlink()

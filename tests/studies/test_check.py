@@ -16,10 +16,18 @@ from saywell.errors import InputError, StudyError
 from saywell.studies.audit import audit_study
 from saywell.studies.check import check_descriptions, matched
 from saywell.studies.units import describe_units
+from word_latents import no_page
 
 NAMES = ["battery", "food", "room", "noise"]
 TRUE = {"battery": "battery, charger or phone", "food": "something about food or soup", "room": "room"}
 FALSE = {"battery": "soup", "food": "room and bed", "room": "battery", "noise": "good"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_pages():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saywell.studies.spine.write_report", no_page)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 from saywell.exports.shown import Feature, Shot, Shown, exact
 from saywell.exports.writing import as_json, batches
 
-MOST_FEATURES, MOST_LETTERS = 128, 512
+MOST_FEATURES, MOST_LETTERS, MOST_LOGITS = 128, 512, 20
 LONG = (
     f"{{}} descriptions have more than the {MOST_LETTERS} characters that Neuronpedia takes and are left out"
 )
@@ -36,6 +36,9 @@ def _entry(feature: Feature, shown: Shown) -> dict[str, Any]:
         shown.tell(LONG, [feature.unit])
     elif feature.text:
         told["explanations"] = [{"text": feature.text}]
+    for name, moved in (("topLogits", feature.raises), ("bottomLogits", feature.lowers)):
+        if moved:
+            told[name] = [{"token": token, "value": value} for token, value in moved[:MOST_LOGITS]]
     return told | {"activations": [_activation(shot) for shot in feature.shots]}
 
 

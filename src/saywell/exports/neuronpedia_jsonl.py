@@ -25,7 +25,7 @@ _NOWHERE = (
     *("topkCosSimIndices", "topkCosSimValues", "neuron_alignment_indices", "neuron_alignment_values"),
     *("neuron_alignment_l1", "correlated_neurons_indices", "correlated_neurons_pearson"),
     *("correlated_neurons_l1", "correlated_features_indices", "correlated_features_pearson"),
-    *("correlated_features_l1", "neg_str", "neg_values", "pos_str", "pos_values"),
+    "correlated_features_l1",
     *("freq_hist_data_bar_heights", "freq_hist_data_bar_values", "logits_hist_data_bar_heights"),
     *("logits_hist_data_bar_values", "decoder_weights_dist", "vector"),
 )
@@ -163,13 +163,23 @@ def _metadata(shown: Shown, layer: int, own: Path) -> None:
 
 
 def _feature(feature: Feature, whose: Mapping[str, str], shown: Shown) -> dict[str, Any]:
-    lists: dict[str, Any] = {name: [] for name in _NOWHERE}
+    lists: dict[str, Any] = {name: [] for name in _NOWHERE} | logits(feature)
     return (
         {**whose, "index": str(feature.index), "creatorId": AUTHOR, "maxActApprox": exact(feature.highest)}
         | {"hasVector": False, "hookName": shown.hook, "sourceSetName": shown.source_set}
         | {"frac_nonzero": exact(feature.density or 0.0)}
         | lists
     )
+
+
+def logits(feature: Feature) -> dict[str, list[Any]]:
+    """The tokens that it raises and lowers, in the columns of Neuronpedia and SAEDashboard."""
+    return {
+        "pos_str": [token for token, _ in feature.raises],
+        "pos_values": [value for _, value in feature.raises],
+        "neg_str": [token for token, _ in feature.lowers],
+        "neg_values": [value for _, value in feature.lowers],
+    }
 
 
 def _activations(feature: Feature, whose: Mapping[str, str]) -> Iterable[dict[str, Any]]:

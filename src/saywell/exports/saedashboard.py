@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from saywell.exports.neuronpedia_jsonl import logits
 from saywell.exports.shown import Feature, Shot, Shown, exact
 from saywell.exports.writing import as_json, batches
 
@@ -15,7 +16,7 @@ _UNKNOWN = (
     *("neuron_alignment_indices", "neuron_alignment_values", "neuron_alignment_l1"),
     *("correlated_neurons_indices", "correlated_neurons_l1", "correlated_neurons_pearson"),
     *("correlated_features_indices", "correlated_features_l1", "correlated_features_pearson"),
-    *("neg_str", "neg_values", "pos_str", "pos_values", "freq_hist_data_bar_values"),
+    "freq_hist_data_bar_values",
     *("freq_hist_data_bar_heights", "logits_hist_data_bar_heights", "logits_hist_data_bar_values"),
     *("decoder_weights_dist", "vector"),
 )
@@ -46,7 +47,7 @@ def write_saedashboard(shown: Shown, folder: Path) -> None:
 
 
 def _entry(feature: Feature, shown: Shown) -> dict[str, Any]:
-    lists: dict[str, Any] = {name: [] for name in _UNKNOWN}
+    lists: dict[str, Any] = {name: [] for name in _UNKNOWN} | logits(feature)
     return lists | {
         "feature_index": feature.index,
         "frac_nonzero": exact(feature.density or 0.0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -20,9 +20,12 @@ from saywell.scorers.deciding import VERIFIED
 from saywell.store.study import Study
 
 if TYPE_CHECKING:
+    from saywell.units.responses import Fired
     from saywell.units.token_activations import TokenActivations
 
 ARRAYS = "activations"
+RANGES, PROMOTED = "ranges", "promoted"
+"""Tables that a study of features may have."""
 MOST_TOKENS = 1024
 """Of a text that Neuronpedia takes."""
 NUMBERED = "{} units are left out, as the form tells units by their number and shows them going high"
@@ -74,6 +77,9 @@ class Feature(NamedTuple):
     density: float | None
     """The share of tokens on which it fires."""
     shots: list[Shot]
+    raises: Sequence[tuple[str, float]] = ()
+    """Tokens whose logits it raises most, directly, and by how much."""
+    lowers: Sequence[tuple[str, float]] = ()
 
     @property
     def highest(self) -> float:
@@ -198,27 +204,24 @@ class Shown:
         own = self.units if layer is None else self.units.filter(layer=layer)
         density = self._density if shots else None
         for units in own.iter_slices(_UNITS):
-            words = {
-                row["unit"]: row
-                for row in self._standing.filter(pl.col("unit").is_in(units["id"])).to_dicts()
-            }
-            scores = {
-                row["unit"]: row for row in self._scores.filter(pl.col("unit").is_in(units["id"])).to_dicts()
-            }
-            wanted = self._wanted(units) if shots else pl.DataFrame(schema=_WANTED)
+            words, scores = (_by_unit(table, units) for table in (self._standing, self._scores))
+            wanted = self._wanted(units) if shots else _WANTED
+            moved = self._moved(units) if shots else {}
             for some in units.iter_slices(_AT_ONCE):
                 seen = self._shots(some, wanted.filter(pl.col("unit").is_in(some["id"]))) if shots else {}
                 for id, index, place in some.select("id", "index", "place").iter_rows():
                     said = words.get(id, {})
                     yield Feature(
-                        id,
-                        index,
-                        said.get("text") or "",
-                        said.get("describer") or "",
-                        said.get("llm") or "",
-                        scores.get(id),
-                        None if density is None else float(density[place]),
-                        seen.get(id, []),
+                        unit=id,
+                        index=index,
+                        text=said.get("text") or "",
+                        describer=said.get("describer") or "",
+                        llm=said.get("llm") or "",
+                        score=scores.get(id),
+                        density=None if density is None else float(density[place]),
+                        shots=seen.get(id, []),
+                        raises=moved.get((id, 1), ()),
+                        lowers=moved.get((id, -1), ()),
                     )
 
     def firing(self, layer: int) -> Iterator[Feature]:
@@ -231,21 +234,31 @@ class Shown:
 
     def _wanted(self, units: pl.DataFrame) -> pl.DataFrame:
         """Which examples of each unit are shown, strongest first, then those of its ranges, high to low."""
-        strongest = (
-            pl.scan_parquet(self.study.verify("exemplars"), glob=False)
-            .filter(pl.col("unit").is_in(units["id"].to_list()), pl.col("part") == DESCRIBE)
-            .filter(pl.col("rank") < self.how.texts)
-            .sort("unit", "rank")
-            .select(
-                "unit",
-                "example",
-                low=pl.lit(None, pl.Float64),
-                high=pl.lit(None, pl.Float64),
-                share=pl.lit(None, pl.Float64),
+        strongest = self._rows_of("exemplars", units).filter(pl.col("rank") < self.how.texts)
+        frames = [strongest.sort("unit", "rank").select("unit", "example", **_NO_RANGE)]
+        if RANGES in self.study.manifest.tables:
+            ranges = self._rows_of(RANGES, units).sort("unit", -pl.col("bin"), "rank")
+            share = 1 / (1 + pl.col("bin").max().over("unit"))  # each has as many of the describe examples
+            frames.append(
+                ranges.select("unit", "example", pl.col("low", "high").cast(pl.Float64), share=share)
             )
-            .collect()
-        )
-        return strongest
+        return pl.concat(frames).unique(["unit", "example"], keep="first", maintain_order=True)
+
+    def _rows_of(self, table: str, units: pl.DataFrame) -> pl.DataFrame:
+        """Of a large table the describe rows of some units; the others are not kept in memory."""
+        rows = pl.scan_parquet(self.study.verify(table), glob=False)
+        return rows.filter(pl.col("unit").is_in(units["id"].implode()), pl.col("part") == DESCRIBE).collect()
+
+    def _moved(self, units: pl.DataFrame) -> dict[tuple[str, int], list[tuple[str, float]]]:
+        """Tokens whose logits each unit raises (1) or lowers (-1) most, where the study knows."""
+        if PROMOTED not in self.study.manifest.tables:
+            return {}
+        rows = pl.scan_parquet(self.study.verify(PROMOTED), glob=False)
+        rows = rows.filter(pl.col("unit").is_in(units["id"].implode())).sort("unit", "sign", "rank").collect()
+        found: dict[tuple[str, int], list[tuple[str, float]]] = {}
+        for unit, sign, token, value in rows.select("unit", "sign", "token", "value").iter_rows():
+            found.setdefault((unit, sign), []).append((token, exact(value)))
+        return found
 
     def _shots(self, units: pl.DataFrame, wanted: pl.DataFrame) -> dict[str, list[Shot]]:
         rows = {id: self._rows[id] for id in wanted["example"].unique()}
@@ -253,31 +266,38 @@ class Shown:
         found = self.tokens.fired_each(units["place"].to_list(), asked)
         fired = dict(zip(units["id"], found, strict=True))
         result: dict[str, list[Shot]] = {}
-        for unit, example, low, high, share in wanted.select(
-            "unit", "example", "low", "high", "share"
-        ).iter_rows():
+        for unit, example, low, high, share in wanted.select(_WANTED.columns).iter_rows():
             own, row = fired[unit], rows[example]
             start, stop = np.searchsorted(own.rows, [row, row + 1])
             if start == stop:
                 continue
-            tokens, where = self._strings(row)
-            values = np.zeros(len(tokens))
-            values[where[own.positions[start:stop]]] = own.values[start:stop]
+            tokens, values = self.strings(row)[0], self.values(row, own)
             within = None if low is None else (low, high, share)
             if len(tokens) > MOST_TOKENS:
                 self.tell(CUT, [example])
             result.setdefault(unit, []).append(_shot(example, tokens, values, within))
         return result
 
+    def values(self, row: int, fired: Fired) -> list[float]:
+        """Of a text what a unit does at each of its tokens, by all that it does."""
+        start, stop = np.searchsorted(fired.rows, [row, row + 1])
+        tokens, where = self.strings(row)
+        values = [0.0] * len(tokens)
+        for at, value in zip(
+            fired.positions[start:stop].tolist(), fired.values[start:stop].tolist(), strict=True
+        ):
+            values[where[at]] = exact(value)
+        return values
+
     @cached_property
-    def _strings(self):
+    def strings(self) -> Callable[[int], tuple[list[str], np.ndarray]]:
+        """Of a row's text its tokens but special ones, and of each position its number among them."""
         texts = self.study.examples["text"].to_list()
         packed = self.tokens.tokens
         assert packed is not None
 
-        @lru_cache(maxsize=4096)
+        @lru_cache(maxsize=16_384)
         def strings(row: int) -> tuple[list[str], np.ndarray]:
-            """Tokens of a text but the special ones, and of each position of the model's its number there."""
             here = slice(packed.starts[row], packed.starts[row + 1])
             content = packed.content[here]
             ends = packed.spans[here][content][:, 1]
@@ -312,9 +332,15 @@ class Shown:
         return self._scores.filter(status=VERIFIED)["unit"].to_list()
 
 
-_WANTED: dict[str, Any] = {"unit": pl.String, "example": pl.String} | dict.fromkeys(
-    ("low", "high", "share"), pl.Float64
+_NO_RANGE: dict[str, Any] = dict.fromkeys(("low", "high", "share"), pl.lit(None, pl.Float64))
+_WANTED = pl.DataFrame(
+    schema={"unit": pl.String, "example": pl.String} | dict.fromkeys(("low", "high", "share"), pl.Float64)
 )
+
+
+def _by_unit(table: pl.DataFrame, units: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Rows of some units."""
+    return {row["unit"]: row for row in table.filter(pl.col("unit").is_in(units["id"].implode())).to_dicts()}
 
 
 def pieces(text: str, ends: Sequence[int] | np.ndarray) -> list[str]:
@@ -334,12 +360,12 @@ def exact(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _shot(example: str, tokens: Sequence[str], values: np.ndarray, within: Any) -> Shot:
+def _shot(example: str, tokens: Sequence[str], values: Sequence[float], within: Any) -> Shot:
     """At most as many tokens as may be shown, those around the peak."""
-    peak = int(values.argmax())
+    peak = values.index(max(values))
     start = max(0, min(peak - MOST_TOKENS // 2, len(tokens) - MOST_TOKENS))
     here = slice(start, start + MOST_TOKENS)
-    return Shot(example, list(tokens[here]), [exact(v) for v in values[here].tolist()], peak - start, within)
+    return Shot(example, list(tokens[here]), list(values[here]), peak - start, within)
 
 
 def _layer_of(module: str | None) -> int | None:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from saywell.data.encodings import encodable
 
 T = TypeVar("T")
+_PACKED = 5
+"""As Neuronpedia packs: a third of the time of 9, and a tenth larger."""
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -36,4 +38,4 @@ def write_lines(path: Path, rows: Sequence[Any]) -> None:
     """As JSON lines, packed where the name says so; equal rows are equal files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = json_lines(rows)
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data, _PACKED, mtime=0) if path.suffix == ".gz" else data)
