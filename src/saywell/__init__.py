@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from saywell.language_models import open_language_model
     from saywell.report.card import Unit
     from saywell.store.study import Study
-    from saywell.studies.check import check_descriptions
+    from saywell.studies.check import check_descriptions, check_features
     from saywell.studies.classes import describe_classes
     from saywell.studies.features import describe_features
     from saywell.studies.hypotheses import find_hypotheses
@@ -34,6 +34,7 @@ __all__ = [
     "Study",
     "Unit",
     "check_descriptions",
+    "check_features",
     "describe_classes",
     "describe_features",
     "describe_neurons",
@@ -50,6 +51,7 @@ _HOMES = {
     "Study": "saywell.store.study",
     "Unit": "saywell.report.card",
     "check_descriptions": "saywell.studies.check",
+    "check_features": "saywell.studies.check",
     "describe_classes": "saywell.studies.classes",
     "describe_features": "saywell.studies.features",
     "describe_neurons": "saywell.studies.neurons",

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import saywell
@@ -14,8 +15,10 @@ from saywell.cli import app
 from saywell.data.others import Others, read_descriptions
 from saywell.errors import InputError, StudyError
 from saywell.studies.audit import audit_study
-from saywell.studies.check import check_descriptions, matched
+from saywell.studies.check import check_descriptions, check_features, matched
 from saywell.studies.units import describe_units
+from saywell.units.dictionaries.dictionary import Dictionary
+from saywell.units.dictionaries.rules import TopK
 from word_latents import no_page
 
 NAMES = ["battery", "food", "room", "noise"]
@@ -147,8 +150,8 @@ def test_several_texts_of_a_writer_and_another_model_are_said():
     frame = pl.DataFrame({"index": [8, 8], "text": ["a", "b"], "model": ["org/GPT-2 small"] * 2})
     found = matched(read_descriptions(frame), UNITS, model="minilm")
     assert [(w.name, w.texts["layer.1/8"]) for w in found.writers] == [("given", "a"), ("given (2)", "b")]
-    assert "of the model 'org/GPT-2 small'" in found.notes[0]
-    assert not matched(read_descriptions(frame), UNITS, model="gpt2-small").notes
+    assert "of the model 'org/GPT-2 small'" in found.writers[0].notes[0]
+    assert not matched(read_descriptions(frame), UNITS, model="gpt2-small").writers[0].notes
 
 
 def test_peaks_of_another_dictionary_are_noticed(study, encoder, tmp_path):
@@ -158,6 +161,41 @@ def test_peaks_of_another_dictionary_are_noticed(study, encoder, tmp_path):
     others = Others("x", table, peaks={0: ["zebra"], 1: ["zebra"]})
     found = check_descriptions(others, study, out=tmp_path / "c", encoder=encoder)
     assert not [note for note in found.manifest.notes if "another dictionary" in note]
+
+
+def test_latents_of_a_dictionary_on_examples_of_ones_own(corpus, bert, tokenizer, encoder, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    width = bert.config.hidden_size
+    weights = torch.randn(12, width, generator=generator)
+    dictionary = Dictionary(
+        weights, torch.zeros(12), weights / width, torch.zeros(width), TopK(2), False, None, None
+    )
+    brought = pl.DataFrame({"index": [3, 7, 7, 12], "text": ["food", "room", "bed", "x"], "by": list("aaba")})
+    how = {"model": bert, "tokenizer": tokenizer, "encoder": encoder, "dictionary": dictionary}
+    how |= {"at": "encoder.layer.1", "context": None, "reader": ["claims", "lexical"], "control": False}
+    how |= {"tags": "topic"}
+    study = check_features(brought, corpus, out=tmp_path / "c", **how)
+    assert study.units["id"].to_list() == ["latent/3", "latent/7"]
+    written = study.descriptions.filter(pl.col("text") != "").select("unit", "text", "describer").rows()
+    assert written == [
+        ("latent/3", "food", "given, a"),
+        ("latent/7", "room", "given, a"),
+        ("latent/7", "bed", "given, b"),
+    ]
+    assert study.scores.filter(reader="claims")["value"].null_count() == 3  # no sentence at its word
+    assert any("that the study does not have (12)" in note for note in study.manifest.notes)
+    assert audit_study(study).filter(status="failed").rows() == []
+    with pytest.raises(InputError, match="none of the 1 descriptions"):
+        check_features(brought.tail(1), corpus, out=tmp_path / "d", **how)
+    with pytest.raises(InputError, match="leave out --latents"):
+        check_features(brought, corpus, out=tmp_path / "d", latents=[1], **how)
+    with pytest.raises(StudyError, match="given: not the same content"):
+        check_features(brought.head(1), corpus, out=tmp_path / "c", **how)
+
+
+def test_options_of_latents_are_none_of_a_study(study, tmp_path):
+    with pytest.raises(InputError, match=r"at='x' \(--at\) is of examples and latents"):
+        check_descriptions(given(m=TRUE), study, out=tmp_path / "c", at="x")
 
 
 def test_the_command(study, tmp_path, monkeypatch, encoder):
@@ -172,4 +210,6 @@ def test_the_command(study, tmp_path, monkeypatch, encoder):
     assert json.loads(ran.stdout)["manifest"]["kind"] == "check"
     with pytest.raises(StudyError, match="made with other inputs"):
         CliRunner().invoke(app, [*args, "--reader", "claims"], catch_exceptions=False)
+    with pytest.raises(InputError, match="what are they held against"):
+        CliRunner().invoke(app, [*args[:2], *args[4:]], catch_exceptions=False)
     assert saywell.check_descriptions is check_descriptions

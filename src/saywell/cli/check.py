@@ -21,32 +21,53 @@ def check(
     descriptions: Annotated[
         str,
         typer.Argument(
-            help="Neuronpedia's or SAEDashboard's JSON, a folder of Neuronpedia's or delphi's, CSV, Parquet,"
-            " JSON lines, a study."
+            help="Neuronpedia's JSON or folder, delphi's explanations, CSV, Parquet, JSON lines, a study."
         ),
     ],
+    examples: Annotated[
+        str | None, typer.Argument(help="Without --study: texts or pictures, as of saywell features.")
+    ] = None,
     *,
-    study: Annotated[Path, typer.Option(help="Finished study of the same units.")],
     out: Out,
-    top: Annotated[int, typer.Option(help="Descriptions to show.", min=0)] = 10,
+    study: Annotated[Path | None, typer.Option(help="Finished study of the same units.")] = None,
+    model: Annotated[str | None, typer.Option(help="Without --study: model, as of saywell features.")] = None,
+    dictionary: Annotated[
+        str | None, typer.Option(help="Without --study: the dictionary that the latents are of.")
+    ] = None,
+    show: Annotated[int, typer.Option(help="Descriptions to show.", min=0)] = 10,
     settings: CheckSettings,
     json: AsJson = False,
 ) -> None:
-    """Put descriptions that others wrote to the test, on the units and examples of a study.
+    """Put descriptions that others wrote to the test.
 
-    The study's own descriptions are read beside them. Units are told by their ids, or by
-    their numbers; which of several layers or dictionaries is meant, --only says.
+    \b
+    of any units, on a study of them     --study STUDY
+    of latents, on examples of your own  EXAMPLES --model M --at HOOK --dictionary D
+
+    With --study its own descriptions are read beside them. Units are told by their ids, or
+    by their numbers; which of several layers or dictionaries is meant, --only says.
     """
     from saywell.cli.progress import Terminal
     from saywell.cli.show import print_study
-    from saywell.studies.check import check_descriptions
+    from saywell.errors import InputError
+    from saywell.studies.check import check_descriptions, check_features
 
-    checked = check_descriptions(
-        descriptions, study, out=out, settings=settings, command=sys.argv, progress=Terminal()
-    )
-    if not json:
-        _print_checked(checked, top)
-    print_study(checked, json=json, top=0)
+    how = {"out": out, "settings": settings, "command": sys.argv, "progress": Terminal()}
+    if study is not None:
+        if examples or model or dictionary:
+            raise InputError("--study has examples and units: leave out others, --model and --dictionary")
+        checked = check_descriptions(descriptions, study, **how)
+        if not json:
+            _print_checked(checked, show)
+        print_study(checked, json=json, top=0)
+        return
+    if examples is None or dictionary is None:
+        raise InputError(
+            "what are they held against? --study STUDY, or examples of your own with --dictionary D,"
+            " --model M and --at HOOK"
+        )
+    checked = check_features(descriptions, examples, model=model, dictionary=dictionary, **how)
+    print_study(checked, json=json, top=show)
 
 
 def _print_checked(checked: Study, top: int) -> None:

@@ -1,8 +1,11 @@
-"""Are descriptions that somebody else wrote true? The units of a study say so, and its own beside them.
+"""Are descriptions that somebody else wrote true? Units of a study, or latents of a dictionary, say so.
 
-A check is a study of the same units, answered by the loop of `saywell.studies.spine`: its source is what the
-first study stored, those who write are whoever wrote the descriptions, and the study's own that stand for the
-units. So both are read by the same readers on the same examples and beat the same floors.
+Of latents it is the question of `saywell.studies.features`, with those who wrote in place of describers.
+
+A check against a study is a study of the same units, answered by the loop of `saywell.studies.spine`: its
+source is what the first study stored; those who write are whoever wrote the descriptions, and beside them the
+study, with those that stand for its units. So both are read by the same readers on the same examples and have
+to beat the same floors.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,14 +51,18 @@ from saywell.store.study import Metric, Study, StudyWriter, deciding_rows
 from saywell.store.table import UNANSWERED, Table
 from saywell.studies.again import stored_run
 from saywell.studies.described import DESCRIPTIONS, stored_descriptions
+from saywell.studies.features import describe_features
 from saywell.studies.llm import opened_llm
-from saywell.studies.settings import CheckSettings, named, settings_of
+from saywell.studies.settings import CheckSettings, LlmSettings, named, settings_of
 from saywell.studies.spine import RESPONSES, Extra, Question, Run, run
 from saywell.units.activations import Activations
+from saywell.units.dictionaries.dictionary import Dictionary
+from saywell.units.dictionaries.load import load_dictionary
 from saywell.units.exemplars import EXEMPLARS, Locate, exemplar_table, nowhere
 from saywell.units.firing import Firing
+from saywell.units.latents import KIND
 from saywell.units.responses import Responses, open_responses
-from saywell.units.statistics import SOURCE
+from saywell.units.statistics import SOURCE, source_units
 
 GIVEN, OWN = "given", "own"
 """Who wrote: those that were brought (more than one by name), and the study that is checked against."""
@@ -110,6 +118,7 @@ def check_descriptions(
     belongs to it, where they are of several places (`only` chooses), and for a study without responses.
     """
     asked = settings_of(CheckSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
+    _need_no_features(asked)
     of = study if isinstance(study, Study) else Study(study)
     others = descriptions if isinstance(descriptions, Others) else read_descriptions(descriptions)
     with opened_llm(asked, Path(out), llm, progress) as opened:
@@ -117,14 +126,60 @@ def check_descriptions(
         return run(question, examples, out=out, resources=resources, command=command)
 
 
+def check_features(
+    descriptions: str | Path | pl.DataFrame | Others,
+    examples: Any,
+    *,
+    model: Any,
+    dictionary: str | Path | Dictionary,
+    out: str | Path,
+    settings: CheckSettings | None = None,
+    llm: LanguageModel | str | None = None,
+    encoder: Any = None,
+    tokenizer: Any = None,
+    command: Sequence[str] = (),
+    progress: Progress = automatic,
+    **options: Any,
+) -> Study:
+    """Put somebody else's descriptions of a dictionary's latents to the test on texts or pictures of yours.
+
+    `descriptions` as for `check_descriptions`, the other arguments as for `describe_features`: the study is
+    one of features whose describers are those who wrote. Latents that nobody describes are left out. Raises
+    InputError as either does.
+    """
+    asked = settings_of(CheckSettings, settings, {**options, **named(llm=llm, encoder=encoder)})
+    if asked.train is not None or dictionary is None:
+        raise InputError("descriptions are of latents that there are: give --dictionary, and no --train")
+    if asked.latents is not None or asked.some is not None:
+        raise InputError("which latents are studied the descriptions say: leave out --latents and --some")
+    others = descriptions if isinstance(descriptions, Others) else read_descriptions(descriptions)
+    loaded = dictionary if isinstance(dictionary, Dictionary) else load_dictionary(dictionary).dictionary
+    units = source_units([f"{KIND}/{number}" for number in range(loaded.latents)], KIND)
+    found = matched(others, units, asked.only, model if isinstance(model, str) else "")
+    numbers = dict(units.select("id", "index").iter_rows())
+    latents = sorted(numbers[unit] for unit in found.units)
+    return describe_features(
+        examples,
+        out=out,
+        model=model,
+        dictionary=dictionary,
+        settings=settings_of(CheckSettings, asked, {"latents": latents}),
+        llm=llm,
+        encoder=encoder,
+        tokenizer=tokenizer,
+        given=found.writers,
+        command=command,
+        progress=progress,
+    )
+
+
 # ---- whose they are
 
 
 class Matched(NamedTuple):
-    """Descriptions of units that there are: who wrote, by unit id the texts and their claims; and notes."""
+    """Descriptions of units that there are, by who wrote them."""
 
     writers: Sequence[Given]
-    notes: Sequence[str]
 
     @property
     def units(self) -> set[str]:
@@ -208,10 +263,11 @@ def matched(others: Others, units: pl.DataFrame, only: Sequence[str] = (), model
             _called(by, number, len(texts)),
             {unit: claim for unit, (_, claim) in own.items() if claim},
             some=True,
+            notes=notes,
         )
         for (by, number), own in texts.items()
     ]
-    return Matched(writers, notes)
+    return Matched(writers)
 
 
 def _called(by: str, number: int, of: int) -> str:
@@ -231,6 +287,18 @@ def _wanted(only: Sequence[str]) -> dict[str, str]:
     if wrong is not None:
         raise InputError(f"only={wrong[:_SHOWN]!r} (--only) is no COLUMN=VALUE, such as layer=3")
     return dict(one.split("=", 1) for one in only)  # type: ignore[misc]
+
+
+def _need_no_features(asked: CheckSettings) -> None:
+    able = {"only", "reader", "encoder", "device", "llm_units", *get_annotations(LlmSettings)}
+    fields = CheckSettings.model_fields
+    for name in (name for name in fields if name not in able):
+        value = getattr(asked, name)
+        if value != fields[name].get_default(call_default_factory=True):
+            raise InputError(
+                f"{name}={str(value)[:_SHOWN]!r} (--{name.replace('_', '-')}) is of examples and latents, and"
+                " those of the study are as they are: leave it out"
+            )
 
 
 def _need_one_place(others: Others, apart: Sequence[str]) -> None:
@@ -269,6 +337,7 @@ def _posed(
         seed=kept.resources.seed,
         progress=progress,
         prompts=asked.prompts,
+        device=asked.device or "auto",
     )
     same = encoder is None and asked.encoder in (None, config.get("encoder"))
     source = OfStudy(of, kept, sorted(found.units), same)
@@ -292,14 +361,14 @@ def _posed(
         "caveats": dict(kept.question.caveats),
         "peaks": _peaks(others, of),
     }
-    extras: list[Extra] = [Compared(settled["peaks"], tuple(found.notes), of)]
+    extras: list[Extra] = [Compared(settled["peaks"], of)]
     question = Question(
         "check",
         source,
         [*found.writers, Standing(of)],
         readers,
         settled,
-        {"study": source.fingerprint, "descriptions": _fingerprint(found)},
+        {"study": source.fingerprint, "descriptions": combined(*(one.fingerprint for one in found.writers))},
         StoredTags(of) if examples.tags is not None else None,
         floors=kept.question.floors,
         extras=extras,
@@ -319,15 +388,6 @@ def _readers(kept: Run, asked: CheckSettings, kind: Kind) -> list[Reader]:
     usual = [one for one in kept.question.readers if not one.costly and not isinstance(one, AsksElse)]
     readers = named_ or usual
     return [replace(one, literal=False) if isinstance(one, ClaimReader) else one for one in readers]
-
-
-def _fingerprint(found: Matched) -> str:
-    parts = [
-        f"{w.name}\x00{unit}\x00{text}\x00{w.claims.get(unit, '')}"
-        for w in found.writers
-        for unit, text in sorted(w.texts.items())
-    ]
-    return combined(*parts)
 
 
 @dataclass(frozen=True)
@@ -500,14 +560,11 @@ class Compared:
     """Table `checked`, and by how much what was brought and the study's own differ, on the same units."""
 
     peaks: Sequence[int] | None = None
-    notes: Sequence[str] = ()
     of: Study | None = None
     tables: Sequence[Table] = (CHECKED,)
 
     def add(self, run: Run) -> list[Metric]:
         """The differences."""
-        for note in self.notes:
-            run.study.note(note)
         if self.of is not None and THUMBNAILS.name in self.of.manifest.tables:
             run.study.table(THUMBNAILS, lambda: self.of.table(THUMBNAILS) if self.of else THUMBNAILS.empty())
         if self.peaks is not None and 2 * self.peaks[0] < self.peaks[1]:

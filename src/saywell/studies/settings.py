@@ -447,20 +447,16 @@ class FeatureSettings(ExampleSettings):
         return self
 
 
-class CheckSettings(LlmSettings):
-    """Options of `saywell check` and `check_descriptions`."""
+class CheckSettings(FeatureSettings):
+    """Options of `saywell check`, `check_features` and `check_descriptions`.
+
+    Against a study those alone that say which descriptions (`only`) and who reads.
+    """
 
     only: Names = Field(
         default=[],
         description="Of descriptions of several models, places or writers those alone, COLUMN=VALUE, such as"
         " layer=3 or by=MaxAct.",
-    )
-    reader: Names = Field(default=[], description="Who reads, by name; by default who read for the study.")
-    encoder: str | None = Field(default=None, description="Sentence encoder that reads; the study's own.")
-    llm_units: int = Field(
-        default=0,
-        ge=0,
-        description="Units of which a reader that costs (an LLM) reads descriptions; drawn by chance.",
     )
 
 

@@ -7,7 +7,7 @@ would be asked about its own thoughts, as would tags that it found.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from saywell.data.names import read_names
 from saywell.describers.describer import Describer, Tagger
 from saywell.describers.descriptors.asking import FIND, TAG
 from saywell.describers.descriptors.taggers import ExtractiveTags, GoldTags, LLMTags, PhraseTags, sharing
+from saywell.describers.given import Given
 from saywell.describers.registry import DESCRIBERS, find_describers
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.fingerprints import combined
@@ -24,6 +25,7 @@ from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
 from saywell.language_models import LanguageModel
 from saywell.progress import Progress
+from saywell.readers.claims import ClaimReader
 from saywell.readers.detection import DETECT, DETECT_ONE
 from saywell.readers.registry import find_reader
 from saywell.resources import Resources
@@ -88,6 +90,11 @@ def question_of(one: Asked, examples: Examples, asked: ExampleSettings, resource
     surprised = surprised_by(asked, readers, resources, studied)
     config |= surprised.config
     inputs = {"units": one.source.fingerprint, **surprised.inputs, **one.inputs}
+    if brought := [each for each in one.given if isinstance(each, Given)]:
+        # Sentences that were written to be understood are not taken at their word.
+        readers = [replace(r, literal=False) if isinstance(r, ClaimReader) else r for r in readers]
+        config["literal"] = False
+        inputs["given"] = combined(*(each.fingerprint for each in brought))
     tagged = phrases or any(d.needs_tags for d in describers) or any(r.name == "tags" for r in readers)
     tagger = _tagger(asked, resources, phrases, pictures) if tagged and not measured else None
     if phrases:
