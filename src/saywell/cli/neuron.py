@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from saywell.report.card import Example, Reading, Unit, Written
+    from saywell.report.latents import Latent
     from saywell.store.study import Study
 
 _WORDS = (
@@ -69,6 +70,9 @@ def _print_card(card: Unit, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from saywell.report.formats import level, rate
+    from saywell.report.latents import at_words
+
     held_out = "images" if card.pictures else "sentences"
     state = card.row.get("state") or "ok"
     told = [] if card.row.get("sign") is None else [f"going {'low' if card.sign < 0 else 'high'}"]
@@ -87,6 +91,8 @@ def _print_card(card: Unit, console: Console) -> None:
                 console.print(Text(fitted(text or one.status, 400)))
         if (line := _score_line(one, held_out)) is not None:
             console.print(Text(line))
+        if one.at_words is not None and (line := at_words(one.at_words)):
+            console.print(Text(plain(line)))
     for one in card.descriptors:
         console.print(
             Text(
@@ -94,11 +100,17 @@ def _print_card(card: Unit, console: Console) -> None:
                 f" exemplars, lift {one['lift']:.1f}, q {one['q']:.1g}"
             )
         )
+    if card.density is not None:
+        console.print(Text(f"fires on {rate(card.density)} of all tokens", "dim"))
     lines = Table.grid(padding=(0, 2))
     lines.add_column(justify="right", no_wrap=True, min_width=8)
     lines.add_column()
     for one in card.proponents or card.exemplars:
         lines.add_row(_value(one), marked(one, console, 400).append(_place(one), "dim"))
+    for part in reversed(card.ranges[:-1]):  # the strongest stand above
+        for one in () if card.pictures else part.examples[:1]:
+            words = f"  (drawn from {level(part.low)} to {level(part.high)})"
+            lines.add_row(_value(one), marked(one, console, 400).append(words, "dim"))
     for title, found in (
         ("fires, and the description does not say so", card.unforeseen),
         ("does not fire, though the description says so", card.silent),
@@ -106,8 +118,40 @@ def _print_card(card: Unit, console: Console) -> None:
     ):
         for one in found if card.pictures else found[:1]:
             lines.add_row(_value(one), Text(f"{fitted(one.text, 400)}  ({title})", "dim"))
+    for why, found in () if card.pictures else card.near_misses.items():
+        lines.add_row("", marked(found[0], console, 400).append(f"  ({_NEAR_MISSES.get(why, why)})", "dim"))
     console.print(lines)
+    _print_latent(card.latent, console)
     console.print()
+
+
+_NEAR_MISSES = {
+    "same token": "near miss: the token at which it peaks is here, and it does not fire",
+    "nearest": "near miss: like its strongest, and it does not fire",
+}
+
+
+def _print_latent(latent: Latent, console: Console) -> None:
+    """Its output side, and how it stands to others."""
+    from rich.text import Text
+
+    from saywell.report.latents import MOST_RELATIONS, shown_token
+
+    for title, tokens in (("promotes", latent.promotes), ("suppresses", latent.suppresses)):
+        if tokens:
+            listed = ", ".join(f"{plain(shown_token(token))} {value:+.2f}" for token, value in tokens)
+            console.print(Text(f"{title} {listed}"))
+    for words in latent.effects:
+        console.print(Text(words))
+    for one in latent.relations[:MOST_RELATIONS]:
+        name = _RELATIONS.get(one.relation, one.relation)
+        said = f": {fitted(one.text, 120)}" if one.text else ""
+        console.print(Text(f"{name} {plain(one.other)}{said} ({one.words})"))
+    if latent.absorbed:
+        console.print(Text(plain(latent.absorbed)))
+
+
+_RELATIONS = {"duplicate": "near duplicate", "part": "split by", "whole": "a part of"}
 
 
 def _print_sentences(card: Unit, console: Console) -> None:

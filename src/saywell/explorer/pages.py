@@ -133,7 +133,11 @@ def _around(here: Opened, people: Mapping[str, HumanVerdict]) -> Around:
         words = escape(clip(one.text or "", 60))
         return Rendered(f'{judged}<a href="{place}#person">judge<span class="unseen"> {words}</span></a>', ())
 
-    return Around(picture, beside, rules=RULES)
+    def link(unit: str) -> Part:
+        place, name = escape(address(f"{here.home}unit", id=unit)), escape(clip(unit, 60))
+        return Rendered(f'<a href="{place}"><bdi>{name}</bdi></a>', ())
+
+    return Around(picture, beside, rules=RULES, link=link)
 
 
 def _reason(status: str | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from html import escape
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from saywell.data.parts import DESCRIBE
 from saywell.errors import InputError
 from saywell.report.formats import joined
 from saywell.report.hypothesis_words import Hypothesis, hypotheses_of
+from saywell.report.latents import NOTHING, Latent, latents_of
 from saywell.report.tables import ASKED, asked
 from saywell.store.study import Study
 
@@ -26,7 +27,7 @@ EXCERPT = 280
 """Characters of a sentence that are shown, around its responsible part."""
 _READERS = {"dual-encoder": "image-text encoder", "detection": "LLM", "lexical": "words"}
 _OF_SENTENCES = ("another_class", "nearest_sibling", "always", "class_name")
-_SPAN = ("span_start", "span_end")
+_SPAN, _BIN = ("span_start", "span_end"), ("bin", "low", "high")
 _REGION = ("region_left", "region_top", "region_right", "region_bottom")
 
 
@@ -119,6 +120,8 @@ class Written:
     """Their ids."""
     readings: tuple[Reading, ...]
     """The first one decides what is verified."""
+    at_words: dict[str, Any] | None = None
+    """Its row of table `token_scores`: how it agrees with the very words on which the unit fires."""
 
     @property
     def score(self) -> Reading | None:
@@ -141,6 +144,14 @@ class Written:
     def why_not(self) -> str:
         """Why there is no text."""
         return self.status.removeprefix("no description: ")
+
+
+class Bin(NamedTuple):
+    """A part of the range of a unit's activations, and some of the examples in it."""
+
+    low: float
+    high: float
+    examples: tuple[Example, ...]
 
 
 @dataclass(frozen=True)
@@ -204,6 +215,14 @@ class Unit:
     """Of a class, where its knowledge came from."""
     hypothesis: Hypothesis | None = None
     """What it was said to go with, and what came of that."""
+    density: float | None = None
+    """The share of all tokens at which it fires."""
+    ranges: tuple[Bin, ...] = ()
+    """Examples drawn from all over the range of its activations, the lowest first."""
+    near_misses: dict[str, tuple[Example, ...]] = field(default_factory=dict)
+    """Examples on which it is silent, by why it might not have been: "same token", "nearest"."""
+    latent: Latent = NOTHING
+    """Its output side, and how it stands to others."""
 
     @property
     def first(self) -> Written:
@@ -404,6 +423,7 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
         against = against.filter(pl.col("description").is_in(standing))
         sorts |= {kind: against.filter(kind=kind) for kind in ("unforeseen", "silent")}
     shown = {sort: _cut(table, examples) for sort, table in sorts.items()}
+    shown |= {sort: _described_from(_of(rows, sort, ids)) for sort in ("ranges", "near_misses")}
     of_sort = {sort: table.partition_by("unit", as_dict=True) for sort, table in shown.items()}
     named = pl.concat([table["example"] for table in shown.values()]).unique()
     words = dict(shown_words(rows, named.to_list()).iter_rows()) if rows.has("examples", "id") else {}
@@ -415,23 +435,35 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
     hypotheses = {one.unit: one for one in reversed(hypotheses_of(rows, ids))}
     articles = _by_unit(_of(rows, "articles", ids, "class"), "class")
     sentences, pictures = _sentences(rows, ids, written), rows.pictures
+    latents = latents_of(rows, ids)
+    density = _of(rows, "density", ids)
+    densities = {} if density.is_empty() else dict(density.select("unit", "density").iter_rows())
+
+    def rows_of(sort: str, unit: str) -> list[dict[str, Any]]:
+        found = of_sort.get(sort, {}).get((unit,))
+        return [] if found is None else found.to_dicts()
 
     def seen(sort: str, unit: str, carriers: frozenset[str] = frozenset()) -> tuple[Example, ...]:
-        found = of_sort.get(sort, {}).get((unit,))
-        rows = () if found is None else found.iter_rows(named=True)
-        return tuple(example_of(row, words.get(row["example"], ""), carriers) for row in rows)
+        return tuple(example_of(row, words.get(row["example"], ""), carriers) for row in rows_of(sort, unit))
+
+    def by(sort: str, unit: str, *names: str) -> dict[tuple[Any, ...], tuple[Example, ...]]:
+        found: dict[tuple[Any, ...], tuple[Example, ...]] = {}
+        for row, one in zip(rows_of(sort, unit), seen(sort, unit), strict=True):
+            key = tuple(row[name] for name in names)
+            found[key] = (*found.get(key, ()), one)
+        return found
 
     found = {}
     for unit in ids:
         if unit not in own and unit not in written:
             continue
-        by = written.get(unit, (_NOBODY,))
-        names = {name for one in by for name in one.parts}
+        said = written.get(unit, (_NOBODY,))
+        names = {name for one in said for name in one.parts}
         carriers = frozenset(example for example, name in carried if name in names)
         found[unit] = Unit(
             id=unit,
             row={name: value for name, value in own.get(unit, {}).items() if name != "id"},
-            written=by,
+            written=said,
             pictures=pictures,
             exemplars=seen("exemplars", unit, carriers),
             contrasts=seen("contrasts", unit),
@@ -444,6 +476,10 @@ def read_units(rows: Rows, ids: Sequence[str], *, examples: int = 8) -> dict[str
             sentences=sentences.get(unit, ()),
             article=next(iter(articles.get(unit, ())), None),
             hypothesis=hypotheses.get(unit),
+            density=densities.get(unit),
+            ranges=tuple(Bin(low, high, own) for (_, low, high), own in by("ranges", unit, *_BIN).items()),
+            near_misses={why: own for (why,), own in by("near_misses", unit, "why").items()},
+            latent=latents.get(unit, NOTHING),
         )
     return found
 
@@ -502,6 +538,13 @@ def _cut(table: pl.DataFrame, most: int) -> pl.DataFrame:
     return table.sort("rank", maintain_order=True).group_by("unit", maintain_order=True).head(most)
 
 
+def _described_from(table: pl.DataFrame) -> pl.DataFrame:
+    """Of examples of several parts those that may be seen by who describes: nothing that is scored on."""
+    if table.is_empty():
+        return pl.DataFrame(schema={"unit": pl.String, "example": pl.String})
+    return table.filter(part=DESCRIBE)
+
+
 def _by_unit(table: pl.DataFrame, column: str = "unit") -> dict[str, list[dict[str, Any]]]:
     grouped: dict[str, list[dict[str, Any]]] = {}
     for row in table.iter_rows(named=True):
@@ -539,6 +582,7 @@ def _written(rows: Rows, ids: Sequence[str]) -> dict[str, tuple[Written, ...]]:
     for row in scores.iter_rows(named=True):
         fared = _reading(row, floors.get(tuple(row[name] for name in whose), {}))
         readings.setdefault(row["description"], []).append(fared)
+    at_words = {row["description"]: row for row in _of(rows, "token_scores", ids).iter_rows(named=True)}
     named = table["descriptors"].explode().drop_nulls().unique().to_list()
     words: dict[str, str] = {}
     for source in ("descriptors", "class_texts"):
@@ -559,6 +603,7 @@ def _written(rows: Rows, ids: Sequence[str]) -> dict[str, tuple[Written, ...]]:
                 texts=texts or ((row["text"],) if row["text"] else ()),
                 parts=parts,
                 readings=tuple(readings.get(row["id"], ())),
+                at_words=at_words.get(row["id"]),
             )
         )
     return {unit: tuple(own) for unit, own in found.items()}

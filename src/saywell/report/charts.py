@@ -235,6 +235,33 @@ def layer_chart(counts: pl.DataFrame, *, most: int, width: int = 390) -> alt.Cha
     return dressed(alt.layer(described, verified), width, 150)
 
 
+def density_chart(counts: pl.DataFrame, *, width: int = 560) -> alt.Chart:
+    """Units by how often they fire, and in the same bar those that were verified.
+
+    `counts` has low and high (the ends of a step, above 0), units, verified.
+    """
+    ends = [float(counts["low"].min()), float(counts["high"].max())]  # type: ignore[arg-type]
+    across = (
+        alt.X("low:Q")
+        .scale(type="log", domain=ends, nice=False)
+        .title("share of all tokens at which a unit fires")
+        .axis(format="~g", tickCount=6, grid=False)
+    )
+    base = alt.Chart(data(counts)).encode(x=across, x2="high:Q")
+    every = base.mark_bar(color=BLUE, opacity=0.28, binSpacing=1).encode(y=alt.Y("units:Q").title("units"))
+    verified = base.mark_bar(color=BLUE, opacity=1, binSpacing=1).encode(y=alt.Y("verified:Q").title("units"))
+    return dressed(alt.layer(every, verified), width, 150)
+
+
+def shares(metrics: Sequence[Metric]) -> list[Metric]:
+    """The figures that fit on an axis of shares; counts of something do not."""
+
+    def numbers(m: Metric) -> list[float | None]:
+        return [m.value, *m.controls.values(), *m.reference.values(), *m.ceiling.values()]
+
+    return [m for m in metrics if all(value is None or abs(value) <= 1 for value in numbers(m))]
+
+
 def descriptor_chart(counts: pl.DataFrame, *, most: int, longest: int = 0, width: int = 430) -> alt.Chart:
     """Units per descriptor; `counts` has text, described, verified, and is drawn in its order.
 

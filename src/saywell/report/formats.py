@@ -31,6 +31,11 @@ def percent(part: int, whole: int) -> str:
     return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.1f} %"
 
 
+def rate(value: float) -> str:
+    """A share in percent, of which also the smallest says something."""
+    return f"{100 * value:.1f} %" if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
+
+
 def hits(share: float | None, of: int) -> str:
     """A share as what it counts, such as "3 of 40", or "0 of 0"."""
     return NONE if share is None and of else f"{round((share or 0) * of):,} of {of:,}"

@@ -12,8 +12,9 @@ import polars as pl
 from saywell.data.parts import DESCRIBE, SCORE, SELECT
 from saywell.report.best import FIRST, anchors_of, best_section, reader_table
 from saywell.report.card import StudyRows, Unit, of_pictures
-from saywell.report.charts import MEASURED, headline_chart, others_of, svg
+from saywell.report.charts import MEASURED, headline_chart, others_of, shares, svg
 from saywell.report.class_figures import judge_table, plane_figure, transfer_figure, zero_shot_figure
+from saywell.report.dictionary import density_figure, fit_section, relation_section
 from saywell.report.figures import curve_figures, descriptor_figure, key, layer_figure, recovered_section
 from saywell.report.formats import count, dated, duration, joined, percent
 from saywell.report.frame import MOST_BYTES, build_page, metric_numbers, save_page, told
@@ -102,6 +103,14 @@ SECTIONS = (
         lambda s: descriptor_figure(s.study, s.found),
         *("descriptors", "descriptions", "scores"),
     ),
+    _section("dictionary", "The dictionary", lambda s: fit_section(s.study), "fit"),
+    _section(
+        "density",
+        "How often they fire",
+        lambda s: density_figure(s.study, s.found),
+        *("density", "units", "descriptions", "scores"),
+    ),
+    _section("relations", "Relations", lambda s: relation_section(s.study), "relations"),
     _section("gold", "Gold descriptors", lambda s: recovered_section(s.study), "recovered"),
     _section("zero-shot", "Zero-shot", lambda s: zero_shot_figure(s.study), "zero_shot"),
     _section("transfer", "Transfer", lambda s: transfer_figure(s.study), "transfer_summary"),
@@ -345,7 +354,9 @@ def _headline(seen: Seen) -> Element:
     # Figures under other tags come with the curves further down.
     main = [m for m in metrics if m.value is not None and m.by.get("tags") != "lexical"] or list(metrics)
     missing = [m.name for m in metrics if m.value is None]
-    label, names = told(main), [MEASURED, *others_of(main)]
+    drawn = shares(main) or main
+    counted = [m for m in main if m not in drawn]
+    label, names = told(drawn), [MEASURED, *others_of(drawn)]
     body: list[Part] = [
         el("h2", {"id": "headline"}, "Headline figures"),
         el(
@@ -356,8 +367,9 @@ def _headline(seen: Seen) -> Element:
             " where its bar lies clear of every control.",
         ),
         key(names, points=True),
-        el("div", {"class": "wide"}, Drawing(svg(headline_chart(main)), label)),
-        el("div", {"class": "narrow"}, Drawing(svg(headline_chart(main, narrow=True)), label)),
+        el("div", {"class": "wide"}, Drawing(svg(headline_chart(drawn)), label)),
+        el("div", {"class": "narrow"}, Drawing(svg(headline_chart(drawn, narrow=True)), label)),
+        *([el("p", {"class": "how"}, "Beside these: ", said(told(counted), 600), ".")] if counted else []),
         metric_numbers(metrics),
     ]
     if missing:

@@ -96,7 +96,7 @@ def save_plot(study: Study, name: str, path: Path) -> None:
 
 
 def _headline(study: Study) -> Plot:
-    metrics = study.headline()
+    metrics = charts.shares(study.headline())
     key = list(charts.styles_of([MEASURED, *charts.others_of(metrics)]).items())
     return Plot("Headline figures with 95 % intervals", charts.headline_chart(metrics), key, True)
 

@@ -105,6 +105,66 @@ _TABLES = (
             "enriched": _TRUE,
         },
     ),
+    _read(
+        "ranges",
+        {**_OF_UNIT, **_PART, "bin": _RANK, **dict.fromkeys(("low", "high", "activation"), pl.Float32)},
+    ),
+    _read("near_misses", {**_OF_UNIT, **_PART, "why": _WORDS}),
+    _read(
+        "token_scores",
+        {
+            **_words("unit", "description", "floor"),
+            **{f"{m}{end}": _NUMBER for m in ("precision", "recall", "f1") for end in ("", "_low", "_high")},
+            "control": _NUMBER,
+            **dict.fromkeys(("words", "fired", "said"), _COUNT),
+        },
+    ),
+    _read("density", {"unit": _WORDS, "density": _NUMBER}),
+    _read("promoted", {**_words("unit", "token"), "sign": pl.Int8, "rank": _RANK, "value": _NUMBER}),
+    _read(
+        "clamped",
+        {
+            **_words("unit", "way"),
+            "texts": _RANK,
+            **dict.fromkeys(
+                (
+                    "level",
+                    *(f"{m}{end}" for m in ("divergence", "promoted") for end in ("", "_random", "_p")),
+                ),
+                _NUMBER,
+            ),
+        },
+    ),
+    _read("works", {**_words("unit", "works"), "q": _NUMBER}),
+    _read(
+        "relations",
+        {
+            **_words("unit", "relation", "other"),
+            "together": _COUNT,
+            **dict.fromkeys(("inside", "covers", "cosine"), _NUMBER),
+        },
+    ),
+    _read("compared", {"what": _WORDS, "value": _NUMBER}),
+    _read(
+        "absorption",
+        {
+            "letter": _WORDS,
+            "main": pl.List(pl.String),
+            "f1": _NUMBER,
+            "tested": _TRUE,
+            **dict.fromkeys(("told", "missed", "absorbed", "by_chance"), _COUNT),
+        },
+    ),
+    _read("absorbers", {**_words("unit", "letter", "word"), "tokens": _COUNT}),
+    _read(
+        "fit",
+        {
+            **_words("dictionary", "format"),
+            **dict.fromkeys(("latents", "vectors"), _COUNT),
+            **dict.fromkeys(("explained", "explained_low", "explained_high", "explained_turned"), _NUMBER),
+            **dict.fromkeys(("active", "active_turned"), _NUMBER),
+        },
+    ),
     _read("descriptors", _words("id", "text")),
     _read("tags", _words("example", "descriptor")),
     _read(

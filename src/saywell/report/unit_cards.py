@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from saywell.report.card import EXCERPT, Example, Reading, Sentence, Unit, Written
-from saywell.report.formats import count, interval, level, small, two
+from saywell.report.formats import count, interval, level, rate, small, two
+from saywell.report.latents import MOST_RELATIONS, RELATIONS, Relation, at_words, shown_token
 from saywell.report.parts import Element, Part, Thumbnail, clip, el, said
+from saywell.units.firing import REASONS
 
 LEVELS = 5
 MOST_DESCRIPTORS, MOST_SENTENCES = 8, 12
 CSS = ("units.css", "cards.css", "drawings.css")
-_FLAT = {
-    "constant": "It gives one value on every example.",
-    "flat": "Too many examples reach its top value to call any of them exemplars.",
-}
+_FIRING = ("ok", "rare", "dense")
+"""States of units of which it is known when they fire."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Around:
     """What stands behind a sentence about a class."""
     other: Part | None = None
     """What is said of the unit's other side."""
+    link: Callable[[str], Part] = lambda unit: said(unit, 60)
+    """The name of another unit, which leads to its card where the page has one."""
     rules: Sequence[str] = field(default_factory=tuple)
     """Rules whose scores of sentences are shown."""
 
@@ -60,11 +62,15 @@ def unit_card(unit: Unit, around: Around) -> Element:
             parts.append(el("p", {"class": "written"}, el("b", None, said(one.describer, 60)), ": ", words))
         if one.score is not None and one.score.score is not None:
             parts.append(verdict_line(one, held_out(unit)))
+        if one.at_words is not None and (words := at_words(one.at_words)):
+            parts.append(el("p", {"class": "how"}, said(words, 600)))
     if unit.article is not None:
         parts.append(_article(unit.article))
     parts += _descriptor_table(unit)
     parts += _examples(unit, around)
     parts += _comparisons(unit, around)
+    parts += _beside_others(unit, around)
+    parts += _output_side(unit)
     parts += _sentence_tables(unit, around)
     parts += [*_level_line(unit), *_histogram(unit)]
     if around.other is not None:
@@ -196,6 +202,15 @@ def _comparisons(unit: Unit, around: Around) -> Iterator[Element]:
         ):
             if found:
                 yield _folded(title, el("ol", {"class": "exemplars"}, *(_plain(one) for one in found)))
+        for why, found in unit.near_misses.items():
+            title = _NEAR_MISSES.get(why, f"Near misses: {why}")
+            lines = (
+                el("li", None, el("span", None), el("span", None), marked_sentence(one, "s1"))
+                for one in found
+            )
+            yield _folded(title, el("ol", {"class": "exemplars"}, *lines))
+    if unit.ranges:
+        yield _folded("Over the whole range of its activation", el("div", None, *_ranges(unit, around)))
     if unit.meanings:
         head = ("part", "description", "exemplars", "F1", "over one description")
         yield _folded("Several meanings", _table(head, [_meaning(one) for one in unit.meanings]))
@@ -213,6 +228,55 @@ def _comparisons(unit: Unit, around: Around) -> Iterator[Element]:
             for own, one in readings
         ]
         yield _folded("Every reader, every floor", _table(("reader", "F1", "skill", *names), rows))
+
+
+_NEAR_MISSES = {
+    "same token": "Near misses: the token at which it peaks is here, and it does not fire",
+    "nearest": "Near misses: most like its exemplars, and it does not fire",
+}
+
+
+def _ranges(unit: Unit, around: Around) -> Iterator[Element]:
+    """Some examples of each part of the range, the strongest first."""
+    for low, high, examples in reversed(unit.ranges):
+        yield el("h3", {"class": "small"}, f"{level(low)} to {level(high)}")
+        if unit.pictures:
+            yield _shots(examples, around) or el("p", {"class": "how"}, "No picture was kept.")
+        else:
+            yield el("ol", {"class": "exemplars"}, *(_exemplar(one, unit) for one in examples))
+
+
+def _beside_others(unit: Unit, around: Around) -> Iterator[Element]:
+    """How it stands to other units."""
+    for relation, title in RELATIONS.items():
+        found = [one for one in unit.latent.relations if one.relation == relation]
+        if found:
+            items = [_related(one, around) for one in found[:MOST_RELATIONS]]
+            if len(found) > MOST_RELATIONS:
+                items.append(el("li", None, f"and {count(len(found) - MOST_RELATIONS)} more"))
+            yield el("p", {"class": "how"}, f"{title}:")
+            yield el("ul", {"class": "related"}, *items)
+    if unit.latent.absorbed:
+        yield el("p", {"class": "how"}, said(unit.latent.absorbed, 600))
+
+
+def _related(one: Relation, around: Around) -> Element:
+    words = said(one.text, 120) if one.text else el("em", None, "no description")
+    how = el("span", {"class": "source"}, f" – {one.words}")
+    return el("li", None, around.link(one.other), ": ", words, how)
+
+
+def _output_side(unit: Unit) -> Iterator[Element]:
+    """Which tokens it promotes, and what holding it does."""
+    for title, tokens in (("Promotes", unit.latent.promotes), ("Suppresses", unit.latent.suppresses)):
+        if tokens:
+            listed = (
+                el("span", None, el("code", None, said(shown_token(token), 40)), f" {value:+.2f} ")
+                for token, value in tokens
+            )
+            yield el("p", {"class": "tokens"}, el("b", None, f"{title} "), *listed)
+    for words in unit.latent.effects:
+        yield el("p", {"class": "how"}, said(words, 400))
 
 
 def _meaning(one: Mapping[str, object]) -> tuple[str, ...]:
@@ -394,17 +458,34 @@ def _level_line(unit: Unit) -> Iterator[Element]:
     if any(row.get(name) is None for name in ("state", "threshold", "fires", "mean", "std")):
         return
     if row["state"] != "ok":
-        yield el("p", {"class": "how"}, _FLAT.get(row["state"], f"State: {row['state']}."))
+        why = REASONS.get(row["state"], f"its state is {row['state']}")
+        yield el("p", {"class": "how"}, f"Not described: {why}.")
+    if row["state"] not in _FIRING:
         return
-    module = [] if not row["name"] else [" Module ", el("code", None, said(row["name"], 120)), "."]
+    # A module's path; of a unit that has none its own name, which stands above.
+    module = (
+        [" Module ", el("code", None, said(row["name"], 120)), "."]
+        if row["name"] not in (None, unit.id)
+        else []
+    )
+    at = level(sign * row["threshold"])
+    above = (
+        f"{'at or above' if sign > 0 else 'at or below'} {at}"
+        if not 0 < row["threshold"] < _LEAST
+        else "above 0"
+    )
+    tokens = "" if unit.density is None else f"on {rate(unit.density)} of all tokens, "
     yield el(
         "p",
         {"class": "how"},
-        f"Fires {'at or above' if sign > 0 else 'at or below'}"
-        f" {level(sign * row['threshold'])}, on {100 * row['fires']:.1f} % of the {held_out(unit)} that it"
-        f" was described from; mean {level(sign * row['mean'])}, standard deviation {level(row['std'])}.",
+        f"Fires {above}, {tokens}on {rate(row['fires'])} of the {held_out(unit)} that it was described"
+        f" from; mean {level(sign * row['mean'])}, standard deviation {level(row['std'])}.",
         *module,
     )
+
+
+_LEAST = 1e-30
+"""A threshold below it is the least number above 0."""
 
 
 def _histogram(unit: Unit) -> Iterator[Element]:

@@ -280,7 +280,7 @@ class _Table:
         }
         shown = [cell for name, cell in cells.items() if name not in self.absent]
         first = choose_example(card.exemplars, [row["text"] or ""], set())
-        around = replace(self.around, other=self._other_side(row))
+        around = replace(self.around, other=self._other_side(row), link=self._link)
         inside = el(
             "details", None, el("summary", None, summary_line(card, first, around)), unit_card(card, around)
         )
@@ -304,6 +304,10 @@ class _Table:
             el("tr", {"class": "line"}, name, *shown),
             el("tr", {"class": "card"}, folded),
         )
+
+    def _link(self, unit: str) -> Part:
+        anchor, name = self.anchors.get(unit), said(unit, 60)
+        return name if anchor is None else el("a", {"href": f"#{anchor}"}, name)
 
     def _other_side(self, row: Mapping[str, Any]) -> Part | None:
         """What is known of the same unit going the other way; None for what has no sides."""
