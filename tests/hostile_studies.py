@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import pkgutil
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import polars as pl
 
 import saywell
 from saywell.report.class_charts import PLANE
+from saywell.report.tables import ASKED
 from saywell.store.study import Metric, Study, write_study
 from saywell.store.table import Table
 
@@ -33,10 +35,81 @@ UNITS = 40
 SET = {"role": "rule", "network": False, "name_free": False, "weighted": False, "searched": False}
 
 
-def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> Path:
+def write_latents(path: Path) -> Path:
+    """As `write_neurons`, with all that is known of latents, hostile words wherever words can stand."""
+    unit, other = "layer.0/0", "layer.1/1"
+    place = {"span_start": 1, "span_end": 4}
+    measured = ("", "_random", "_low", "_high", "_p", "_p_random")
+    share = ("precision", "recall", "f1")
+    more: dict[str, list[dict[str, Any]]] = {
+        "density": [{"unit": f"layer.{n % 3}/{n}", "density": n / 1000} for n in range(UNITS)],
+        "ranges": [
+            {"unit": unit, "part": part, "bin": b, "rank": r, "low": b / 2, "high": b / 2 + 0.5}
+            | {"example": example, "activation": b / 2 + r / 10, **place}
+            for part, example in (("describe", "e3"), ("score", "e5"))
+            for b in range(4)
+            for r in range(2)
+        ],
+        "near_misses": [
+            {"unit": unit, "part": part, "why": why, "rank": 0, "example": example, **place}
+            for part, example in (("describe", "e6"), ("score", "e8"))
+            for why in ("same token", "nearest", HOSTILE[0])
+        ],
+        "token_scores": [
+            {"unit": unit, "description": f"{unit}#0", "describer": "claims", "part": "score"}
+            | {f"{name}{end}": 0.5 for name in share for end in ("", "_low", "_high")}
+            | {"floor": HOSTILE[0], "control": 0.1, "words": 1000, "fired": 20, "said": 10}
+        ],
+        "promoted": [
+            {"unit": unit, "sign": sign, "rank": n, "token": token, "token_id": n, "value": sign / (n + 1)}
+            for sign in (1, -1)
+            for n, token in enumerate([" the", "\n", *HOSTILE])
+        ],
+        "clamped": [
+            {"unit": unit, "way": way, "level": 2.5, "texts": 8, "tokens": 64}
+            | {f"{name}{end}": 0.02 for name in ("divergence", "promoted") for end in measured}
+            for way in ("strengthened", "silenced", HOSTILE[0])
+        ],
+        "works": [{"unit": unit, "acts": True, "q": 0.01, "q_random": 0.6, "works": "both"}],
+        "relations": [
+            {"unit": a, "relation": relation, "other": b, "together": 30, "jaccard": 0.8}
+            | {"inside": 0.9, "covers": 0.8, "cosine": 0.7}
+            for relation, a, b in (
+                ("duplicate", unit, other),
+                ("duplicate", other, unit),
+                ("part", unit, HOSTILE[0]),
+                ("whole", unit, other),
+            )
+        ],
+        "compared": [{"what": HOSTILE[0], "value": 0.25}],
+        "absorption": [
+            {
+                "letter": letter,
+                "main": [unit, HOSTILE[1]],
+                "f1": 0.9,
+                "f1_chance": 0.1,
+                "tested": letter == "s",
+            }
+            | {"told": 100, "missed": 30, "absorbed": 20, "by_chance": 1}
+            for letter in "st"
+        ],
+        "absorbers": [{"unit": unit, "letter": "s", "word": HOSTILE[1], "tokens": 9}],
+        "fit": [
+            {"dictionary": HOSTILE[0], "format": HOSTILE[1], "latents": 40, "vectors": 900}
+            | {"explained": 0.8, "explained_low": 0.7, "explained_high": 0.9, "explained_turned": 0.4}
+            | {"active": 16.0, "active_turned": 15.5}
+        ],
+    }
+    return write_neurons(path, more=more)
+
+
+def write_neurons(
+    path: Path, *, model: str = "a <b> model", shift: int = 0, more: Mapping[str, list[dict[str, Any]]] = {}
+) -> Path:
     """A study of neurons: 40 units going high, described and scored, and going low, flat.
 
-    `shift` moves every description so many descriptors on, for a second study to compare with.
+    `shift` moves every description so many descriptors on, for a second study to compare with; `more`: rows
+    of other tables.
     """
     units = [_unit(number, sign, model) for sign in (1, -1) for number in range(UNITS)]
     examples = [
@@ -139,6 +212,7 @@ def write_neurons(path: Path, *, model: str = "a <b> model", shift: int = 0) -> 
             for unit in described
             for n in range(8)
         ],
+        **more,
     }
     with write_study(path, kind="neurons", config={"model": model, "llm": HOSTILE[1]}, inputs={}) as writing:
         for name, rows in tables.items():
@@ -341,7 +415,7 @@ def every_table() -> dict[str, Table]:
                 for value in vars(importlib.import_module(told.name)).values():
                     if isinstance(value, Table):
                         found[value.name] = value
-    return found | {PLANE.name: PLANE}
+    return {**ASKED, **found, PLANE.name: PLANE}
 
 
 def _frame(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -30,6 +30,7 @@ from saywell.progress import Progress, automatic, silent
 from saywell.resources import Resources
 from saywell.store.study import Study
 from saywell.studies.dry_run import plan
+from saywell.studies.features.density import Densities
 from saywell.studies.features.dictionary import Coded, Fits
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import FeatureSettings, named, settings_of
@@ -170,7 +171,7 @@ def _posed(
 
 def extras_of(config: Mapping[str, Any]) -> list[Extra]:
     """What the question adds, by the stored settings of a study."""
-    return [Fits()]
+    return [Fits(), Densities()]
 
 
 def _check(brought: _Brought, asked: FeatureSettings) -> None:
