@@ -35,12 +35,6 @@ class Placed(Sparse):
         at = self.at[rows[found.lines], places[found.places]]
         return Cells(found.places, found.lines, found.values, at.astype(np.int32))
 
-    def top(self, rows, m, sign=1):
-        found = super().top(rows, m, sign)
-        at = np.take_along_axis(self.at.T, np.maximum(found.examples.numpy(), 0), axis=1)
-        found.positions.numpy()[:] = np.where(found.values.numpy() > 0, at, -1)
-        return found
-
 
 @pytest.fixture(scope="module")
 def world():

@@ -119,10 +119,14 @@ class Activations:
         values = np.full(shape, -np.inf, dtype=np.float32)
         examples, positions = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.int32)
         for sign, mine in self._by_sign:
-            top = self.responses.top(self._inside(part.rows), m, sign)
+            rows, places, responses = self._inside(part.rows), self._place[mine], self.responses
+            if isinstance(responses, SparseResponses):
+                top = responses.top_of(rows, places, m, sign)
+            else:
+                top = Exemplars(*(each[places] for each in responses.top(rows, m, sign)))
             columns = slice(top.values.shape[1])
             for whole, found in zip((values, examples, positions), top, strict=True):
-                whole[mine, columns] = found.numpy()[self._place[mine]]
+                whole[mine, columns] = found.numpy()
         return Exemplars(*map(torch.from_numpy, (values, self._outside(examples), positions)))
 
     def order(self, part: Rows) -> Int[np.ndarray, " rows"]:

@@ -94,6 +94,12 @@ class SparseResponses(Responses, Protocol):
         """The same with the positions responsible: places and lines are numbers in `places` and `rows`."""
         ...
 
+    def top_of(
+        self, rows: RowNumbers, places: Int[np.ndarray, " places"], m: int, sign: int = 1
+    ) -> Exemplars:
+        """`top` of some places."""
+        ...
+
     def blocks_of(
         self, places: Int[np.ndarray, " places"], cells: int = _CELLS
     ) -> Iterator[Int[np.ndarray, " some"]]:
@@ -242,14 +248,30 @@ class Sparse:
 
     def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
         """See `Responses`. Examples with 0 fill the room above what is below 0."""
-        ordered = np.concatenate([*self.pieces(rows), rows[:0]])
-        cells = self.cells(ordered, np.arange(self.width), sign)
-        values, lines, positions = strongest_cells(cells, len(ordered), self.width, m)
-        return Exemplars(values, torch.from_numpy(np.append(ordered, -1)[lines.numpy()]), positions)
+        return self.top_of(rows, np.arange(self.width), m, sign)
+
+    def top_of(
+        self, rows: RowNumbers, places: Int[np.ndarray, " places"], m: int, sign: int = 1
+    ) -> Exemplars:
+        """See `SparseResponses`."""
+        return top_of_few(self, np.concatenate([*self.pieces(rows), rows[:0]]), places, m, sign)
 
     @cached_property
     def _by_place(self) -> sp.csc_matrix:
         return self.matrix.tocsc()
+
+
+def top_of_few(
+    responses: SparseResponses, ordered: RowNumbers, places: np.ndarray, m: int, sign: int = 1
+) -> Exemplars:
+    """The strongest of rows, which are in the order in which equal responses rank, in blocks of places."""
+    own, at = np.unique(places, return_inverse=True)
+    found = [
+        strongest_cells(responses.cells(ordered, some, sign), len(ordered), len(some), m)
+        for some in responses.blocks_of(own)
+    ]
+    values, lines, positions = (torch.cat(each)[at] for each in zip(*found, strict=True))
+    return Exemplars(values, torch.from_numpy(np.append(ordered, -1)[lines.numpy()]), positions)
 
 
 def strongest_cells(cells: Cells, lines: int, places: int, m: int) -> Exemplars:

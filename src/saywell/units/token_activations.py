@@ -30,7 +30,7 @@ from saywell.store.files import is_whole, write_arrays
 from saywell.units.dictionaries.rules import Codes
 from saywell.units.engines import Piece, make_shards
 from saywell.units.hooks import BrokenActivations, Feed, Passed, Tap, TextFeed, token_vectors
-from saywell.units.responses import TOKENS, Cells, Fired, RowNumbers, Values, strongest_cells
+from saywell.units.responses import TOKENS, Cells, Fired, RowNumbers, Values, top_of_few
 from saywell.units.strongest import Exemplars
 from saywell.units.token_shards import BLOCK, MOST_TOKENS, Shard, mapped, packed, smallest
 from saywell.units.tokens import Tokens
@@ -281,15 +281,15 @@ class TokenActivations:
 
     def top(self, rows: RowNumbers, m: int, sign: int = 1) -> Exemplars:
         """See `Responses`, with positions."""
+        return self.top_of(rows, np.arange(self.width), m, sign)
+
+    def top_of(
+        self, rows: RowNumbers, places: Int[np.ndarray, " places"], m: int, sign: int = 1
+    ) -> Exemplars:
+        """See `saywell.units.responses.SparseResponses`, with positions."""
         shard, line = self._where(rows)
         known = int((shard < len(self._shards)).sum())
-        ordered = rows[np.lexsort((line, shard))][:known]
-        blocks = [
-            strongest_cells(self.cells(ordered, places, sign), known, len(places), m)
-            for places in self.blocks_of(np.arange(self.width))
-        ]
-        values, lines, positions = (torch.cat(each) for each in zip(*blocks, strict=True))
-        return Exemplars(values, torch.from_numpy(np.append(ordered, -1)[lines.numpy()]), positions)
+        return top_of_few(self, rows[np.lexsort((line, shard))][:known], places, m, sign)
 
     def fired(self, place: int, rows: RowNumbers | None = None, sign: int = 1) -> Fired:
         """Every token of some examples (None: of all) that has a code of one latent above 0."""
