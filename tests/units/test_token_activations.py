@@ -343,8 +343,8 @@ def test_what_fires_is_kept_to_eleven_bits_and_never_becomes_nothing(tmp_path_fa
 
     path = tmp_path_factory.mktemp("packed") / "part-00000.safetensors"
     given = torch.tensor(values, dtype=torch.float32)
-    tokens = torch.ones(len(values), dtype=torch.int64)
-    arrays = packed(tokens, torch.full((len(values),), 700, dtype=torch.int32), given, 1000)
+    tokens = np.ones(len(values), dtype=np.int64)
+    arrays = packed(tokens, np.full(len(values), 700, dtype=np.int32), given.numpy(), 1000)
     save_file(arrays, path)
     found = Shard(path).codes(np.array([3, 700, 999]))
     assert np.array_equal(found.tokens, np.arange(len(values)))
@@ -358,8 +358,7 @@ def test_a_code_takes_four_bytes_and_little_more(tmp_path):
     random = np.random.default_rng(0)
     tokens, k, width = 2000, 16, 4096
     latents = np.sort(np.stack([random.choice(width, k, replace=False) for _ in range(tokens)]), axis=1)
-    arrays = packed(
-        torch.full((tokens,), k), torch.from_numpy(latents.ravel()).int(), torch.rand(tokens * k), width
-    )
+    values = random.random(tokens * k, dtype=np.float32)
+    arrays = packed(np.full(tokens, k), latents.ravel().astype(np.int32), values, width)
     assert sum(array.nbytes for array in arrays.values()) < 4.6 * tokens * k
     assert token_shards.MOST_TOKENS <= 65_535

@@ -83,10 +83,10 @@ class Held(NamedTuple):
 
     counts: Int[np.ndarray, " examples"]
     positions: Int[np.ndarray, " tokens"]
-    codes: Int[torch.Tensor, " tokens"]
+    codes: Int[np.ndarray, " tokens"]
     """How many each token has."""
-    latents: Int[torch.Tensor, " codes"]
-    values: Float32[torch.Tensor, " codes"]
+    latents: Int[np.ndarray, " codes"]
+    values: Float32[np.ndarray, " codes"]
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,8 @@ class Reading:
         return Held(
             np.concatenate(counts),
             np.concatenate(positions),
-            torch.cat(codes),
-            torch.cat(latents),
-            torch.cat(values),
+            # They stay on the device until the shard is whole: one transfer.
+            *(torch.cat(each).cpu().numpy() for each in (codes, latents, values)),
         )
 
     def first(self, rows: RowNumbers) -> tuple[int, float]:
@@ -132,7 +131,7 @@ class Reading:
 
     def write(self, piece: Piece, read: Held) -> None:
         """Sort a shard's codes by latent and put them into their file."""
-        codes = packed(read.codes, read.latents, read.values, self.latents)
+        codes = packed(*read[2:], width=self.latents)
         told = {"rows": piece.rows, "counts": read.counts, "positions": read.positions}
         write_arrays(piece.path, {name: smallest(each) for name, each in told.items()} | codes, of=piece.of)
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from jaxtyping import Float32, Int, Integer
 
@@ -44,38 +45,35 @@ _TYPES = {"U8": "<u1", "I8": "<i1", "U16": "<u2", "F16": "<f2", "I32": "<i4", "U
 
 
 def packed(
-    counts: Int[torch.Tensor, " tokens"],
-    latents: Int[torch.Tensor, " codes"],
-    values: Float32[torch.Tensor, " codes"],
+    counts: Int[np.ndarray, " tokens"],
+    latents: Int[np.ndarray, " codes"],
+    values: Float32[np.ndarray, " codes"],
     width: int,
 ) -> dict[str, torch.Tensor]:
     """Codes as they are stored: those of every token in order, of which it has `counts`; `width` latents."""
-    device = latents.device
-    order = torch.argsort(latents, stable=True)
-    codes = torch.bincount(latents, minlength=width)
-    active = codes.nonzero()[:, 0]
-    codes = codes[active]
-    token = torch.arange(len(counts), dtype=torch.int32, device=device).to(torch.int16)  # as uint16 would be
-    tokens = token.repeat_interleave(counts)[order].view(torch.uint16)
-    values = values[order].clamp_(-_LARGEST, _LARGEST)
-    del order  # so that no more than some 30 bytes a code are held at once
-    largest = torch.segment_reduce(values.abs(), "max", lengths=codes)
-    exponents = (torch.frexp(largest).exponent - _HIGHEST).clamp(min=_LOWEST)
-    values.mul_(torch.ldexp(torch.ones_like(largest), -exponents).repeat_interleave(codes))
-    half = values.half()
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    ends = ends.astype(np.int32) if ends[-1] <= np.iinfo(np.int32).max else ends
+    # SciPy sorts by counting: several times faster than any sort of numbers.
+    by_latent = sp.csr_matrix((values, latents, ends), shape=(len(counts), width)).tocsc()
+    codes = np.diff(by_latent.indptr)
+    active = np.flatnonzero(codes)
+    codes, values = codes[active], np.clip(by_latent.data, -_LARGEST, _LARGEST)
+    starts = by_latent.indptr[active]
+    largest = np.maximum.reduceat(np.abs(values), starts) if len(active) else values
+    exponents = np.maximum(np.frexp(largest)[1] - _HIGHEST, _LOWEST)
+    values *= np.repeat(np.ldexp(np.float32(1), -exponents), codes)
+    half = torch.from_numpy(values).half()
     lost = (half == 0).nonzero()[:, 0]
     half[lost] = torch.copysign(torch.full_like(half[lost], _SMALLEST), half[lost])
-    edges = torch.arange(-(-width // BLOCK) + 1, device=device) * BLOCK
-    blocks = torch.searchsorted(active, edges)
-    ends = torch.cat([codes.new_zeros(1), codes.cumsum(0)])
+    blocks = np.searchsorted(active, np.arange(-(-width // BLOCK) + 1) * BLOCK)
     return {
-        "tokens": tokens.cpu(),
-        "values": half.cpu(),
-        "active": (active % BLOCK).to(torch.uint8).cpu(),
-        "codes": codes.to(torch.int32).to(torch.int16).cpu().view(torch.uint16),
-        "exponents": exponents.to(torch.int8).cpu(),
-        "blocks": blocks.int().cpu(),
-        "starts": ends[blocks].cpu(),
+        "tokens": torch.from_numpy(by_latent.indices.astype(np.uint16)),
+        "values": half,
+        "active": torch.from_numpy((active % BLOCK).astype(np.uint8)),
+        "codes": torch.from_numpy(codes.astype(np.uint16)),
+        "exponents": torch.from_numpy(exponents.astype(np.int8)),
+        "blocks": torch.from_numpy(blocks.astype(np.int32)),
+        "starts": torch.from_numpy(np.append(starts, ends[-1]).astype(np.int64)[blocks]),
     }
 
 
