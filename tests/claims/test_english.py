@@ -35,6 +35,14 @@ SAID = {
     'after(word("a")) & before(word("b")) & earlier(mark(","))': (
         'the word or sign after "a" and before "b" and anywhere after a comma'
     ),
+    'word("was") & except(after(word("it")))': 'the word "was", but not after "it"',
+    'suffix("ed") & except(word("needed"))': 'words ending in "-ed", but not "needed"',
+    'word("left") & except(class("past"))': 'the word "left", but not as a verb in the past tense',
+    'class("past") & except(suffix("ed")) and not about("x")': (
+        'verbs in the past tense, but not those ending in "-ed", but not in texts that mention "x"'
+    ),
+    'except(mark(","))': "words and signs, but not a comma",
+    'word("a") & after(except(word("x")))': 'the word "a" after a word or sign other than "x"',
     'word("off") & after(after(word("turn")))': 'the word "off" two places after "turn"',
     'about("refund", "cancelled order")': 'texts that mention "refund" or "cancelled order"',
     'like("slow service", 0.41)': "texts about slow service",

@@ -8,7 +8,7 @@ one with a context has to leave out a good part of what it is without.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -44,6 +44,8 @@ PHRASES = 1500
 LENGTHS = (0.05, 0.1, 0.25, 0.75, 0.9, 0.95)
 
 
+_EXCEPTED = frozenset({"word", "form", "mark", "place"})
+_FUNCTION_WORDS = Condition("class", ("function",))
 _NEVER_DENIED = frozenset({"piece", "prefix", "suffix", "after", "before", "repeated", "long"})
 
 
@@ -63,6 +65,8 @@ class Candidates:
     tokens: sp.csr_matrix
     """Atoms x tokens."""
     corpus: Corpus | None
+    of_words: bool = False
+    """Whether the examples are words."""
 
     def pointed(self, tokens: Int[np.ndarray, " places"]) -> sp.csr_matrix:
         """Atoms x places: which point at these tokens."""
@@ -81,10 +85,10 @@ class Candidates:
     @cached_property
     def deniable(self) -> Bool[np.ndarray, " atoms"]:
         """Which may be denied: no person is helped by what is not in a word, or beside it."""
-        helps = [
-            len(one.conditions) == 1 and one.conditions[0].name not in _NEVER_DENIED for one in self.atoms
-        ]
-        return np.array(helps, dtype=bool)
+        denied = _is_exception if self.of_words else _is_absence
+        return np.array(
+            [len(one.conditions) == 1 and denied(one.conditions[0]) for one in self.atoms], dtype=bool
+        )
 
     @cached_property
     def prices(self) -> Float[np.ndarray, " atoms"]:
@@ -112,6 +116,15 @@ class Candidates:
         return self.tokens.astype(np.float32).tocsc()
 
 
+def _is_absence(condition: Condition) -> bool:
+    return condition.name not in _NEVER_DENIED
+
+
+def _is_exception(condition: Condition) -> bool:
+    """Whether a person knows at once of a word if it is such a one."""
+    return condition.name in _EXCEPTED or condition == _FUNCTION_WORDS
+
+
 def _about(one: Atom) -> str:
     head = one.conditions[0]
     if len(one.conditions) == 1 and head.name in ("word", "form") and isinstance(head.values[0], str):
@@ -123,11 +136,25 @@ def _about(one: Atom) -> str:
 
 def text_candidates(ground: Ground, topics: Topics) -> Candidates:
     """Of texts; also likeness to topics, where there are any."""
-    corpus, count = ground.corpus, len(ground)
-    least = max(LEAST_TEXTS, round(LEAST_SHARE * count))
-    texts = sp.csr_matrix(
-        (np.ones(len(corpus), dtype=np.float32), (corpus.form, corpus.text)), shape=(len(corpus.forms), count)
-    )
+    return _candidates(ground, [*_of_examples(ground), *_alike(topics)], ground.corpus.text, len(ground))
+
+
+def word_candidates(ground: Ground) -> Candidates:
+    """Of the words and signs of texts, each an example by itself, and what holds of their texts."""
+    every = np.arange(len(ground.corpus))
+    return replace(_candidates(ground, list(_of_examples(ground)), every, len(every)), of_words=True)
+
+
+def _candidates(
+    ground: Ground,
+    whole: Sequence[tuple[Atom, Bool[np.ndarray, " texts"]]],
+    example: Int[np.ndarray, " tokens"],
+    count: int,
+) -> Candidates:
+    """Atoms of tokens and of `whole` texts, where `example` says to which of so many each token belongs."""
+    corpus = ground.corpus
+    least = max(LEAST_TEXTS, round(LEAST_SHARE * len(ground)))
+    every = np.ones(len(corpus), dtype=np.float32)
     atoms: list[Atom] = []
     rows, by_form, by_token = [], [], []
 
@@ -143,20 +170,18 @@ def text_candidates(ground: Ground, topics: Topics) -> Candidates:
         return sp.csr_matrix((of, width), dtype=np.float32)
 
     found, forms = _of_forms(corpus, least)
-    add(found, _binary(forms @ texts), forms, nothing(len(corpus), len(found)))
+    of_forms = sp.csr_matrix((every, (corpus.form, example)), shape=(len(corpus.forms), count))
+    add(found, _binary(forms @ of_forms), forms, nothing(len(corpus), len(found)))
     found, tokens = _of_tokens(ground, least)
-    in_text = sp.csr_matrix(
-        (np.ones(len(corpus), dtype=np.float32), (np.arange(len(corpus)), corpus.text)),
-        shape=(len(corpus), count),
-    )
-    add(found, _binary(tokens @ in_text), nothing(len(corpus.forms), len(found)), tokens)
-    whole = list(_of_examples(ground))
-    whole += _alike(topics)
+    of_tokens = sp.csr_matrix((every, (np.arange(len(corpus)), example)), shape=(len(corpus), count))
+    add(found, _binary(tokens @ of_tokens), nothing(len(corpus.forms), len(found)), tokens)
     if whole:
-        held = sp.csr_matrix(np.stack([mask for _, mask in whole]), dtype=np.float32)
+        held = np.stack([mask for _, mask in whole])
+        if count != len(ground):
+            held = held[:, corpus.text]
         add(
             [one for one, _ in whole],
-            held,
+            sp.csr_matrix(held, dtype=np.float32),
             nothing(len(corpus.forms), len(whole)),
             nothing(len(corpus), len(whole)),
         )

@@ -100,7 +100,7 @@ _HEADLESS = {
 }
 _WHOLE = ("word", "form", "phrase", "mark", "class", "repeated", "place")
 _SPELT = ("letters", "prefix", "suffix", "piece")
-_ORDER = (*_WHOLE[:-2], *_SPELT, *_WHOLE[-2:], *_CONTEXTS)
+_ORDER = (*_WHOLE[:-2], *_SPELT, *_WHOLE[-2:], *_CONTEXTS, "except")
 _BEHIND_NOUN = re.compile(
     r"(?= (?:\(|(?:of|in|with|that|for|like|from|inside|between|after|before|all|as|such)\b))"
 )
@@ -279,6 +279,12 @@ def _of_example(atom: Atom, noun: str, names: Names) -> str:
 
 def _token(atom: Atom, noun: str, behind: bool = False) -> str:
     """A token: its head, how it is spelt, its place, its neighbours; `behind`: what stands after "with"."""
+    others = [_inner(condition) for condition in atom.conditions if condition.name == "except"]
+    if others:
+        kept = tuple(condition for condition in atom.conditions if condition.name != "except")
+        one = any(condition.name in ("word", "form") for condition in kept)
+        said = _token(Atom(kept), noun, behind) if kept else "words and signs"
+        return f"{said}, but not {as_list([_excepted(each, one, noun) for each in others])}"
     head, *rest = conditions = sorted(atom.conditions, key=lambda condition: _ORDER.index(condition.name))
     one = head.name in ("word", "form")
     spelt = " and ".join(_which(condition) for condition in conditions if condition.name in _SPELT)
@@ -337,6 +343,8 @@ def _one(condition: Condition, noun: str) -> str:
             return _PLACES[said[0]][0].format(noun)
         case "repeated":
             return f"a content word said before in the same {noun}"
+        case "except":
+            return f"a word or sign other than {_one(_inner(condition), noun)}"
         case name if name in _CONTEXTS:
             return f"a word or sign {_around(condition, noun)}"
     return f"a word {_which(condition)}"
@@ -352,6 +360,24 @@ def _behind(condition: Condition, one: bool, noun: str) -> str:
         case "repeated":
             return f"{'when ' if one else ''}said before in the same {noun}"
     return f"that {'is' if one else 'are'} also {_many(condition, noun)}"
+
+
+def _excepted(condition: Condition, one: bool, noun: str) -> str:
+    """What a token is not, behind "but not"; `one`: said of "the word ...", not of many kinds of words."""
+    match condition.name:
+        case "word" | "form" | "phrase" | "mark":
+            return _one(condition, noun)
+        case "class" if not one:
+            return CLASSES[_strings(condition)[0]]
+        case "class" | "place":
+            return _behind(condition, one, noun)
+        case "repeated":
+            return f"{'when' if one else 'those'} said before in the same {noun}"
+        case "except":
+            return f"other than {_one(_inner(condition), noun)}"
+        case name if name in _CONTEXTS:
+            return _around(condition, noun)
+    return f"{'when' if one else 'those'} {_which(condition)}"
 
 
 def _which(condition: Condition) -> str:
@@ -511,6 +537,8 @@ def _price(condition: Condition) -> float:
             return _price(_inner(condition))
         case "near" | "earlier":
             return _price(_inner(condition)) + each
+        case "except":
+            return _price(_inner(condition)) + 0.5
         case "phrase":
             return sum(1 + (len(one.split()) - 1) / 2 for one in said)
         case "piece" | "prefix" | "suffix" as name:

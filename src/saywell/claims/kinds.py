@@ -268,6 +268,11 @@ def _earlier(ground: Ground, condition: Condition) -> Mask:
     return before > before[corpus.first[corpus.text]]
 
 
+def _except(ground: Ground, condition: Condition) -> Mask:
+    """Tokens that are not such a one."""
+    return ~_inner(ground, condition)
+
+
 def _about(ground: Ground, condition: Condition) -> Mask:
     """Texts in which one of the phrases stands."""
     return ground.corpus.texts_of(_phrase(ground, condition))
@@ -342,6 +347,7 @@ KINDS: Mapping[str, Kind] = {
     "before": Kind("token", CONDITION, _before),
     "near": Kind("token", CONDITION, _near),
     "earlier": Kind("token", CONDITION, _earlier),
+    "except": Kind("token", CONDITION, _except),
     "about": Kind("example", PHRASES, _about),
     "like": Kind("example", NEARNESS, _like),
     "toward": Kind("example", LEANING, _toward),

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Bool, Float, Int, UInt64
+from jaxtyping import Bool, Float, Int, Real, UInt64
 
 from saywell.errors import InputError
 
@@ -140,10 +140,13 @@ def search(
     known: Bool[np.ndarray, " examples"] | None = None,
     pointed: Pointed | None = None,
     *,
+    silent: float = 1.0,
     most: int = MOST,
     beam: int = BEAM,
 ) -> list[list[Found]]:
     """The best formulas of 1, 2, ... `most` atoms, best first, at most `KEPT` of each size.
+
+    Where those that do not fire are a sample, each counts for `silent` of them.
 
     An atom is added only where it changes `LEAST` examples for the better, and `LEAST_SHARE` of as many as
     fire and the shorter formula holds of together: with fewer F1 cannot rise by even twice that share, which
@@ -153,7 +156,7 @@ def search(
 
     Raises InputError where shapes disagree.
     """
-    unit = _Unit.of(atoms, fires, known, pointed)
+    unit = _Unit.of(atoms, fires, known, pointed, silent)
     if unit.fired < LEAST:
         return []
     formulas, sizes, seen = [_nothing(unit)], [], set()
@@ -165,7 +168,7 @@ def search(
 
 
 def shrunk_f1(
-    hits: Int[np.ndarray, " formulas"], said: Int[np.ndarray, " formulas"], fired: int, examples: int
+    hits: Int[np.ndarray, " formulas"], said: Real[np.ndarray, " formulas"], fired: int, examples: float
 ) -> Float[np.ndarray, " formulas"]:
     """F1 with precision and recall drawn towards what chance gives them.
 
@@ -194,6 +197,8 @@ class _Unit:
     """Bits: of which exemplars it holds."""
     clauses: dict[Clause, tuple[Bool[np.ndarray, " examples"], Int[np.ndarray, "2 atoms"]]]
     """Of which examples a clause holds, and the counts there; many formulas have one in common."""
+    silent: float
+    """As how many each that does not fire counts."""
 
     @staticmethod
     def of(
@@ -201,6 +206,7 @@ class _Unit:
         fires: Bool[np.ndarray, " examples"],
         known: Bool[np.ndarray, " examples"] | None,
         pointed: Pointed | None,
+        silent: float,
     ) -> _Unit:
         examples = atoms.rows.shape[1]
         known = np.ones(examples, dtype=bool) if known is None else known
@@ -223,7 +229,7 @@ class _Unit:
                 )
             points = _bits(sp.csr_matrix(pointed.at.T))
             holds = _bits(atoms.by_example[exemplars])
-        return _Unit(atoms, fires, known, counts, exemplars, points, holds, {})
+        return _Unit(atoms, fires, known, counts, exemplars, points, holds, {}, silent)
 
     @cached_property
     def fired(self) -> int:
@@ -240,6 +246,16 @@ class _Unit:
         if not len(self.exemplars):
             return np.ones(len(self.points), dtype=bool)
         return (self.points & np.uint64((1 << STRONGEST) - 1)) > 0
+
+    def said(self, hits: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """Of how many examples formulas hold, each counted for what it stands for."""
+        return said if self.silent == 1 else hits + self.silent * (said - hits)
+
+    @cached_property
+    def examples(self) -> float:
+        """How many there are, each counted for what it stands for."""
+        known = int(self.known.sum())
+        return known if self.silent == 1 else self.fired + self.silent * (known - self.fired)
 
     def least(self, said: int) -> int:
         """How many examples an atom must change to be worth its place in a formula that holds of so many."""
@@ -361,7 +377,7 @@ def _distinct(unit: _Unit, ways: list[_Way], wanted: int, seen: set[bytes]) -> l
     atom = np.concatenate([way.atoms for way in ways])
     hits, said = (np.concatenate([getattr(way, name) for way in ways]) for name in ("hits", "said"))
     cost = np.repeat([way.parent.cost for way in ways], lengths) + unit.atoms.prices[atom]
-    score = shrunk_f1(hits, said, unit.fired, int(unit.known.sum()))
+    score = shrunk_f1(hits, unit.said(hits, said), unit.fired, unit.examples)
     if len(unit.exemplars):
         # Half for that it holds, half for where: a claim that points elsewhere is never verified.
         score = score * (1 + np.concatenate([_pointing(unit, way) for way in ways])) / 2
@@ -416,7 +432,8 @@ def _found(unit: _Unit, formula: _Formula) -> Found:
     clauses = tuple(tuple(sorted(clause, key=lambda part: part[1])) for clause in formula.clauses)
     bits = np.bitwise_or.reduce(formula.points & formula.holds)
     pointing = int(np.bitwise_count(bits)) / len(unit.exemplars) if len(unit.exemplars) else float("nan")
-    f1 = 2 * formula.hits / (formula.said + unit.fired)
+    said = float(unit.said(np.array(formula.hits), np.array(formula.said)))
+    f1 = 2 * formula.hits / (said + unit.fired)
     return Found(clauses, formula.hits, formula.said, f1, pointing, formula.score, sum(map(len, clauses)))
 
 

@@ -42,6 +42,12 @@ class Evidence:
         """Of the units, in the order of the table."""
         return self.units["id"].to_list()
 
+    @property
+    def at_words(self) -> bool:
+        """Whether it is known on which tokens of texts units fire; not where texts are exchanged."""
+        placed = self.exemplars["span_start"].null_count() < len(self.exemplars)
+        return self.examples.kind == "text" and self.activations.at_tokens and placed
+
     @cached_property
     def places(self) -> list[Int[np.ndarray, " exemplars"]]:
         """Of each unit where its exemplars are among the examples, strongest first."""

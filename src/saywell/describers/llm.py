@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from saywell.data.examples import Examples, Kind
 from saywell.data.parts import DescribeRows
 from saywell.describers.describer import Evidence
+from saywell.describers.marked import marked_texts, unmarked
 from saywell.description import DESCRIBED, Description
 from saywell.language_models import DryRun, LanguageModel, Prompt, Request, Status, load_prompt
 from saywell.language_models.requests import need_open
@@ -25,36 +28,48 @@ if TYPE_CHECKING:
     from saywell.store.study import StudyWriter
 
 LLM = "llm"
-DESCRIBE = "describe_exemplars"
+DESCRIBE, DESCRIBE_MARKED = "describe_exemplars", "describe_marked"
+"""Prompts: of whole texts, and of texts in which the token is marked at which a unit fires most."""
 ASKED = "describe"
 """The step under which questions without an answer are stored."""
 MOST_WORDS = 20
 LONGEST = 300
 """Characters of a description; of a longer one the rest is cut off."""
 EXEMPLARS = 20
+MOST_PROMOTED = 10
 
 
 @dataclass(frozen=True)
 class ByLLM:
-    """Asks the LLM what a unit's exemplars have in common that its contrasts lack; one request a unit."""
+    """Asks the LLM what a unit's exemplars have in common that its contrasts lack; one request a unit.
+
+    Where it is known at which tokens units fire, it is asked at which words (see `marked_texts`), and
+    told the tokens that a unit promotes, if `promoted` has any.
+    """
 
     name: str = LLM
     version: int = 1
     kinds: Sequence[Kind] = ("text", "pair")
     needs_tags: bool = False
     tables: Sequence[Table] = ()
+    promoted: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By unit the tokens that it makes more likely, most first."""
 
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """What had no answer is among `resources.lost`, and the description's status says so.
 
         Raises InputError without a language model.
         """
-        llm, prompt = resources.need_llm(f"the describer {self.name!r}"), resources.prompt(DESCRIBE)
+        llm = resources.need_llm(f"the describer {self.name!r}")
+        prompt = resources.prompt(DESCRIBE_MARKED if evidence.at_words else DESCRIBE)
         texts, ids = evidence.examples.texts, evidence.examples.ids
-        shown = [
-            Shown(*([texts[place] for place in places[:EXEMPLARS]] for places in both))
-            for both in zip(evidence.places, _more_contrasts(evidence).contrast_places, strict=True)
-        ]
+        if evidence.at_words:
+            shown = list(self._marked(evidence))
+        else:
+            shown = [
+                Shown(*([texts[place] for place in places[:EXEMPLARS]] for places in both))
+                for both in zip(evidence.places, _more_contrasts(evidence).contrast_places, strict=True)
+            ]
         said = []
         with resources.progress(
             "descriptions by the LLM", sum(bool(each.exemplars) for each in shown)
@@ -76,6 +91,13 @@ class ByLLM:
             said.append(written)
         return said
 
+    def _marked(self, evidence: Evidence) -> Iterator[Shown]:
+        texts, silent = evidence.examples.texts, evidence.contrast_places
+        for unit, found, others in zip(evidence.ids, marked_texts(evidence), silent, strict=True):
+            contrast = [unmarked(texts[place]) for place in others]
+            told = list(self.promoted.get(unit, ()))[:MOST_PROMOTED]
+            yield Shown(found.strongest, contrast, found.weaker, found.near, told)
+
     def expect(self, llm: DryRun, examples: Examples, resources: Resources, units: int) -> None:
         """Count what `describe` would ask about so many units, of exemplars that are made up."""
         texts, prompt = examples.texts, resources.prompt(DESCRIBE)
@@ -92,10 +114,17 @@ def _more_contrasts(evidence: Evidence) -> Evidence:
 
 
 class Shown(NamedTuple):
-    """What the describer sees of a unit: texts it responds to, strongest first, and others."""
+    """What the describer sees of a unit: texts it responds to, strongest first, and others.
+
+    Where tokens are marked also texts to which it responds less, some with the same words to which it does
+    not, and the tokens that it promotes.
+    """
 
     exemplars: Sequence[str]
     contrast: Sequence[str]
+    weaker: Sequence[str] = ()
+    near: Sequence[str] = ()
+    promoted: Sequence[str] = ()
 
 
 class Written(NamedTuple):
@@ -134,11 +163,7 @@ def describe_exemplars(
     requests = [
         Request(
             "describe",
-            prompt.render(
-                exemplars=list(enumerate(units[n].exemplars, 1)),
-                contrast=list(enumerate(units[n].contrast, len(units[n].exemplars) + 1)),
-                most_words=MOST_WORDS,
-            ),
+            prompt.render(**_numbered(units[n]), most_words=MOST_WORDS),
             CommonGround,
             prompt.hash,
             max_tokens=400,
@@ -157,6 +182,14 @@ def describe_exemplars(
             reason = reply.error or "no reason given"
             written[number] = Written("", reply.status, reason, reply.key)
     return written
+
+
+def _numbered(shown: Shown) -> dict[str, list]:
+    """The texts of each kind, counted through."""
+    number, found = count(1), {}
+    for name in ("exemplars", "weaker", "near", "contrast"):
+        found[name] = [(next(number), text) for text in getattr(shown, name)]
+    return found | {"promoted": [json.dumps(token, ensure_ascii=False) for token in shown.promoted]}
 
 
 def clean(text: str) -> str:

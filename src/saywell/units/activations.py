@@ -109,6 +109,16 @@ class Activations:
         order = np.lexsort((found.positions, own))
         return Fired(own[order], found.positions[order], found.values[order])
 
+    def spans(self, found: Fired) -> Int[np.ndarray, "fired 2"]:
+        """Which characters of its text each of these tokens covers, end exclusive; as `fired` gave them.
+
+        Raises TypeError where nothing is known of tokens, or they are patches.
+        """
+        tokens = self.responses.tokens if isinstance(self.responses, AtTokens) else None
+        if tokens is None:
+            raise TypeError("these activations are not of tokens of texts")
+        return tokens.spans[tokens.starts[self._inside(found.rows)] + found.positions].astype(np.int64)
+
     def strongest(self, part: Rows, m: int) -> Exemplars:
         """The m strongest examples of a part for every unit, in the order of `units`.
 

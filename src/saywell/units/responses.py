@@ -20,6 +20,7 @@ from safetensors import safe_open
 
 from saywell.store.files import read_arrays, write_arrays
 from saywell.units.strongest import Exemplars, TopExamples
+from saywell.units.tokens import Tokens
 
 RESPONSES = "responses.safetensors"
 """The file of sparse rows, or of responses that fit in memory, in a source's folder."""
@@ -119,6 +120,11 @@ class Fired(NamedTuple):
 @runtime_checkable
 class AtTokens(Protocol):
     """Responses that are kept token by token as well."""
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """The texts as the model read them; None of pictures."""
+        ...
 
     def fired(self, place: int, rows: RowNumbers | None = None, sign: int = 1) -> Fired:
         """Every token of some examples (None: of all) at which a place's response is above 0."""

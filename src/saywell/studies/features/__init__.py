@@ -5,7 +5,6 @@ them (table `fit`), and its latents are described like any other units:
 
 vectors at a hook point -> dictionary -> what fires at which token         units/latents.py
 the dictionary, and how far it goes with these examples                   studies/features/dictionary.py
-examples over the whole range of activation, and near misses              units/exemplar_ranges.py
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ from saywell.store.study import Study
 from saywell.studies.dry_run import plan
 from saywell.studies.features.density import Densities
 from saywell.studies.features.dictionary import Coded, Fits
-from saywell.studies.features.ranges import WholeRange
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import FeatureSettings, named, settings_of
 from saywell.studies.spine import Extra, Question, run
+from saywell.studies.token_scores import TokenScores
 from saywell.studies.usual import Asked, question_of, same_model, usual_resources
 from saywell.units.dictionaries.dictionary import Dictionary, Made
 from saywell.units.dictionaries.load import Loaded, load_dictionary
@@ -173,7 +172,7 @@ def _posed(
 
 def extras_of(config: Mapping[str, Any]) -> list[Extra]:
     """What the question adds, by the stored settings of a study."""
-    return [Fits(), Densities(), WholeRange()]
+    return [Fits(), Densities(), TokenScores()]
 
 
 def _check(brought: _Brought, asked: FeatureSettings) -> None:

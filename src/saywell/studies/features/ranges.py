@@ -18,20 +18,21 @@ from saywell.units.token_activations import TokenActivations
 class WholeRange:
     """Tables `ranges` and `near_misses`, of describe examples and, apart from them, of score examples.
 
-    Nearest examples are among them where an encoder compares units, too.
+    `encoder`: whether there is one that can say which examples are near.
     """
 
+    encoder: bool = True
     tables: Sequence[Table] = (RANGES, NEAR_MISSES)
 
     def add(self, run: Run) -> list[Metric]:
         """Make the tables; they have no figures."""
-        activations, examples, seed = run.subject.activations, run.examples, run.resources.seed
-        encoding, responses = run.for_profiles, activations.responses
+        activations, examples, resources = run.subject.activations, run.examples, run.resources
         parts = {DESCRIBE: examples.parts.describe, SCORE: examples.parts.score}
+        responses = activations.responses
 
         def ranges():
             locate = run.question.source.locate(examples)
-            return range_table(activations, examples.ids, parts, locate=locate, seed=seed)
+            return range_table(activations, examples.ids, parts, locate=locate, seed=resources.seed)
 
         def near_misses():
             return near_miss_table(
@@ -39,8 +40,8 @@ class WholeRange:
                 examples.ids,
                 parts,
                 tokens=responses.tokens if isinstance(responses, TokenActivations) else None,
-                vectors=None if encoding is None else encoding.vectors(examples),
-                seed=seed,
+                vectors=resources.vectors(examples) if self.encoder else None,
+                seed=resources.seed,
             )
 
         run.study.table(RANGES, ranges, uses=(RESPONSES, UNITS.name))
