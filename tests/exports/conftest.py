@@ -18,7 +18,7 @@ def study(tmp_path_factory):
             WordLatents(),
             out=tmp_path_factory.mktemp("latents") / "s",
             describer=["claims"],
-            reader=["claims", "lexical"],
+            reader=["claims", "lexical", "sentence-encoder"],
             encoder=Counts(),
             control=False,
         )

@@ -295,7 +295,15 @@ def test_atlas_tables_join(study, written):
     assert examples.schema["features"] == pl.List(
         pl.Struct({"feature": pl.String, "source": pl.String, "index": pl.Int32})
     )
-    assert "embedding-atlas examples.parquet --features features --text text" in notes[-1]
+    assert "embedding-atlas examples.parquet --features features --text text --vector vector" in notes[-2]
+    labels = pl.read_parquet(folder / "labels.parquet")
+    verified = study.verdicts().filter(status="verified")
+    assert labels.columns == ["x", "y", "text", "level", "priority"] and labels.height == verified.height > 0
+    vectors = np.array(examples["vector"].to_list())
+    away = vectors - vectors.mean(0)
+    spread = np.linalg.svd(away, compute_uv=False)
+    flat = examples.select("x", "y").to_numpy()
+    np.testing.assert_allclose(np.linalg.norm(flat, axis=0), spread[:2], rtol=1e-4)
 
 
 # ---- what is refused

@@ -20,7 +20,7 @@ from saywell.data.examples import Examples
 from saywell.data.parts import Rows
 from saywell.errors import InputError
 from saywell.exports.shown import Feature, Shown
-from saywell.resources import VECTORS
+from saywell.resources import STORED_VECTORS, VECTORS
 from saywell.scorers.deciding import VERIFIED
 from saywell.store.files import read_array
 from saywell.studies.again import stored_run
@@ -40,7 +40,7 @@ def write_embedding_atlas(shown: Shown, folder: Path) -> list[str]:
     if not described:
         raise InputError(f"{str(study.path)!r} has no description to show")
     _features(described).write_parquet(folder / "features.parquet")
-    vectors = read_array(study.file(VECTORS), "embeddings") if study.has(VECTORS) else None
+    vectors = read_array(study.file(VECTORS), STORED_VECTORS[VECTORS][1]) if study.has(VECTORS) else None
     places = None if vectors is None else plane(vectors)
     table = _with_places(kept.examples, vectors, places)
     _write(table, kept.subject.activations, described, folder / "examples.parquet")
