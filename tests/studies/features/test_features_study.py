@@ -67,6 +67,13 @@ def test_every_table_and_figure_follows_from_what_is_stored(study):
     assert study.units["kind"].unique().to_list() == ["latent"]
     peaks = study.exemplars.filter(pl.col("span_end") > pl.col("span_start"))
     assert peaks.height == study.exemplars.height > 0
+    ranges, near = study.table("ranges"), study.table("near_misses")
+    assert set(ranges["part"]) == set(near["part"]) == {"describe", "score"}
+    assert set(near["why"]) == {"same token"}  # no encoder is asked where tags are given
+    assert ranges["span_end"].null_count() == 0
+    of_part = study.examples.select(example="id", own="part")
+    for table in (ranges, near):
+        assert table.join(of_part, on="example").filter(pl.col("part") != pl.col("own")).is_empty()
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_tables(study, asked, tmp_path, monkeypatch):
@@ -108,6 +115,7 @@ def test_vectors_of_whole_examples_have_latents_too(asked, tmp_path):
     assert study.units.height == 8
     assert study.descriptions.filter(status="described").height
     assert study.exemplars["span_start"].null_count() == study.exemplars.height
+    assert set(study.table("near_misses")["why"]) == {"nearest"}
 
 
 def test_what_does_not_go_together_is_refused_before_anything_is_stored(asked, tmp_path):
