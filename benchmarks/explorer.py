@@ -1,7 +1,10 @@
 """How quickly the explorer answers for a large study, and whether many readers at once get answers.
 
-Makes a study of 50,000 units and 2,000,000 exemplars, serves it from another process, and measures
+Makes a study of 50,000 units and 2,000,000 exemplars, serves it from another process, and measures (with
+--latents 100000 a study of so many latents: planted words, ranges, near misses, promoted tokens, relations)
 
+    report         writing the page, and its size
+    show, neuron   the two commands from start to end, and the most memory that one of them takes
     open           opening the study (views, tables in memory) and the first page of the table
     first table    the first request to a server that has opened it
     search, filter, card, compare     medians of repeated requests with different words
@@ -13,7 +16,8 @@ With --ask STUDY it serves a finished study of neurons instead, such as the demo
     alone_s        the median of ten questions, one after the other
     together       fifty questions at once, beside fifty pages
 
-Run: python benchmarks/explorer.py [--units 50000] [--exemplars 40] [--folder FOLDER] [--ask STUDY]
+Run: python benchmarks/explorer.py [--units 50000] [--latents 100000] [--exemplars 40] [--folder FOLDER]
+     [--ask STUDY]
 """
 
 from __future__ import annotations
@@ -24,8 +28,11 @@ import json
 import multiprocessing
 import random
 import re
+import resource
 import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -47,20 +54,161 @@ from saywell.explorer.security import Door
 from saywell.explorer.server import listen
 from saywell.explorer.shelf import open_studies
 from saywell.explorer.units import find_units
+from saywell.report.page import write_report
+from saywell.report.tables import ASKED
 from saywell.scorers.score_tables import SCORED
-from saywell.store.study import write_study
+from saywell.store.study import Study, write_study
 from saywell.studies.described import DESCRIPTIONS
+from saywell.studies.features.density import DENSITY
 from saywell.studies.neurons.extras import ASSOCIATIONS
+from saywell.units.exemplar_ranges import NEAR_MISSES, RANGES
 from saywell.units.exemplars import EXEMPLARS
 from saywell.units.statistics import UNITS
 
 TABLES = {
     table.name: table
-    for table in (EXAMPLES, NAMES, TAGS, UNITS, EXEMPLARS, ASSOCIATIONS, DESCRIPTIONS, SCORED)
+    for table in (
+        *(EXAMPLES, NAMES, TAGS, UNITS, EXEMPLARS, ASSOCIATIONS, DESCRIPTIONS, SCORED),
+        *(DENSITY, RANGES, NEAR_MISSES, ASKED["promoted"], ASKED["relations"]),
+    )
 }
 SENTENCES = 20_000
 DESCRIPTORS = 2_000
 LAYERS = 12
+WORDS, TEXTS, LENGTH = 2_000, 4_000, 20
+"""Of the study of latents: different words, texts, and words of each."""
+
+
+def frame(table: str, /, **columns: object) -> pl.DataFrame:
+    """A table, of which columns that are not given are null."""
+    made = pl.DataFrame(columns)
+    return made.select(
+        (pl.col(name) if name in made.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in TABLES[table].columns.items()
+    )
+
+
+def make_latents(folder: Path, latents: int, exemplars: int) -> None:
+    """Latents of a dictionary: every eighth fires at a word and is described by it, the rest at any."""
+    draw = np.random.default_rng(0)
+    words = np.array([f"word{n}" for n in range(WORDS)])
+    chosen = draw.integers(0, WORDS, (TEXTS, LENGTH))
+    begins = np.cumsum(np.char.str_len(words)[chosen] + 1, axis=1) - np.char.str_len(words)[chosen] - 1
+    examples = np.array([f"t{n:05d}" for n in range(TEXTS)])
+    own = np.arange(latents) % WORDS
+    planted = np.arange(latents) % 8 == 0
+    fires = np.exp(draw.uniform(np.log(1), np.log(3 * exemplars), latents)).astype(int)
+    at_word = [np.argwhere(chosen == word) for word in range(WORDS)]
+    count = np.minimum(np.where(planted, [len(at_word[word]) for word in own], fires), exemplars)
+    ids = np.array([f"latent/{n}" for n in range(latents)])
+    rank = np.concatenate([np.arange(n) for n in count])
+    unit = np.repeat(np.arange(latents), count)
+    cell = np.stack([draw.integers(0, TEXTS, len(unit)), draw.integers(0, LENGTH, len(unit))], 1)
+    cell[planted[unit]] = np.concatenate([at_word[own[n]][: count[n]] for n in np.flatnonzero(planted)])
+    start = begins[cell[:, 0], cell[:, 1]]
+    end = start + np.char.str_len(words)[chosen[cell[:, 0], cell[:, 1]]]
+    described = count >= 3
+    value = np.where(planted, draw.beta(9, 2, latents), draw.beta(2, 9, latents))
+    control, flat = draw.beta(2, 20, latents), np.ones(latents)
+    holds = planted & (value * 0.8 > control)
+
+    def shown(keep: np.ndarray, **more: object) -> dict[str, object]:
+        return {
+            "unit": ids[unit[keep]],
+            "part": ["describe"] * int(keep.sum()),
+            "rank": rank[keep],
+            "example": examples[cell[keep, 0]],
+            "activation": 9 - 0.1 * rank[keep],
+            "span_start": start[keep],
+            "span_end": end[keep],
+            **{name: np.asarray(each)[keep] for name, each in more.items()},
+        }
+
+    few, step = rank < 10, rank // 2
+    of_described = np.flatnonzero(described)
+    texts = [" ".join(words[row]) for row in chosen]
+    pairs = ids[: latents // 20], ids[np.arange(latents // 20) + 1]
+    tables = {
+        "examples": lambda: frame(
+            "examples", id=examples, part=["describe"] * TEXTS, text=texts, row=np.arange(TEXTS)
+        ),
+        "units": lambda: frame(
+            "units",
+            id=ids,
+            kind=["latent"] * latents,
+            model=["synthetic at layer 2"] * latents,
+            index=np.arange(latents),
+            place=np.arange(latents),
+            name=ids,
+            mean=0.1 * flat,
+            std=flat,
+            minimum=0 * flat,
+            maximum=9 * flat,
+            threshold=1e-45 * flat,
+            fires=fires / TEXTS,
+            state=np.where(described, "ok", "rare"),
+        ),
+        "exemplars": lambda: frame("exemplars", **shown(rank >= 0)),
+        "ranges": lambda: frame(
+            "ranges",
+            **shown(few, bin=step, low=8.8 - 0.2 * step, high=9 - 0.2 * step) | {"rank": rank[few] % 2},
+        ),
+        "near_misses": lambda: frame("near_misses", **shown(rank < 3, why=np.full(len(rank), "same token"))),
+        "density": lambda: frame("density", unit=ids, density=fires / (TEXTS * LENGTH)),
+        "promoted": lambda: frame(
+            "promoted",
+            unit=np.repeat(ids, 20),
+            sign=np.tile(np.repeat([1, -1], 10), latents),
+            rank=np.tile(np.arange(1, 11), 2 * latents),
+            token=words[draw.integers(0, WORDS, 20 * latents)],
+            value=np.tile(np.linspace(2, -2, 20), latents),
+        ),
+        "relations": lambda: frame(
+            "relations",
+            unit=np.concatenate(pairs),
+            relation=["duplicate"] * 2 * len(pairs[0]),
+            other=np.concatenate(pairs[::-1]),
+            together=np.full(2 * len(pairs[0]), 40),
+            **dict.fromkeys(("inside", "covers", "cosine"), np.full(2 * len(pairs[0]), 0.8)),
+        ),
+        "descriptions": lambda: frame(
+            "descriptions",
+            id=[f"{u}#0" for u in ids],
+            unit=ids,
+            text=[f'the word "{words[w]}"' if yes else "" for w, yes in zip(own, described, strict=True)],
+            claim=[f'word("{words[w]}")' if yes else None for w, yes in zip(own, described, strict=True)],
+            describer=["claims"] * latents,
+            sources=[[]] * latents,
+            descriptors=[[]] * latents,
+            rank=0 * np.arange(latents),
+            selected=[True] * latents,
+            status=np.where(described, "described", "no description: it fires on too few examples"),
+        ),
+        "scores": lambda: frame(
+            "scores",
+            unit=ids[of_described],
+            description=[f"latent/{n}#0" for n in of_described],
+            measure=["f1"] * len(of_described),
+            reader=["claims"] * len(of_described),
+            part=["score"] * len(of_described),
+            value=value[of_described],
+            ci_low=0.9 * value[of_described],
+            ci_high=1.1 * value[of_described],
+            control=control[of_described],
+            floor=["another unit"] * len(of_described),
+            skill=(value - control)[of_described],
+            skill_low=(0.9 * value - control)[of_described],
+            skill_high=(1.1 * value - control)[of_described],
+            q=0.01 * flat[of_described],
+            n=np.full(len(of_described), 1000),
+            status=np.where(holds, "verified", "not verified")[of_described],
+            verifies=holds[of_described],
+            decides=[True] * len(of_described),
+        ),
+    }
+    with write_study(folder, kind="features", config={"model": "synthetic"}, inputs={}) as study:
+        for name, make in tables.items():
+            study.table(TABLES[name], make)
 
 
 def make_study(folder: Path, units: int, exemplars: int) -> None:
@@ -82,13 +230,6 @@ def make_study(folder: Path, units: int, exemplars: int) -> None:
     value = draw.beta(2, 5, units)
     control = draw.beta(2, 9, units)
     flat = np.ones(units)
-
-    def frame(table: str, /, **columns: object) -> pl.DataFrame:
-        made = pl.DataFrame(columns)
-        return made.select(
-            (pl.col(name) if name in made.columns else pl.lit(None)).cast(kind).alias(name)
-            for name, kind in TABLES[table].columns.items()
-        )
 
     tables = {
         "examples": lambda: frame(
@@ -293,8 +434,27 @@ def served(folder: Path) -> Iterator[tuple[str, float]]:
         server.join()
 
 
+def written_and_printed(folder: Path) -> dict[str, object]:
+    """The page, and two commands from their start to their end: seconds, bytes, and GB of memory at most."""
+    unit = Study(folder).units["id"][0]
+    started = time.perf_counter()
+    page = write_report(Study(folder))
+    figures: dict[str, object] = {
+        "report_s": round(time.perf_counter() - started, 2),
+        "report_mb": round(page.stat().st_size / 1e6, 2),
+    }
+    for command in (["show"], ["neuron", unit]):
+        started = time.perf_counter()
+        line = [sys.executable, "-m", "saywell", command[0], str(folder), *command[1:]]
+        subprocess.run(line, check=True, capture_output=True)
+        figures[f"{command[0]}_s"] = round(time.perf_counter() - started, 2)
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    return figures | {"command_gb": round(most, 2)}
+
+
 def measure(folder: Path, count: int) -> dict[str, object]:
     """All figures of one study."""
+    written = written_and_printed(folder)
     started = time.perf_counter()
     shelf = open_studies([folder])
     opened = time.perf_counter() - started
@@ -304,13 +464,14 @@ def measure(folder: Path, count: int) -> dict[str, object]:
 
     with served(folder) as (place, opening):
         first = timed(place)
-        words = [f"word{n}" for n in (7, 40, 300, 1000, 4000)]
-        units = [f"layer.{n % LAYERS}/{n * 13 % 1000}" for n in range(10)]
+        words = [f"word{n}" for n in (7, 40, 300, 1000, 1900)]
+        units = Study(folder).units["id"].gather_every(97)[:10].to_list()
 
         def median(addresses: list[str]) -> float:
             return statistics.median(timed(place + address) for address in addresses)
 
         figures: dict[str, object] = {
+            **written,
             "open_s": round(opened, 3),
             "open_and_rows_s": round(in_process, 3),
             "open_in_server_s": round(opening, 3),
@@ -330,6 +491,7 @@ def measure(folder: Path, count: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--units", type=int, default=50_000)
+    parser.add_argument("--latents", type=int, help="a study of so many latents of a dictionary instead")
     parser.add_argument("--exemplars", type=int, default=40)
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--folder", type=Path, help="keep the study here, and use it again")
@@ -342,7 +504,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary) / "study"
         if not (folder / "study.json").exists():
-            make_study(folder, options.units, options.exemplars)
+            make = make_study if options.latents is None else make_latents
+            make(folder, options.latents or options.units, options.exemplars)
         print(json.dumps(measure(folder, options.readers), indent=2))
 
 

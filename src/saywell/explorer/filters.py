@@ -11,8 +11,8 @@ from saywell.errors import InputError
 
 MOST_CHARACTERS = 200
 MOST_WORDS = 6
-SORTS = ("skill", "score", "interval", "layer", "unit", "description", "verdict")
-FALLING_FIRST = ("skill", "score", "interval")
+SORTS = ("skill", "score", "interval", "layer", "unit", "description", "verdict", "density")
+FALLING_FIRST = ("skill", "score", "interval", "density")
 """Orders of which the highest is wanted first; the rest begin at the lowest."""
 PEOPLE = ("accept", "reject", "rewrite", "none")
 

@@ -38,6 +38,7 @@ def environment() -> Environment:
         two=formats.two,
         count=formats.count,
         level=formats.level,
+        rate=formats.rate,
         small=formats.small,
         dated=formats.dated,
         moment=_moment,

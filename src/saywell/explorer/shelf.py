@@ -64,6 +64,11 @@ class Opened:
         return f"{self.home}hypotheses" if self.tables.has("hypotheses") else self.home
 
     @cached_property
+    def counted(self) -> bool:
+        """Whether it is known how often its units fire at tokens."""
+        return bool(self.tables.rows("select 1 from cards where density is not null limit 1"))
+
+    @cached_property
     def scored(self) -> bool:
         """Whether any of its descriptions has a score."""
         return bool(self.tables.rows("select 1 from cards where value is not null limit 1"))

@@ -42,6 +42,7 @@ _ORDERS = {
     "unit": "layer {order}, index {order}, sign",
     "description": "lower(text)",
     "verdict": "verdict",
+    "density": "density",
 }
 
 
@@ -58,6 +59,8 @@ def build_units(tables: Tables) -> None:
         f'u."{name}"' if tables.has("units", name) else f'null::{kind} as "{name}"'
         for name, kind in _UNIT.items()
     )
+    known = tables.has("density", "unit", "density")
+    density, often = ("o.density", "left join density o on o.unit = u.id") if known else ("null::double", "")
     # Of a hypothesis what came of its test says whether it is verified, and where it stands.
     tested, judged, place = "", "s.status", "null"
     if tables.has("hypotheses"):
@@ -72,12 +75,13 @@ def build_units(tables: Tables) -> None:
             select u.id, {unit}, d.text, d.descriptors, d.describer, d.llm, d.description,
                 coalesce(d.status, 'no description: none was written') as status,
                 s.value, s.ci_low, s.ci_high, s.control, s.n, s.measure, s.reader, s.skill, s.floor,
-                s.skill_low, s.skill_high, s.q, s.status as scored,
+                s.skill_low, s.skill_high, s.q, s.status as scored, {density} as density,
                 case when coalesce(d.status, '') <> 'described' then 'no description'
                      when {judged} = 'verified' then 'verified' else 'not verified' end as verdict,
                 {place} as place
             from {_units(tables)} u left join {_described(tables)} d on d.unit = u.id
-            left join {_scored(tables)} s on s.unit = u.id and s.description = d.description {tested})
+            left join {_scored(tables)} s on s.unit = u.id and s.description = d.description {tested}
+            {often})
         order by no""")
     tables.build("create unique index card_of on cards (id)")
     if tables.has("exemplars") and tables.has("examples", "text"):

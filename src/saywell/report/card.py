@@ -559,10 +559,16 @@ def example_of(row: Mapping[str, Any], text: str, carriers: frozenset[str] = fro
         row["example"],
         text,
         row["activation"] if "activation" in row else row.get("value"),
-        None if None in span else span,  # type: ignore[arg-type]
+        None if None in span else _trimmed(text, *span),  # type: ignore[arg-type]
         None if None in region else region,  # type: ignore[arg-type]
         row["example"] in carriers,
     )
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """A span without the spaces before it, which many tokenizers count to a token."""
+    inside = text[start:end]
+    return (start + len(inside) - len(inside.lstrip()), end) if inside.strip() else (start, end)
 
 
 def _written(rows: Rows, ids: Sequence[str]) -> dict[str, tuple[Written, ...]]:

@@ -235,7 +235,7 @@ def layer_chart(counts: pl.DataFrame, *, most: int, width: int = 390) -> alt.Cha
     return dressed(alt.layer(described, verified), width, 150)
 
 
-def density_chart(counts: pl.DataFrame, *, width: int = 560) -> alt.Chart:
+def density_chart(counts: pl.DataFrame, *, width: int = 390) -> alt.Chart:
     """Units by how often they fire, and in the same bar those that were verified.
 
     `counts` has low and high (the ends of a step, above 0), units, verified.
@@ -245,11 +245,11 @@ def density_chart(counts: pl.DataFrame, *, width: int = 560) -> alt.Chart:
         alt.X("low:Q")
         .scale(type="log", domain=ends, nice=False)
         .title("share of all tokens at which a unit fires")
-        .axis(format="~g", tickCount=6, grid=False)
+        .axis(format="~g", values=[10.0**power for power in range(-9, 1)], grid=False)
     )
-    base = alt.Chart(data(counts)).encode(x=across, x2="high:Q")
-    every = base.mark_bar(color=BLUE, opacity=0.28, binSpacing=1).encode(y=alt.Y("units:Q").title("units"))
-    verified = base.mark_bar(color=BLUE, opacity=1, binSpacing=1).encode(y=alt.Y("verified:Q").title("units"))
+    base = alt.Chart(data(counts)).encode(x=across, x2="high:Q", y2=alt.datum(0))
+    every = base.mark_bar(color=BLUE, opacity=0.28).encode(y=alt.Y("units:Q").title("units"))
+    verified = base.mark_bar(color=BLUE, opacity=1).encode(y=alt.Y("verified:Q").title("units"))
     return dressed(alt.layer(every, verified), width, 150)
 
 

@@ -95,7 +95,11 @@ def density_figure(study: Study, found: UnitVerdicts) -> Element | None:
             "Units by their density, the share of all tokens at which they fire (light), and verified among"
             f" them (full).{dead}",
         ),
-        Drawing(svg(density_chart(counts)), f"Units by density. {label}"),
+        el(
+            "div",
+            {"class": "panels two"},
+            el("div", {"class": "panel"}, Drawing(svg(density_chart(counts)), f"Units by density. {label}")),
+        ),
         folded_table("Numbers", head, [_line(row) for row in cells]),
     )
 
@@ -128,7 +132,7 @@ def _relations(study: Study) -> Iterator[Element]:
     told = [f"{count(units.get(relation, 0))} {words[relation]}" for relation in RELATIONS]
     yield el("p", None, f"Of the units, {joined(told)}.")
     if "compared" in has:
-        known = ", ".join(f"{what} {value:.4g}" for what, value in asked(study, "compared").iter_rows())
+        known = ", ".join(f"{what} {_number(value)}" for what, value in asked(study, "compared").iter_rows())
         yield el("p", {"class": "how"}, said(f"What was compared, and the most by chance: {known}.", 600))
     said_of = dict(selected_descriptions(study, "text").iter_rows()) if "descriptions" in has else {}
     for relation, head in (
@@ -151,6 +155,10 @@ def _relations(study: Study) -> Iterator[Element]:
             lines.append(_line([said(row["unit"], 60), said(row["other"], 60), *shares, both]))
         title = {"duplicate": "Near duplicates", "part": "Split latents"}[relation]
         yield folded_table(f"{title}: {count(shown.height)} of {count(rows.height)} pairs", head, lines)
+
+
+def _number(value: float) -> str:
+    return count(int(value)) if value == int(value) else two(value)
 
 
 def _absorption(study: Study) -> Iterator[Element]:

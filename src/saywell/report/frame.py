@@ -108,8 +108,9 @@ def metric_numbers(metrics: Sequence[Metric]) -> Element:
 def told(metrics: Sequence[Metric]) -> str:
     """What a chart of headline figures shows, in words: values, intervals, all that stands beside."""
     said = (
-        f"{m.name} {two(m.value)}, {interval(m.ci_low, m.ci_high)}"
-        f" ({_listed({**m.controls, **m.reference, **m.ceiling}, m.controls_n)})"
+        f"{m.name} {two(m.value)}"
+        + ("" if m.ci_low is None else f", {interval(m.ci_low, m.ci_high)}")
+        + f" ({_listed({**m.controls, **m.reference, **m.ceiling}, m.controls_n)})"
         for m in metrics
     )
     return clip("; ".join(said), 4000)

@@ -51,14 +51,12 @@ class Relation:
     @property
     def words(self) -> str:
         """How they stand to one another, but for the other's name."""
-        overlap = f"both fire at {count(self.together)} tokens"
+        fires = f"fires at {two(self.covers)} of this one's tokens"
         if self.relation == "part":
-            return (
-                f"fires at {two(self.covers)} of its tokens, and {two(self.inside)} of its own are among them"
-            )
+            return f"{fires}; of its own {two(self.inside)} are among these"
         if self.relation == "whole":
-            return f"fires at {two(self.covers)} of this one's tokens; {overlap}"
-        return f"{overlap}, {two(self.covers)} of this one's; cosine of directions {two(self.cosine)}"
+            return f"{fires}, and elsewhere"
+        return f"{fires}; cosine of their directions {two(self.cosine)}"
 
 
 RELATIONS = {

@@ -261,6 +261,9 @@ def _facts(seen: Seen) -> Element:
         kinds = ", ".join(units["kind"].unique().sort())
         inside = f" in {layers} layers" if layers > 1 else ""
         rows.append(("Units", f"{count(places)}{inside}, kind: {kinds}"))
+        modules = units["module"].unique() if "module" in units.columns else []
+        if len(modules) == 1 and modules[0]:
+            rows.append(("Place", modules[0]))
     elif "classes" in seen.has:
         rows.append(("Classes", count(asked(seen.study, "classes").height)))
     if "examples" in seen.has:

@@ -265,7 +265,12 @@ class _Table:
         unit = row["id"]
         verdict, side = row["verdict"], {None: "", -1: "low"}.get(row["sign"], "high")
         card = self.cards[unit]
-        card = replace(card, exemplars=card.exemplars[: EXEMPLARS_SHOWN[verdict]])
+        card = replace(
+            card,
+            exemplars=card.exemplars[: EXEMPLARS_SHOWN[verdict]],
+            ranges=tuple(part._replace(examples=part.examples[:1]) for part in card.ranges),
+            near_misses={why: found[:1] for why, found in card.near_misses.items()},
+        )
         said_first = card.to_begin_with[0] if card.sentences and card.texts else row["text"]
         words = said(said_first, 160) if row["text"] else el("em", None, said(card.first.why_not, 160))
         bar = score_bar(row["value"], row["ci_low"], row["ci_high"], row["control"])
