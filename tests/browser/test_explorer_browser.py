@@ -71,6 +71,23 @@ def test_sort_filter_search_and_open_a_card(open_page, place):
     _clean(watched, place)
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_card_of_a_latent_fits_the_screen_with_all_of_it_open(open_page, hostile, tmp_path, served, width):
+    from saywell.explorer.shelf import open_studies
+
+    place = served(open_studies([hostile.write_latents(tmp_path / "latents")]))
+    watched = open_page(viewport={"width": width, "height": 844}, color_scheme="dark")
+    page = watched.page
+    page.goto(f"{place}/1/unit?id=layer.0/0")
+    page.evaluate("document.querySelectorAll('.inside details').forEach(one => one.open = true)")
+    assert page.get_by_text("Over the whole range of its activation").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator(".related a").first.click()
+    page.wait_for_url(re.compile(r"/unit\?id=layer"))
+    assert watched.violations() == []
+    _clean(watched, place)
+
+
 def test_type_a_sentence(open_page, place):
     watched = open_page()
     page = watched.page

@@ -159,6 +159,20 @@ def test_more_columns_and_counterexamples_are_shown(hostile, tmp_path, browse, p
     assert "and it does not" in html and "the battery died" in html and "0.25" in html
 
 
+def test_latents_are_listed_by_density_and_a_card_leads_to_its_relations(hostile, tmp_path, browse):
+    client = browse(hostile.write_latents(tmp_path / "study"))
+    rising, falling = (_ids(client, f"?sort=density&order={order}") for order in ("rising", "falling"))
+    assert rising[:2] == ["0%2F0", "1%2F1"] and falling[0] == "0%2F39"
+    html = client.get("/1/unit?id=layer.0/0").text
+    assert '<a href="/1/unit?id=layer.1%2F1">' in html and "Over the whole range" in html
+    assert "<script>alert" not in html and "<img src=x" not in html
+    assert ">density<" in client.get("/1/").text
+
+
+def test_a_list_without_densities_has_no_column_of_them(client):
+    assert ">density<" not in client.get("/1/").text
+
+
 def test_fewer_tables_will_do(hostile, tmp_path, browse, put_tables):
     folder = hostile.write_neurons(tmp_path / "study")
     gone = ("exemplars", "associations", "tags", "scores", "descriptors", "descriptions")
