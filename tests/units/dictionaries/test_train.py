@@ -211,6 +211,20 @@ def test_what_was_stopped_goes_on_to_the_same_weights(name, tmp_path, monkeypatc
     assert steps[count] == 0  # another training
 
 
+@pytest.mark.parametrize("objective", [TopK(2), Matryoshka(2), JumpReLU(2)], ids=str)
+def test_steps_on_an_accelerator_are_those_on_a_processor(objective):
+    vectors, _ = planted(300)
+    scaled = descent._Scaled(vectors, vectors.mean(0), np.float32(3))
+    runs = [descent._Run(objective, scaled, 16, 0, torch.device("cpu")) for _ in range(2)]
+    runs[1].whole = True  # the sums of whole matrices, which need no accelerator
+    for number in range(30):
+        for run in runs:
+            run.step(number)
+    for own, other in zip(*(run.arrays() for run in runs), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-3)
+    assert np.array_equal(runs[0].alive, runs[1].alive)
+
+
 def test_copies_of_a_vector_are_no_two_directions():
     vectors, _ = planted(30)
     scaled = descent._Scaled(np.repeat(vectors, 4, axis=0), vectors.mean(0), np.float32(1))

@@ -158,6 +158,7 @@ class _Run:
         self, objective: Objective, vectors: _Scaled, latents: int, seed: int, device: torch.device
     ) -> None:
         self.objective, self.vectors, self.device = objective, vectors, device
+        self.whole = device.type != "cpu"
         count = len(vectors.vectors)
         self.batch = int(np.clip(count // _STEPS, 8, 128))
         self.pass_steps = -(-count // self.batch)
@@ -178,7 +179,7 @@ class _Run:
     @property
     def now(self) -> Weights:
         """The weights, as objectives look at them."""
-        return Weights(*((w.numpy() for w in self.weights) if self.device.type == "cpu" else self.weights))
+        return Weights(*(self.weights if self.whole else (weight.numpy() for weight in self.weights)))
 
     def arrays(self) -> Weights:
         """Copies of the weights."""
@@ -191,18 +192,15 @@ class _Run:
                 self.order[number % self.pass_steps * self.batch :], self.batch
             )
         x, now = next(self._batches), self.now
-        found, fired = self.objective.gradients(now, x if self.device.type == "cpu" else self._put(x))
+        found, fired = self.objective.gradients(now, self._put(x) if self.whole else x)
         self.alive |= fired
         for weight, gradient in zip(self.weights, found, strict=True):
-            weight.grad = torch.as_tensor(gradient)
+            weight.grad = torch.as_tensor(gradient) if weight.numel() else None
         for group in self.optimiser.param_groups:
             group["lr"] = _RATE * min(1, 20 * (number + 1) / self.steps) * (1 - number / self.steps)
         self.optimiser.step()  # changes the arrays of `now`
-        decoder = self.weights[2]
-        if self.device.type == "cpu":
-            now.decoder[:] = now.decoder / np.linalg.norm(now.decoder, axis=1, keepdims=True)
-        else:
-            decoder /= decoder.norm(dim=1, keepdim=True)
+        norm = torch.linalg.norm(now.decoder, dim=1, keepdim=True) if self.whole else _lengths(now.decoder)
+        now.decoder[:] = now.decoder / norm
         done = number + 1
         if done % self.pass_steps == 0:
             self.order, self._batches = self.random.permutation(self.order), None
@@ -303,7 +301,11 @@ def unit_rows(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Rows of length 1; one that is nothing becomes a direction by chance."""
     nothing = ~np.any(rows, axis=1)
     rows[nothing] = random.standard_normal((nothing.sum(), rows.shape[1]))
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / _lengths(rows)
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def _start(
