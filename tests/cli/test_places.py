@@ -15,7 +15,9 @@ from tiny_causal import letter_tokenizer, tiny
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("model")
     tokenizer = letter_tokenizer()
-    tiny("llama", tokenizer).save_pretrained(path)
+    config = tiny("llama", tokenizer).config
+    config.num_hidden_layers = 3  # of which one has the number that heads have
+    type(tiny("llama", tokenizer))(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
 
@@ -29,7 +31,8 @@ def test_places_are_listed_by_all_their_names(folder):
     assert max(map(len, shown)) <= 80
     at = shown.index("resid_post.L      blocks.L.hook_resid_post             layers_output[L]")
     assert shown[at + 1] == "  layers.L  16"
-    assert "  layers.L.mlp.down_proj:in  32" in shown and shown[-1].startswith("L is a layer, 0-1;")
+    assert "  layers.L.self_attn.o_proj:in  16  2 heads" in shown
+    assert "  layers.L.mlp.down_proj:in  32" in shown and shown[-1].startswith("L is a layer, 0-2;")
     rows = json.loads(run(folder, "--json").stdout)
     last = next(row for row in rows if row["interp_engine"] == "resid_post.1")
     assert (last["of"], last["module"], last["side"], last["width"]) == ("text", "layers.1", "output", 16)

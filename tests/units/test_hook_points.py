@@ -550,3 +550,26 @@ def test_another_model_bos_context_or_precision_is_said(models):
     half = looked_into("GPT2", lambda model: model.to(torch.bfloat16), **FAMILIES["GPT2"])
     assert half[1].find("blocks.0.ln2.hook_normalized:folded").norm and half[1].find("resid_mid.1")
     assert "bfloat16" in checked(half, dictionary(16), "resid_post.0")[0]
+
+
+def test_of_an_image_model_without_blocks_modules_are_places():
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.MobileNetV2Config(image_size=64, depth_multiplier=0.25, num_labels=6)
+    processor = transformers.MobileNetV2ImageProcessor(
+        size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}
+    )
+    model = wrap_vision_model(transformers.MobileNetV2ForImageClassification(config), processor, "mobilenet")
+    table = hook_points(model)
+    assert table.height > 50 and table["transformer_lens"].null_count() == table.height
+    batch = Shown(np.arange(2), {"pixel_values": torch.rand(2, 3, 64, 64)})
+    last = table.filter(pl.col("rows").is_not_null()).row(-1, named=True)
+    values = read_at(model, last["module"], batch)
+    assert values.shape == (2, last["rows"] * last["columns"], last["width"])
+    with torch.no_grad():
+        logits = model.model(**batch.inputs).logits
+    assert torch.equal(read_at(model, "outputs", batch)[:, 0], logits)
+    assert find_hook(model, "channels").place.grid == (2, 2)
+    with pytest.raises(InputError, match="gives one vector of a picture"):
+        find_hook(model, "pooled")

@@ -80,8 +80,7 @@ def _kind(row: dict[str, Any]) -> tuple:
     def general(text: str | None) -> str:
         if not text or layer is None:
             return text or ""
-        # The block's number is the first that stands alone.
-        return re.sub(rf"(?<![\w]){layer}(?!\w)", "L", text, count=1)
+        return re.sub(rf"(?<=[.\[]){layer}(?![^.\]':])", "L", text, count=1)
 
     side = ":in" if row["side"] == "input" else ""
     grid = f" x {row['rows']} x {row['columns']}" if row["rows"] else ""

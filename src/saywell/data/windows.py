@@ -20,7 +20,7 @@ from saywell.errors import InputError
 
 LEAD = "lead"
 """Column of examples: how many characters of a window have been read before, as part of an earlier one."""
-_TOGETHER = 1 << 22
+_TOGETHER = 1 << 20
 """Characters of texts that are held as tokens."""
 
 
@@ -122,7 +122,8 @@ def cut(texts: Sequence[str], tokenizer: Any, context: int, stride: int) -> Iter
         while open_:
             for cutting in open_:
                 cutting.propose(context)
-            counts = map(len, _spans(tokenizer, [cutting.proposed for cutting in open_]))
+            read = tokenizer([one.proposed for one in open_], add_special_tokens=False, verbose=False)
+            counts = [len(ids) for ids in read["input_ids"]]
             for cutting, count in zip(open_, counts, strict=True):
                 cutting.settle(count - context)
             open_ = [cutting for cutting in open_ if not cutting.at_end]

@@ -186,6 +186,8 @@ class Places:
     def pictured(self, point: HookPoint) -> HookPoint:
         """A place in an image model with its grid."""
         assert isinstance(self.loaded, VisionModel)
+        if point.place is not None:
+            return point
         runs = [one for one in self.seen.ran if one.module == point.module]
         if len(runs) != 1:
             how = f"runs {len(runs)} times" if runs else "does not run"
@@ -225,7 +227,7 @@ class Places:
         kind, layer = self._read(name)
         if isinstance(self.loaded, VisionModel) and name in ("outputs", "channels"):
             (place,) = find_places(self.loaded, name)
-            return HookPoint(name, place.module, "output", place.units, name)
+            return HookPoint(name, place.module, "output", place.units, name, place=place)
         if isinstance(self.loaded, VisionModel) and name == "pooled":
             return HookPoint(name, self._pooled(), "output", 0, name)
         if kind is None:
@@ -271,9 +273,7 @@ class Places:
             same = [one.module for one in given if _same(one.left.flatten(1), wanted.flatten(1))]  # type: ignore
             if same:
                 return min(same, key=lambda path: path.count("."))
-        raise InputError(
-            f"no module of {self.loaded.name!r} gives one vector of the whole picture; name a place"
-        )
+        raise InputError(f"no module of {self.loaded.name!r} gives one vector of a picture; name a place")
 
     def _by_path(self, name: str) -> HookPoint:
         path, side = name, "output"
