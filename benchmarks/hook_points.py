@@ -4,8 +4,8 @@
 
 The peer's Python makes the models and keeps what its hooks hold, with the weights as they are and processed
 (norms folded, and of GPT-2 and GPT-NeoX what is written to the stream centred). Here the same models are read
-at the same names. Printed: of each model how many names were compared, and the largest difference as a share of
-the largest number there.
+at the same names. Printed: of each model how many names were compared, and the largest difference as a share
+of the largest number there.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _how(lens: str, name: str, kind: str) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--peer", help="Python that has transformer_lens.")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
