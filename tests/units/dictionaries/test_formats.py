@@ -101,9 +101,9 @@ def gated(folder):
     return truth
 
 
-def topk_by_length(folder, *, architecture="topk", by_length=True):
+def topk_by_length(folder, *, architecture="topk", by_length=True, **cfg):
     w = autoencoder()
-    saelens(folder, w, architecture=architecture, k=K, rescale_acts_by_decoder_norm=by_length)
+    saelens(folder, w, architecture=architecture, k=K, rescale_acts_by_decoder_norm=by_length, **cfg)
     length = np.linalg.norm(w["W_dec"], axis=1) if by_length else 1.0
 
     def truth(x):
@@ -141,17 +141,25 @@ def jumprelu_of_logarithms(folder):
     return jumprelu(folder, "log_threshold")
 
 
-def batchtopk_in_training(folder):
+def batchtopk_in_training(folder, factor=1.0):
     w = autoencoder()
     held = w | {"topk_threshold": np.float64(1.5)}
-    saelens(folder, held, architecture="matryoshka_batchtopk", k=K, rescale_acts_by_decoder_norm=True)
+    by = "none" if factor == 1 else "expected_average_only_in"
+    told(folder / "activation_scaler.json", scaling_factor=factor)
+    options = dict(k=K, rescale_acts_by_decoder_norm=True, normalize_activations=by)
+    saelens(folder, held, architecture="matryoshka_batchtopk", **options)
     length = np.linalg.norm(w["W_dec"], axis=1)
 
     def truth(x):
-        acts = jump(((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]) * length, 1.5)
-        return acts, (acts / length) @ w["W_dec"] + w["b_dec"]
+        acts = jump(((factor * x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]) * length, 1.5)
+        decoded = (acts / length) @ w["W_dec"] + w["b_dec"]
+        return acts / factor, decoded / factor  # latents count in units of what they add
 
     return truth
+
+
+def batchtopk_of_multiplied(folder):
+    return batchtopk_in_training(folder, 0.5)
 
 
 def matching_pursuit(folder, *, once=True, subtracts=True):
@@ -260,8 +268,8 @@ def of_multiplied(folder):
     return truth
 
 
-def of_whitened(folder, subtracts=True):
-    inner = standard(folder, subtracts=subtracts, normalize_activations="covariance_whitening")
+def of_whitened(folder, inner=standard, **options):
+    inner = inner(folder, normalize_activations="covariance_whitening", **options)
     random = np.random.default_rng(5)
     matrix, mean = random.standard_normal((D, D)) + 3 * np.eye(D), random.standard_normal(D)
     inverse = np.linalg.inv(matrix)
@@ -276,6 +284,10 @@ def of_whitened(folder, subtracts=True):
 
 def of_whitened_that_does_not_subtract(folder):
     return of_whitened(folder, subtracts=False)
+
+
+def topk_by_length_of_whitened(folder):
+    return of_whitened(folder, topk_by_length)
 
 
 def before_six(folder):
@@ -496,7 +508,15 @@ CASES = [
     *(standard, standard_that_does_not_subtract, gated, plain_topk, topk_by_length, abstopk, jumprelu),
     *(jumprelu_of_logarithms, batchtopk_in_training, matching_pursuit, matching_pursuit_again, transcoder),
     *(skip_transcoder, jumprelu_transcoder, jumprelu_skip_transcoder, of_layer_norms, of_constant_norms),
-    *(of_multiplied, of_whitened, of_whitened_that_does_not_subtract, before_six, tuned_before_six),
+    *(
+        of_multiplied,
+        of_whitened,
+        of_whitened_that_does_not_subtract,
+        topk_by_length_of_whitened,
+        batchtopk_of_multiplied,
+        before_six,
+        tuned_before_six,
+    ),
     *(gemma_scope, gemma_scope_of_embeddings, gemma_scope_2, gemma_scope_2_with_skip),
     *(gemma_scope_2_across_layers, qwen_scope, sparsify, sparsify_groupmax, sparsify_transcoder),
     *(sparsify_with_skip, sparsify_signed, arrays_alone, linear_layers_alone),

@@ -60,6 +60,16 @@ def test_a_folder_its_file_and_one_above_give_the_same_and_say_where_it_is_from(
     }
 
 
+def test_before_version_6_settings_had_other_names(tmp_path):
+    save_file(weights(), tmp_path / "sae_weights.safetensors")
+    old = dict(hook_point="blocks.1.hook_resid_pre", hook_point_head_index=2, model_name="m", context_size=64)
+    (tmp_path / "cfg.json").write_text(json.dumps(old | {"sae_lens_version": "5.10.2"}))
+    name = tmp_path.name
+    assert load_dictionary(tmp_path).made == Made(
+        "SAELens", "m", old["hook_point"], None, 2, True, 64, None, name
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_any_precision_become_single(tmp_path, dtype):
     half = load_dictionary(saelens(tmp_path / "a", weights(dtype))).dictionary
