@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,19 +164,24 @@ def two_threes(folder):
 
 
 class Evil:
+    """Leaves a file beside a folder when it is read."""
+
+    def __init__(self, folder):
+        self.file = folder.with_name("evil")
+
     def __reduce__(self):
-        return os.system, ("touch " + str(Path(__file__).with_name("evil")),)
+        return os.system, (f"touch {self.file}",)
 
 
 def pickled(folder):
     folder.mkdir()
-    (folder / "ae.pt").write_bytes(pickle.dumps(Evil()))
+    (folder / "ae.pt").write_bytes(pickle.dumps(Evil(folder)))
     (folder / "config.json").write_text('{"trainer": {"dict_class": "AutoEncoder"}}')
 
 
 def objects_in_npz(folder):
     folder.mkdir()
-    np.savez(folder / "params.npz", W_enc=np.array([Evil()], dtype=object))
+    np.savez(folder / "params.npz", W_enc=np.array([Evil(folder)], dtype=object))
 
 
 def view_of_one_number(folder):
@@ -286,7 +290,7 @@ def test_what_is_no_dictionary_gets_one_clear_error(tmp_path, write, said):
     write(tmp_path / "bad")
     with pytest.raises(InputError, match=said):
         load_dictionary(tmp_path / "bad")
-    assert not Path(__file__).with_name("evil").exists()
+    assert not (tmp_path / "evil").exists()
 
 
 @pytest.mark.parametrize("where", ["no/such/../folder", "nothing here", "a\0b", "/no/such", "~nobody/x"])
