@@ -17,7 +17,7 @@ from saywell.errors import InputError
 
 
 class Codes(NamedTuple):
-    """Activations other than 0, sorted by row, then latent, on the device of what was encoded."""
+    """Activations other than 0, sorted by row, then latent, on the dictionary's device."""
 
     rows: Int64[Tensor, " nonzero"]
     latents: Int64[Tensor, " nonzero"]
