@@ -200,7 +200,6 @@ def _figures(run: Run, table: pl.DataFrame) -> list[Metric]:
         return []
     value = bootstrap_mean(own["f1"].to_numpy().astype(float), seed=run.resources.seed)
     means = own.select("another", "frequent", "every").mean().row(0)
-    controls = dict(zip((ANOTHER, FREQUENT, EVERY), means, strict=True))
     return [
         Metric(
             name="mean F1 at words of verified descriptions",
@@ -210,6 +209,6 @@ def _figures(run: Run, table: pl.DataFrame) -> list[Metric]:
             ci_high=value.high,
             n=value.n,
             of="verified descriptions that say at which words",
-            controls=controls,
+            controls={str(name): one for name, one in zip((ANOTHER, FREQUENT, EVERY), means, strict=True)},
         )
     ]
