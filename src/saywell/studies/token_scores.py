@@ -86,14 +86,13 @@ class TokenScores:
         return [table], _figures(run, table)
 
 
-def token_scores(run: Run) -> pl.DataFrame:
-    """Table `token_scores`."""
+def token_scores(run: Run, descriptions: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Table `token_scores` of these descriptions; without any, of those of the study."""
     examples, activations, seed = run.examples, run.subject.activations, run.resources.seed
     if examples.kind != "text" or not activations.at_tokens:
         return TOKEN_SCORES.empty()
-    written = run.study.table(DESCRIPTIONS).filter(
-        pl.col("text") != "", (pl.col("claim") != "") | pl.col("llm").is_null()
-    )
+    descriptions = run.study.table(DESCRIPTIONS) if descriptions is None else descriptions
+    written = descriptions.filter(pl.col("text") != "", (pl.col("claim") != "") | pl.col("llm").is_null())
     rows = _drawn(examples, seed)
     part = examples.only(rows)
     ground = Ground(part, run.resources)
