@@ -82,3 +82,12 @@ def test_blocks_of_vectors_do_not_count(rule, monkeypatch):
     one_by_one = torch.cat([made.encode(row[None]).values for row in x])
     assert torch.allclose(whole.values, one_by_one, atol=1e-5)
     assert not len(made.encode(x[:0]).rows) and made.decode(made.encode(x[:0]), x[:0]).shape == (0, 9)
+
+
+def test_a_vector_of_nothing_has_no_length_and_stays_nothing():
+    random = torch.Generator().manual_seed(8)
+    encoder, decoder, centre = (torch.randn(shape, generator=random) for shape in ((20, 9), (20, 9), (9,)))
+    made = Dictionary(encoder, torch.zeros(20), decoder, centre, ReLU(), scaling=Scaling("constant_norm"))
+    codes = made.encode(torch.zeros(2, 9))
+    assert torch.isfinite(codes.values).all() and len(codes.values)
+    assert not made.decode(codes, torch.zeros(2, 9)).any()
