@@ -43,11 +43,11 @@ from pathlib import Path
 from saywell.exports.forms import write_folder
 from saywell.exports.shown import How
 from saywell.store.study import Study
-start = time.time()
+start = time.process_time()
 write_folder(Study(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), How(layer=3))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 size = sum(f.stat().st_size for f in Path(sys.argv[3]).rglob("*") if f.is_file()) / 1e6
-print(json.dumps([time.time() - start, peak, size]))
+print(json.dumps([time.process_time() - start, peak, size]))
 """
 
 
@@ -137,7 +137,7 @@ def main() -> None:
             command = [sys.executable, "-c", CHILD, str(Path(where) / "s"), form, str(out)]
             ran = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds, peak, size = json.loads(ran.stdout.splitlines()[-1])
-            print(f"{form:18} {seconds:6.1f} s {peak:7.0f} MiB {size:8.0f} MB", flush=True)
+            print(f"{form:18} {seconds:6.1f} s of a core {peak:7.0f} MiB {size:8.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
