@@ -168,7 +168,7 @@ def matching_pursuit(folder, *, once=True, subtracts=True):
     saelens(
         folder,
         {name: w[name] for name in ("W_dec", "b_dec")},
-        **dict(architecture="matching_pursuit", residual_threshold=0.5, max_iterations=4),
+        **dict(architecture="matching_pursuit", residual_threshold=2.0, max_iterations=4),
         stop_on_duplicate_support=once,
         apply_b_dec_to_input=subtracts,
     )
@@ -184,7 +184,7 @@ def matching_pursuit(folder, *, once=True, subtracts=True):
                     break
                 acts[row, best] += gains[best]
                 left = left - gains[best] * w["W_dec"][best]
-                if (once and again) or np.linalg.norm(left) < 0.5:
+                if (once and again) or np.linalg.norm(left) < 2.0:
                     break
         return acts, acts @ w["W_dec"] + w["b_dec"] * subtracts
 

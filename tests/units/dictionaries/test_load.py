@@ -345,6 +345,13 @@ def test_of_a_repository_the_files_of_one_dictionary_are_fetched(tmp_path, monke
     assert load_dictionary("org/saes/layer_2/sae_weights.safetensors").dictionary.latents == L
 
 
+def test_no_character_of_a_name_in_a_repository_stands_for_others(tmp_path, monkeypatch):
+    saelens(tmp_path / "layer [1]")
+    hub = Hub(monkeypatch, tmp_path)
+    assert load_dictionary("org/saes").dictionary.latents == L
+    assert "layer [[]1]/sae_weights.safetensors" in hub.asked[0]
+
+
 def test_where_the_hub_is_not_reached_what_was_fetched_before_counts(tmp_path, monkeypatch):
     saelens(tmp_path / "layer_2")
     Hub(monkeypatch, tmp_path, reached=False)
