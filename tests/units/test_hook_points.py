@@ -573,3 +573,14 @@ def test_of_an_image_model_without_blocks_modules_are_places():
     assert find_hook(model, "channels").place.grid == (2, 2)
     with pytest.raises(InputError, match="gives one vector of a picture"):
         find_hook(model, "pooled")
+
+
+def test_the_gate_is_told_from_what_it_is_multiplied_with_in_either_order():
+    def swapped(model):
+        for block in model.layers:
+            block.mlp._modules = {name: block.mlp._modules[name] for name in reversed(block.mlp._modules)}
+        return model
+
+    _, places = looked_into("Llama", swapped, **FEW)
+    assert places.find("mlp_pre.1").module == "layers.1.mlp.gate_proj"
+    assert places.find("mlp_pre_linear.1").module == "layers.1.mlp.up_proj"
