@@ -4,7 +4,7 @@ Makes a study of 50,000 units and 2,000,000 exemplars, serves it from another pr
 --latents 100000 a study of so many latents: planted words, ranges, near misses, promoted tokens, relations)
 
     report         writing the page, and its size
-    show, neuron   the two commands from start to end, and the most memory that one of them takes
+    show, neuron   the two commands from start to end, and of these the seconds of a processor
     open           opening the study (views, tables in memory) and the first page of the table
     first table    the first request to a server that has opened it
     search, filter, card, compare     medians of repeated requests with different words
@@ -435,7 +435,7 @@ def served(folder: Path) -> Iterator[tuple[str, float]]:
 
 
 def written_and_printed(folder: Path) -> dict[str, object]:
-    """The page, and two commands from their start to their end: seconds, bytes, and GB of memory at most."""
+    """The page, and two commands from their start to their end: seconds, those of a processor, megabytes."""
     unit = Study(folder).units["id"][0]
     started = time.perf_counter()
     page = write_report(Study(folder))
@@ -444,12 +444,16 @@ def written_and_printed(folder: Path) -> dict[str, object]:
         "report_mb": round(page.stat().st_size / 1e6, 2),
     }
     for command in (["show"], ["neuron", unit]):
-        started = time.perf_counter()
+        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         line = [sys.executable, "-m", "saywell", command[0], str(folder), *command[1:]]
         subprocess.run(line, check=True, capture_output=True)
-        figures[f"{command[0]}_s"] = round(time.perf_counter() - started, 2)
-    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    return figures | {"command_gb": round(most, 2)}
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        figures |= {
+            f"{command[0]}_s": round(time.perf_counter() - started, 2),
+            f"{command[0]}_cpu_s": round(cpu, 2),
+        }
+    return figures
 
 
 def measure(folder: Path, count: int) -> dict[str, object]:

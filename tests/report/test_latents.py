@@ -70,7 +70,7 @@ def test_page_and_terminal_show_latents_and_execute_nothing_of_theirs(folder, mo
     printed = CliRunner().invoke(app, ["neuron", str(folder), UNIT])
     assert printed.exit_code == 0, printed.output
     for words in (
-        "promotes ␣the +1.00",
+        "promotes “␣the” +1.00",
         "near duplicate layer.1/1",
         "split by",
         "near miss:",

@@ -139,7 +139,7 @@ def _print_latent(latent: Latent, console: Console) -> None:
 
     for title, tokens in (("promotes", latent.promotes), ("suppresses", latent.suppresses)):
         if tokens:
-            listed = ", ".join(f"{plain(shown_token(token))} {value:+.2f}" for token, value in tokens)
+            listed = ", ".join(f"“{plain(shown_token(token))}” {value:+.2f}" for token, value in tokens)
             console.print(Text(f"{title} {listed}"))
     for words in latent.effects:
         console.print(Text(words))
