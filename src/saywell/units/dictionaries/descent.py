@@ -33,9 +33,9 @@ _PASSES, _SHOWN = 12, 2_400_000
 """Passes over all vectors, fewer (but one) where these would show more vectors than that."""
 _LOOKED_AT = 4096
 """Vectors that are looked at for a start, and when dead latents start anew."""
-_FEW, _RENEWALS, _MORE_RENEWALS = 25_000, (12, 6), (48, 36)
-"""Into how many spans the steps are cut, and after how many of these dead latents start anew: of few vectors
-those that did not fire in a whole pass of the first half, of more those that did not fire of 25,000."""
+_SPANS, _SPAN = (12, 48), 25_000
+"""A latent that does not fire in a span of steps starts anew: a 12th of them, or less (a 48th at least)
+where that shows more than so many vectors."""
 _AHEAD = 64
 """Batches that are read together, in the order in which they lie on a disk."""
 _KEPT = 1000
@@ -163,6 +163,7 @@ class _Run:
         self.batch = int(np.clip(count // _STEPS, 8, 128))
         self.pass_steps = -(-count // self.batch)
         self.steps = self.pass_steps * int(np.clip(_SHOWN // count, 1, _PASSES))
+        self.spans = int(np.clip(self.steps * self.batch // _SPAN, *_SPANS))
         self.random = np.random.default_rng(seed)
         self.order = self.random.permutation(count)
         self.alive = np.zeros(latents, dtype=bool)
@@ -204,10 +205,10 @@ class _Run:
         done = number + 1
         if done % self.pass_steps == 0:
             self.order, self._batches = self.random.permutation(self.order), None
-        spans, renewals = _RENEWALS if len(self.order) <= _FEW else _MORE_RENEWALS
-        period = max(1, self.steps // spans)
+        period = max(1, self.steps // self.spans)
         if done % period == 0:
-            if done // period <= renewals:
+            # The more there are, the less of what was learned is lost by the last.
+            if done // period <= self.spans * (0.5 if self.spans == _SPANS[0] else 0.75):
                 self._renew()
             self.alive[:] = False
 
