@@ -37,7 +37,10 @@ def row(exam, describer):
 
 
 def test_every_describer_answers_for_every_unit(exam):
-    assert exam.summary["describer"].to_list() == [TRUTH, *describers_of("image")]
+    assert exam.summary["describer"].to_list() == [
+        TRUTH,
+        *(name for name in describers_of("image") if name != "llm"),
+    ]
     assert exam.answers.height == len(exam.summary) * exam.units.height
     assert set(exam.units["texts"]) == {PICTURES}
 

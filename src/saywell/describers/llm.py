@@ -9,14 +9,25 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from PIL import Image as Pillow
 from pydantic import BaseModel, ConfigDict, Field
 
 from saywell.data.examples import Examples, Kind
 from saywell.data.parts import DescribeRows
 from saywell.describers.describer import Evidence
+from saywell.describers.framed import OTHERS, PICTURES, SIDE, framed, pictures_of
 from saywell.describers.marked import marked_texts, unmarked
 from saywell.description import DESCRIBED, Description
-from saywell.language_models import DryRun, LanguageModel, Prompt, Request, Status, load_prompt
+from saywell.language_models import (
+    DryRun,
+    Image,
+    LanguageModel,
+    Message,
+    Prompt,
+    Request,
+    Status,
+    load_prompt,
+)
 from saywell.language_models.requests import need_open
 from saywell.language_models.structured import tighter
 from saywell.progress import Advance, increments
@@ -28,8 +39,8 @@ if TYPE_CHECKING:
     from saywell.store.study import StudyWriter
 
 LLM = "llm"
-DESCRIBE, DESCRIBE_MARKED = "describe_exemplars", "describe_marked"
-"""Prompts: of whole texts, and of texts in which the token is marked at which a unit fires most."""
+DESCRIBE, DESCRIBE_MARKED, DESCRIBE_PICTURES = "describe_exemplars", "describe_marked", "describe_pictures"
+"""Prompts: of whole texts, of texts in which the token is marked at which a unit fires most, of pictures."""
 ASKED = "describe"
 """The step under which questions without an answer are stored."""
 MOST_WORDS = 20
@@ -49,7 +60,7 @@ class ByLLM:
 
     name: str = LLM
     version: int = 1
-    kinds: Sequence[Kind] = ("text", "pair")
+    kinds: Sequence[Kind] = ("text", "pair", "image")
     needs_tags: bool = False
     tables: Sequence[Table] = ()
     promoted: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -61,11 +72,15 @@ class ByLLM:
         Raises InputError without a language model.
         """
         llm = resources.need_llm(f"the describer {self.name!r}")
-        prompt = resources.prompt(DESCRIBE_MARKED if evidence.at_words else DESCRIBE)
-        texts, ids = evidence.examples.texts, evidence.examples.ids
-        if evidence.at_words:
+        pictures, ids = evidence.examples.kind == "image", evidence.examples.ids
+        name = DESCRIBE_PICTURES if pictures else DESCRIBE_MARKED if evidence.at_words else DESCRIBE
+        prompt = resources.prompt(name)
+        if pictures:
+            shown = [Shown(*both) for both in pictures_of(evidence)]
+        elif evidence.at_words:
             shown = list(self._marked(evidence))
         else:
+            texts = evidence.examples.texts
             shown = [
                 Shown(*([texts[place] for place in places[:EXEMPLARS]] for places in both))
                 for both in zip(evidence.places, _more_contrasts(evidence).contrast_places, strict=True)
@@ -100,6 +115,12 @@ class ByLLM:
 
     def expect(self, llm: DryRun, examples: Examples, resources: Resources, units: int) -> None:
         """Count what `describe` would ask about so many units, of exemplars that are made up."""
+        if examples.kind == "image":
+            blank = framed(Pillow.new("RGB", (SIDE, SIDE)), None)
+            each, prompt = Shown([blank] * PICTURES, [blank] * OTHERS), resources.prompt(DESCRIBE_PICTURES)
+            with llm.guessing():
+                describe_exemplars(llm, [each] * units, prompt=prompt, seed=resources.seed)
+            return
         texts, prompt = examples.texts, resources.prompt(DESCRIBE)
         some = [[texts[(unit + n) % len(texts)] for n in range(EXEMPLARS)] for unit in range(units)]
         with llm.guessing():
@@ -114,14 +135,14 @@ def _more_contrasts(evidence: Evidence) -> Evidence:
 
 
 class Shown(NamedTuple):
-    """What the describer sees of a unit: texts it responds to, strongest first, and others.
+    """What the describer sees of a unit: texts or pictures it responds to, strongest first, and others.
 
     Where tokens are marked also texts to which it responds less, some with the same words to which it does
     not, and the tokens that it promotes.
     """
 
-    exemplars: Sequence[str]
-    contrast: Sequence[str]
+    exemplars: Sequence[str] | Sequence[Image]
+    contrast: Sequence[str] | Sequence[Image]
     weaker: Sequence[str] = ()
     near: Sequence[str] = ()
     promoted: Sequence[str] = ()
@@ -161,14 +182,7 @@ def describe_exemplars(
     prompt = prompt or load_prompt(DESCRIBE)
     asked = [number for number, shown in enumerate(units) if shown.exemplars]
     requests = [
-        Request(
-            "describe",
-            prompt.render(**_numbered(units[n]), most_words=MOST_WORDS),
-            CommonGround,
-            prompt.hash,
-            max_tokens=400,
-            seed=seed,
-        )
+        Request("describe", _messages(prompt, units[n]), CommonGround, prompt.hash, max_tokens=400, seed=seed)
         for n in asked
     ]
     replies = llm.complete(requests, progress=increments(progress))
@@ -182,6 +196,15 @@ def describe_exemplars(
             reason = reply.error or "no reason given"
             written[number] = Written("", reply.status, reason, reply.key)
     return written
+
+
+def _messages(prompt: Prompt, shown: Shown) -> tuple[Message, ...]:
+    images = [one for one in (*shown.exemplars, *shown.contrast) if isinstance(one, Image)]
+    if not images:
+        return prompt.render(**_numbered(shown), most_words=MOST_WORDS)
+    counted = {"exemplars": len(shown.exemplars), "contrast": len(shown.contrast)}
+    *before, question = prompt.render(**counted, most_words=MOST_WORDS)
+    return (*before, Message("user", (question.text, *images)))
 
 
 def _numbered(shown: Shown) -> dict[str, list]:

@@ -173,7 +173,9 @@ def exam_question(
     Raises InputError for names of nobody, and where a language model is missing.
     """
     kind, llm = asks.examples.kind, resources.llm
-    able = [name for name in describers_of(kind) if name != LLM or llm is not None]
+    # Many a language model reads text alone: of pictures it is asked where somebody names it.
+    asks_llm = llm is not None and kind != "image"
+    able = [name for name in describers_of(kind) if name != LLM or asks_llm]
     describers = find_describers(asked.describer or able, kind)
     usual = "dual-encoder" if kind == "image" else "sentence-encoder"
     readers: list[Reader] = [find_reader(name, kind) for name in asked.reader or ["claims", usual]]
