@@ -1,6 +1,6 @@
 """What it costs to keep the codes of a dictionary at every token, and to build a latent's examples.
 
-    .venv/bin/python benchmarks/features.py [--tokens 204800] [--latents 4096] [--k 32]
+    .venv/bin/python benchmarks/features.py [--tokens 409600] [--latents 4096] [--k 32]
         [--delphi PYTHON] [--dashboard PYTHON]
 
 One model (stories260k, the output of its third layer), one TopK dictionary and the same rows of 128 tokens
@@ -183,7 +183,7 @@ def shown(name: str, row: dict[str, Any]) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=204_800)
+    parser.add_argument("--tokens", type=int, default=409_600)
     parser.add_argument("--latents", type=int, default=4096)
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)

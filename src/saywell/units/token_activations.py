@@ -106,21 +106,24 @@ class Reading:
 
     def read(self, rows: RowNumbers, progress: Callable[[int], None]) -> Held:
         """Codes of some examples, in this order."""
-        counts, positions, codes, latents, values = [], [], [], [], []
+        counts, positions, codes, size = [], [], [], 0
+        latents, values = (
+            torch.empty(0, dtype=each, device=self.device) for each in (torch.int32, torch.float32)
+        )
         for passed in self._passes(rows):
             found = self._encoded(passed)
             counts.append(passed.counts)
             positions.append(passed.positions)
-            codes.append(torch.bincount(found.rows, minlength=len(passed.positions)))
-            latents.append(found.latents.int())
-            values.append(found.values)
+            codes.append(torch.bincount(found.rows, minlength=len(passed.positions)).cpu().numpy())
+            # As many as all examples would have if they were like these.
+            room = size + len(found.values) * (len(rows) // len(passed.rows) + 1)
+            latents = _put(latents, size, found.latents, room)
+            values = _put(values, size, found.values, room)
+            size += len(found.values)
             progress(len(passed.rows))
-        return Held(
-            np.concatenate(counts),
-            np.concatenate(positions),
-            # They stay on the device until the shard is whole: one transfer.
-            *(torch.cat(each).cpu().numpy() for each in (codes, latents, values)),
-        )
+        # They stay on the device until the shard is whole: one transfer.
+        whole = (each[:size].cpu().numpy() for each in (latents, values))
+        return Held(*map(np.concatenate, (counts, positions, codes)), *whole)
 
     def first(self, rows: RowNumbers) -> tuple[int, float]:
         """Positions of the first example, and the mean number of codes of a position of the first batch."""
@@ -150,6 +153,20 @@ class Reading:
             at = int((~torch.isfinite(found.values)).nonzero()[0, 0])
             raise BrokenActivations(_example(passed, int(found.rows[at])), f"latent/{int(found.latents[at])}")
         return found
+
+
+def _put(held: torch.Tensor, size: int, more: torch.Tensor, room: int) -> torch.Tensor:
+    """Numbers after the first `size` of those that are held; in a larger tensor of `room` if need be.
+
+    In one block of memory: many small ones would stand between those of the passes and keep them from being
+    used again.
+    """
+    if len(held) < size + len(more):
+        larger = held.new_empty(max(room, 2 * len(held)))
+        larger[:size] = held[:size]
+        held = larger
+    held[size : size + len(more)] = more
+    return held
 
 
 def _example(passed: Passed, token: int) -> int:
