@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from saywell.exports.forms import FOLDERS, FORMS, write_folder
 from saywell.exports.names import checked_identifier, file_name
 from saywell.exports.shown import How, pieces
 from saywell.store.study import Study
-from word_latents import MODULE, WORDS
+from saywell.studies.check import check_descriptions, peaks_shared
+from word_latents import MODULE, WORDS, Counts, no_page
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +157,22 @@ def test_what_is_written_reads_back_as_it_was(to, study, written):
         assert {n: {peak.strip() for peak in peaks} for n, peaks in found.peaks.items()} == {
             n: {word} for n, word in enumerate(WORDS[:-1])
         }
+
+
+def test_a_check_of_what_was_written_and_of_another_dictionary(study, written, tmp_path, monkeypatch):
+    monkeypatch.setattr("saywell.studies.spine.write_report", no_page)
+    found = read_descriptions(written["neuronpedia"][0])
+    assert peaks_shared(found, study) == [7, 7]  # of a sign alone nothing can be said
+    others = replace(found, peaks={n: ["zebra"] for n in range(8)})
+    how = {"encoder": Counts(), "reader": ["lexical"]}
+    check = check_descriptions(others, study, out=tmp_path / "c", **how)
+    assert any("Of 7 units" in note and "another dictionary" in note for note in check.manifest.notes)
+    table = check.table("checked")
+    assert table["text"].to_list() == table["own"].to_list() and (table["value"] == table["own_value"]).all()
+    spans = ["unit", "part", "rank", "span_start", "span_end"]
+    own = study.exemplars.filter(pl.col("unit").is_in(table["unit"].implode())).select(spans)
+    assert check.exemplars.select(spans).equals(own)  # so that it can be told where descriptions point
+    assert check.scores["localised"].count()
 
 
 def test_tables_read_back(study, tmp_path):

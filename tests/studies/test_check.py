@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import saywell
 from saywell.cli import app
-from saywell.data.others import Others, read_descriptions
+from saywell.data.others import read_descriptions
 from saywell.errors import InputError, StudyError
 from saywell.studies.audit import audit_study
 from saywell.studies.check import check_descriptions, check_features, matched
@@ -152,15 +152,6 @@ def test_several_texts_of_a_writer_and_another_model_are_said():
     assert [(w.name, w.texts["layer.1/8"]) for w in found.writers] == [("given", "a"), ("given (2)", "b")]
     assert "of the model 'org/GPT-2 small'" in found.writers[0].notes[0]
     assert not matched(read_descriptions(frame), UNITS, model="gpt2-small").writers[0].notes
-
-
-def test_peaks_of_another_dictionary_are_noticed(study, encoder, tmp_path):
-    table = read_descriptions(given(m=TRUE)).table
-    spans = study.exemplars["span_start"].null_count()
-    assert spans == study.exemplars.height  # of whole texts nobody can tell, so nothing is said
-    others = Others("x", table, peaks={0: ["zebra"], 1: ["zebra"]})
-    found = check_descriptions(others, study, out=tmp_path / "c", encoder=encoder)
-    assert not [note for note in found.manifest.notes if "another dictionary" in note]
 
 
 def test_latents_of_a_dictionary_on_examples_of_ones_own(corpus, bert, tokenizer, encoder, tmp_path):

@@ -359,7 +359,7 @@ def _posed(
         "llm_units": asked.llm_units,
         "threshold": config.get("threshold", 0.5),
         "caveats": dict(kept.question.caveats),
-        "peaks": _peaks(others, of),
+        "peaks": peaks_shared(others, of),
     }
     extras: list[Extra] = [Compared(settled["peaks"], of)]
     question = Question(
@@ -538,7 +538,7 @@ class StoredTags:
 # ---- how they compare
 
 
-def _peaks(others: Others, of: Study) -> list[int] | None:
+def peaks_shared(others: Others, of: Study) -> list[int] | None:
     """Of how many units somebody's peak tokens are among the study's own; None where none are known."""
     exemplars = of.exemplars
     examples = of.examples
