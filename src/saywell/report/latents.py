@@ -157,7 +157,7 @@ def at_words(row: Mapping[str, Any]) -> str:
 
     return (
         f"Word by word, on held-out texts: the unit fires on a share of {share('precision')} of the"
-        f" {count(row['said'])} words that the description points at, which are {share('recall')} of the"
+        f" {count(row['said'])} words that the description points at, a share of {share('recall')} of the"
         f" {count(row['fired'])} on which it fires. F1 {share('f1')}; the best floor, “{row['floor']}”,"
         f" reaches {two(row['control'])}."
     )
