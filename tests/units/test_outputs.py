@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from saywell.scorers.beside_random import beyond, one_more
+from saywell.scorers.beside_random import beyond, rarity
 from saywell.units.models import wrap_model
-from saywell.units.outputs import Held, Place, Text, effects
+from saywell.units.outputs import Held, Place, Text, drawn_directions, effects
 from saywell.units.unembedding import causal_of
 from tiny_causal import letter_tokenizer, tiny
 
@@ -31,8 +31,13 @@ def texts(count=3, seed=0):
     return found
 
 
-def along(vector):
-    return lambda passed: vector.expand(len(passed), -1)
+RANDOM = drawn_directions(WIDTH, 0)
+
+
+def held(vector, level, *asked):
+    """The same tokens are asked for of all directions."""
+    tokens = np.tile(np.array(asked, dtype=np.int64), (1 + len(RANDOM), 1))
+    return Held(lambda passed: vector.expand(len(passed), -1), level, RANDOM, tokens)
 
 
 @pytest.mark.parametrize("module", ["model.layers.1", "model.layers.0.mlp", "model.layers.0.self_attn"])
@@ -40,7 +45,7 @@ def test_a_latent_that_is_held_changes_what_a_run_with_it_changes(model, module)
     """One text, with a hook of its own that knows nothing of ours."""
     vector, (text,) = torch.randn(WIDTH), texts(1)
     asked = np.array([5, 9])
-    found = effects(Place(model, module, "output"), Held(along(vector), LEVEL, asked), [text], seed=0)
+    found = effects(Place(model, module, "output"), held(vector, LEVEL, *asked), [text])
 
     def hook(_, args, output):
         first = output[0] if isinstance(output, tuple) else output
@@ -62,59 +67,58 @@ def test_a_latent_that_is_held_changes_what_a_run_with_it_changes(model, module)
 
 
 def test_what_enters_a_module_is_what_left_the_one_before(model):
-    latent, some = Held(along(torch.randn(WIDTH)), LEVEL, np.array([1])), texts()
-    left = effects(Place(model, "model.layers.0", "output"), latent, some, seed=0)
-    enters = effects(Place(model, "model.layers.1", "input"), latent, some, seed=0)
+    latent, some = held(torch.randn(WIDTH), LEVEL, 1), texts()
+    left = effects(Place(model, "model.layers.0", "output"), latent, some)
+    enters = effects(Place(model, "model.layers.1", "input"), latent, some)
     assert left.divergence == pytest.approx(enters.divergence)
 
 
 def test_the_answer_does_not_depend_on_what_is_read_together(model):
-    place, latent = (
-        Place(model, "model.layers.1", "output"),
-        Held(along(torch.ones(WIDTH)), 2.0, np.array([3])),
-    )
-    some = texts(4)
-    whole = effects(place, latent, some, seed=0)
-    alone = effects(place, latent, some[2:3], seed=0, cells=1)
+    place, latent, some = Place(model, "model.layers.1", "output"), held(torch.ones(WIDTH), 2.0, 3), texts(4)
+    whole = effects(place, latent, some)
+    alone = effects(place, latent, some[2:3], cells=1)
     assert whole.divergence[:, 2:3] == pytest.approx(alone.divergence, rel=1e-4)
+    assert whole.promoted[:, 2:3] == pytest.approx(alone.promoted, rel=1e-4)
     assert not model._forward_hooks
 
 
 def test_held_where_it_is_nothing_changes(model):
     some = [text._replace(activations=np.full(len(text.ids), 2.0)) for text in texts()]
-    found = effects(
-        Place(model, "model.layers.0", "output"),
-        Held(along(torch.ones(WIDTH)), 2, np.array([3])),
-        some,
-        seed=0,
-    )
+    found = effects(Place(model, "model.layers.0", "output"), held(torch.ones(WIDTH), 2.0), some)
     assert np.abs(found.divergence).max() < 1e-6
+    assert np.isnan(found.promoted).all()  # no tokens were asked for
 
 
-def test_a_planted_latent_acts_and_random_directions_seldom_do(model):
+def test_a_planted_latent_raises_its_token_and_random_directions_theirs(model):
     """Its direction is the row of the unembedding of a token, at the last layer."""
     causal = causal_of(wrap_model(model, letter_tokenizer()))
     token = 77
-    vector = causal.unembedding.weight[token] * causal.weight
-    up, _ = causal.promoted(vector[None].detach(), 3)
-    assert token in up.tokens[0]
+    vector = (causal.unembedding.weight[token] * causal.weight).detach()
+    every = torch.cat([vector[None], RANDOM])
+    asked = causal.promoted(every, 3)[0].tokens
+    assert token in asked[0]
     place = Place(causal.model, "model.layers.1", "output")
-    found = effects(place, Held(along(vector.detach()), LEVEL, np.array([token])), texts(6), seed=0)
-    own = beyond(found.promoted, seed=0)
+    found = effects(place, held(vector, LEVEL)._replace(asked=asked), texts(6))
+    assert (found.promoted.mean(1) > 0).all()
+    # the tokens of each direction: a random one, held as the latent is, with its own
+    swapped = held(RANDOM[4] * vector.norm(), LEVEL)._replace(asked=asked[[5] * 21])
+    assert effects(place, swapped, texts(6)).promoted[0] == pytest.approx(found.promoted[5], rel=1e-3)
+    single = effects(place, held(vector, LEVEL, token), texts(6))
+    own = beyond(single.promoted, seed=0)
     assert own.p < 0.01
     assert own.difference.low > 0
     assert own.value > own.random
-    down = effects(place, Held(along(vector.detach()), -LEVEL, np.array([token])), texts(6), seed=0)
+    down = effects(place, held(vector, -LEVEL, token), texts(6))
     assert beyond(down.promoted, seed=0, sign=-1).p < 0.01
     assert beyond(down.promoted, seed=0).p > 0.9
 
 
 def test_p_is_even_where_the_direction_is_one_of_the_random_ones():
     random = np.random.default_rng(0)
-    p = np.array([one_more(levels) for levels in 3 + 2 * random.standard_normal((2000, 21))])
+    p = np.array([rarity(levels) for levels in 3 + 2 * random.standard_normal((2000, 21, 1))])
     for level in (0.05, 0.2, 0.5):
         assert (p <= level).mean() == pytest.approx(level, abs=0.03)
     assert beyond(np.zeros((21, 4)), seed=0).p == 1
     small = np.exp(random.standard_normal((21, 4)))
-    assert beyond(small, seed=0, ratio=True).p == pytest.approx(one_more(np.log(small.mean(1))))
+    assert beyond(small, seed=0, ratio=True).p == pytest.approx(rarity(np.log(small.mean(1))[:, None]))
     assert beyond(small, seed=0, sign=-1).p == pytest.approx(1 - beyond(small, seed=0).p)

@@ -28,6 +28,8 @@ from jaxtyping import Bool, Float, Int
 LEAST_GAIN, LEAST_COSINE, LEAST_SHARE = 0.03, 0.025, 0.4
 MOST_MAIN = 10
 """Main latents of a letter at most."""
+FEWEST_WORDS = 5
+"""Of a letter, in either half."""
 SHUFFLES = 20
 _RIDGE = 1e-2
 
@@ -61,6 +63,8 @@ class Letter(NamedTuple):
     """Of these those where no main latent fires."""
     absorbed: int
     """Of these those that another latent has absorbed."""
+    by_chance: int
+    """Of `missed` those of which the definition holds with the probe of another letter."""
     words: int
     """Different words among `told`."""
 
@@ -94,13 +98,15 @@ def absorption(
     seed: int,
     shuffles: int = SHUFFLES,
 ) -> tuple[list[Letter], list[Absorber]]:
-    """Of every letter that both know: how often its latents are absorbed, and by which.
+    """Of every letter of which both have FEWEST_WORDS: how often its latents are absorbed, and by which.
 
     `learn` and `check` are of the same list of words (`letters`), and should have none in common.
     """
     decoder, random = decoder.astype(np.float64), np.random.default_rng(seed)
     probe, firing = _Probe(learn, check, decoder), _Firing(learn, check)
-    known = np.intersect1d(learn.letters[learn.words], check.letters[check.words])
+    known = np.flatnonzero(np.min([_words_of(words) for words in (learn, check)], axis=0) >= FEWEST_WORDS)
+    if not len(known):
+        return [], []
     chance = [
         (probe.f1(shuffled, known), firing.f1(shuffled, known)[1])
         for shuffled in (random.permutation(learn.letters) for _ in range(shuffles))
@@ -115,6 +121,7 @@ def absorption(
         mine = np.flatnonzero((told == letter) & (check.letters[check.words] == letter))
         missed = mine[check.activations[mine][:, mains[number]].getnnz(1) == 0]
         found = _absorbed(check, decoder, directions[number], missed)
+        other = _absorbed(check, decoder, directions[(number + 1) % len(known)], missed)
         letters.append(
             Letter(
                 int(letter),
@@ -126,6 +133,7 @@ def absorption(
                 len(mine),
                 len(missed),
                 len(found.tokens),
+                len(other.tokens),
                 len(np.unique(check.words[mine])),
             )
         )
@@ -245,6 +253,11 @@ class _Probe:
         _, told = self.fitted(letters, known)
         truth, weight = letters[self.check.words], _by_word(self.check)
         return np.array([_f1(truth == letter, told == letter, weight) for letter in known])
+
+
+def _words_of(words: Words) -> Int[np.ndarray, " letters"]:
+    """How many different words there are of each letter."""
+    return np.bincount(words.letters[np.unique(words.words)], minlength=26)
 
 
 def _by_word(words: Words) -> Float[np.ndarray, " tokens"]:

@@ -2,9 +2,10 @@
 
 At every token t of a text, or where the latent fires, (level - a_t) d is added to what passes the place, a_t
 being its activation and d its direction there. Compared are the probabilities of the token after each, as the
-divergence KL(before || after) in nats, and as the mean change of log p of some tokens, such as those that its
-direction promotes. Any direction of that length changes something: the same is done with directions drawn at
-random that are as long at each token, and a latent acts if its own effect would be rare among theirs.
+divergence KL(before || after) in nats, and as the mean change of log p of the tokens that the direction
+promotes. Any direction of that length changes something, and promotes some tokens: the same is done with
+directions drawn at random that are as long at each token, of each with the tokens that it promotes. A latent
+acts if its own effect would be rare among theirs.
 """
 
 from __future__ import annotations
@@ -39,11 +40,14 @@ class Place(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A latent that is held at a level, and the tokens of the vocabulary whose log p is asked for."""
+    """A latent that is held at a level, and what it is held against."""
 
     direction: Direction
     level: float
-    asked: Int[np.ndarray, " asked"]
+    random: Float[torch.Tensor, "random out"]
+    """Directions that were drawn; of any length, since each is made as long as the latent's."""
+    asked: Int[np.ndarray, "directions asked"]
+    """Tokens of the vocabulary whose log p is asked for: of the latent, then of each random direction."""
 
 
 class Text(NamedTuple):
@@ -60,29 +64,23 @@ class Effect(NamedTuple):
     divergence: Float[np.ndarray, "directions texts"]
     """KL(before || after) in nats; the latent's own direction first, then the random ones."""
     promoted: Float[np.ndarray, "directions texts"]
-    """Mean change of log p of the tokens that were asked about."""
+    """Mean change of log p of the tokens that were asked for; NaN where there are none."""
     tokens: int
     """How many were changed."""
 
 
 @torch.inference_mode()
-def effects(
-    place: Place, latent: Held, texts: Sequence[Text], *, seed: int, random: int = RANDOM, cells: int = _CELLS
-) -> Effect:
+def effects(place: Place, latent: Held, texts: Sequence[Text], *, cells: int = _CELLS) -> Effect:
     """Of a latent that is held, and of random directions as long at each token.
 
-    The random directions are the same for all texts. At most `cells` logits are held at once.
+    At most `cells` logits are held at once.
     """
-    found = [
-        _effects(place, latent, text, np.random.SeedSequence([seed, random]), random, cells) for text in texts
-    ]
+    found = [_effects(place, latent, text, cells) for text in texts]
     divergence, promoted = (np.stack(each, 1) for each in zip(*found, strict=True))
     return Effect(divergence, promoted, sum(int(text.changed.sum()) for text in texts))
 
 
-def _effects(
-    place: Place, latent: Held, text: Text, seed: np.random.SeedSequence, random: int, cells: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _effects(place: Place, latent: Held, text: Text, cells: int) -> tuple[np.ndarray, np.ndarray]:
     device = next(place.model.parameters()).device
     at, asked = (torch.from_numpy(each).to(device) for each in (np.flatnonzero(text.changed), latent.asked))
     ids = torch.from_numpy(text.ids.astype(np.int64))[None].to(device)
@@ -91,23 +89,30 @@ def _effects(
         passed = adding.seen
         steps = torch.from_numpy((latent.level - text.activations)[text.changed].astype(np.float32))
         own = latent.direction(passed[at].float()) * steps.to(device)[:, None]
-        shifts = torch.cat([own[None], _as_long(own, np.random.default_rng(seed), random)])
+        shifts = torch.cat([own[None], _as_long(own, latent.random.to(device))])
         divergence, promoted = [], []
-        for some in shifts.split(max(1, cells // (len(text.ids) * before.shape[-1]))):
+        size = max(1, cells // (len(text.ids) * before.shape[-1]))
+        for some, tokens in zip(shifts.split(size), asked.split(size), strict=True):
             adding.shift = torch.zeros((len(some), *passed.shape), device=device)
             adding.shift[:, at] = some
             after = _next(place.model, ids.expand(len(some), -1), at)
             divergence.append((before.exp() * (before - after)).sum(-1).mean(1))
-            promoted.append((after - before)[..., asked].mean((1, 2)))
+            change = (after - before).gather(2, tokens[:, None].expand(-1, len(at), -1))
+            promoted.append(change.mean((1, 2)))
     return torch.cat(divergence).double().cpu().numpy(), torch.cat(promoted).double().cpu().numpy()
 
 
+def drawn_directions(width: int, seed: int, count: int = RANDOM) -> Float[torch.Tensor, "count width"]:
+    """Directions of length 1, all alike likely."""
+    random = np.random.default_rng(seed).standard_normal((count, width))
+    return torch.from_numpy(random / np.linalg.norm(random, axis=1, keepdims=True)).float()
+
+
 def _as_long(
-    own: Float[torch.Tensor, "tokens out"], random: np.random.Generator, count: int
-) -> Float[torch.Tensor, "directions tokens out"]:
-    """Random directions, each the same at all tokens and as long as the latent's is there."""
-    drawn = torch.from_numpy(random.standard_normal((count, 1, own.shape[1])).astype(np.float32)).to(own)
-    return drawn / drawn.norm(dim=-1, keepdim=True) * own.norm(dim=1)[:, None]
+    own: Float[torch.Tensor, "tokens out"], random: Float[torch.Tensor, "random out"]
+) -> Float[torch.Tensor, "random tokens out"]:
+    """Each direction at all tokens, as long as the latent's is there."""
+    return (random / random.norm(dim=-1, keepdim=True))[:, None] * own.norm(dim=1)[:, None]
 
 
 def _next(model: nn.Module, ids: torch.Tensor, at: torch.Tensor) -> torch.Tensor:

@@ -56,6 +56,8 @@ class Duplicates(NamedTuple):
     """Largest among two million pairs of directions that are drawn, with the covariance of the decoder's."""
     chance_jaccard: float
     """Largest of all pairs where the tokens of one of the two stand in another order."""
+    chance_pairs: int
+    """Of those pairs how many fire at the same tokens, as duplicates do."""
 
 
 class Split(NamedTuple):
@@ -110,13 +112,15 @@ def duplicates(
     """
     random = np.random.default_rng(seed)
     shuffled = fires[random.permutation(fires.shape[0])]
-    by_chance = max((most(pairs.jaccard) for pairs in together(fires, shuffled, fewest=fewest)), default=0.0)
+    by_chance, met = 0.0, 0
+    for own in together(fires, shuffled, fewest=fewest):
+        by_chance, met = max(by_chance, most(own.jaccard)), met + int((own.jaccard >= SAME_TOKENS).sum())
     same = max(SAME_TOKENS, float(np.nextafter(by_chance, 1)))
     blocks = together(fires, fires, fewest=fewest)
     pairs = joined(own.where((own.first < own.second) & (own.jaccard >= same)) for own in blocks)
     cosine, chance = cosines(decoder, decoder, pairs.first, pairs.second), chance_cosine(decoder, random)
     near = (cosine >= SAME_DIRECTION) & (cosine > chance)
-    return Duplicates(pairs.where(near), cosine[near], chance, by_chance)
+    return Duplicates(pairs.where(near), cosine[near], chance, by_chance, met)
 
 
 def cosines(
@@ -138,9 +142,8 @@ def chance_cosine(decoder: Float[np.ndarray, "latents width"], random: np.random
 
     They are what a decoder is like that has its directions turned at random within where it has any.
     """
-    rows = unit_rows(decoder.astype(np.float64))
-    drawn = random.standard_normal((_DRAWN, len(rows))) @ rows
-    drawn = unit_rows(drawn)
+    rows = unit_rows(decoder[random.permutation(len(decoder))[: 2 * _DRAWN]].astype(np.float64))
+    drawn = unit_rows(random.standard_normal((_DRAWN, len(rows))) @ rows)
     return max(most(drawn[row, None] @ drawn[row + 1 :].T) for row in range(_DRAWN - 1))
 
 
