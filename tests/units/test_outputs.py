@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from saywell.scorers.beside_random import beyond, rarity
+from saywell.scorers.beside_random import rank_p, studentised
 from saywell.units.models import wrap_model
 from saywell.units.outputs import Held, Place, Text, drawn_directions, effects
 from saywell.units.unembedding import causal_of
@@ -103,22 +103,24 @@ def test_a_planted_latent_raises_its_token_and_random_directions_theirs(model):
     # the tokens of each direction: a random one, held as the latent is, with its own
     swapped = held(RANDOM[4] * vector.norm(), LEVEL)._replace(asked=asked[[5] * 21])
     assert effects(place, swapped, texts(6)).promoted[0] == pytest.approx(found.promoted[5], rel=1e-3)
-    single = effects(place, held(vector, LEVEL, token), texts(6))
-    own = beyond(single.promoted, seed=0)
-    assert own.p < 0.01
-    assert own.difference.low > 0
-    assert own.value > own.random
-    down = effects(place, held(vector, -LEVEL, token), texts(6))
-    assert beyond(down.promoted, seed=0, sign=-1).p < 0.01
-    assert beyond(down.promoted, seed=0).p > 0.9
+    single = effects(place, held(vector, LEVEL, token), texts(6)).promoted.mean(1)
+    assert studentised(single)[0] > 4
+    down = effects(place, held(vector, -LEVEL, token), texts(6)).promoted.mean(1)
+    assert studentised(-down)[0] > 4
 
 
 def test_p_is_even_where_the_direction_is_one_of_the_random_ones():
+    """Whatever the shape: these have a heavy tail, and another size for each unit."""
     random = np.random.default_rng(0)
-    p = np.array([rarity(levels) for levels in 3 + 2 * random.standard_normal((2000, 21, 1))])
-    for level in (0.05, 0.2, 0.5):
-        assert (p <= level).mean() == pytest.approx(level, abs=0.03)
-    assert beyond(np.zeros((21, 4)), seed=0).p == 1
-    small = np.exp(random.standard_normal((21, 4)))
-    assert beyond(small, seed=0, ratio=True).p == pytest.approx(rarity(np.log(small.mean(1))[:, None]))
-    assert beyond(small, seed=0, sign=-1).p == pytest.approx(1 - beyond(small, seed=0).p)
+    effects = np.exp(1.5 * random.standard_normal((2000, 21))) * np.exp(random.standard_normal((2000, 1)))
+    above = np.array([studentised(each) for each in effects])
+    for first in (0, 1):  # the latent, and a random direction in its place
+        p = rank_p(above[:, first], above[:, first + 1 :])
+        for level in (0.01, 0.05, 0.5):
+            assert (p <= level).mean() == pytest.approx(level, abs=0.35 * level**0.7)
+    assert rank_p(np.array([9.0, 0.0]), np.array([[1.0], [0.0]])) == pytest.approx([1 / 3, 1])
+    assert studentised(np.zeros(21)).tolist() == [0] * 21
+    drawn = effects[0, 1:]
+    t = (effects[0, 0] - drawn.mean()) / (drawn.std(ddof=1) * (1 + 1 / 20) ** 0.5)
+    assert above[0, 0] == pytest.approx(t)
+    assert above[0, 5] == pytest.approx(studentised(np.append(effects[0, 5], np.delete(drawn, 4)))[0])

@@ -1,46 +1,37 @@
-"""An effect of one direction beside the effects of random ones: is it more than any direction has?"""
+"""Effects of directions beside those of random ones: is one more than any direction has?
+
+Random directions differ in their effects; a few of them tell by how much, and not in what shape. So an effect
+is studentised by the random ones of its own size and place, each of these by the others, and p is the rank
+among all of them, those of other units too.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
-
-from saywell.scorers.intervals import Interval, bootstrap_mean
 
 
-class Beyond(NamedTuple):
-    """An effect beside that of random directions."""
+def studentised(effects: Float[np.ndarray, " draws"]) -> Float[np.ndarray, " draws"]:
+    """How far the first lies above the others, which were drawn, and each of these above the rest of them.
 
-    value: float
-    random: float
-    """Mean of the random ones."""
-    difference: Interval
-    """Own less the mean of the random ones, resampled over texts."""
-    p: float
-    """One-sided, see `rarity`."""
-
-
-def beyond(
-    effects: Float[np.ndarray, "directions texts"], *, seed: int, sign: int = 1, ratio: bool = False
-) -> Beyond:
-    """The first direction beside the others, which were drawn at random; see `rarity` for p."""
-    own, others = effects[0], effects[1:]
-    difference = bootstrap_mean(own - others.mean(0), seed=seed)
-    p = rarity(effects, sign=sign, ratio=ratio)
-    return Beyond(float(own.mean()), float(others.mean()), difference, p)
-
-
-def rarity(effects: Float[np.ndarray, "directions texts"], *, sign: int = 1, ratio: bool = False) -> float:
-    """How often the first would be as high, were it drawn as the others are, from one normal distribution.
-
-    Of means over texts, by Student's t for one more draw, with as many degrees of freedom as there are
-    others, less 1. `sign` -1: as low. With `ratio` effects are 0 or more, and their logarithms are normal.
+    In standard deviations of one more draw (Student's t); 0 where the others are all alike.
     """
-    means = effects.mean(1)
-    levels = sign * (np.log(np.maximum(means, np.finfo(float).tiny)) if ratio else means)
-    first, drawn = levels[0], levels[1:]
-    above, spread = first - drawn.mean(), drawn.std(ddof=1) * np.sqrt(1 + 1 / len(drawn))
-    return float(stats.t.sf(above / spread, len(drawn) - 1)) if spread > 0 else float(above <= 0)
+    drawn = effects[1:]
+    rest = np.array([np.delete(drawn, place) for place in range(len(drawn))])
+    return np.append(_above(effects[:1], drawn[None]), _above(drawn, rest))
+
+
+def rank_p(
+    own: Float[np.ndarray, " units"], drawn: Float[np.ndarray, "units random"]
+) -> Float[np.ndarray, " units"]:
+    """The share of all draws, with the unit itself, that are as high: (1 + draws as high) / (1 + draws)."""
+    every = np.sort(drawn.ravel())
+    return (1 + len(every) - np.searchsorted(every, own, side="left")) / (1 + len(every))
+
+
+def _above(
+    values: Float[np.ndarray, " values"], others: Float[np.ndarray, "values others"]
+) -> Float[np.ndarray, " values"]:
+    spread = others.std(1, ddof=1) * np.sqrt(1 + 1 / others.shape[1])
+    away = values - others.mean(1)
+    return np.divide(away, spread, out=np.zeros(len(values)), where=spread > 0)

@@ -430,6 +430,11 @@ class FeatureSettings(ExampleSettings):
     engine: Literal["local", "ray"] = Field(
         default="local", exclude=True, description="Where the pass over the examples runs."
     )
+    output_units: int = Field(
+        default=20,
+        ge=0,
+        description="Latents held at a level, to see what comes next; drawn by chance. 0: no output side.",
+    )
     dtype: str | None = Field(default=None, description="float32, bfloat16 or float16, for --model.")
 
     @model_validator(mode="after")

@@ -88,8 +88,8 @@ def _effects(place: Place, latent: Held, text: Text, cells: int) -> tuple[np.nda
         before = _next(place.model, ids, at)[0]
         passed = adding.seen
         steps = torch.from_numpy((latent.level - text.activations)[text.changed].astype(np.float32))
-        own = latent.direction(passed[at].float()) * steps.to(device)[:, None]
-        shifts = torch.cat([own[None], _as_long(own, latent.random.to(device))])
+        own, steps = latent.direction(passed[at].float()), steps.to(device)[:, None]
+        shifts = torch.cat([own[None], _as_long(own, latent.random.to(device))]) * steps
         divergence, promoted = [], []
         size = max(1, cells // (len(text.ids) * before.shape[-1]))
         for some, tokens in zip(shifts.split(size), asked.split(size), strict=True):

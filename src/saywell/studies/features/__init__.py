@@ -5,6 +5,8 @@ them (table `fit`), and its latents are described like any other units:
 
 vectors at a hook point -> dictionary -> what fires at which token         units/latents.py
 the dictionary, and how far it goes with these examples                   studies/features/dictionary.py
+how latents stand to one another: duplicates, parts, absorption           studies/features/relations.py
+what they do to what comes next                                           studies/features/outputs.py
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from saywell.store.study import Study
 from saywell.studies.dry_run import plan
 from saywell.studies.features.density import Densities
 from saywell.studies.features.dictionary import Coded, Fits
+from saywell.studies.features.outputs import OutputSide, Works
+from saywell.studies.features.relations import Absorption, Relations
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import FeatureSettings, named, settings_of
 from saywell.studies.spine import Extra, Question, run
@@ -165,14 +169,18 @@ def _posed(
         own,
         brought.given,
         {"model": None if loaded is None else loaded.name},
-        extras=extras_of({}),
+        extras=extras_of(asked.stored(), outputs),
     )
     return question_of(one, examples, asked, resources), examples, resources
 
 
-def extras_of(config: Mapping[str, Any]) -> list[Extra]:
-    """What the question adds, by the stored settings of a study."""
-    return [Fits(), Densities(), TokenScores()]
+def extras_of(config: Mapping[str, Any], outputs: AtHook | None = None) -> list[Extra]:
+    """What the question adds, by the stored settings of a study; `outputs`: where a transcoder writes."""
+    usual = [Fits(), Densities(), TokenScores(), Relations()]
+    if config["on"] == "embeddings":
+        return usual
+    held = config["output_units"]
+    return [*usual, Absorption(), *([OutputSide(held, outputs), Works()] if held else [])]
 
 
 def _check(brought: _Brought, asked: FeatureSettings) -> None:

@@ -1,0 +1,354 @@
+"""What latents of a causal language model do to what comes next, beside what makes them respond.
+
+tokens that each promotes and suppresses, directly       promoted     units/unembedding.py
+some of them held at a level, on score texts             clamped      units/outputs.py
+whether a description of the input is all there is       works
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+
+from saywell.data.splits import hash_numbers
+from saywell.errors import InputError
+from saywell.scorers.beside_random import rank_p, studentised
+from saywell.scorers.intervals import benjamini_hochberg, bootstrap_mean, wilson_interval
+from saywell.store.study import Metric, deciding_rows
+from saywell.store.table import Table
+from saywell.studies.spine import Run
+from saywell.studies.verified import VERIFIED
+from saywell.units.dictionaries.dictionary import Dictionary
+from saywell.units.dictionaries.rules import Codes
+from saywell.units.firing import OK
+from saywell.units.hook_points import HookPoint, hook_points, tokens_at
+from saywell.units.latents import AtHook, Latents
+from saywell.units.models import LoadedModel
+from saywell.units.outputs import Direction, Effect, Held, Place, Text, drawn_directions, effects
+from saywell.units.responses import Fired, RowNumbers
+from saywell.units.tokens import Tokens
+from saywell.units.unembedding import Causal, causal_of
+
+PROMOTED = Table(
+    "promoted",
+    {
+        "unit": pl.String,
+        "sign": pl.Int8,
+        "rank": pl.Int32,
+        "token": pl.String,
+        "token_id": pl.Int32,
+        "value": pl.Float64,
+    },
+    key=("unit", "sign", "rank"),
+)
+"""Tokens whose logits a unit's direction raises (sign 1) or lowers (-1) most on the direct path, through the
+last norm and the unembedding; see `saywell.units.unembedding` for what `value` is."""
+CLAMPED = Table(
+    "clamped",
+    {
+        "unit": pl.String,
+        "way": pl.String,
+        "level": pl.Float64,
+        "texts": pl.Int32,
+        "tokens": pl.Int32,
+        **{
+            f"{measure}{column}": kind
+            for measure in ("divergence", "promoted")
+            for column, kind in (
+                ("", pl.Float64),
+                ("_low", pl.Float64),
+                ("_high", pl.Float64),
+                ("_random", pl.List(pl.Float64)),
+            )
+        },
+    },
+    key=("unit", "way"),
+)
+"""What comes next on score texts where a unit is held: `strengthened` at its strongest describe activation,
+at all tokens; `silenced` at 0, where it fires. `divergence`: KL from before to after, in nats, mean over
+tokens; `promoted`: mean change of log p of the tokens that it promotes (null where none are known).
+`_random`: the same of random directions as long, of each with the tokens that it promotes; `_low`, `_high`:
+95 % interval over texts of how far the unit is above their mean."""
+WORKS = Table(
+    "works",
+    {
+        "unit": pl.String,
+        "acts": pl.Boolean,
+        "p": pl.Float64,
+        "q": pl.Float64,
+        "q_random": pl.Float64,
+        "works": pl.String,
+    },
+    key=("unit",),
+)
+"""Whether a unit `acts` on what comes next, and where what is known of it holds: "input" (its description is
+verified and it does not act), "output" (it acts, and no description is verified), "both" or "neither". It
+acts if the most extreme of what table `clamped` has of it is rare among the most extreme of random directions
+(`p`, see `saywell.scorers.beside_random`; `q` over the units that were held, at most 0.05). `q_random`: the
+same of one of the random directions."""
+STRENGTHENED, SILENCED = "strengthened", "silenced"
+INPUT, OUTPUT, BOTH, NEITHER = "input", "output", "both", "neither"
+MOST_PROMOTED = 10
+TEXTS, TOKENS = 8, 64
+"""Texts on which a unit is held, and tokens of each, at most."""
+_FEWEST = 4
+_RATE, _TINY = 0.05, 1e-12
+_ADDED = ("embeddings", "resid_pre", "resid_mid", "resid_post", "attn_out_post", "mlp_out_post")
+"""Kinds of places whose numbers are of the residual stream, or are added to it as they are."""
+
+
+@dataclass(frozen=True)
+class OutputSide:
+    """Tables `promoted` and `clamped`: of all latents the first, of `units` of them the second.
+
+    `outputs`: the place that a transcoder's latents write to, where that is not the one that they read.
+    """
+
+    units: int
+    outputs: AtHook | None = None
+    tables: Sequence[Table] = (PROMOTED, CLAMPED)
+
+    def add(self, run: Run) -> list[Metric]:
+        """No figures; a note where there is no output side, or only an indirect one."""
+        run.study.tables(self.tables, lambda: self._made(run))
+        return []
+
+    def _made(self, run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
+        source = run.question.source
+        if not isinstance(source, Latents) or not isinstance(source.vectors, AtHook):
+            return PROMOTED.empty(), CLAMPED.empty()
+        at = self.outputs or source.vectors
+        if not isinstance(at.model, LoadedModel):
+            return PROMOTED.empty(), CLAMPED.empty()
+        try:
+            causal = causal_of(at.model)
+        except InputError as error:
+            run.study.note(f"There is no output side: {error}.")
+            return PROMOTED.empty(), CLAMPED.empty()
+        promoted, direct = PROMOTED.empty(), is_added(at.model, at.point)
+        if direct:
+            promoted = promoted_table(causal, source.dictionary, at.model, run.subject.activations.units)
+        else:
+            run.study.note(
+                f"What is at {at.point.name!r} is not added to the residual stream as it is, so its latents"
+                " promote no tokens directly; what holding them does is measured."
+            )
+        if at.point.norm is not None:
+            run.study.note(f"Latents at {at.point.name!r}, inside a norm, are not held.")
+            return promoted, CLAMPED.empty()
+        return promoted, clamped_table(run, source, at, causal, direct, self.units)
+
+
+def is_added(model: LoadedModel, point: HookPoint) -> bool:
+    """Whether what is at a place is of the residual stream, or is added to it as it is."""
+    known = hook_points(model).filter(pl.col("what").is_in(_ADDED))
+    return (point.module, point.side) in set(known.select("module", "side").iter_rows())
+
+
+def promoted_table(
+    causal: Causal, dictionary: Dictionary, model: LoadedModel, units: pl.DataFrame
+) -> pl.DataFrame:
+    """Table `promoted`."""
+    places, signs = torch.from_numpy(units["place"].to_numpy().astype(np.int64)), _signs(units)
+    directions = dictionary.decoder[places] * torch.from_numpy(signs)[:, None]
+    frames = []
+    for sign, found in zip((1, -1), causal.promoted(directions, MOST_PROMOTED), strict=True):
+        count = found.tokens.shape[1]
+        known = np.unique(found.tokens)
+        words = {int(token): model.tokenizer.decode([int(token)]) for token in known}
+        frames.append(
+            pl.DataFrame(
+                {
+                    "unit": np.repeat(units["id"].to_numpy(), count),
+                    "sign": np.full(found.tokens.size, sign),
+                    "rank": np.tile(np.arange(1, count + 1), units.height),
+                    "token": [words[token] for token in found.tokens.ravel().tolist()],
+                    "token_id": found.tokens.ravel(),
+                    "value": found.values.ravel().astype(np.float64),
+                }
+            )
+        )
+    return pl.concat(frames).cast(dict(PROMOTED.columns))  # type: ignore[arg-type]
+
+
+def clamped_table(
+    run: Run, source: Latents, at: AtHook, causal: Causal, direct: bool, most: int
+) -> pl.DataFrame:
+    """Table `clamped`, of so many units that fire, drawn by their ids.
+
+    `direct`: their directions are of the residual stream, so that there are tokens that they promote.
+    """
+    assert isinstance(at.model, LoadedModel)
+    units, seed = run.subject.activations.units.filter(state=OK), run.resources.seed
+    keys = hash_numbers(units["id"], seed, "output side")
+    chosen = np.sort(np.argsort(keys, kind="stable")[:most])
+    drawn = units[chosen]
+    place = Place(causal.model, causal.prefix + at.point.module, at.point.side)
+    tokens, score = tokens_at(at.model, run.examples, bos=at.bos), run.examples.parts.score.rows
+    by_hash = hash_numbers([run.examples.ids[row] for row in score], seed, "output side")
+    score = score[np.argsort(by_hash, kind="stable")]
+    rows: list[tuple[object, ...]] = []
+    with run.resources.progress("output side", drawn.height) as advance:
+        for unit, key in zip(drawn.iter_rows(named=True), keys[chosen], strict=True):
+            latent, sign = unit["place"], int(unit["sign"] or 1)
+            random = drawn_directions(source.dictionary.out, int(key))
+            asked = np.zeros((1 + len(random), 0), dtype=np.int64)
+            if direct:
+                every = torch.cat([source.dictionary.decoder[latent : latent + 1] * sign, random])
+                asked = causal.promoted(every, MOST_PROMOTED)[0].tokens
+            direction = direction_of(source.dictionary, latent, sign)
+            fired = run.subject.activations.fired(unit["id"])
+            every, where = held_texts(fired, tokens, score)
+            level = _strongest(fired, run.examples.parts.describe.rows)
+            for way, to, some in ((STRENGTHENED, level, every), (SILENCED, 0.0, where)):
+                if some:
+                    found = effects(place, Held(direction, to, random, asked), some)
+                    rows.append((unit["id"], way, to, len(some), found.tokens, *_beside(found, seed)))
+            advance(1)
+    return CLAMPED.frame(rows)
+
+
+def _strongest(fired: Fired, describe: RowNumbers) -> float:
+    """The strongest activation on describe examples; on any, of a unit that fires on none of them."""
+    mine = np.isin(fired.rows, describe)
+    return float((fired.values[mine] if mine.any() else fired.values).max())
+
+
+def _signs(units: pl.DataFrame) -> np.ndarray:
+    return units["sign"].fill_null(1).to_numpy().astype(np.float32)
+
+
+def direction_of(dictionary: Dictionary, latent: int, sign: int = 1) -> Direction:
+    """What one unit of a latent's activation adds, at each vector where the dictionary scales them."""
+    row = dictionary.decoder[latent] * sign
+
+    def scaled(passed: torch.Tensor) -> torch.Tensor:
+        own = dictionary.to(passed.device)
+        every = torch.arange(len(passed), device=passed.device)
+        none = Codes(every[:0], every[:0], passed[:0, 0])
+        one = Codes(every, torch.full_like(every, latent), torch.full_like(passed[:, 0], sign))
+        return own.decode(one, passed) - own.decode(none, passed)
+
+    if dictionary.scaling is not None and dictionary.scaling.undone:
+        return scaled
+    return lambda passed: row.to(passed).expand(len(passed), -1)
+
+
+def _beside(found: Effect, seed: int) -> Iterator[float | list[float] | None]:
+    """The columns of both measures."""
+    for effect in (found.divergence, found.promoted):
+        if np.isnan(effect).any():
+            yield from [None] * 4
+            continue
+        above = bootstrap_mean(effect[0] - effect[1:].mean(0), seed=seed)
+        yield from (float(effect[0].mean()), above.low, above.high, effect[1:].mean(1).tolist())
+
+
+@dataclass(frozen=True)
+class Works:
+    """Table `works`, from what holding units did and how their descriptions fared."""
+
+    tables: Sequence[Table] = (WORKS,)
+
+    def add(self, run: Run) -> list[Metric]:
+        """Share of the units held that act, and of the verified ones that do not."""
+        return works_figures(run.study.table(WORKS, lambda: self._table(run)))
+
+    def again(self, run: Run) -> tuple[list[pl.DataFrame], list[Metric]]:
+        """The table, not stored, and the figures."""
+        table = self._table(run)
+        return [table], works_figures(table)
+
+    def _table(self, run: Run) -> pl.DataFrame:
+        verified = deciding_rows(run.study.scores).filter(status=VERIFIED)["unit"]
+        return works_table(run.study.table(CLAMPED), set(verified))
+
+
+def works_table(clamped: pl.DataFrame, verified: Collection[str]) -> pl.DataFrame:
+    """Table `works`, of the units that were held."""
+    extremes: dict[str, np.ndarray] = {}
+    for row in clamped.iter_rows(named=True):
+        for measure in ("divergence", "promoted"):
+            if row[measure] is not None:
+                effects = np.array([row[measure], *row[f"{measure}_random"]])
+                # Divergences of random directions are nearly log-normal; what is silenced lowers its tokens.
+                levels = np.log(np.maximum(effects, _TINY)) if measure == "divergence" else effects
+                down = measure == "promoted" and row["way"] == SILENCED
+                above = studentised(-levels if down else levels)
+                extremes[row["unit"]] = np.maximum(extremes.get(row["unit"], above), above)
+    if not extremes:
+        return WORKS.empty()
+    every = np.stack(list(extremes.values()))
+    p, p_random = rank_p(every[:, 0], every[:, 1:]), rank_p(every[:, 1], every[:, 2:])
+    rows = []
+    for unit, *own in zip(extremes, p, benjamini_hochberg(p), benjamini_hochberg(p_random), strict=True):
+        acts, holds = bool(own[1] <= _RATE), unit in verified
+        works = (BOTH if holds else OUTPUT) if acts else INPUT if holds else NEITHER
+        rows.append((unit, acts, *map(float, own), works))
+    return WORKS.frame(rows)
+
+
+def works_figures(works: pl.DataFrame) -> list[Metric]:
+    """None where no unit was held."""
+    if works.is_empty():
+        return []
+    acting, n = int(works["acts"].sum()), works.height
+    true = works.filter(pl.col("works").is_in([INPUT, BOTH]))
+    share, only = wilson_interval(acting, n), wilson_interval(true.filter(works=INPUT).height, true.height)
+    figures = [
+        Metric(
+            name="act on what comes next",
+            value=share.value,
+            ci_low=share.low,
+            ci_high=share.high,
+            n=n,
+            of="latents that were held at a level",
+            controls={"random directions as long": works.filter(pl.col("q_random") <= _RATE).height / n},
+            note="Share of the latents that change the next token more than random directions as long do.",
+        )
+    ]
+    if true.height:
+        figures.append(
+            Metric(
+                name="hold for the input alone",
+                value=only.value,
+                ci_low=only.low,
+                ci_high=only.high,
+                n=true.height,
+                of="verified latents that were held at a level",
+                higher_is_better=False,
+                note="Share of the verified latents that do not act on what comes next.",
+            )
+        )
+    return figures
+
+
+# ---- the texts on which units are held
+
+
+def held_texts(fired: Fired, tokens: Tokens, rows: RowNumbers) -> tuple[list[Text], list[Text]]:
+    """The first of some texts, to be held at all tokens; and those on which a unit fires, to be held there.
+
+    Of each the first tokens alone. `fired` is by example, then position.
+    """
+    every: list[Text] = []
+    where: list[Text] = []
+    for row in rows.tolist():
+        start, stop = int(tokens.starts[row]), int(tokens.starts[row + 1])
+        here = slice(start, min(stop, start + TOKENS))
+        active = np.zeros(here.stop - start, dtype=np.float32)
+        own = slice(*np.searchsorted(fired.rows, [row, row + 1]))
+        inside = fired.positions[own] < len(active)
+        active[fired.positions[own][inside]] = fired.values[own][inside]
+        content = tokens.content[here]
+        if len(every) < TEXTS and content.sum() >= _FEWEST:
+            every.append(Text(tokens.ids[here], active, content))
+        if len(where) < TEXTS and inside.any():
+            where.append(Text(tokens.ids[here], active, active > 0))
+        if len(every) == len(where) == TEXTS:
+            break
+    return every, where
