@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from saywell.studies.classes import describe_classes
     from saywell.studies.features import describe_features
     from saywell.studies.hypotheses import find_hypotheses
+    from saywell.studies.match import match_studies
     from saywell.studies.neurons import describe_neurons
     from saywell.studies.units import describe_units
 
@@ -41,6 +42,7 @@ __all__ = [
     "describe_units",
     "find_hypotheses",
     "load_texts",
+    "match_studies",
     "open_language_model",
 ]
 
@@ -58,6 +60,7 @@ _HOMES = {
     "describe_units": "saywell.studies.units",
     "find_hypotheses": "saywell.studies.hypotheses",
     "load_texts": "saywell.data.texts",
+    "match_studies": "saywell.studies.match",
     "open_language_model": "saywell.language_models",
 }
 

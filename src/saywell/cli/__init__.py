@@ -20,6 +20,7 @@ from saywell.cli.exam import exam
 from saywell.cli.export import export
 from saywell.cli.features import features
 from saywell.cli.hypotheses import hypotheses
+from saywell.cli.match import match
 from saywell.cli.neuron import neuron
 from saywell.cli.neurons import neurons
 from saywell.cli.places import places
@@ -42,6 +43,7 @@ COMMANDS = {
     units: "Say what numbers, columns or directions of your own respond to.",
     hypotheses: "Find what in texts goes with a target, and test it.",
     check: "Test descriptions that others wrote of a study's units.",
+    match: "Find a study's units in another layer, seed or model.",
     show: "Print a study's best descriptions and its figures.",
     neuron: "Show one neuron or class with its evidence.",
     export: "Write a study's descriptions as CSV, Parquet or JSON lines.",

@@ -4,13 +4,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from saywell.cli import app
 from saywell.errors import InputError
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
 from saywell.studies.check import check_descriptions
 from saywell.studies.features import describe_features
-from saywell.studies.features.outputs import CLAMPED, works_table
+from saywell.studies.features.outputs import CLAMPED, with_p, works_table
 from saywell.studies.features.relations import word_starts
 from saywell.studies.match import match_studies
 from saywell.units.dictionaries.dictionary import Dictionary
@@ -117,21 +119,26 @@ def test_the_planted_latent_promotes_its_token_and_what_was_held_is_told(study):
 
 def clamped(**of):
     """Units by how far each stands above random directions, in promoted tokens when strengthened."""
-    random = np.random.default_rng(0)
-    rows = []
+    random, rows = np.random.default_rng(0), []
+    drawn = lambda: random.standard_normal(20).tolist()  # noqa: E731
     for unit, above in of.items():
-        drawn = random.standard_normal(20).tolist()
-        rows.append((unit, "strengthened", 2.0, 8, 99, None, None, None, None, above, above, above, drawn))
+        rows.append((unit, "strengthened", 2.0, 8, 99, *[None] * 5, above, 0.0, above, above, drawn()))
         quiet = np.exp(random.standard_normal(21)).tolist()
-        rows.append((unit, "silenced", 0.0, 8, 9, quiet[0], 0.0, 0.0, quiet[1:], None, None, None, None))
-    return CLAMPED.frame(rows)
+        rows.append((unit, "silenced", 0.0, 8, 9, quiet[0], 1.0, 0.0, 0.0, quiet[1:], *[None] * 5))
+    told = [name for name in CLAMPED.columns if not name.endswith("_p")]
+    return with_p(pl.DataFrame(rows, schema={name: CLAMPED.columns[name] for name in told}, orient="row"))
 
 
 def test_a_unit_acts_if_it_stands_above_random_directions():
-    table = works_table(clamped(a=30.0, b=0.0, c=25.0, d=-30.0), {"a", "b"})
+    held = clamped(a=30.0, b=0.0, c=25.0, d=-30.0)
+    table = works_table(held, {"a", "b"})
     assert table["works"].to_list() == ["both", "input", "output", "neither"]
     assert table["acts"].to_list() == [True, False, True, False]
     assert (table["q_random"] > 0.05).all()
+    strong = held.filter(way="strengthened")
+    assert strong["promoted_p"].to_list()[0::2] == pytest.approx([1 / 81, 1 / 81])
+    assert strong["promoted_p"].to_list()[3] == 1
+    assert strong["divergence_p"].null_count() == 4
     assert works_table(CLAMPED.empty(), set()).is_empty()
 
 
@@ -191,6 +198,18 @@ def test_what_the_other_study_says_is_put_to_the_test(study, permuted, encoder, 
     assert given.height > 5
     both = given.join(own, on=["unit", "reader"], suffix="_own")
     assert both["value"].to_list() == pytest.approx(both["value_own"].to_list(), abs=0.15)
+
+
+def test_matches_are_written_and_shown_at_the_command_line(study, permuted, tmp_path):
+    ran = CliRunner().invoke(
+        app, ["match", str(study.path), str(permuted[1].path), "--out", str(tmp_path / "m.parquet")]
+    )
+    assert ran.exit_code == 0, ran.output
+    written = pl.read_parquet(tmp_path / "m.parquet")
+    assert written.equals(match_studies(study, permuted[1]))
+    assert f"{written.filter('matched').height} of {written.height} pairs are above chance" in ran.output
+    wrong = CliRunner().invoke(app, ["match", str(study.path), str(study.path), "--by", "name"])
+    assert isinstance(wrong.exception, InputError) and "firing or decoder" in str(wrong.exception)
 
 
 def test_studies_that_share_nothing_are_refused(study, asked, dictionary, tmp_path):

@@ -33,6 +33,8 @@ from saywell.units.responses import Fired, RowNumbers
 from saywell.units.tokens import Tokens
 from saywell.units.unembedding import Causal, causal_of
 
+STRENGTHENED, SILENCED = "strengthened", "silenced"
+MEASURES = ("divergence", "promoted")
 PROMOTED = Table(
     "promoted",
     {
@@ -47,6 +49,10 @@ PROMOTED = Table(
 )
 """Tokens whose logits a unit's direction raises (sign 1) or lowers (-1) most on the direct path, through the
 last norm and the unembedding; see `saywell.units.unembedding` for what `value` is."""
+_OF_MEASURE = {
+    **dict.fromkeys(("", "_random", "_low", "_high", "_p"), pl.Float64),
+    "_drawn": pl.List(pl.Float64),
+}
 CLAMPED = Table(
     "clamped",
     {
@@ -55,24 +61,16 @@ CLAMPED = Table(
         "level": pl.Float64,
         "texts": pl.Int32,
         "tokens": pl.Int32,
-        **{
-            f"{measure}{column}": kind
-            for measure in ("divergence", "promoted")
-            for column, kind in (
-                ("", pl.Float64),
-                ("_low", pl.Float64),
-                ("_high", pl.Float64),
-                ("_random", pl.List(pl.Float64)),
-            )
-        },
+        **{f"{measure}{column}": kind for measure in MEASURES for column, kind in _OF_MEASURE.items()},
     },
     key=("unit", "way"),
 )
 """What comes next on score texts where a unit is held: `strengthened` at its strongest describe activation,
 at all tokens; `silenced` at 0, where it fires. `divergence`: KL from before to after, in nats, mean over
-tokens; `promoted`: mean change of log p of the tokens that it promotes (null where none are known).
-`_random`: the same of random directions as long, of each with the tokens that it promotes; `_low`, `_high`:
-95 % interval over texts of how far the unit is above their mean."""
+tokens; `promoted`: mean change of log p of the tokens that it promotes (null where none are known). `_drawn`:
+the same of random directions as long, of each with the tokens that it promotes, and `_random` their mean;
+`_low`, `_high`: 95 % interval over texts of how far the unit is above that; `_p`: its rank among them and
+those of the other units (see `saywell.scorers.beside_random`)."""
 WORKS = Table(
     "works",
     {
@@ -90,7 +88,6 @@ verified and it does not act), "output" (it acts, and no description is verified
 acts if the most extreme of what table `clamped` has of it is rare among the most extreme of random directions
 (`p`, see `saywell.scorers.beside_random`; `q` over the units that were held, at most 0.05). `q_random`: the
 same of one of the random directions."""
-STRENGTHENED, SILENCED = "strengthened", "silenced"
 INPUT, OUTPUT, BOTH, NEITHER = "input", "output", "both", "neither"
 MOST_PROMOTED = 10
 TEXTS, TOKENS = 8, 64
@@ -209,7 +206,36 @@ def clamped_table(
                     found = effects(place, Held(direction, to, random, asked), some)
                     rows.append((unit["id"], way, to, len(some), found.tokens, *_beside(found, seed)))
             advance(1)
-    return CLAMPED.frame(rows)
+    told = [name for name in CLAMPED.columns if not name.endswith("_p")]
+    return with_p(pl.DataFrame(rows, schema={name: CLAMPED.columns[name] for name in told}, orient="row"))
+
+
+def with_p(clamped: pl.DataFrame) -> pl.DataFrame:
+    """Table `clamped`, with how rare each effect is among those of random directions, of all units."""
+    columns: dict[str, pl.Series] = {}
+    for measure in MEASURES:
+        above, p = _above_random(clamped, measure), np.full(clamped.height, np.nan)
+        for way in (STRENGTHENED, SILENCED):
+            mine = [n for n, one in enumerate(clamped["way"]) if one == way and above[n] is not None]
+            if mine:
+                every = np.stack([above[n] for n in mine])  # type: ignore[misc]
+                p[mine] = rank_p(every[:, 0], every[:, 1:])
+        columns[f"{measure}_p"] = pl.Series(p).fill_nan(None)
+    return CLAMPED.check(clamped.with_columns(**columns))
+
+
+def _above_random(clamped: pl.DataFrame, measure: str) -> list[np.ndarray | None]:
+    """Of each row the effect and those of random directions, studentised; None where it was not measured."""
+    found: list[np.ndarray | None] = []
+    for way, own, drawn in clamped.select("way", measure, f"{measure}_drawn").iter_rows():
+        if own is None:
+            found.append(None)
+            continue
+        effects = np.array([own, *drawn])
+        # Divergences of random directions are nearly log-normal; what is silenced lowers its tokens.
+        levels = np.log(np.maximum(effects, _TINY)) if measure == "divergence" else effects
+        found.append(studentised(-levels if measure == "promoted" and way == SILENCED else levels))
+    return found
 
 
 def _strongest(fired: Fired, describe: RowNumbers) -> float:
@@ -242,10 +268,11 @@ def _beside(found: Effect, seed: int) -> Iterator[float | list[float] | None]:
     """The columns of both measures."""
     for effect in (found.divergence, found.promoted):
         if np.isnan(effect).any():
-            yield from [None] * 4
+            yield from [None] * 5
             continue
         above = bootstrap_mean(effect[0] - effect[1:].mean(0), seed=seed)
-        yield from (float(effect[0].mean()), above.low, above.high, effect[1:].mean(1).tolist())
+        drawn = effect[1:].mean(1)
+        yield from (float(effect[0].mean()), float(drawn.mean()), above.low, above.high, drawn.tolist())
 
 
 @dataclass(frozen=True)
@@ -271,15 +298,10 @@ class Works:
 def works_table(clamped: pl.DataFrame, verified: Collection[str]) -> pl.DataFrame:
     """Table `works`, of the units that were held."""
     extremes: dict[str, np.ndarray] = {}
-    for row in clamped.iter_rows(named=True):
-        for measure in ("divergence", "promoted"):
-            if row[measure] is not None:
-                effects = np.array([row[measure], *row[f"{measure}_random"]])
-                # Divergences of random directions are nearly log-normal; what is silenced lowers its tokens.
-                levels = np.log(np.maximum(effects, _TINY)) if measure == "divergence" else effects
-                down = measure == "promoted" and row["way"] == SILENCED
-                above = studentised(-levels if down else levels)
-                extremes[row["unit"]] = np.maximum(extremes.get(row["unit"], above), above)
+    for measure in MEASURES:
+        for unit, above in zip(clamped["unit"], _above_random(clamped, measure), strict=True):
+            if above is not None:
+                extremes[unit] = np.maximum(extremes.get(unit, above), above)
     if not extremes:
         return WORKS.empty()
     every = np.stack(list(extremes.values()))
