@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from saywell.resources import Resources
 
 KIND = "latent"
+_ROWS = 1 << 14
 Encode = Callable[[Tensor], Codes]
 
 
@@ -200,21 +201,33 @@ class OfExamples:
         return nowhere
 
 
+LONG = 10
+"""Times the median length: a vector that is longer stands for its place in the text (an attention sink, most
+often the first token), not for what is there (Sun et al. 2024, "Massive Activations", arXiv:2402.17762)."""
+
+
+def lengths(vectors: Float32[np.ndarray, "vectors width"]) -> Float32[np.ndarray, " vectors"]:
+    """Of each vector, some at a time."""
+    blocks = np.split(vectors, range(_ROWS, len(vectors), _ROWS))
+    return np.concatenate([np.linalg.norm(block, axis=1) for block in blocks]).astype(np.float32)
+
+
 class Moments(NamedTuple):
-    """Mean and covariance of the vectors that a dictionary is of."""
+    """Mean and covariance of the vectors that a dictionary is of, and how long they are at most."""
 
     mean: Float64[np.ndarray, " width"]
     covariance: Float64[np.ndarray, "width width"]
+    longest: Float64[np.ndarray, ""] = np.array(np.inf)
 
     @staticmethod
-    def of(vectors: Float32[np.ndarray, "vectors width"], rows: int = 1 << 14) -> Moments:
+    def of(vectors: Float32[np.ndarray, "vectors width"], longest: float = np.inf) -> Moments:
         """Of a sample, some rows at a time."""
-        blocks = [vectors[start : start + rows] for start in range(0, len(vectors), rows)]
+        blocks = np.split(vectors, range(_ROWS, len(vectors), _ROWS))
         mean = sum((block.sum(0, dtype=np.float64) for block in blocks), np.zeros(vectors.shape[1]))
         mean = mean / max(len(vectors), 1)
         away = (block.astype(np.float64) - mean for block in blocks)
         covariance = sum((one.T @ one for one in away), np.zeros((len(mean), len(mean))))
-        return Moments(mean, covariance / max(len(vectors), 1))
+        return Moments(mean, covariance / max(len(vectors), 1), np.array(longest))
 
     def turned(self, seed: int) -> tuple[Tensor, Tensor]:
         """`shift` [width] and `turn` [width, width], so that x -> x turn + shift keeps mean and covariance.
@@ -283,6 +296,7 @@ class Latents:
         return self.vectors.locate(examples, self.dictionary.latents)
 
     def _encoder(self) -> Encode:
+        longest = float(self.moments.longest)
         turned = None if self.turn is None else self.moments.turned(self.turn)
         known: dict[torch.device, tuple[Dictionary, tuple[Tensor, Tensor] | None]] = {}
 
@@ -292,7 +306,9 @@ class Latents:
                 known[x.device] = self.dictionary.to(x.device), moved
             dictionary, turning = known[x.device]
             x = x.float()
-            return dictionary.encode(x if turning is None else torch.addmm(turning[0], x, turning[1]))
+            codes = dictionary.encode(x if turning is None else torch.addmm(turning[0], x, turning[1]))
+            usual = torch.linalg.vector_norm(x, dim=1) <= longest
+            return codes if usual.all() else Codes(*(part[usual[codes.rows]] for part in codes))
 
         return encode
 

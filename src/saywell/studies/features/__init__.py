@@ -49,8 +49,8 @@ from saywell.units.latents import AtHook, OfExamples, chosen_latents
 from saywell.units.models import LoadedModel, VisionModel, load_model, load_vision_model, wrap_model
 
 KIND = "features"
-_LETTERS = 16
-"""Letters of a token at most, in the mean of a window: longer ones are no text."""
+_SPECIAL = 2
+"""Tokens that a tokenizer may put around a text."""
 
 
 def describe_features(
@@ -147,12 +147,15 @@ def _posed(
         _check_width(made, resources, examples)
     else:
         assert asked.at is not None  # see _check
-        point = find_hook(loaded, asked.at)
-        warnings = check_place(made, loaded, point) if isinstance(made, Loaded) else []
-        bos = made.made.bos if asked.bos is None and isinstance(made, Loaded) else asked.bos
+        said = made.made if isinstance(made, Loaded) else Made("")
+        bos = said.bos if asked.bos is None else asked.bos
+        point = find_hook(loaded, asked.at, said.head)
+        warnings = []
+        if isinstance(made, Loaded):
+            warnings = check_place(made, loaded, point, bos=bos, context=asked.context)
         vectors, outputs = AtHook(loaded, point, bos, asked.engine), None
-        if isinstance(made, Loaded) and made.made.hook_out is not None:
-            outputs = AtHook(loaded, find_hook(loaded, made.made.hook_out), bos, asked.engine)
+        if said.hook_out is not None:
+            outputs = AtHook(loaded, find_hook(loaded, said.hook_out), bos, asked.engine)
     chosen = None if asked.latents is None else tuple(asked.latents)
     chosen_latents((made.dictionary if isinstance(made, Loaded) else made).latents, chosen, None, asked.seed)
     source = Coded(
@@ -226,7 +229,8 @@ def _load_model(brought: _Brought, asked: FeatureSettings, pictures: bool) -> Lo
     if isinstance(model, str):
         if pictures:
             return load_vision_model(model, device=device)
-        return load_model(model, device=device, dtype=asked.dtype)
+        decoder = (asked.at or "").startswith(("decoder.", "model.decoder."))
+        return load_model(model, device=device, dtype=asked.dtype, decoder=decoder)
     if pictures or brought.tokenizer is None:
         needs = (
             "looks at pictures is given by its name or folder"
@@ -253,7 +257,13 @@ def _load_windows(brought: _Brought, asked: FeatureSettings, loaded: Any) -> Exa
         return load_texts(
             brought.examples, text=asked.text, tags=asked.tags, limit=asked.limit, seed=asked.seed
         )
-    context = min(asked.context, loaded.max_tokens)
+    room = loaded.max_tokens - _SPECIAL
+    context = asked.context
+    if context > room:
+        raise InputError(
+            f"context={context} (--context) does not fit: {loaded.name!r} reads {loaded.max_tokens} tokens,"
+            f" {_SPECIAL} of which may be special ones; give {room} or fewer"
+        )
     return windows(
         brought.examples,
         loaded.tokenizer,

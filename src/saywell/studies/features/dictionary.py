@@ -24,7 +24,7 @@ from saywell.units.dictionaries.load import Loaded
 from saywell.units.dictionaries.train import Method, train
 from saywell.units.exemplars import Locate, nowhere
 from saywell.units.firing import ACTIVE, Firing
-from saywell.units.latents import KIND, Latents, Moments, Vectors, chosen_latents
+from saywell.units.latents import KIND, LONG, Latents, Moments, Vectors, chosen_latents, lengths
 from saywell.units.models import pick_device
 from saywell.units.responses import Responses
 from saywell.units.statistics import source_units
@@ -46,12 +46,14 @@ FIT = Table(
         "active": pl.Float64,
         "active_turned": pl.Float64,
         "vectors": pl.Int64,
+        "long": pl.Float64,
     },
     key=("dictionary",),
 )
 """How far a dictionary goes with the vectors of describe examples: share of their variance explained (1 is
 best; 95 % interval from the spread over blocks of them) and latents that are active for a vector in the mean.
-`turned`: the same of vectors with the same mean and covariance whose directions are turned by chance."""
+`turned`: the same of vectors with the same mean and covariance whose directions are turned by chance.
+`long`: share of the vectors that are more than ten times as long as the median, and are left out."""
 FOLDER, OWN, MOMENTS = "dictionary", "dictionary.safetensors", "moments.safetensors"
 LEAST = 0.5
 """Share of the variance below which a dictionary is said not to fit."""
@@ -60,6 +62,10 @@ _BLOCKS = 20
 BAD_FIT = (
     "The dictionary explains {:.0%} of the variance of these vectors: it may be of another model or place, or"
     " of other texts, and what its latents respond to here may not be what they were made for."
+)
+SINKS = (
+    "{:.1%} of the vectors are more than ten times as long as the median, as those that attention rests on"
+    " are (most often the first token of a text): no latent is trained on them, and none fires there."
 )
 
 
@@ -120,7 +126,7 @@ class Coded:
         dictionary = Dictionary.load(folder / OWN)
         held = read_arrays(folder / MOMENTS)
         only = chosen_latents(dictionary.latents, self.latents, self.some, resources.seed)
-        return Latents(self.vectors, dictionary, Moments(held["mean"], held["covariance"]), only)
+        return Latents(self.vectors, dictionary, Moments(**held), only)
 
     def _made(
         self, examples: Examples, folder: Path, study: StudyWriter, resources: Resources
@@ -129,22 +135,27 @@ class Coded:
             study.note(warning)
         aside = folder / "making"  # checkpoints and vectors, until all is there
         aside.mkdir(parents=True, exist_ok=True)
-        sample = self.vectors.sample(examples, aside, self.train_on, resources)
-        dictionary, made = self._dictionary(sample, aside, resources)
-        outputs = None
+        sample, outputs = self.vectors.sample(examples, aside, self.train_on, resources), None
+        size = lengths(sample)
+        longest = float(LONG * np.median(size)) if self.vectors.module is not None else np.inf
+        usual, long = size <= longest, float((size > longest).mean())
         if self.outputs is not None:
             (aside / "outputs").mkdir(exist_ok=True)
-            outputs = self.outputs.sample(examples, aside / "outputs", self.train_on, resources)
-        moments = Moments.of(sample)
+            outputs = self.outputs.sample(examples, aside / "outputs", self.train_on, resources)[usual]
+        if long:
+            study.note(SINKS.format(long))
+            sample = sample[usual]
+        dictionary, made = self._dictionary(sample, aside, resources)
+        moments = Moments.of(sample, longest)
         row = _fitted(dictionary, sample, outputs, moments.turned(resources.seed))
         if row[0] < LEAST:
             study.note(BAD_FIT.format(row[0]))
         dictionary.save(folder / OWN)
-        arrays = {name: torch.from_numpy(array) for name, array in moments._asdict().items()}
+        arrays = {name: torch.tensor(array) for name, array in moments._asdict().items()}
         write_arrays(folder / MOMENTS, arrays)
         del sample, outputs
         shutil.rmtree(aside)
-        return FIT.frame([(*made, dictionary.latents, *row)])
+        return FIT.frame([(*made, dictionary.latents, *row, long)])
 
     def _dictionary(
         self, sample: np.ndarray, aside: Path, resources: Resources
