@@ -12,7 +12,7 @@ from saywell.studies.features import describe_features, plan_features
 from saywell.studies.questions import own_of
 from saywell.units.dictionaries.dictionary import Dictionary
 from saywell.units.dictionaries.rules import TopK
-from saywell.units.latents import Moments, chosen_latents
+from saywell.units.latents import Latents, Moments, OfExamples, chosen_latents, lengths
 
 OPTIONS = {
     "at": "encoder.layer.1",
@@ -160,3 +160,14 @@ def test_latents_are_chosen_by_number_or_by_chance():
     assert len(drawn) == 5
     with pytest.raises(InputError, match="no latent 10"):
         chosen_latents(10, [3, 10], None, 0)
+
+
+def test_nothing_fires_at_vectors_that_stand_for_a_place():
+    dictionary = Dictionary(torch.eye(4), torch.zeros(4), torch.eye(4), torch.zeros(4), TopK(2))
+    vectors = np.abs(np.random.default_rng(0).standard_normal((50, 4))).astype(np.float32)
+    vectors[7] *= 1000
+    moments = Moments.of(vectors, 10 * float(np.median(lengths(vectors))))
+    codes = Latents(OfExamples("made", ""), dictionary, moments)._encoder()(torch.from_numpy(vectors))
+    assert set(codes.rows.tolist()) == set(range(50)) - {7}
+    whole = dictionary.encode(torch.from_numpy(vectors))
+    assert torch.equal(codes.values, whole.values[whole.rows != 7])

@@ -35,12 +35,13 @@ from saywell.studies.dry_run import plan
 from saywell.studies.features.density import Densities
 from saywell.studies.features.dictionary import Coded, Fits
 from saywell.studies.features.outputs import OutputSide, Works
+from saywell.studies.features.ranges import WholeRange
 from saywell.studies.features.relations import Absorption, Relations
 from saywell.studies.llm import Plan, counting_llm, opened_llm
 from saywell.studies.settings import FeatureSettings, named, settings_of
 from saywell.studies.spine import Extra, Question, run
 from saywell.studies.token_scores import TokenScores
-from saywell.studies.usual import Asked, question_of, same_model, usual_resources
+from saywell.studies.usual import Asked, only_measured, question_of, same_model, usual_resources
 from saywell.units.dictionaries.dictionary import Dictionary, Made
 from saywell.units.dictionaries.load import Loaded, load_dictionary
 from saywell.units.dictionaries.train import parse_method
@@ -172,14 +173,19 @@ def _posed(
         own,
         brought.given,
         {"model": None if loaded is None else loaded.name},
-        extras=extras_of(asked.stored(), outputs),
+        extras=extras_of(
+            asked.stored(), outputs, near=not asked.tags and not (pictures and only_measured(asked))
+        ),
     )
     return question_of(one, examples, asked, resources), examples, resources
 
 
-def extras_of(config: Mapping[str, Any], outputs: AtHook | None = None) -> list[Extra]:
-    """What the question adds, by the stored settings of a study; `outputs`: where a transcoder writes."""
-    usual = [Fits(), Densities(), TokenScores(), Relations()]
+def extras_of(config: Mapping[str, Any], outputs: AtHook | None = None, *, near: bool = True) -> list[Extra]:
+    """What the question adds, by the stored settings of a study.
+
+    `outputs`: where a transcoder writes; `near`: whether an encoder says which examples are like another.
+    """
+    usual = [Fits(), Densities(), WholeRange(near), TokenScores(), Relations()]
     if config["on"] == "embeddings":
         return usual
     held = config["output_units"]
