@@ -46,7 +46,7 @@ def test_the_llm_is_told_where_and_what_is_promoted(make_examples):
 
     def answer(request):
         asked.append(request.messages[-1].text)
-        return json.dumps({"description": '"mirror" after "the"'})
+        return json.dumps({"description": '"⟪mirror⟫" after "the"'})
 
     with Scripted(answer) as llm:
         resources = Resources(llm=llm)

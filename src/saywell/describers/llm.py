@@ -217,7 +217,8 @@ def _numbered(shown: Shown) -> dict[str, list]:
 
 def clean(text: str) -> str:
     """One line of what can be printed, without quotation marks or a full stop around it, cut."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
+    said = text.replace(OPEN, "").replace(CLOSE, "")  # marks of the question
+    printable = "".join(c if c.isprintable() else " " for c in said)
     line = " ".join(printable.split()).removesuffix(".")
     quoted = len(line) > 1 and line[0] + line[-1] in ('""', "''", "“”") and line[0] not in line[1:-1]
     return (line[1:-1] if quoted else line)[:LONGEST].strip()
