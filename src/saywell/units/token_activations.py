@@ -144,15 +144,18 @@ class Reading:
 
     def _encoded(self, passed: Passed) -> Codes:
         vectors = passed.vectors[0].float()
-        if not torch.isfinite(vectors).all():
-            token, column = (~torch.isfinite(vectors)).nonzero()[0].tolist()
+        for token, column in _not_finite(vectors):
             raise BrokenActivations(_example(passed, token), f"{self.tap.module}[{column}]")
         with torch.inference_mode():
             found = self.encode(vectors)
-        if not torch.isfinite(found.values).all():
-            at = int((~torch.isfinite(found.values)).nonzero()[0, 0])
+        for (at,) in _not_finite(found.values):
             raise BrokenActivations(_example(passed, int(found.rows[at])), f"latent/{int(found.latents[at])}")
         return found
+
+
+def _not_finite(values: torch.Tensor) -> list[list[int]]:
+    """Where numbers are NaN or infinite. The sum tells at a glance that there are none."""
+    return [] if torch.isfinite(values.sum()) else (~torch.isfinite(values)).nonzero().tolist()
 
 
 def _put(held: torch.Tensor, size: int, more: torch.Tensor, room: int) -> torch.Tensor:
