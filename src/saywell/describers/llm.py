@@ -31,6 +31,7 @@ from saywell.language_models import (
 from saywell.language_models.requests import need_open
 from saywell.language_models.structured import tighter
 from saywell.progress import Advance, increments
+from saywell.readers.fuzzing import CLOSE, OPEN
 from saywell.store.table import Table
 from saywell.units.exemplars import contrast_table
 
