@@ -67,6 +67,10 @@ def _print(table: pl.DataFrame, by: str, top: int) -> None:
                 console.print(plain(fitted(f"   {whose}, {status}: {text}", console.width)), markup=False)
     what = "correlation on score examples" if by == "firing" else "cosine of directions"
     chance = "" if table.is_empty() else f" (by chance up to {table['chance'].max():.2f})"
-    middle = matched["correlation" if by == "firing" else "cosine"].median()
-    said = "" if middle is None else f"; median {what} {middle:.2f}"
+    found = matched["correlation" if by == "firing" else "cosine"].drop_nulls()
+    said = (
+        ""
+        if found.is_empty()
+        else f"; median {what} {found.median():.2f}, {(found >= 0.7).sum()} at 0.7 or more"
+    )
     console.print(f"{matched.height} of {table.height} pairs are above chance{chance}{said}", markup=False)
