@@ -36,7 +36,7 @@ _OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EROFS, errno.E
 _UsageError: Any = typer.BadParameter.__base__  # Typer carries its own copy of click's
 
 COMMANDS = {
-    demo: "Run both studies below on data that ships with saywell.",
+    demo: "Run four studies on data that ships with saywell.",
     neurons: "Say what each neuron of a language model responds to.",
     classes: "Describe classes of images with the texts that help.",
     features: "Say what the latents of a dictionary (SAE) respond to.",
