@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -64,8 +64,10 @@ class ByLLM:
     kinds: Sequence[Kind] = ("text", "pair", "image")
     needs_tags: bool = False
     tables: Sequence[Table] = ()
-    promoted: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By unit the tokens that it makes more likely, most first."""
+    promoted: Mapping[str, Sequence[str]] | Callable[[Evidence, StudyWriter], Mapping[str, Sequence[str]]] = (
+        field(default_factory=dict)
+    )
+    """By unit the tokens that it makes more likely, most first; or what tells them when it is asked."""
 
     def describe(self, evidence: Evidence, resources: Resources, study: StudyWriter) -> list[Description]:
         """What had no answer is among `resources.lost`, and the description's status says so.
@@ -79,7 +81,8 @@ class ByLLM:
         if pictures:
             shown = [Shown(*both) for both in pictures_of(evidence)]
         elif evidence.at_words:
-            shown = list(self._marked(evidence))
+            told = self.promoted(evidence, study) if callable(self.promoted) else self.promoted
+            shown = list(_marked(evidence, told))
         else:
             texts = evidence.examples.texts
             shown = [
@@ -107,13 +110,6 @@ class ByLLM:
             said.append(written)
         return said
 
-    def _marked(self, evidence: Evidence) -> Iterator[Shown]:
-        texts, silent = evidence.examples.texts, evidence.contrast_places
-        for unit, found, others in zip(evidence.ids, marked_texts(evidence), silent, strict=True):
-            contrast = [unmarked(texts[place]) for place in others]
-            told = list(self.promoted.get(unit, ()))[:MOST_PROMOTED]
-            yield Shown(found.strongest, contrast, found.weaker, found.near, told)
-
     def expect(self, llm: DryRun, examples: Examples, resources: Resources, units: int) -> None:
         """Count what `describe` would ask about so many units, of exemplars that are made up."""
         if examples.kind == "image":
@@ -126,6 +122,14 @@ class ByLLM:
         some = [[texts[(unit + n) % len(texts)] for n in range(EXEMPLARS)] for unit in range(units)]
         with llm.guessing():
             describe_exemplars(llm, [Shown(each, each) for each in some], prompt=prompt, seed=resources.seed)
+
+
+def _marked(evidence: Evidence, promoted: Mapping[str, Sequence[str]]) -> Iterator[Shown]:
+    texts, silent = evidence.examples.texts, evidence.contrast_places
+    for unit, found, others in zip(evidence.ids, marked_texts(evidence), silent, strict=True):
+        contrast = [unmarked(texts[place]) for place in others]
+        told = list(promoted.get(unit, ()))[:MOST_PROMOTED]
+        yield Shown(found.strongest, contrast, found.weaker, found.near, told)
 
 
 def _more_contrasts(evidence: Evidence) -> Evidence:

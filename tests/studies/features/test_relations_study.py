@@ -1,5 +1,7 @@
 """Relations and the output side in whole studies, and units matched between two of them: all of it planted."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,6 +10,7 @@ from typer.testing import CliRunner
 
 from saywell.cli import app
 from saywell.errors import InputError
+from saywell.language_models import Scripted
 from saywell.store.study import Study
 from saywell.studies.audit import audit_study
 from saywell.studies.check import check_descriptions
@@ -235,3 +238,17 @@ def test_words_start_where_a_token_does(tokenizer):
     for row, position, piece in found.iter_rows():
         begin, end = tokens.spans[tokens.starts[row] + position]
         assert texts[row][begin:end] == piece
+
+
+def test_who_explains_latents_is_told_what_they_promote(asked, dictionary, tmp_path):
+    heard = []
+
+    def answer(request):
+        heard.append(request.messages[-1].text)
+        return json.dumps({"description": "none"})
+
+    with Scripted(answer) as llm:
+        options = {**OPTIONS, "describer": "llm", "latents": str(SAYS), "output_units": 0, "control": False}
+        describe_features(out=tmp_path / "study", dictionary=dictionary, llm=llm, **asked, **options)
+    assert len(heard) == 1
+    assert f'"{WORD}"' in heard[0]

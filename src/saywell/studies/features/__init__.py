@@ -12,7 +12,7 @@ what they do to what comes next                                           studie
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from saywell.data.images import load_images
 from saywell.data.texts import load_texts
 from saywell.data.windows import windows
 from saywell.describers.describer import Describer
+from saywell.describers.llm import ByLLM
 from saywell.encoders.dual import DualEncoder
 from saywell.encoders.sentence import SentenceEncoder
 from saywell.errors import InputError
@@ -33,8 +34,8 @@ from saywell.resources import Resources
 from saywell.store.study import Study
 from saywell.studies.dry_run import plan
 from saywell.studies.features.density import Densities
-from saywell.studies.features.dictionary import Coded, Fits
-from saywell.studies.features.outputs import OutputSide, Works
+from saywell.studies.features.dictionary import FOLDER, OWN, Coded, Fits
+from saywell.studies.features.outputs import OutputSide, Promotes, Works
 from saywell.studies.features.ranges import WholeRange
 from saywell.studies.features.relations import Absorption, Relations
 from saywell.studies.llm import Plan, counting_llm, opened_llm
@@ -177,7 +178,12 @@ def _posed(
             asked.stored(), outputs, near=not asked.tags and not (pictures and only_measured(asked))
         ),
     )
-    return question_of(one, examples, asked, resources), examples, resources
+    question = question_of(one, examples, asked, resources)
+    if isinstance(vectors, AtHook):
+        promotes = Promotes(outputs or vectors, f"arrays/{FOLDER}/{OWN}")
+        told = [replace(d, promoted=promotes) if isinstance(d, ByLLM) else d for d in question.describers]
+        question = replace(question, describers=told)
+    return question, examples, resources
 
 
 def extras_of(config: Mapping[str, Any], outputs: AtHook | None = None, *, near: bool = True) -> list[Extra]:

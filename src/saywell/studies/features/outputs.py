@@ -15,10 +15,11 @@ import polars as pl
 import torch
 
 from saywell.data.splits import hash_numbers
+from saywell.describers.describer import Evidence
 from saywell.errors import InputError
 from saywell.scorers.beside_random import rank_p, studentised
 from saywell.scorers.intervals import benjamini_hochberg, bootstrap_mean, wilson_interval
-from saywell.store.study import Metric, deciding_rows
+from saywell.store.study import Metric, StudyWriter, deciding_rows
 from saywell.store.table import Table
 from saywell.studies.spine import Run
 from saywell.studies.verified import VERIFIED
@@ -144,6 +145,30 @@ def is_added(model: LoadedModel, point: HookPoint) -> bool:
     """Whether what is at a place is of the residual stream, or is added to it as it is."""
     known = hook_points(model).filter(pl.col("what").is_in(_ADDED))
     return (point.module, point.side) in set(known.select("module", "side").iter_rows())
+
+
+@dataclass(frozen=True)
+class Promotes:
+    """Tells who explains latents which tokens each promotes; nothing where there is no direct way to them.
+
+    `dictionary`: its file, below a study's folder.
+    """
+
+    at: AtHook
+    dictionary: str
+
+    def __call__(self, evidence: Evidence, study: StudyWriter) -> dict[str, list[str]]:
+        """By unit, most first."""
+        model = self.at.model
+        if not isinstance(model, LoadedModel) or not is_added(model, self.at.point):
+            return {}
+        try:
+            causal = causal_of(model)
+        except InputError:  # an encoder has none; the notes say so
+            return {}
+        dictionary = Dictionary.load(study.file(self.dictionary))
+        table = promoted_table(causal, dictionary, model, evidence.units).filter(sign=1).sort("unit", "rank")
+        return dict(table.group_by("unit", maintain_order=True).agg("token").iter_rows())
 
 
 def promoted_table(
