@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -91,3 +92,16 @@ def test_a_model_is_opened_without_a_word(bert, tokenizer, tmp_path, capfd):
     capfd.readouterr()
     load_model(str(tmp_path))
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_gguf_file_is_read_without_a_bar():
+    """In a process that has read none yet, as where the model comes before its tokenizer."""
+    code = (
+        "from saywell.progress import quiet_loading\n"
+        "with quiet_loading():\n"
+        "    from transformers import modeling_gguf_pytorch_utils as gguf\n"
+        "    list(gguf.tqdm(range(3), desc='tensors'))\n"
+        "list(gguf.tqdm(range(3), desc='others'))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0 and "others" in said.stderr and "tensors" not in said.stderr

@@ -123,22 +123,19 @@ def _line(label: str, done: int, total: int, seconds: float) -> str:
 def quiet_loading() -> Iterator[None]:
     """While a model is read from disk, no bar of transformers' own; downloads still show theirs."""
     from huggingface_hub import utils as hub
+    from transformers import modeling_gguf_pytorch_utils as gguf
     from transformers.utils import logging
 
-    # The reader of GGUF files has no switch; it is there when a tokenizer has been read from such a file.
-    gguf = sys.modules.get("transformers.modeling_gguf_pytorch_utils")
-    bar = getattr(gguf, "tqdm", None)
+    bar = vars(gguf)["tqdm"]  # the reader of GGUF files has no switch
     own, downloads = logging.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
     restore = hub.enable_progress_bars if downloads else hub.disable_progress_bars
     logging.disable_progress_bar()  # of the hub too
     restore()
-    if bar is not None:
-        vars(gguf)["tqdm"] = partial(bar, disable=True)
+    vars(gguf)["tqdm"] = partial(bar, disable=True)
     try:
         yield
     finally:
-        if bar is not None:
-            vars(gguf)["tqdm"] = bar
+        vars(gguf)["tqdm"] = bar
         if own:
             logging.enable_progress_bar()
         restore()

@@ -18,6 +18,7 @@ from saywell import __version__
 from saywell.cli import app, main
 from saywell.cli.llm import print_plan
 from saywell.data.examples import REJECTED
+from saywell.exports.forms import FORMS
 from saywell.exports.tables import as_csv
 from saywell.scorers.skill import FALSE_DISCOVERY_RATE
 from saywell.store.study import Study, write_study
@@ -108,7 +109,8 @@ def test_a_spreadsheet_runs_no_cell():
 
 
 def test_an_unknown_form_is_refused(cli, studies, tmp_path):
-    assert "choose csv, parquet, jsonl" in cli("export", studies["neurons"], "--to", "xlsx")[2]
+    refused = cli("export", studies["neurons"], "--to", "xlsx")[2]
+    assert "'xlsx'" in refused and all(name in refused for name in FORMS)
     wrong = cli("export", studies["neurons"], "--to", "csv", "--out", tmp_path)
     assert wrong[0] == 2 and "is a folder" in wrong[2]
 

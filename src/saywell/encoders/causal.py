@@ -156,6 +156,16 @@ def causal_model(model: Any, tokenizer: Any, name: str | None = None) -> CausalM
     return CausalModel(name, model, tokenizer, min(known, default=2048), model_fingerprint(model, tokenizer))
 
 
+def load_head(model: Any, name: str) -> CausalModel:
+    """The causal model of a checkpoint of which the part `model`, without its head, is loaded.
+
+    Raises InputError where it has none.
+    """
+    if _looks_ahead(model):  # transformers would put a head on it all the same
+        raise InputError(f"{name!r} is no causal language model: it reads later tokens too")
+    return load_causal(name, device=next(model.parameters()).device)
+
+
 def _losses(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """-log p of each token."""
     return torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), ids, reduction="none")
@@ -166,21 +176,38 @@ def _logits(model: Any) -> Any:
     return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
 
 
-@torch.inference_mode()
 def _is_causal(model: Any) -> bool:
     """Whether logits are there, one for each word, and do not change with a later token."""
+    found = _last_token_changed(model, "logits")
+    if found is None or found[0].ndim != 3 or found[0].shape[-1] < model.config.vocab_size:
+        return False
+    first, second = found
+    return _close(first[:, :-1], second[:, :-1]) and not _close(first[:, -1], second[:, -1])
+
+
+def _looks_ahead(model: Any) -> bool:
+    """Whether what a model without its head makes of a token depends on later ones, as in an encoder."""
+    found = _last_token_changed(model, "last_hidden_state")
+    return found is not None and not _close(found[0][:, :-1], found[1][:, :-1])
+
+
+@torch.inference_mode()
+def _last_token_changed(model: Any, what: str) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """What a model gives of two texts that differ in their last token; None where it gives no such thing."""
     ids = token_ids(model, 4)
     if ids is None:
-        return False
+        return None
     other = ids.clone()
     other[0, -1] = ids[0, 0]
     try:
         first, second = (
-            model(input_ids=each, attention_mask=torch.ones_like(each)).logits for each in (ids, other)
+            getattr(model(input_ids=each, attention_mask=torch.ones_like(each)), what)
+            for each in (ids, other)
         )
     except (AttributeError, TypeError, ValueError):
-        return False
-    if first.ndim != 3 or first.shape[-1] < model.config.vocab_size:
-        return False
-    same = torch.allclose(first[:, :-1], second[:, :-1], rtol=1e-3, atol=1e-4)
-    return same and not torch.allclose(first[:, -1], second[:, -1], rtol=1e-3, atol=1e-4)
+        return None
+    return first, second
+
+
+def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-3, atol=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from saywell.encoders.causal import CausalModel, causal_model, load_causal
+from saywell.encoders.causal import CausalModel, causal_model, load_head
 from saywell.errors import InputError
 from saywell.readers.reader import Reader
 from saywell.readers.surprisal import SURPRISAL
@@ -57,7 +57,7 @@ def causal_form(studied: LoadedModel) -> CausalModel:
         problem = error
     if studied.name != type(studied.model).__name__:  # it was loaded by its name
         try:
-            return load_causal(studied.name, device=next(studied.model.parameters()).device)
+            return load_head(studied.model, studied.name)
         except InputError as error:
             problem = error
     raise InputError(

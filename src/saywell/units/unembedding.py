@@ -11,7 +11,6 @@ added to all logits alike changes no probability, so their mean over the vocabul
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import nn
 
-from saywell.encoders.causal import causal_model, load_causal
-from saywell.encoders.checkpoints import find_checkpoint
+from saywell.encoders.causal import causal_model, load_head
+from saywell.encoders.checkpoints import find_checkpoint, gguf_file
 from saywell.errors import InputError
 from saywell.units.blocks import Norm, as_norm
 from saywell.units.models import LoadedModel
@@ -104,10 +103,10 @@ def causal_of(loaded: LoadedModel) -> Causal:
 
 def _with_head(loaded: LoadedModel) -> tuple[Any, str]:
     """The checkpoint's causal model around the loaded one, and where in it that is."""
-    file, parameter = Path(loaded.name).expanduser(), next(loaded.model.parameters())
     try:
-        name = loaded.name if file.suffix.lower() == ".gguf" else find_checkpoint(loaded.name, download=False)
-        whole: Any = load_causal(name, device=parameter.device).model.to(parameter.dtype)
+        of_file = gguf_file(loaded.name) is not None
+        name = loaded.name if of_file else find_checkpoint(loaded.name, download=False)
+        whole: Any = load_head(loaded.model, name).model.to(next(loaded.model.parameters()).dtype)
     except InputError as error:
         raise InputError(f"{loaded.name!r} comes with no head that predicts the next token") from error
     own = _shapes(loaded.model)
