@@ -291,7 +291,10 @@ def test_what_was_stopped_goes_on_with_the_same_files(tmp_path, texts, table, st
     for path in stored.folder.iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
     # Another cut, or another source, leaves nothing of the first.
-    assert len(collect(tmp_path, texts, table, tokens=65_535)._shards) == 2
+    other = collect(tmp_path, texts, table, tokens=65_535)
+    assert len(other._shards) == 2
+    every = np.arange(len(texts)), np.arange(LATENTS)
+    assert np.array_equal(other.read(*every), stored.read(*every), equal_nan=True)
     first = next(tmp_path.glob("*-[0-9]*")).read_bytes()
     collect(tmp_path, texts, table, tokens=65_535, of="that")
     assert first != next(tmp_path.glob("*-[0-9]*")).read_bytes()
