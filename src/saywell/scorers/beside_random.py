@@ -1,8 +1,7 @@
 """Effects of directions beside those of random ones: is one more than any direction has?
 
-Random directions differ in their effects; a few of them tell by how much, and not in what shape. So an effect
-is studentised by the random ones of its own size and place, each of these by the others, and p is the rank
-among all of them, those of other units too.
+An effect is studentised by the random ones of its own size and place, each of these by the others. Where they
+are normal, Student's t gives p; where their shape is not known, the rank among all of them does.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy import stats
 from typer.testing import CliRunner
 
 from saywell.cli import app
@@ -138,10 +139,16 @@ def test_a_unit_acts_if_it_stands_above_random_directions():
     assert table["works"].to_list() == ["both", "input", "output", "neither"]
     assert table["acts"].to_list() == [True, False, True, False]
     assert (table["q_random"] > 0.05).all()
+    loud = held.with_columns(divergence=pl.col("divergence") * pl.when(unit="b").then(1e4).otherwise(1.0))
+    assert works_table(loud, {"a", "b"})["works"].to_list() == ["both", "both", "output", "neither"]
     strong = held.filter(way="strengthened")
     assert strong["promoted_p"].to_list()[0::2] == pytest.approx([1 / 81, 1 / 81])
     assert strong["promoted_p"].to_list()[3] == 1
     assert strong["divergence_p"].null_count() == 4
+    for row in held.filter(way="silenced").iter_rows(named=True):
+        drawn = np.log(row["divergence_drawn"])
+        t = (np.log(row["divergence"]) - drawn.mean()) / (drawn.std(ddof=1) * (1 + 1 / 20) ** 0.5)
+        assert row["divergence_p"] == pytest.approx(stats.t.sf(t, 19))
     assert works_table(CLAMPED.empty(), set()).is_empty()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
+from scipy import stats
 
 from saywell.data.splits import hash_numbers
 from saywell.describers.describer import Evidence
@@ -70,8 +71,8 @@ CLAMPED = Table(
 at all tokens; `silenced` at 0, where it fires. `divergence`: KL from before to after, in nats, mean over
 tokens; `promoted`: mean change of log p of the tokens that it promotes (null where none are known). `_drawn`:
 the same of random directions as long, of each with the tokens that it promotes, and `_random` their mean;
-`_low`, `_high`: 95 % interval over texts of how far the unit is above that; `_p`: its rank among them and
-those of the other units (see `saywell.scorers.beside_random`)."""
+`_low`, `_high`: 95 % interval over texts of how far the unit is above that; `_p`: how rare it is among
+them."""
 WORKS = Table(
     "works",
     {
@@ -86,9 +87,9 @@ WORKS = Table(
 )
 """Whether a unit `acts` on what comes next, and where what is known of it holds: "input" (its description is
 verified and it does not act), "output" (it acts, and no description is verified), "both" or "neither". It
-acts if the most extreme of what table `clamped` has of it is rare among the most extreme of random directions
-(`p`, see `saywell.scorers.beside_random`; `q` over the units that were held, at most 0.05). `q_random`: the
-same of one of the random directions."""
+acts if random directions seldom do as much: `p` is the smallest that table `clamped` has of it, times how
+many it has, and `q` over the units that were held at most 0.05. `q_random`: the same of one of the random
+directions."""
 INPUT, OUTPUT, BOTH, NEITHER = "input", "output", "both", "neither"
 MOST_PROMOTED = 10
 TEXTS, TOKENS = 8, 64
@@ -236,31 +237,32 @@ def clamped_table(
 
 
 def with_p(clamped: pl.DataFrame) -> pl.DataFrame:
-    """Table `clamped`, with how rare each effect is among those of random directions, of all units."""
-    columns: dict[str, pl.Series] = {}
-    for measure in MEASURES:
-        above, p = _above_random(clamped, measure), np.full(clamped.height, np.nan)
-        for way in (STRENGTHENED, SILENCED):
-            mine = [n for n, one in enumerate(clamped["way"]) if one == way and above[n] is not None]
-            if mine:
-                every = np.stack([above[n] for n in mine])  # type: ignore[misc]
-                p[mine] = rank_p(every[:, 0], every[:, 1:])
-        columns[f"{measure}_p"] = pl.Series(p).fill_nan(None)
+    """Table `clamped`, with how rare each effect is among those of random directions."""
+    columns = {f"{measure}_p": pl.Series(_rarity(clamped, measure)).fill_nan(None) for measure in MEASURES}
     return CLAMPED.check(clamped.with_columns(**columns))
 
 
-def _above_random(clamped: pl.DataFrame, measure: str) -> list[np.ndarray | None]:
-    """Of each row the effect and those of random directions, studentised; None where it was not measured."""
-    found: list[np.ndarray | None] = []
-    for way, own, drawn in clamped.select("way", measure, f"{measure}_drawn").iter_rows():
-        if own is None:
-            found.append(None)
-            continue
-        effects = np.array([own, *drawn])
-        # Divergences of random directions are nearly log-normal; what is silenced lowers its tokens.
-        levels = np.log(np.maximum(effects, _TINY)) if measure == "divergence" else effects
-        found.append(studentised(-levels if measure == "promoted" and way == SILENCED else levels))
-    return found
+def _rarity(clamped: pl.DataFrame, measure: str, direction: int = 0) -> np.ndarray:
+    """p of each row, NaN where it was not measured; with 1 that of its first random direction, by the others.
+
+    Logarithms of divergences of random directions are normal, which gives p of Student's t. Of promoted
+    tokens the tails are heavy: p is the rank among all random directions of that way to hold.
+    """
+    p = np.full(clamped.height, np.nan)
+    for way in (STRENGTHENED, SILENCED):
+        mine = np.flatnonzero(((clamped["way"] == way) & clamped[measure].is_not_null()).to_numpy())
+        if len(mine):
+            some = clamped[mine.tolist()]
+            drawn = np.array(some[f"{measure}_drawn"].to_list())
+            effects = np.column_stack([some[measure].to_numpy(), drawn])[:, direction:]
+            if measure == "divergence":
+                effects = np.log(np.maximum(effects, _TINY))
+            elif way == SILENCED:  # which lowers what it promotes
+                effects = -effects
+            above = np.stack([studentised(row) for row in effects])
+            rank = rank_p(above[:, 0], above[:, 1:])
+            p[mine] = stats.t.sf(above[:, 0], above.shape[1] - 2) if measure == "divergence" else rank
+    return p
 
 
 def _strongest(fired: Fired, describe: RowNumbers) -> float:
@@ -322,21 +324,23 @@ class Works:
 
 def works_table(clamped: pl.DataFrame, verified: Collection[str]) -> pl.DataFrame:
     """Table `works`, of the units that were held."""
-    extremes: dict[str, np.ndarray] = {}
-    for measure in MEASURES:
-        for unit, above in zip(clamped["unit"], _above_random(clamped, measure), strict=True):
-            if above is not None:
-                extremes[unit] = np.maximum(extremes.get(unit, above), above)
-    if not extremes:
-        return WORKS.empty()
-    every = np.stack(list(extremes.values()))
-    p, p_random = rank_p(every[:, 0], every[:, 1:]), rank_p(every[:, 1], every[:, 2:])
+    ids = clamped["unit"].unique(maintain_order=True).to_list()
+    p, p_random = (_over_ways(clamped, direction) for direction in (0, 1))
     rows = []
-    for unit, *own in zip(extremes, p, benjamini_hochberg(p), benjamini_hochberg(p_random), strict=True):
+    for unit, *own in zip(ids, p, benjamini_hochberg(p), benjamini_hochberg(p_random), strict=True):
         acts, holds = bool(own[1] <= _RATE), unit in verified
         works = (BOTH if holds else OUTPUT) if acts else INPUT if holds else NEITHER
         rows.append((unit, acts, *map(float, own), works))
     return WORKS.frame(rows)
+
+
+def _over_ways(clamped: pl.DataFrame, direction: int) -> np.ndarray:
+    """By unit the smallest p, times how many it has."""
+    every = [clamped.select("unit", p=_rarity(clamped, measure, direction)) for measure in MEASURES]
+    known = pl.concat(every).filter(pl.col("p").is_not_nan())
+    least = known.group_by("unit").agg(p=(pl.col("p").min() * pl.len()).clip(0, 1))
+    units = clamped.select("unit").unique(maintain_order=True)
+    return units.join(least, on="unit", how="left", maintain_order="left")["p"].fill_null(1.0).to_numpy()
 
 
 def works_figures(works: pl.DataFrame) -> list[Metric]:
