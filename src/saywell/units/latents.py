@@ -33,7 +33,7 @@ from saywell.units.hooks import BrokenActivations, TextFeed
 from saywell.units.models import LoadedModel, VisionModel
 from saywell.units.neurons import readable_texts, token_spans
 from saywell.units.pictures import region_finder
-from saywell.units.responses import Responses, Sparse, order_of
+from saywell.units.responses import Responses, RowNumbers, Sparse, order_of
 from saywell.units.statistics import source_units
 from saywell.units.token_activations import TokenActivations, collect_tokens
 
@@ -68,9 +68,9 @@ class Vectors(Protocol):
         ...
 
     def sample(
-        self, examples: Examples, folder: Path, most: int, resources: Resources
+        self, examples: Examples, rows: RowNumbers, path: Path, most: int, resources: Resources
     ) -> Float32[np.ndarray, "vectors width"]:
-        """Vectors of describe examples, `most` at most, drawn by hashes."""
+        """Vectors of some examples, `most` at most, drawn by hashes; `path`: where they may be kept."""
         ...
 
     def collect(
@@ -113,16 +113,15 @@ class AtHook:
         return readable_texts(self.model, examples) if isinstance(self.model, LoadedModel) else examples
 
     def sample(
-        self, examples: Examples, folder: Path, most: int, resources: Resources
+        self, examples: Examples, rows: RowNumbers, path: Path, most: int, resources: Resources
     ) -> Float32[np.ndarray, "vectors width"]:
         """See `Vectors`; on disk, where there may be more than memory holds."""
-        feed, rows = feed_of(self.model, examples, bos=self.bos), examples.parts.describe.rows
         return harvest(
             self.model.model,
             hook_tap(self.model, self.point),
-            feed,
+            feed_of(self.model, examples, bos=self.bos),
             rows,
-            folder / "vectors.npy",
+            path,
             most=most,
             seed=resources.seed,
             progress=resources.progress,
@@ -178,13 +177,10 @@ class OfExamples:
         return examples
 
     def sample(
-        self, examples: Examples, folder: Path, most: int, resources: Resources
+        self, examples: Examples, rows: RowNumbers, path: Path, most: int, resources: Resources
     ) -> Float32[np.ndarray, "vectors width"]:
         """See `Vectors`."""
-        rows = examples.parts.describe.rows
-        if len(rows) > most:
-            keys = hash_numbers([examples.ids[row] for row in rows], resources.seed, "vectors")
-            rows = rows[np.sort(np.argsort(keys, kind="stable")[:most])]
+        rows = drawn(examples, rows, most, resources.seed)
         return resources.vectors(examples)[rows].astype(np.float32)
 
     def collect(
@@ -199,6 +195,14 @@ class OfExamples:
     def locate(self, examples: Examples, latents: int) -> Locate:
         """In no part of an example."""
         return nowhere
+
+
+def drawn(examples: Examples, rows: RowNumbers, most: int, seed: int) -> RowNumbers:
+    """Some of the examples, by hashes of their ids, in order."""
+    if len(rows) <= most:
+        return rows
+    keys = hash_numbers([examples.ids[row] for row in rows], seed, "vectors")
+    return rows[np.sort(np.argsort(keys, kind="stable")[:most])]
 
 
 LONG = 10

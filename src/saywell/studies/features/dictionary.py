@@ -24,7 +24,7 @@ from saywell.units.dictionaries.load import Loaded
 from saywell.units.dictionaries.train import Method, train
 from saywell.units.exemplars import Locate, nowhere
 from saywell.units.firing import ACTIVE, Firing
-from saywell.units.latents import KIND, LONG, Latents, Moments, Vectors, chosen_latents, lengths
+from saywell.units.latents import KIND, LONG, Latents, Moments, Vectors, chosen_latents, drawn, lengths
 from saywell.units.models import pick_device
 from saywell.units.responses import Responses
 from saywell.units.statistics import source_units
@@ -50,14 +50,15 @@ FIT = Table(
     },
     key=("dictionary",),
 )
-"""How far a dictionary goes with the vectors of describe examples: share of their variance explained (1 is
-best; 95 % interval from the spread over blocks of them) and latents that are active for a vector in the mean.
+"""How far a dictionary goes with the vectors of select examples, on which none is trained: share of their
+variance explained (1 is best; 95 % interval from the spread over blocks of them) and latents that are active
+for a vector in the mean.
 `turned`: the same of vectors with the same mean and covariance whose directions are turned by chance.
 `long`: share of the vectors that are more than ten times as long as the median, and are left out."""
 FOLDER, OWN, MOMENTS = "dictionary", "dictionary.safetensors", "moments.safetensors"
 LEAST = 0.5
 """Share of the variance below which a dictionary is said not to fit."""
-_ROWS, _MEASURED = 1024, 20_480
+_ROWS, _MEASURED, _HELD = 1024, 20_000, 1_000
 _BLOCKS = 20
 BAD_FIT = (
     "The dictionary explains {:.0%} of the variance of these vectors: it may be of another model or place, or"
@@ -135,25 +136,33 @@ class Coded:
             study.note(warning)
         aside = folder / "making"  # checkpoints and vectors, until all is there
         aside.mkdir(parents=True, exist_ok=True)
-        sample, outputs = self.vectors.sample(examples, aside, self.train_on, resources), None
+        seed, parts = resources.seed, examples.parts
+        sample = self.vectors.sample(
+            examples, parts.describe.rows, aside / "vectors.npy", self.train_on, resources
+        )
         size = lengths(sample)
         longest = float(LONG * np.median(size)) if self.vectors.module is not None else np.inf
-        usual, long = size <= longest, float((size > longest).mean())
-        if self.outputs is not None:
-            (aside / "outputs").mkdir(exist_ok=True)
-            outputs = self.outputs.sample(examples, aside / "outputs", self.train_on, resources)[usual]
+        long = float((size > longest).mean())
         if long:
             study.note(SINKS.format(long))
-            sample = sample[usual]
+            sample = _kept(sample, size <= longest, aside / "usual.npy")
         dictionary, made = self._dictionary(sample, aside, resources)
         moments = Moments.of(sample, longest)
-        row = _fitted(dictionary, sample, outputs, moments.turned(resources.seed))
+        # Without select examples nothing that is described is tested, either.
+        rows = parts.select.rows if len(parts.select) else parts.describe.rows
+        rows, held, outputs = drawn(examples, rows, _HELD, seed), [], None
+        for number, vectors in enumerate(filter(None, (self.vectors, self.outputs))):
+            held.append(vectors.sample(examples, rows, aside / f"held-{number}.npy", _MEASURED, resources))
+        usual = lengths(held[0]) <= longest
+        if self.outputs is not None:
+            outputs = held[1][usual]
+        row = _fitted(dictionary, held[0][usual], outputs, moments.turned(seed))
         if row[0] < LEAST:
             study.note(BAD_FIT.format(row[0]))
         dictionary.save(folder / OWN)
         arrays = {name: torch.tensor(array) for name, array in moments._asdict().items()}
         write_arrays(folder / MOMENTS, arrays)
-        del sample, outputs
+        del sample, held
         shutil.rmtree(aside)
         return FIT.frame([(*made, dictionary.latents, *row, long)])
 
@@ -168,6 +177,18 @@ class Coded:
             brought, sample, seed=resources.seed, folder=aside, progress=resources.progress, device=device
         )
         return trained.to("cpu"), (str(brought), "trained")
+
+
+def _kept(vectors: np.ndarray, which: np.ndarray, path: Path) -> np.ndarray:
+    """Some of the vectors, in a file of their own: there may be more than memory holds."""
+    shape = (int(which.sum()), vectors.shape[1])
+    kept = np.lib.format.open_memmap(path, "w+", vectors.dtype, shape)
+    done = 0
+    for start in range(0, len(vectors), _MEASURED):
+        some = vectors[start : start + _MEASURED][which[start : start + _MEASURED]]
+        kept[done : done + len(some)] = some
+        done += len(some)
+    return kept
 
 
 def _fitted(
