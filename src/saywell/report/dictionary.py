@@ -27,7 +27,7 @@ def fit_section(study: Study) -> Element:
     lines = [
         f"{row['dictionary']} ({row['format']}, {count(row['latents'])} latents) explains a share of"
         f" {two(row['explained'])} ({interval(row['explained_low'], row['explained_high'])}) of the variance"
-        f" of {count(row['vectors'])} vectors of describe examples"
+        f" of {count(row['vectors'])} vectors of select examples"
         + _turned(row, "explained_turned", ".2f")
         + f". For one vector {row['active']:.4g} latents are active in the mean"
         + _turned(row, "active_turned", ".4g")

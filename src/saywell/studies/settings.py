@@ -72,7 +72,7 @@ def _ranges(value: Any) -> Any:
         first, dash, last = part.strip().partition("-")
         ends = [first, last] if dash else [first]
         if not all(end.isascii() and end.isdigit() for end in ends) or int(ends[0]) > int(ends[-1]):
-            raise ValueError("is not a list of layers; write it like 0,3-5")
+            raise ValueError("is no list of numbers; write it like 0,3-5")
         numbers.extend(range(int(ends[0]), int(ends[-1]) + 1))
     return numbers
 

@@ -305,7 +305,8 @@ def _answer(question: Question, examples: Examples, study: StudyWriter, resource
         for table, each in controls_of(now)
     ]
     if not _topical(question):
-        study.note(NO_TOPICS.format(OWN_MODEL if question.shared else TAGS_GIVEN))
+        own = question.shared or question.config.get("own_encoder")
+        study.note(NO_TOPICS.format(OWN_MODEL if own else TAGS_GIVEN))
     figures = [figure for extra in question.extras for figure in extra.add(now)]
     study.write_metrics([*figures, *verified_metrics(now, beside)])
     note_run(study, examples)

@@ -63,6 +63,11 @@ class Vectors(Protocol):
         """The place in the model."""
         ...
 
+    @property
+    def layer(self) -> int | None:
+        """The layer of that place, where it is of one."""
+        ...
+
     def prepare(self, examples: Examples) -> Examples:
         """The examples that there are vectors of."""
         ...
@@ -107,6 +112,11 @@ class AtHook:
     def module(self) -> str:
         """Its path."""
         return self.point.module
+
+    @property
+    def layer(self) -> int | None:
+        """Its layer."""
+        return self.point.layer
 
     def prepare(self, examples: Examples) -> Examples:
         """See `readable_texts`."""
@@ -171,6 +181,7 @@ class OfExamples:
     name: str
     fingerprint: str
     module: str | None = None
+    layer: int | None = None
 
     def prepare(self, examples: Examples) -> Examples:
         """All of them."""
@@ -282,7 +293,10 @@ class Latents:
         """Called `latent/123`, by their numbers in the dictionary."""
         numbers = range(self.dictionary.latents)
         table = source_units([f"latent/{number}" for number in numbers], self.kind, model=self.vectors.name)
-        table = table.with_columns(module=pl.lit(self.vectors.module, dtype=pl.String))
+        table = table.with_columns(
+            module=pl.lit(self.vectors.module, dtype=pl.String),
+            layer=pl.lit(self.vectors.layer, dtype=table.schema["layer"]),
+        )
         return table if self.only is None else table[list(self.only)]
 
     def collect(self, examples: Examples, folder: Path, resources: Resources) -> Responses:
@@ -325,8 +339,8 @@ def chosen_latents(
     Raises InputError for a number that there is not.
     """
     wanted = range(latents) if asked is None else sorted(set(asked))
-    strange = next((number for number in wanted if number >= latents), None)
-    if strange is not None:
+    if len(wanted) and wanted[-1] >= latents:
+        strange = next(number for number in wanted if number >= latents)
         raise InputError(f"there is no latent {strange}; the dictionary has {latents:,}, numbered from 0")
     if some is not None and some < len(wanted):
         keys: Int64[np.ndarray, " latents"] = hash_numbers([str(n) for n in wanted], seed, "latents")

@@ -292,7 +292,12 @@ class Places:
             )
         there = self.tensors.get(path, side)  # type: ignore[arg-type]
         width = 0 if there is None else there.shape[-1]
-        return HookPoint(name, path, side, width)  # type: ignore[arg-type]
+        return HookPoint(name, path, side, width, layer=self._layer_of(path))  # type: ignore[arg-type]
+
+    def _layer_of(self, path: str) -> int | None:
+        """The block that a module is, or is in."""
+        inside = (n for n in range(len(self.blocks)) if f"{path}.".startswith(f"{self._block(n)}."))
+        return next(inside, None)
 
     def _module(self, path: str) -> str | None:
         """The module that is meant: whole models have more in front of a path than their trunks."""

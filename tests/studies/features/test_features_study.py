@@ -9,8 +9,10 @@ from saywell.errors import InputError
 from saywell.studies.again import stored_run
 from saywell.studies.audit import audit_study
 from saywell.studies.features import describe_features, plan_features
+from saywell.studies.features.dictionary import _fitted
 from saywell.studies.questions import own_of
 from saywell.units.dictionaries.dictionary import Dictionary
+from saywell.units.dictionaries.fit import measure
 from saywell.units.dictionaries.rules import TopK
 from saywell.units.latents import Latents, Moments, OfExamples, chosen_latents, lengths
 
@@ -65,6 +67,7 @@ def test_every_table_and_figure_follows_from_what_is_stored(study):
     assert figures["variance explained"].value > figures["variance explained"].controls["turned by chance"]
     assert figures["active latents"].value == 3
     assert study.units["kind"].unique().to_list() == ["latent"]
+    assert study.units["layer"].unique().to_list() == [1]
     peaks = study.exemplars.filter(pl.col("span_end") > pl.col("span_start"))
     assert peaks.height == study.exemplars.height > 0
     ranges, near = study.table("ranges"), study.table("near_misses")
@@ -74,6 +77,33 @@ def test_every_table_and_figure_follows_from_what_is_stored(study):
     of_part = study.examples.select(example="id", own="part")
     for table in (ranges, near):
         assert table.join(of_part, on="example").filter(pl.col("part") != pl.col("own")).is_empty()
+
+
+def test_a_dictionary_is_measured_on_vectors_that_it_was_not_trained_on(study, asked):
+    dictionary = Dictionary.load(study.file("arrays/dictionary/dictionary.safetensors"))
+    examples = stored_run(study, *own_of(study)).examples
+    held = []
+    for row in examples.parts.select.rows:
+        ids = asked["tokenizer"](
+            examples.texts[row], return_special_tokens_mask=True, return_tensors="pt", truncation=True
+        )
+        special = ids.pop("special_tokens_mask")[0].bool()
+        with torch.inference_mode():
+            held.append(asked["model"](**ids, output_hidden_states=True).hidden_states[2][0][~special])
+    row = study.table("fit").row(0, named=True)
+    assert row["vectors"] == sum(map(len, held))
+    assert row["explained"] == pytest.approx(measure(dictionary, held).explained, abs=1e-4)
+    assert row["explained_low"] < row["explained"] < row["explained_high"]
+
+
+def test_of_few_vectors_there_is_no_interval_and_alike_ones_are_refused():
+    dictionary = Dictionary(torch.eye(3), torch.zeros(3), torch.eye(3), torch.zeros(3), TopK(2))
+    vectors, turned = np.eye(3, dtype=np.float32), (torch.zeros(3), torch.eye(3))
+    assert _fitted(dictionary, vectors, None, turned)[:3] == (1, None, None)
+    ends = np.repeat(vectors, 30, axis=0)  # within most blocks nothing varies
+    assert _fitted(dictionary, ends, None, turned)[:3] == (1, None, None)
+    with pytest.raises(InputError, match="30 vectors .* are all the same"):
+        _fitted(dictionary, ends[:30], None, turned)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_tables(study, asked, tmp_path, monkeypatch):
@@ -115,6 +145,8 @@ def test_vectors_of_whole_examples_have_latents_too(asked, tmp_path):
     assert study.units.height == 8
     assert study.descriptions.filter(status="described").height
     assert study.exemplars["span_start"].null_count() == study.exemplars.height
+    assert study.units["layer"].null_count() == 8
+    assert not any("tags were given" in note for note in study.manifest.notes)
     assert set(study.table("near_misses")["why"]) == {"nearest"}
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -41,3 +42,9 @@ def test_nothing_to_measure():
     assert math.isnan(measure(dictionary(), [torch.zeros(3, 8)]).explained)
     with pytest.raises(InputError, match="no vectors"):
         measure(dictionary(), [])
+
+
+def test_a_dictionary_that_overflows_is_refused():
+    made = replace(dictionary(), decoder=dictionary().decoder * 1e37)
+    with pytest.raises(InputError, match=r"not finite: its weights are up to \e\+37"):
+        measure(made, [torch.randn(9, 8, generator=torch.Generator().manual_seed(4)) * 1e4])

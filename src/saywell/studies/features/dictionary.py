@@ -14,6 +14,7 @@ import torch
 
 from saywell.data.examples import Examples
 from saywell.encoders.fingerprints import combined
+from saywell.errors import InputError
 from saywell.scorers.intervals import wilson_interval
 from saywell.store.files import read_arrays, write_arrays
 from saywell.store.study import Metric, StudyWriter
@@ -51,15 +52,16 @@ FIT = Table(
     key=("dictionary",),
 )
 """How far a dictionary goes with the vectors of select examples, on which none is trained: share of their
-variance explained (1 is best; 95 % interval from the spread over blocks of them) and latents that are active
-for a vector in the mean.
+variance explained (1 is best; 95 % interval from the spread over blocks of them, null for few) and latents
+that are active for a vector in the mean.
 `turned`: the same of vectors with the same mean and covariance whose directions are turned by chance.
 `long`: share of the vectors that are more than ten times as long as the median, and are left out."""
 FOLDER, OWN, MOMENTS = "dictionary", "dictionary.safetensors", "moments.safetensors"
 LEAST = 0.5
 """Share of the variance below which a dictionary is said not to fit."""
 _ROWS, _MEASURED, _HELD = 1024, 20_000, 1_000
-_BLOCKS = 20
+_BLOCKS, _OF_BLOCK = 20, 4
+"""For an interval, and the vectors of each at least."""
 BAD_FIT = (
     "The dictionary explains {:.0%} of the variance of these vectors: it may be of another model or place, or"
     " of other texts, and what its latents respond to here may not be what they were made for."
@@ -196,18 +198,26 @@ def _fitted(
     vectors: np.ndarray,
     outputs: np.ndarray | None,
     turned: tuple[torch.Tensor, torch.Tensor],
-) -> tuple[float, float, float, float | None, float, float, int]:
-    """The figures of table `fit`, of vectors spread evenly over the sample."""
-    rows = np.arange(0, len(vectors), max(1, len(vectors) // _MEASURED))
-    blocks = [measure(dictionary, _batches(vectors, outputs, some)) for some in np.array_split(rows, _BLOCKS)]
+) -> tuple[float, float | None, float | None, float | None, float, float, int]:
+    """The figures of table `fit`. Raises InputError for vectors that are all alike."""
+    rows = np.arange(len(vectors))
     whole = measure(dictionary, _batches(vectors, outputs, rows))
+    if np.isnan(whole.explained):
+        raise InputError(
+            f"the {len(rows)} vectors that a dictionary would be measured on are all the same, so there is"
+            " nothing to explain; give more examples, or another place"
+        )
     shift, turn = turned
     elsewhere = measure(dictionary, (torch.addmm(shift, x, turn) for x in _batches(vectors, None, rows)))
-    shares = np.array([block.explained for block in blocks])
-    around = 1.96 * float(shares.std(ddof=1)) / _BLOCKS**0.5
-    low, high = whole.explained - around, whole.explained + around
+    number = min(_BLOCKS, len(rows) // _OF_BLOCK)
+    blocks = np.array_split(rows, number) if number > 1 else []
+    shares = [measure(dictionary, _batches(vectors, outputs, some)).explained for some in blocks]
+    low = high = None
+    if shares and np.isfinite(shares).all():
+        around = 1.96 * float(np.std(shares, ddof=1)) / number**0.5
+        low, high = whole.explained - around, whole.explained + around
     # What a transcoder leads to is not known of vectors that no model gave.
-    apart = elsewhere.explained if outputs is None else None
+    apart = elsewhere.explained if outputs is None and np.isfinite(elsewhere.explained) else None
     return whole.explained, low, high, apart, whole.active, elsewhere.active, len(rows)
 
 

@@ -33,7 +33,7 @@ def measure(dictionary: Dictionary, batches: Iterable[Tensor | tuple[Tensor, Ten
     FVU of sparsify 1.3.3. Sums are in double precision and batches are merged as by Chan et al. 1979,
     so how tokens are cut into batches does not matter. Memory is that of a batch.
 
-    Raises InputError for no vectors, or vectors that the dictionary cannot encode.
+    Raises InputError for no vectors, for those that the dictionary cannot encode, and where it overflows.
     """
     tokens, active, left, around = 0, 0, 0.0, 0.0
     fired = torch.zeros(dictionary.latents, dtype=torch.bool, device=dictionary.encoder.device)
@@ -60,5 +60,11 @@ def measure(dictionary: Dictionary, batches: Iterable[Tensor | tuple[Tensor, Ten
             mean += step * (len(x) / tokens)
     if not tokens:
         raise InputError("no vectors to measure a dictionary on")
+    if not math.isfinite(left):
+        largest = max(float(one.abs().max()) for one in (dictionary.encoder, dictionary.decoder))
+        raise InputError(
+            f"what the dictionary makes of these vectors is not finite: its weights are up to {largest:.2g};"
+            " the file is damaged, or of another model"
+        )
     explained = 1 - left / around if around else math.nan
     return Fit(explained, active / tokens, int((~fired).sum()), tokens)

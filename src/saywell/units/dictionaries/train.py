@@ -34,6 +34,8 @@ _TRAINED: Mapping[str, Callable[[int], Objective]] = {
 _LINEAR = {"pca": pca, "ica": ica, "nmf": nmf, "neurons": neurons}
 METHODS = (*_TRAINED, *_LINEAR)
 """Names of methods."""
+MOST_LATENTS = 1 << 24
+"""More are taken for a typing error."""
 _CHECKPOINT = "training.safetensors"
 _VERSION = "2"
 """Of what is computed: a training that an earlier version kept is not gone on with."""
@@ -65,6 +67,8 @@ def parse_method(text: str) -> Method:
 
 
 def _checked(method: Method) -> Method:
+    if not 1 <= method.latents <= MOST_LATENTS:
+        raise InputError(f"{method.latents:,} latents cannot be trained here; give 1 to {MOST_LATENTS:,}")
     if not 1 <= method.k <= method.latents:
         raise InputError(
             f"k={method.k} of {method.latents} latents cannot be active; give 1 to {method.latents}"
