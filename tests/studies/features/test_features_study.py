@@ -102,7 +102,7 @@ def test_of_few_vectors_there_is_no_interval_and_alike_ones_are_refused():
     assert _fitted(dictionary, vectors, None, turned)[:3] == (1, None, None)
     ends = np.repeat(vectors, 30, axis=0)  # within most blocks nothing varies
     assert _fitted(dictionary, ends, None, turned)[:3] == (1, None, None)
-    with pytest.raises(InputError, match="30 vectors .* are all the same"):
+    with pytest.raises(InputError, match=r"30 vectors .* are all the same"):
         _fitted(dictionary, ends[:30], None, turned)
 
 

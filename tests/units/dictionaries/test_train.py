@@ -273,7 +273,7 @@ def test_what_no_dictionary_can_be_made_of(vectors, method, says):
 
 
 @pytest.mark.parametrize(
-    "text", "topk topk:4 topk:4:x topk:4:-1 topk:4:0 topk:4:5 sae:4:1 topk:4:1:1 :".split()
+    "text", "topk topk:4 topk:4:x topk:4:-1 topk:4:0 topk:4:5 sae:4:1 topk:4:1:1 topk:1000000000:4 :".split()
 )
 def test_what_is_no_method(text):
     with pytest.raises(InputError):
