@@ -65,6 +65,10 @@ def _print(table: pl.DataFrame, by: str, top: int) -> None:
         ):
             if text:
                 console.print(plain(fitted(f"   {whose}, {status}: {text}", console.width)), markup=False)
+        if row["parts"]:
+            console.print(
+                plain(fitted(f"   split into {', '.join(row['parts'])}", console.width)), markup=False
+            )
     what = "correlation on score examples" if by == "firing" else "cosine of directions"
     chance = "" if table.is_empty() else f" (by chance up to {table['chance'].max():.2f})"
     found = matched["correlation" if by == "firing" else "cosine"].drop_nulls()

@@ -8,7 +8,7 @@ first study's units, against the same floors as its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -37,7 +37,7 @@ from saywell.units.matching import (
     cosine_candidates,
     gathered,
 )
-from saywell.units.relations import chance_cosine, cosines
+from saywell.units.relations import chance_cosine, cosines, firings, splits
 from saywell.units.responses import RowNumbers
 from saywell.units.token_activations import TokenActivations
 from saywell.units.token_matrix import TokenMatrix, token_matrix
@@ -53,6 +53,7 @@ MATCHES = Table(
         "cosine": pl.Float64,
         "chosen": pl.Float64,
         "chance": pl.Float64,
+        "parts": pl.List(pl.String),
         "own": pl.String,
         "own_status": pl.String,
         "text": pl.String,
@@ -64,8 +65,9 @@ MATCHES = Table(
 """Units of the first study and of the second (`other`), one to one. `correlation` of their activations on
 score examples, `cosine` of their directions where both are of one space. `chosen`: that of the two by which
 pairs are made, on the other examples; `chance`: the most there is of it by chance. `matched`: `chosen` and
-what was measured are above it. `text`, `claim` and `status`: what the second study says of the other, null
-where it has seen score examples of the first; `own`: what the first says."""
+what was measured are above it. `parts`: units of the second study that split this one, as those of a larger
+dictionary may (see `saywell.units.relations`). `text`, `claim` and `status`: what the second study says of
+the other, null where it has seen score examples of the first; `own`: what the first says."""
 SEEN = "not given: the second study has seen score examples of the first"
 
 
@@ -109,7 +111,10 @@ def match_studies(
         along = np.full(len(pairs.first), np.nan)
         if decoders is not None:
             along = cosines(*decoders, pairs.first, pairs.second)
-        found = _Found(pairs, measured, along, by_chance[pairs.first], by)
+        split = splits(*map(firings, choosing))
+        found = _Found(
+            pairs, measured, along, by_chance[pairs.first], {own.whole: own.parts for own in split}, by
+        )
         advance(1)
     return _table(runs, common, found)
 
@@ -119,6 +124,8 @@ class _Found(NamedTuple):
     correlation: Float[np.ndarray, " pairs"]
     cosine: Float[np.ndarray, " pairs"]
     chance: Float[np.ndarray, " pairs"]
+    parts: Mapping[int, np.ndarray]
+    """By unit of the first study those of the second that split it."""
     by: By
 
     @property
@@ -210,6 +217,7 @@ def _spans(run: Run, matrix: TokenMatrix) -> np.ndarray | None:
 
 def _table(runs: Sequence[Run], common: pl.DataFrame, found: _Found) -> pl.DataFrame:
     ids = [run.subject.activations.units["id"].to_numpy() for run in runs]
+    none = np.zeros(0, dtype=np.int64)
     pairs = pl.DataFrame(
         {
             "unit": ids[0][found.pairs.first],
@@ -219,13 +227,15 @@ def _table(runs: Sequence[Run], common: pl.DataFrame, found: _Found) -> pl.DataF
             "cosine": found.cosine,
             "chosen": found.pairs.alike,
             "chance": found.chance,
-        }
+            "parts": [ids[1][found.parts.get(unit, none)].tolist() for unit in found.pairs.first.tolist()],
+        },
+        schema_overrides={"parts": pl.List(pl.String)},
     ).with_columns(pl.col("correlation", "cosine").fill_nan(None))
     own = _said(runs[0]).select("unit", own="text", own_status="status")
     theirs = _said(runs[1]).rename({"unit": "other"})
     if common.filter(part=SCORE).filter(pl.col("part_other") != SCORE).height:
-        none = pl.lit(None, dtype=pl.String)
-        theirs = theirs.with_columns(text=none, claim=none, status=pl.lit(SEEN))
+        nothing = pl.lit(None, dtype=pl.String)
+        theirs = theirs.with_columns(text=nothing, claim=nothing, status=pl.lit(SEEN))
     table = pairs.join(own, on="unit", how="left").join(theirs, on="other", how="left")
     table = table.sort("matched", "chosen", "unit", descending=[True, True, False])
     return MATCHES.check(table.select(list(MATCHES.columns)))

@@ -197,6 +197,10 @@ def test_the_same_latents_in_another_order_are_matched(study, permuted, by):
         assert place[0] == place[1] or set(place) == {3, COPY}
         assert cosine == pytest.approx(1, abs=0.01)
         assert correlation is None or correlation > 0.95
+    split = found.filter(pl.col("parts").list.len() > 0)
+    place = {f"latent/{old}": f"latent/{new}" for new, old in enumerate(order)}
+    assert split["unit"].to_list() == [f"latent/{WHOLE}"]
+    assert set(split["parts"][0]) == {place[f"latent/{part}"] for part in range(3)}
     said = dict(other.descriptions.filter("selected").select("unit", "text").iter_rows())
     assert found["text"].to_list() == [said.get(partner) for partner in found["other"]]
 
