@@ -32,13 +32,16 @@ def pieces(text):
 class TokensInMemory:
     """As `saywell.units.token_activations.TokenActivations`, of values [units, tokens]."""
 
-    def __init__(self, texts, values):
+    def __init__(self, texts, values, number):
         self.spans = [pieces(text) for text in texts]
         lengths = [len(own) for own in self.spans]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         flat = np.array([span for own in self.spans for span in own], dtype=np.int32)
         every = np.ones(len(flat), dtype=bool)
-        self.tokens = Tokens(np.zeros(len(flat), dtype=np.int32), every, flat, starts, 0)
+        said = [text[a:b] for text, own in zip(texts, self.spans, strict=True) for a, b in own]
+        known: dict = {}
+        ids = np.array([known.setdefault(number(one), len(known)) for one in said], dtype=np.int32)
+        self.tokens = Tokens(ids, every, flat, starts, 0)
         self.values = np.asarray(values, dtype=np.float32)
         best = [self.values[:, a:b] for a, b in pairwise(starts)]
         self.at = np.stack([own.argmax(1) for own in best])
@@ -72,8 +75,11 @@ class TokensInMemory:
         return pl.DataFrame({"span_start": spans[:, 0], "span_end": spans[:, 1]})
 
 
-def evidence_at_tokens(examples, rules, seed=0):
-    """Units that fire at the last piece of words of which a rule holds, by text and words before and at."""
+def evidence_at_tokens(examples, rules, seed=0, number=str):
+    """Units that fire at the last piece of words of which a rule holds, by text and words before and at.
+
+    Pieces are one token where `number` makes the same of them.
+    """
     values = [[] for _ in rules]
     for text in examples.texts:
         for start, end in pieces(text):
@@ -82,7 +88,7 @@ def evidence_at_tokens(examples, rules, seed=0):
             for own, rule in zip(values, rules, strict=True):
                 holds = last and rule(said[-1], said[-2] if len(said) > 1 else "")
                 own.append(1 + (start % 7) / 7 if holds else 0)
-    stored = TokensInMemory(examples.texts, values)
+    stored = TokensInMemory(examples.texts, values, number)
     every = DescribeRows(np.arange(len(examples)))
     units = unit_table(source_units([f"u{n}" for n in range(len(rules))], "made"), stored, Above(0), every)
     activations = Activations(stored, units, Above(0))

@@ -67,6 +67,18 @@ def test_a_sample_of_texts_finds_the_same(parts, monkeypatch):
     assert [one.claim for one in described(parts)][1:3] == ['after(word("to"))', 'word("mirror")']
 
 
+def test_of_a_model_that_reads_no_capitals_none_is_said(make_examples):
+    """Ids are those of words, or of words in small letters."""
+    random, words = np.random.default_rng(3), [*WORDS, *(word.title() for word in WORDS[8:14])]
+    texts = [" ".join([*random.choice(words, 12), f"x{n}"]) for n in range(200)]
+    found = []
+    for number in (lambda word: word, str.lower):
+        own = evidence_at_tokens(make_examples(texts), [lambda word, _: word[0].isupper()], number=number)
+        assert own.activations.sees_case(texts) == (number("A") == "A")
+        found.append(token_claims.offers(own, Resources())[0].offers)
+    assert any("capital" in claim for claim in found[0]) and not any("capital" in claim for claim in found[1])
+
+
 def test_without_places_claims_are_about_texts(parts):
     blind = [without_places(one) for one in parts]
     assert parts[0].at_words and not blind[0].at_words

@@ -65,6 +65,14 @@ def test_letters_without_a_latent_are_not_tested():
     assert not absorbers
 
 
+def test_a_letter_that_no_probe_tells_or_no_latent_stands_for_is_not_tested():
+    """Above chance is not enough: what is missed of it then is no absorption."""
+    (letter, *_), _ = absorption(*planted(), seed=0)
+    assert letter.tested
+    assert not letter._replace(probe_f1=0.25, probe_chance=0.1).tested
+    assert not letter._replace(f1=0.12, f1_chance=0.1).tested
+
+
 def test_a_letter_of_several_latents_has_them_all():
     learn, check, decoder = planted(absorbs=False, letter_latents=False)
     letters, _ = absorption(learn, check, decoder, seed=0)

@@ -518,6 +518,15 @@ def test_a_dictionary_of_another_width_is_refused_with_what_would_fit(models):
     assert check_place(dictionary(8, hook="blocks.0.attn.hook_z", head=1), llama[0], one) == []
 
 
+def test_a_transcoder_of_another_width_than_where_it_leads_is_refused(models):
+    wide = dictionary(16, hook="blocks.0.hook_resid_mid", hook_out="blocks.0.mlp.hook_post")
+    with pytest.raises(InputError, match=r"gives is 16 numbers, and 'blocks.0.mlp.hook_post' .* has 24"):
+        checked(models["Llama"], wide, "resid_mid.0")
+    with pytest.raises(InputError, match=r"blocks.9.hook_mlp_out"):
+        away = dictionary(16, hook="blocks.0.hook_resid_mid", hook_out="blocks.9.hook_mlp_out")
+        checked(models["Llama"], away, "resid_mid.0")
+
+
 @pytest.mark.parametrize(
     ("family", "hook", "used", "words"),
     [

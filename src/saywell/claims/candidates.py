@@ -7,7 +7,7 @@ one with a context has to leave out a good part of what it is without.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from saywell.claims.feeling import FEELINGS
 from saywell.claims.ground import Ground
 from saywell.claims.kinds import PLACES, holds
 from saywell.claims.language import Atom, Condition, atom
-from saywell.claims.lexis import CLASSES, lemma
+from saywell.claims.lexis import CLASSES, OF_CASE, lemma
 from saywell.claims.pictures import SAYINGS
 from saywell.claims.topics import Topics
 
@@ -139,10 +139,14 @@ def text_candidates(ground: Ground, topics: Topics) -> Candidates:
     return _candidates(ground, [*_of_examples(ground), *_alike(topics)], ground.corpus.text, len(ground))
 
 
-def word_candidates(ground: Ground) -> Candidates:
-    """Of the words and signs of texts, each an example by itself, and what holds of their texts."""
-    every = np.arange(len(ground.corpus))
-    return replace(_candidates(ground, list(_of_examples(ground)), every, len(every)), of_words=True)
+def word_candidates(ground: Ground, *, cased: bool = True) -> Candidates:
+    """Of the words and signs of texts, each an example by itself, and what holds of their texts.
+
+    `cased`: whether whoever reads them sees capitals; else no claim is about these.
+    """
+    every, known = np.arange(len(ground.corpus)), CLASSES.keys() - (() if cased else OF_CASE)
+    whole = list(_of_examples(ground))
+    return replace(_candidates(ground, whole, every, len(every), known), of_words=True)
 
 
 def _candidates(
@@ -150,6 +154,7 @@ def _candidates(
     whole: Sequence[tuple[Atom, Bool[np.ndarray, " texts"]]],
     example: Int[np.ndarray, " tokens"],
     count: int,
+    known: Collection[str] = CLASSES,
 ) -> Candidates:
     """Atoms of tokens and of `whole` texts, where `example` says to which of so many each token belongs."""
     corpus = ground.corpus
@@ -172,7 +177,7 @@ def _candidates(
     found, forms = _of_forms(corpus, least)
     of_forms = sp.csr_matrix((every, (corpus.form, example)), shape=(len(corpus.forms), count))
     add(found, _binary(forms @ of_forms), forms, nothing(len(corpus), len(found)))
-    found, tokens = _of_tokens(ground, least)
+    found, tokens = _of_tokens(ground, least, known)
     of_tokens = sp.csr_matrix((every, (np.arange(len(corpus)), example)), shape=(len(corpus), count))
     add(found, _binary(tokens @ of_tokens), nothing(len(corpus.forms), len(found)), tokens)
     if whole:
@@ -263,10 +268,10 @@ def _parts(form: str) -> Iterator[tuple[str, str]]:
             yield "piece", piece
 
 
-def _of_tokens(ground: Ground, least: int) -> tuple[list[Atom], sp.csr_matrix]:
+def _of_tokens(ground: Ground, least: int, known: Collection[str]) -> tuple[list[Atom], sp.csr_matrix]:
     """Classes, places and words in a context: atoms x tokens."""
     corpus = ground.corpus
-    words, classes = _words(corpus, least), _classes(ground, least)
+    words, classes = _words(corpus, least), _classes(ground, least, known)
     heads = words | classes
     sets: dict[Atom, np.ndarray] = {atom(name): np.flatnonzero(mask) for name, mask in classes.items()}
     sets[atom(Condition("repeated"))] = np.flatnonzero(holds(ground, Condition("repeated")))
@@ -307,8 +312,10 @@ def _words(corpus: Corpus, least: int) -> dict[Condition, Bool[np.ndarray, " tok
     return found
 
 
-def _classes(ground: Ground, least: int) -> dict[Condition, Bool[np.ndarray, " tokens"]]:
-    masks = {name: holds(ground, Condition("class", (name,))) for name in CLASSES}
+def _classes(
+    ground: Ground, least: int, known: Collection[str]
+) -> dict[Condition, Bool[np.ndarray, " tokens"]]:
+    masks = {name: holds(ground, Condition("class", (name,))) for name in CLASSES if name in known}
     return {Condition("class", (name,)): mask for name, mask in masks.items() if mask.sum() >= least}
 
 

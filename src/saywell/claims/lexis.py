@@ -718,5 +718,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Corpus], Tokens]]] = {
     "function": ("function words", _forms(is_function_word)),
 }
 
+OF_CASE = ("capitalised", "capital", "all-capitals", "inner-capital")
+"""Classes that who reads no capitals cannot tell."""
 CLASSES: Mapping[str, str] = {name: plural for name, (plural, _) in _RULES.items()}
 """Each class, and its name in the plural."""

@@ -151,9 +151,9 @@ def groups(evidence: Evidence, resources: Resources) -> Iterator[Words]:
 
 def offers(evidence: Evidence, resources: Resources) -> list[Description]:
     """Of each unit the claims about its words that describe examples speak for."""
-    said = []
+    said, cased = [], evidence.activations.sees_case(evidence.examples.texts)
     for words in groups(evidence, resources):
-        candidates = word_candidates(words.ground)
+        candidates = word_candidates(words.ground, cased=cased)
         atoms = Atoms(
             candidates.rows, candidates.prices, candidates.groups, candidates.order, candidates.deniable
         )

@@ -25,6 +25,8 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 
+LEAST_PROBE, LEAST_MAIN = 0.6, 0.3
+"""F1 of a probe that tells a letter, and of latents that stand for one, at least."""
 LEAST_GAIN, LEAST_COSINE, LEAST_SHARE = 0.03, 0.025, 0.4
 MOST_MAIN = 10
 """Main latents of a letter at most."""
@@ -70,8 +72,9 @@ class Letter(NamedTuple):
 
     @property
     def tested(self) -> bool:
-        """Whether there is a probe and a latent of the letter at all."""
-        return self.f1 > self.f1_chance and self.probe_f1 > self.probe_chance and self.told > 0
+        """Whether there is a probe that tells the letter, and a latent of it."""
+        latents = self.f1 > max(self.f1_chance, LEAST_MAIN)
+        return latents and self.probe_f1 > max(self.probe_chance, LEAST_PROBE) and self.told > 0
 
 
 class Absorber(NamedTuple):

@@ -20,6 +20,8 @@ from saywell.units.responses import AtTokens, Cells, Fired, Responses, SparseRes
 from saywell.units.strongest import Exemplars
 
 _CELLS = 1 << 23
+_CASES = 2000
+"""Texts that tell whether a tokenizer knows capitals."""
 
 
 @final
@@ -118,6 +120,12 @@ class Activations:
         if tokens is None:
             raise TypeError("these activations are not of tokens of texts")
         return tokens.spans[tokens.starts[self._inside(found.rows)] + found.positions].astype(np.int64)
+
+    def sees_case(self, texts: Sequence[str]) -> bool:
+        """See `Tokens.sees_case`; of the first texts of this view. True where nothing is known of tokens."""
+        tokens = self.responses.tokens if isinstance(self.responses, AtTokens) else None
+        some = texts[:_CASES]
+        return tokens is None or tokens.sees_case(self._inside(np.arange(len(some))), some)
 
     def strongest(self, part: Rows, m: int) -> Exemplars:
         """The m strongest examples of a part for every unit, in the order of `units`.

@@ -116,6 +116,13 @@ def check_place(
             why = str(error)
     if dictionary.width != point.width:
         raise InputError(_unfit(loaded, model, point, places, own))
+    leads = point if made.hook_out is None else places.find(made.hook_out)
+    if dictionary.out != leads.width:
+        where = repr(leads.name) if made.hook_out else f"{leads.name!r} (its files name no other place)"
+        raise InputError(
+            f"what the dictionary gives is {dictionary.out} numbers, and {where} in {model.name!r}, which it"
+            f" leads to, has {leads.width}"
+        )
     found = []
     if made.model is not None and _base(made.model) != _base(model.name):
         found.append(

@@ -29,6 +29,22 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def sees_case(self, rows: Int[np.ndarray, " rows"], texts: Sequence[str]) -> bool:
+        """Whether words that differ in capitals alone have different tokens; True where there are none.
+
+        `texts`: those of the rows. An uncased tokenizer has one id for "The" and "the", and what it cuts
+        in other pieces at times is outvoted.
+        """
+        ids: dict[str, set[int]] = {}
+        for row, text in zip(rows.tolist(), texts, strict=True):
+            here = slice(int(self.starts[row]), int(self.starts[row + 1]))
+            own = zip(self.ids[here].tolist(), self.spans[here].tolist(), self.content[here], strict=True)
+            for token, (start, end), content in own:
+                if content:
+                    ids.setdefault(text[start:end].strip(), set()).add(token)
+        pairs = [(own, ids[word.lower()]) for word, own in ids.items() if word.lower() in ids.keys() - {word}]
+        return sum(own.isdisjoint(other) for own, other in pairs) * 2 >= len(pairs)
+
     @property
     def lengths(self) -> Int[np.ndarray, " texts"]:
         """Tokens of each text, special ones included."""

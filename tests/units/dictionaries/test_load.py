@@ -69,6 +69,15 @@ def test_before_version_6_settings_had_other_names(tmp_path):
     )
 
 
+def test_without_a_version_what_metadata_says_counts_too(tmp_path):
+    said = dict(
+        hook_name="blocks.1.ln2.hook_normalized", hook_name_out="blocks.1.hook_mlp_out", model_name="m"
+    )
+    folder = saelens(tmp_path / "t", metadata=said | {"prepend_bos": False})
+    made = load_dictionary(folder).made
+    assert (made.hook, made.hook_out, made.model, made.bos) == (*said.values(), False)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_any_precision_become_single(tmp_path, dtype):
     half = load_dictionary(saelens(tmp_path / "a", weights(dtype))).dictionary

@@ -279,8 +279,8 @@ def absorption_figures(letters: pl.DataFrame) -> list[Metric]:
             of=f"words' first tokens, of {tested.height} letters that latents stand for",
             controls={"another letter's probe": chance / told},
             higher_is_better=False,
-            note="Share of the words whose letter a probe tells where the letter's latents do not fire, since"
-            " another does.",
+            note="Of words whose first letter a linear probe tells, the share at which no latent of that"
+            " letter fires and another latent stands in for it.",
         )
     ]
 
