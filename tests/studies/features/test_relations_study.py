@@ -16,11 +16,11 @@ from saywell.store.study import Study
 from saywell.studies.audit import audit_study
 from saywell.studies.check import check_descriptions
 from saywell.studies.features import describe_features
-from saywell.studies.features.outputs import CLAMPED, with_p, works_table
+from saywell.studies.features.outputs import CLAMPED, direction_of, with_p, works_table
 from saywell.studies.features.relations import word_starts
 from saywell.studies.match import match_studies
-from saywell.units.dictionaries.dictionary import Dictionary
-from saywell.units.dictionaries.rules import ReLU
+from saywell.units.dictionaries.dictionary import Dictionary, Scaling
+from saywell.units.dictionaries.rules import Codes, ReLU
 from saywell.units.tokens import tokenize
 
 WIDTH = 48
@@ -263,3 +263,19 @@ def test_who_explains_latents_is_told_what_they_promote(asked, dictionary, tmp_p
         describe_features(out=tmp_path / "study", dictionary=dictionary, llm=llm, **asked, **options)
     assert len(heard) == 1
     assert f'"{WORD}"' in heard[0]
+
+
+@pytest.mark.parametrize(
+    "scaling", [None, Scaling("layer_norm"), Scaling("constant_norm"), Scaling("layer_norm", False)]
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_direction_is_what_one_more_of_the_activation_decodes_to(scaling, sign):
+    torch.manual_seed(0)
+    encoder, decoder, x = torch.randn(5, 8), torch.randn(5, 8), 3 * torch.randn(4, 8) + 1
+    made = Dictionary(encoder, torch.zeros(5), decoder, torch.randn(8), ReLU(), scaling=scaling)
+    codes, more = made.encode(x), torch.zeros(4, 5)
+    more[codes.rows, codes.latents] = codes.values
+    more[:, 2] += sign
+    rows, latents = more.nonzero(as_tuple=True)
+    change = made.decode(Codes(rows, latents, more[rows, latents]), x) - made.decode(codes, x)
+    torch.testing.assert_close(direction_of(made, 2, sign)(x), change, rtol=1e-4, atol=1e-4)
