@@ -154,6 +154,14 @@ def test_several_texts_of_a_writer_and_another_model_are_said():
     assert not matched(read_descriptions(frame), UNITS, model="gpt2-small").writers[0].notes
 
 
+def test_a_sentence_that_is_a_claim_of_the_study_in_words_is_executed():
+    table = pl.DataFrame({"unit": ["layer.1/8", "layer.1/7"], "text": ['the word "if"', "about food"]})
+    (writer,) = matched(
+        read_descriptions(table), UNITS, claims={'the word "if"': 'word("if")', "others": 'word("x")'}
+    ).writers
+    assert writer.claims == {"layer.1/8": 'word("if")'} and writer.texts["layer.1/8"] == 'the word "if"'
+
+
 def test_latents_of_a_dictionary_on_examples_of_ones_own(corpus, bert, tokenizer, encoder, tmp_path):
     generator = torch.Generator().manual_seed(0)
     width = bert.config.hidden_size

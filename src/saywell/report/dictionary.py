@@ -166,7 +166,10 @@ def _absorption(study: Study) -> Iterator[Element]:
         return
     table = asked(study, "absorption").filter("tested")
     if table.is_empty():
-        yield el("p", {"class": "how"}, "Absorption was not measured: no latent stands for a first letter.")
+        if "text" in study.examples.columns:  # of pictures there is none
+            yield el(
+                "p", {"class": "how"}, "Absorption was not measured: no latent stands for a first letter."
+            )
         return
     told, absorbed, chance = (
         int(np.sum(table[name].to_numpy())) for name in ("told", "absorbed", "by_chance")

@@ -183,7 +183,9 @@ def tables_again(run: Run) -> Iterator[tuple[Table, pl.DataFrame]]:
     yield CONTRASTS, contrast_table(run.subject.activations, examples.ids, describe, run.resources.seed)
     cheap = _opened(run)
     (free, readers), named = run.of_control, {reader.name for reader, _ in cheap}
-    for table, control in () if any(isinstance(one, Written) for one in free) else _controls(run):
+    for table, control in (
+        () if not cheap or any(isinstance(one, Written) for one in free) else _controls(run)
+    ):
         rows = control_scores(run, control, cheap)
         lacking = any(reader.name not in named for reader in readers)
         # Who decides, and what is chosen, is known only where everybody reads.
@@ -298,7 +300,11 @@ def _opened(run: Run) -> list[tuple[Reader, Predict]]:
     """The readers that ask no language model and can be had here."""
     found, written = [], run.study.table(DESCRIPTIONS)
     like = "claim" in written.columns and bool(written["claim"].str.contains(r"\blike\(").any())
-    able = not like or _encodes(run.resources, run.examples)
+    # Without tags an encoder says which units are alike, and every score is beside those of like units.
+    alike = run.for_profiles is not None and run.examples.tags is None
+    able = not (like or alike) or _encodes(run.resources, run.examples)
+    if alike and not able:
+        return []
     for reader in run.question.readers:
         with suppress(SaywellError):
             if not reader.costly and (able or reader.name != CLAIMS):

@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import get_annotations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,12 +188,27 @@ class Matched(NamedTuple):
         return {unit for writer in self.writers for unit in writer.texts}
 
 
-def matched(others: Others, units: pl.DataFrame, only: Sequence[str] = (), model: str = "") -> Matched:
+def _claims(of: Study) -> dict[str, str]:
+    """The study's own sentences that are claims, with these."""
+    own = of.descriptions
+    if "claim" not in own.columns:
+        return {}
+    return dict(own.filter(pl.col("claim").fill_null("") != "").select("text", "claim").iter_rows())
+
+
+def matched(
+    others: Others,
+    units: pl.DataFrame,
+    only: Sequence[str] = (),
+    model: str = "",
+    claims: Mapping[str, str] = MappingProxyType({}),
+) -> Matched:
     """The descriptions as those of the units of a study, by their ids or numbers.
 
     `units`: id, index, layer, sign. `only`: COLUMN=VALUE, of which descriptions alone. A number means the
-    side of a unit that goes high. `model`: whose units they are. Raises InputError where none of them belongs
-    to these units, and where it cannot be told which of several places they are of.
+    side of a unit that goes high. `model`: whose units they are. `claims`: what sentences claim that are
+    given without one. Raises InputError where none of them belongs to these units, and where it cannot be
+    told which of several places they are of.
     """
     others = others.only(_wanted(only))
     high = units.filter(pl.col("sign").fill_null(1) > 0).select("id", "index", "layer")
@@ -229,7 +245,7 @@ def matched(others: Others, units: pl.DataFrame, only: Sequence[str] = (), model
         number = 1
         while own in texts.get((by, number), {}):  # another text by the same writer
             number += 1
-        claim = claim if is_claim(claim) else text if is_claim(text) else ""
+        claim = claim if is_claim(claim) else text if is_claim(text) else claims.get(text, "")
         said = english(parse(claim)) if claim == text and claim else text
         texts.setdefault((by, number), {})[own] = said, claim
     if not texts:
@@ -329,7 +345,7 @@ def _posed(
         raise InputError(f"{str(of.path)!r} is not finished; run its command to the end")
     kept = stored_run(of, *own_of(of))
     config, examples = of.manifest.config, kept.examples
-    found = matched(others, of.units, asked.only, str(config.get("model") or ""))
+    found = matched(others, of.units, asked.only, str(config.get("model") or ""), _claims(of))
     resources = Resources(
         encoder or asked.encoder or str(config.get("encoder") or "minilm"),
         kept.resources.dual,

@@ -110,8 +110,8 @@ class AtHook:
 
     @property
     def module(self) -> str:
-        """Its path."""
-        return self.point.module
+        """Its path, with ":in" where it is what the module reads."""
+        return f"{self.point.module}:in" if self.point.side == "input" else self.point.module
 
     @property
     def layer(self) -> int | None:

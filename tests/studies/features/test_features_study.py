@@ -14,7 +14,9 @@ from saywell.studies.questions import own_of
 from saywell.units.dictionaries.dictionary import Dictionary
 from saywell.units.dictionaries.fit import measure
 from saywell.units.dictionaries.rules import TopK
-from saywell.units.latents import Latents, Moments, OfExamples, chosen_latents, lengths
+from saywell.units.hook_points import find_hook
+from saywell.units.latents import AtHook, Latents, Moments, OfExamples, chosen_latents, lengths
+from saywell.units.models import wrap_model
 
 OPTIONS = {
     "at": "encoder.layer.1",
@@ -146,6 +148,8 @@ def test_vectors_of_whole_examples_have_latents_too(asked, tmp_path):
     assert study.descriptions.filter(status="described").height
     assert study.exemplars["span_start"].null_count() == study.exemplars.height
     assert study.units["layer"].null_count() == 8
+    # The encoder cannot be opened again, and without tags it says which units are alike.
+    assert audit_study(study).filter(status="failed").is_empty()
     assert not any("tags were given" in note for note in study.manifest.notes)
     assert set(study.table("near_misses")["why"]) == {"nearest"}
 
@@ -182,6 +186,14 @@ def test_turned_vectors_keep_mean_and_covariance_and_nothing_else():
     again, other = (Moments.of(vectors).turned(seed)[1] for seed in (4, 5))
     assert torch.equal(turn, again)
     assert not torch.allclose(turn, other)
+
+
+def test_a_place_that_is_read_by_a_module_is_not_called_like_what_it_gives(bert, tokenizer):
+    model = wrap_model(bert, tokenizer)
+    points = [find_hook(model, name) for name in ("encoder.layer.1", "encoder.layer.1:in")]
+    names = [AtHook(model, point).module for point in points]
+    assert names == ["encoder.layer.1", "encoder.layer.1:in"]
+    assert [find_hook(model, name).side for name in names] == ["output", "input"]
 
 
 def test_latents_are_chosen_by_number_or_by_chance():
