@@ -69,7 +69,7 @@ def size(claim: Claim) -> float:
 
 def points(tokens: np.ndarray | None, at: Int[np.ndarray, " exemplars"]) -> float:
     """Share of the exemplars whose responsible token is pointed at."""
-    return 0.0 if tokens is None else float(tokens[at].mean())
+    return 0.0 if tokens is None or not len(at) else float(tokens[at].mean())
 
 
 def responsible(evidence: Evidence, ground: Ground) -> list[Int[np.ndarray, " exemplars"]]:
