@@ -427,6 +427,10 @@ class FeatureSettings(ExampleSettings):
     some: Count | None = Field(
         default=None, description="Describe that many of the latents, drawn by the seed."
     )
+    firing: str = Field(
+        default="above:0",
+        description="When a latent fires on an example: above:0, at all; top:0.05, among the strongest.",
+    )
     engine: Literal["local", "ray"] = Field(
         default="local", exclude=True, description="Where the pass over the examples runs."
     )

@@ -130,6 +130,10 @@ def test_a_dictionary_that_is_brought_gives_what_it_gave_where_it_was_trained(st
         out=tmp_path / "study", dictionary=str(trained), latents="3,5-7", **asked, **OPTIONS
     )
     assert again.units["id"].to_list() == ["latent/3", "latent/5", "latent/6", "latent/7"]
+    strongest = describe_features(
+        out=tmp_path / "top", dictionary=str(trained), latents="3", firing="top:0.1", **asked, **OPTIONS
+    )
+    assert strongest.units["fires"][0] == pytest.approx(0.1, abs=0.03)
     mine = study.units.filter(pl.col("id").is_in(again.units["id"].to_list()))
     assert again.units.drop("place").equals(mine.drop("place"))
 

@@ -46,6 +46,7 @@ from saywell.studies.usual import Asked, only_measured, question_of, same_model,
 from saywell.units.dictionaries.dictionary import Dictionary, Made
 from saywell.units.dictionaries.load import Loaded, load_dictionary
 from saywell.units.dictionaries.train import parse_method
+from saywell.units.firing import firing_rule
 from saywell.units.hook_points import check_place, find_hook
 from saywell.units.latents import AtHook, OfExamples, chosen_latents
 from saywell.units.models import LoadedModel, VisionModel, load_model, load_vision_model, wrap_model
@@ -161,7 +162,15 @@ def _posed(
     chosen = None if asked.latents is None else tuple(asked.latents)
     chosen_latents((made.dictionary if isinstance(made, Loaded) else made).latents, chosen, None, asked.seed)
     source = Coded(
-        vectors, made, asked.train_on, chosen, asked.some, outputs, tuple(warnings), asked.device or "auto"
+        vectors,
+        made,
+        asked.train_on,
+        chosen,
+        asked.some,
+        outputs,
+        tuple(warnings),
+        asked.device or "auto",
+        firing_rule(asked.firing),
     )
     examples = source.prepare(examples)
     own = loaded is None or same_model(loaded, asked, pictures)

@@ -91,8 +91,8 @@ class Coded:
     outputs: Vectors | None = None
     warnings: Sequence[str] = ()
     device: str = "auto"
-    kind: str = KIND
     firing: Firing = ACTIVE
+    kind: str = KIND
 
     @property
     def name(self) -> str:
@@ -133,7 +133,7 @@ class Coded:
         dictionary = Dictionary.load(folder / OWN)
         held = read_arrays(folder / MOMENTS)
         only = chosen_latents(dictionary.latents, self.latents, self.some, resources.seed)
-        return Latents(self.vectors, dictionary, Moments(**held), only)
+        return Latents(self.vectors, dictionary, Moments(**held), only, firing=self.firing)
 
     def _made(
         self, examples: Examples, folder: Path, study: StudyWriter, resources: Resources
