@@ -123,19 +123,20 @@ def _line(label: str, done: int, total: int, seconds: float) -> str:
 def quiet_loading() -> Iterator[None]:
     """While a model is read from disk, no bar of transformers' own; downloads still show theirs."""
     from huggingface_hub import utils as hub
-    from transformers import modeling_gguf_pytorch_utils as gguf
+    from transformers import modeling_gguf_pytorch_utils
     from transformers.utils import logging
 
-    bar = vars(gguf)["tqdm"]  # the reader of GGUF files has no switch
+    gguf: Any = modeling_gguf_pytorch_utils
+    bar = gguf.tqdm  # it has no switch
     own, downloads = logging.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
     restore = hub.enable_progress_bars if downloads else hub.disable_progress_bars
     logging.disable_progress_bar()  # of the hub too
     restore()
-    vars(gguf)["tqdm"] = partial(bar, disable=True)
+    gguf.tqdm = partial(bar, disable=True)
     try:
         yield
     finally:
-        vars(gguf)["tqdm"] = bar
+        gguf.tqdm = bar
         if own:
             logging.enable_progress_bar()
         restore()

@@ -20,6 +20,7 @@ from saywell.cli.llm import print_plan
 from saywell.data.examples import REJECTED
 from saywell.exports.forms import FORMS
 from saywell.exports.tables import as_csv
+from saywell.report.formats import two
 from saywell.scorers.skill import FALSE_DISCOVERY_RATE
 from saywell.store.study import Study, write_study
 
@@ -113,6 +114,10 @@ def test_an_unknown_form_is_refused(cli, studies, tmp_path):
     assert "'xlsx'" in refused and all(name in refused for name in FORMS)
     wrong = cli("export", studies["neurons"], "--to", "csv", "--out", tmp_path)
     assert wrong[0] == 2 and "is a folder" in wrong[2]
+
+
+def test_what_is_far_from_a_share_stays_short():
+    assert [two(x) for x in (None, -0.001, 0.5, -1e60)] == ["–", "0.00", "0.50", "-1.0e+60"]
 
 
 @pytest.mark.parametrize(

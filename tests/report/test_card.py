@@ -161,6 +161,8 @@ def test_a_unit_says_by_whom_it_is_verified_and_shows_its_spans(study):
 def test_a_unit_that_is_not_there_is_answered_with_the_nearest(study):
     with pytest.raises(InputError, match=r"no unit 'a/33'; did you mean 'a/3'"):
         study.unit("a/33")
+    with pytest.raises(InputError, match=r"no unit '3'; did you mean 'a/3'\? .* \(\d+ in all\)"):
+        study.unit("3")
 
 
 def test_the_best_are_verified_unlike_and_of_high_skill(study):

@@ -41,8 +41,8 @@ def check(
     """Put descriptions that others wrote to the test.
 
     \b
-    of any units, on a study of them     --study STUDY
-    of latents, on examples of your own  EXAMPLES --model M --at HOOK --dictionary D
+    of any units, on a study of them  --study STUDY
+    of latents, on your own examples  EXAMPLES --model M --at HOOK --dictionary D
 
     With --study its own descriptions are read beside them. Units are told by their ids, or
     by their numbers; which of several layers or dictionaries is meant, --only says.

@@ -333,4 +333,6 @@ def _counts(study: Study) -> list[str]:
 
 
 def _two(value: float | None) -> str:
-    return "" if value is None else f"{value:z.2f}"
+    from saywell.report.formats import two
+
+    return "" if value is None else two(value)

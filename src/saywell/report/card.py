@@ -507,9 +507,11 @@ def shown_words(rows: Rows, ids: Sequence[str] | None = None) -> pl.DataFrame:
 
 def unknown_unit(unit: str, known: Sequence[str]) -> InputError:
     """The error for a unit that is not there, with the nearest that is."""
-    near = get_close_matches(unit, known[:50_000], n=1, cutoff=0.5)
+    near = [one for one in known if unit.isdigit() and one.endswith(f"/{unit}")]
+    near = near or get_close_matches(unit, known[:50_000], n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}? Its" if near else "; its"
-    called = f"{hint} units are called like {known[0]!r}" if known else "; it has no units yet"
+    many = f" ({len(known):,} in all)" if len(known) > 1 else ""
+    called = f"{hint} units are called like {known[0]!r}{many}" if known else "; it has no units yet"
     return InputError(f"the study has no unit {unit!r}{called}")
 
 

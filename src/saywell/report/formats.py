@@ -8,14 +8,20 @@ from datetime import datetime
 NONE = "–"
 
 
+_FAR = 1e6
+
+
 def two(value: float | None) -> str:
-    """A share or score with two decimals, never -0.00; an en dash where there is none."""
-    return NONE if value is None else f"{value:z.2f}"
+    """A share or score with two decimals, never -0.00; an en dash where there is none.
+
+    What is far from any share, as where a dictionary does not fit at all, in powers of ten.
+    """
+    return NONE if value is None else f"{value:z.2f}" if abs(value) < _FAR else f"{value:.1e}"
 
 
 def interval(low: float | None, high: float | None) -> str:
     """An interval, such as "0.12 to 0.34"."""
-    return NONE if low is None or high is None else f"{low:z.2f} to {high:z.2f}"
+    return NONE if low is None or high is None else f"{two(low)} to {two(high)}"
 
 
 def count(value: int) -> str:

@@ -63,11 +63,11 @@ _ROWS, _MEASURED, _HELD = 1024, 20_000, 1_000
 _BLOCKS, _OF_BLOCK = 20, 4
 """For an interval, and the vectors of each at least."""
 POOR_FIT = (
-    "The dictionary explains {:.0%} of the variance of these vectors, and what it leaves out no latent shows;"
+    "The dictionary explains {} of the variance of these vectors, and what it leaves out no latent shows;"
     " more latents, a larger K or more examples may help."
 )
 BAD_FIT = (
-    "The dictionary explains {:.0%} of the variance of these vectors: it may be of another model or place, or"
+    "The dictionary explains {} of the variance of these vectors: it may be of another model or place, or"
     " of other examples, and what its latents respond to here may not be what they were made for."
 )
 SINKS = (
@@ -164,7 +164,8 @@ class Coded:
             outputs = held[1][usual]
         row = _fitted(dictionary, held[0][usual], outputs, moments.turned(seed))
         if row[0] < LEAST:
-            study.note((BAD_FIT if isinstance(self.brought, Loaded) else POOR_FIT).format(row[0]))
+            share = f"{row[0]:.0%}" if row[0] > -10 else f"{row[0]:.1e}"
+            study.note((BAD_FIT if isinstance(self.brought, Loaded) else POOR_FIT).format(share))
         dictionary.save(folder / OWN)
         arrays = {name: torch.tensor(array) for name, array in moments._asdict().items()}
         write_arrays(folder / MOMENTS, arrays)
