@@ -34,6 +34,7 @@ from saywell.studies.spine import Run, control_scores, evaluated
 from saywell.studies.spine import shuffled as shuffled_subject
 from saywell.studies.token_scores import token_scores
 from saywell.units.responses import Sparse, order_of
+from saywell.units.token_activations import TokenActivations
 
 STRONGEST, SHOWN = 8, 4
 
@@ -99,7 +100,9 @@ def as_texts(run: Run) -> tuple[pl.DataFrame, pl.DataFrame]:
     activations, (claims, reader) = run.subject.activations, (Claims(topics=False), ClaimReader())
     rows = np.arange(len(run.examples))
     places = np.arange(activations.responses.width)
-    whole = Sparse.of(activations.responses.columns(rows, places), order_of(run.examples.ids))
+    responses = activations.responses
+    assert isinstance(responses, TokenActivations)
+    whole = Sparse.of(responses.columns(rows, places), order_of(run.examples.ids))
     subject = replace(run.subject, activations=replace(activations, responses=whole))
     question = replace(run.question, describers=[claims], readers=[reader], shared=frozenset())
     now = replace(run, question=question, subject=subject)

@@ -32,7 +32,7 @@ from saywell.units.hooks import Tap, TextFeed
 from saywell.units.neurons import token_spans
 from saywell.units.responses import open_responses
 from saywell.units.statistics import UNITS, source_units, unit_table
-from saywell.units.token_activations import collect_tokens
+from saywell.units.token_activations import TokenActivations, collect_tokens
 from saywell.units.tokens import Tokens
 
 ACTIVE = 32
@@ -116,6 +116,7 @@ def make(folder: Path, latents: int, count: int, length: int) -> int:
         for table in (SCORED, FLOORED, AGAINST):
             study.table(table, table.empty)
         study.write_metrics([])
+    assert isinstance(responses, TokenActivations)
     return int(responses.density().sum() * len(ids))
 
 

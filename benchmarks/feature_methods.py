@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -153,7 +154,9 @@ def theirs(peer_python: Path, package: str, method: str, folder: Path, data: str
     steps = PASSES * -(-len(np.load(folder / "train.npy", mmap_mode="r")) // BATCH)
     out = folder / "peer.npz"
     row = _ask(peer_python, "train", package, method, folder / "train.npy", out, latents, k, steps, 0, times)
-    held = {name: torch.from_numpy(array.astype(np.float32)) for name, array in np.load(out).items()}
+    held: dict[str, Any] = {
+        name: torch.from_numpy(array.astype(np.float32)) for name, array in np.load(out).items()
+    }
     thresholds = held.pop("thresholds")
     rule = rules.JumpReLU(thresholds) if len(thresholds) else rules.TopK(k)
     return row | measured(Dictionary(**held, rule=rule), folder)
@@ -214,6 +217,7 @@ def main() -> None:
             for peer in options.peers.split(",") if options.peer_python else ():
                 package, method = peer.split(":")
                 for times in map(int, options.times.split(",")):
+                    assert options.peer_python is not None  # see above
                     row = theirs(options.peer_python, package, method, folder, data, times)
                     row["times"] = row["seconds"] / base[method]
                     show(f"{package} {method} x{times}", row, heads)

@@ -46,6 +46,7 @@ def main() -> None:
     asked.add_argument("--text", default="text")
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--device")
+    asked.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     given = asked.parse_args()
     options = {
         name: value
@@ -57,6 +58,7 @@ def main() -> None:
     for name in ("describer", "reader"):
         if getattr(given, name):
             options[name] = getattr(given, name).split(",")
+    options |= dict(one.split("=", 1) for one in given.option)
     columns = COLUMNS.split(", ")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for at in given.at.split(","):

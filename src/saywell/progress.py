@@ -127,16 +127,18 @@ def quiet_loading() -> Iterator[None]:
     from transformers.utils import logging
 
     gguf: Any = modeling_gguf_pytorch_utils
-    bar = gguf.tqdm  # it has no switch
+    bar = getattr(gguf, "tqdm", None)  # the reader of GGUF files has no switch
     own, downloads = logging.is_progress_bar_enabled(), not hub.are_progress_bars_disabled()
     restore = hub.enable_progress_bars if downloads else hub.disable_progress_bars
     logging.disable_progress_bar()  # of the hub too
     restore()
-    gguf.tqdm = partial(bar, disable=True)
+    if bar is not None:
+        gguf.tqdm = partial(bar, disable=True)
     try:
         yield
     finally:
-        gguf.tqdm = bar
+        if bar is not None:
+            gguf.tqdm = bar
         if own:
             logging.enable_progress_bar()
         restore()

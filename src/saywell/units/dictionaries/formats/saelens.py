@@ -72,8 +72,8 @@ def read_saelens_settings(settings: Settings) -> Settings:
     version = settings.text("sae_lens_version") or settings.within("metadata").text("sae_lens_version")
     if version and version.split(".")[0].isdecimal() and int(version.split(".")[0]) >= 6:
         return settings
-    held = settings.within("metadata").values | settings.values
-    values: dict[str, Any] = {_RENAMED.get(name, name): value for name, value in held.items()}
+    held: dict[str, Any] = {**settings.within("metadata").values, **settings.values}
+    values: dict[str, Any] = {_RENAMED.get(name) or name: value for name, value in held.items()}
     values = {"prepend_bos": True} | values
     if isinstance(values.get("normalize_activations"), bool):
         values["normalize_activations"] = (
