@@ -56,6 +56,7 @@ from saywell.studies.features import describe_features
 from saywell.studies.llm import opened_llm
 from saywell.studies.settings import CheckSettings, LlmSettings, named, settings_of
 from saywell.studies.spine import RESPONSES, Extra, Question, Run, run
+from saywell.studies.token_scores import TokenScores
 from saywell.units.activations import Activations
 from saywell.units.dictionaries.dictionary import Dictionary
 from saywell.units.dictionaries.load import load_dictionary
@@ -377,7 +378,7 @@ def _posed(
         "caveats": dict(kept.question.caveats),
         "peaks": peaks_shared(others, of),
     }
-    extras: list[Extra] = [Compared(settled["peaks"], of)]
+    extras: list[Extra] = [TokenScores(), Compared(settled["peaks"], of)]
     question = Question(
         "check",
         source,

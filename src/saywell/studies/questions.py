@@ -8,6 +8,7 @@ from saywell.store.study import Study
 from saywell.studies import check, classes, features, hypotheses, neurons, usual
 from saywell.studies.meanings import MEANINGS, Meanings
 from saywell.studies.spine import Extra
+from saywell.studies.token_scores import TokenScores
 
 
 def own_of(study: Study) -> tuple[Sequence[Extra], Mapping[str, str]]:
@@ -25,5 +26,5 @@ def own_of(study: Study) -> tuple[Sequence[Extra], Mapping[str, str]]:
     if study.manifest.kind == "hypotheses":
         return hypotheses.extras_of(config), {}
     if study.manifest.kind == "check":
-        return [check.Compared(config["peaks"])], config["caveats"]
+        return [TokenScores(), check.Compared(config["peaks"])], config["caveats"]
     return (), {}

@@ -212,6 +212,12 @@ def test_what_the_other_study_says_is_put_to_the_test(study, permuted, encoder, 
     assert given.height > 5
     both = given.join(own, on=["unit", "reader"], suffix="_own")
     assert both["value"].to_list() == pytest.approx(both["value_own"].to_list(), abs=0.15)
+    words, at_home = checked.table("token_scores"), study.table("token_scores")
+    mine = words.filter(describer="own").join(at_home, on="unit", suffix="_home")
+    assert mine.height == at_home.height > 0
+    assert mine["f1"].to_list() == mine["f1_home"].to_list()
+    audited = audit_study(checked).filter(pl.col("check").str.contains("token_scores"), status="failed")
+    assert audited.is_empty(), audited
 
 
 def test_matches_are_written_and_shown_at_the_command_line(study, permuted, tmp_path):
