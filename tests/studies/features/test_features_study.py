@@ -4,13 +4,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 
 from saywell.errors import InputError
 from saywell.studies.again import stored_run
 from saywell.studies.audit import audit_study
-from saywell.studies.features import describe_features, plan_features
+from saywell.studies.features import _Brought, _load_pictures, describe_features, plan_features
 from saywell.studies.features.dictionary import _fitted
 from saywell.studies.questions import own_of
+from saywell.studies.settings import FeatureSettings
 from saywell.units.dictionaries.dictionary import Dictionary
 from saywell.units.dictionaries.fit import measure
 from saywell.units.dictionaries.rules import TopK
@@ -219,3 +221,10 @@ def test_nothing_fires_at_vectors_that_stand_for_a_place():
     assert set(codes.rows.tolist()) == set(range(50)) - {7}
     whole = dictionary.encode(torch.from_numpy(vectors))
     assert torch.equal(codes.values, whole.values[whole.rows != 7])
+
+
+def test_pictures_need_no_classes(tmp_path):
+    for number in range(4):
+        Image.new("RGB", (8, 8), (number * 60, 0, 0)).save(tmp_path / f"{number}.png")
+    brought = _Brought(str(tmp_path), None, None, None, None, ())
+    assert len(_load_pictures(brought, FeatureSettings())) == 4

@@ -269,7 +269,7 @@ def _load_pictures(brought: _Brought, asked: FeatureSettings) -> Examples:
             f"tags={asked.tags!r} (--tags) is of texts, and these examples are pictures: give the phrases"
             " to describe them by in vocabulary=... (--vocabulary FILE)"
         )
-    return load_images(brought.examples, image=asked.image, limit=asked.limit, seed=asked.seed)
+    return load_images(brought.examples, image=asked.image, label=None, limit=asked.limit, seed=asked.seed)
 
 
 def _load_windows(brought: _Brought, asked: FeatureSettings, loaded: Any) -> Examples:
