@@ -293,6 +293,7 @@ def _facts(seen: Seen) -> Element:
 
 
 def _describer(seen: Seen) -> str:
+    """Who wrote; and of whom the descriptors are that they speak in."""
     config = seen.study.manifest.config
     if config.get("tags"):
         writer = "gold tags"
@@ -303,7 +304,10 @@ def _describer(seen: Seen) -> str:
     else:
         writer = str(config.get("llm") or "extractive")
     known = seen.study.manifest.tables.get("descriptors")
-    return writer + (f", {count(known.rows)} descriptors" if known else "")
+    written = asked(seen.study, "descriptions") if "descriptions" in seen.has else pl.DataFrame()
+    names = written["describer"].unique(maintain_order=True).to_list() if "describer" in written else []
+    who = ", ".join(names) or writer
+    return f"{who}; {count(known.rows)} descriptors: {writer}" if known else who
 
 
 def _cost(study: Study) -> str:
