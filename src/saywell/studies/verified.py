@@ -15,7 +15,6 @@ from saywell.report.tables import selected_descriptions, tried, verifying
 from saywell.scorers.deciding import VERIFIED
 from saywell.scorers.intervals import Interval, share_interval
 from saywell.store.study import Metric, deciding_rows
-from saywell.units.source import SHUFFLED
 
 if TYPE_CHECKING:
     from saywell.studies.spine import Run, Subject
@@ -46,7 +45,7 @@ class Beside:
         """As `tried` counts: units with exemplars, or described without."""
         units = pl.concat([subject.exemplars["unit"], scores["unit"]])
         spans = subject.exemplars.filter(pl.col("part") == SCORE)["span_end"].count()
-        return Beside(subject.name, units.n_unique(), scores, bool(spans) or subject.name == SHUFFLED)
+        return Beside(subject.name, units.n_unique(), scores, bool(spans))
 
 
 def verified_metrics(run: Run, controls: Sequence[Beside]) -> list[Metric]:
@@ -63,7 +62,7 @@ def verified_metrics(run: Run, controls: Sequence[Beside]) -> list[Metric]:
     )
     placed, units = scores["localised"].count() > 0, tried(study)
     stood = [replace(each, scores=each.scores.filter("selected")) for each in controls]
-    unasked = UNASKED if placed and any(not each.placed for each in stood) else ""
+    unasked = UNASKED if placed and stood and not stood[0].placed else ""
     figures = [_figure("verified", {}, _decided(standing), units, _by(stood, _decided), unasked)]
     readers = scores["reader"].unique(maintain_order=True).to_list()
     costly = {reader.name for reader in run.question.readers if reader.costly}
