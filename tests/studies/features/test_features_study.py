@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from saywell.data.texts import load_texts
 from saywell.errors import InputError
 from saywell.studies.again import stored_run
 from saywell.studies.audit import audit_study
@@ -17,7 +18,7 @@ from saywell.units.dictionaries.dictionary import Dictionary
 from saywell.units.dictionaries.fit import measure
 from saywell.units.dictionaries.rules import TopK
 from saywell.units.hook_points import find_hook
-from saywell.units.latents import AtHook, Latents, Moments, OfExamples, chosen_latents, lengths
+from saywell.units.latents import AtHook, Latents, Moments, OfExamples, chosen_latents, drawn, lengths
 from saywell.units.models import wrap_model
 
 OPTIONS = {
@@ -228,3 +229,11 @@ def test_pictures_need_no_classes(tmp_path):
         Image.new("RGB", (8, 8), (number * 60, 0, 0)).save(tmp_path / f"{number}.png")
     brought = _Brought(str(tmp_path), None, None, None, None, ())
     assert len(_load_pictures(brought, FeatureSettings())) == 4
+
+
+def test_examples_are_drawn_by_what_they_say(asked):
+    examples, rows = load_texts(asked["examples"]), np.arange(20)
+    some = drawn(examples, rows, 5, seed=1)
+    assert len(some) == 5 and list(some) == sorted(set(some.tolist()))
+    assert some.tolist() != drawn(examples, rows, 5, seed=2).tolist()
+    assert drawn(examples, rows, 20, seed=1).tolist() == rows.tolist()
