@@ -208,7 +208,7 @@ class OfExamples:
         return nowhere
 
 
-def drawn(examples: Examples, rows: RowNumbers, most: int, seed: int) -> RowNumbers:
+def drawn(examples: Examples, rows: RowNumbers, most: int, seed: int) -> Int64[np.ndarray, " drawn"]:
     """Some of the examples, by hashes of their ids, in order."""
     if len(rows) <= most:
         return rows
